@@ -1,0 +1,1 @@
+"""The command line: one entry point, `tiercel`, whose subcommands call the engine, the agent and the operator."""

@@ -1,0 +1,1 @@
+"""The node agent: watches system calls, evaluates rules, hands alerts on."""
