@@ -1,0 +1,33 @@
+# make setup   install what is missing (idempotent)
+# make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
+# make test    linters and all tests
+# make bench   measurements
+SHELL := /bin/bash
+BIN := .venv/bin
+ARGS ?=
+
+.PHONY: setup run test lint bench clean
+
+setup:
+	@scripts/setup
+
+run: setup
+	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing || true
+	@mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || true
+	@exec $(BIN)/tiercel detect $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest
+
+bench: setup
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,64 @@
+"""The entry point: the group `tiercel`, which imports a subcommand's module only when that one runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+SUMMARIES: Mapping[str, str] = {
+    "detect": "Watch this machine's system calls and print alerts.",
+    "agent": "Run as a service, from a configuration file.",
+    "lint": "Check rules files.",
+    "replay": "Evaluate recorded events against rules, without a kernel.",
+    "fields": "List the fields that conditions and outputs may use.",
+    "convert": "Turn a Falco rules file into a SecurityRule manifest.",
+}
+"""Subcommands in the order of the help. `tiercel_cli.<name>` holds the click command `<name>`."""
+
+
+class LazyGroup(click.Group):
+    """A group whose help needs none of its commands' modules: `tiercel lint` never imports the agent."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in SUMMARIES:
+            return None
+        command = getattr(import_module(f"tiercel_cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader went away (`| head`): end as a process that SIGPIPE ends, and leave nothing to flush.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(128 + signal.SIGPIPE)
+        return result
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="tiercel", prog_name="tiercel", message="%(prog)s %(version)s")
+def main() -> None:
+    """Runtime threat detection with Falco's rules, filtered in the kernel by eBPF.
+
+    \b
+    Exit status:
+      0  done
+      1  errors in the input
+      2  wrong usage
+      3  this machine can't be watched
+    """
