@@ -1,0 +1,45 @@
+"""Text that is safe to show: what an attacker wrote must not drive a terminal, a log or a reader's eye."""
+
+from __future__ import annotations
+
+import re
+from unicodedata import category
+
+# Cc control, Cf format (bidi overrides, zero width), Cs surrogate, Co private use, Cn unassigned, Zl and Zp line ends.
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+# One character class and no repetition over alternatives: linear, whatever the text.
+_SUSPECT = re.compile(r"[^ -~]")
+_ESCAPED_BYTE = re.compile("[\udc80-\udcff]+")
+
+
+def _show(match: re.Match[str]) -> str:
+    character = match[0]
+    if category(character) not in _HIDDEN:
+        return character
+    if character in _NAMED:
+        return _NAMED[character]
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def valid(text: str) -> str:
+    """The text with every byte sequence that was not UTF-8 as U+FFFD, one for each broken sequence."""
+    if text.isascii():
+        return text
+    text = _ESCAPED_BYTE.sub(lambda match: match[0].encode("utf-8", "surrogateescape").decode("utf-8", "replace"), text)
+    return text.encode("utf-8", "replace_surrogates").decode()
+
+
+def printable(text: str) -> str:
+    r"""The text in one line, with nothing in it that a terminal or a log acts on.
+
+    Invalid UTF-8 becomes U+FFFD; control characters, ANSI codes, bidi overrides, zero-width
+    characters and line separators become visible: ``\n``, ``\x1b``, ``\u202e``. A backslash stays
+    as it is: the result is for people, not to be read back.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return _SUSPECT.sub(_show, valid(text))
