@@ -1,18 +1,94 @@
-"""The one registry of fields: validation, documentation, evaluation and compilers read it."""
+"""The one registry of fields: validation, documentation, evaluation and compilers read it.
+
+Names, types and meanings follow Falco's documentation of supported fields (falco.org, "Supported
+Fields for Conditions and Outputs", Falco 0.44), plus ``fd.realname`` and ``fs.path.real*``. Left out is what an event
+at its return cannot give (latencies, poll lists, syslog messages, resource use).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from types import MappingProxyType
 
-from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType, Multiplicity, Stage, key
+from tiercel_engine.fields import container, evt, fd, fs, k8s, proc, user
+from tiercel_engine.fields.model import (
+    FAMILIES,
+    Argument,
+    ArgumentKind,
+    Field,
+    FieldType,
+    Multiplicity,
+    Stage,
+    key,
+)
 
-REGISTRY: Mapping[str, Field] = {}
+REGISTRY: Mapping[str, Field] = MappingProxyType(
+    {f.name: f for part in (evt, proc, user, container, k8s, fd, fs) for f in part.FIELDS}
+)
 """Every field by name, in the order of the documentation."""
+
+_LONGEST_NAME = 256
 
 
 def lookup(name: str) -> Field | None:
-    """The field of that name, or None. ``evt.arg.<name>`` is a family: any name after it is a field."""
-    return REGISTRY.get(name)
+    """The field of that name, or None.
+
+    The members of a family (``FAMILIES``) are fields of their own: any name after ``evt.arg.`` or
+    ``k8s.pod.label.`` is one, without argument. ``evt.arg[flags]`` is the field ``evt.arg``
+    with an argument; ``key`` gives both the same key.
+    """
+    field = REGISTRY.get(name)
+    if field is not None or len(name) > _LONGEST_NAME:
+        return field
+    for family in FAMILIES:
+        if name.startswith(f"{family}.") and len(name) > len(family) + 1:
+            return _member(REGISTRY[family], name.removeprefix(f"{family}."))
+    return None
 
 
-__all__ = ["REGISTRY", "Argument", "ArgumentKind", "Field", "FieldType", "Multiplicity", "Stage", "key", "lookup"]
+def _member(family: Field, member: str) -> Field:
+    """``evt.arg`` and ``flags`` make the field ``evt.arg.flags``."""
+    field = replace(family, name=f"{family.name}.{member}", argument=Argument.NONE)
+    if family.name == "evt.arg":
+        stage = Stage.KERNEL if member in evt.KERNEL_ARGUMENTS else Stage.USER
+        return replace(field, stage=stage, meaning=evt.ARGUMENTS.get(member, family.meaning))
+    if family.name == "evt.rawarg" and member in evt.NUMERIC_ARGUMENTS:
+        stage = Stage.KERNEL if member in evt.KERNEL_ARGUMENTS else Stage.USER
+        return replace(field, type=FieldType.INTEGER, stage=stage)
+    return field
+
+
+def documented() -> tuple[Field, ...]:
+    """The registry with the known members of ``evt.arg`` after it: what a reader of the documentation looks for."""
+    fields: list[Field] = []
+    for field in REGISTRY.values():
+        fields.append(field)
+        if field.name == "evt.arg":
+            fields.extend(_member(field, name) for name in evt.ARGUMENTS)
+    return tuple(fields)
+
+
+_DOCUMENTED_NAMES = tuple(field.name for field in documented())
+
+
+def similar(name: str, limit: int = 3) -> list[str]:
+    """Names of fields that one may have meant by ``name``, the likeliest first; may be empty."""
+    return get_close_matches(name[:_LONGEST_NAME].lower(), _DOCUMENTED_NAMES, n=limit, cutoff=0.7)
+
+
+__all__ = [
+    "FAMILIES",
+    "REGISTRY",
+    "Argument",
+    "ArgumentKind",
+    "Field",
+    "FieldType",
+    "Multiplicity",
+    "Stage",
+    "documented",
+    "key",
+    "lookup",
+    "similar",
+]

@@ -70,6 +70,22 @@ class Field:
     names_file: bool = False
 
 
+FAMILIES: tuple[str, ...] = (
+    "evt.arg",
+    "evt.rawarg",
+    "thread.cgroup",
+    "container.label",
+    "k8s.pod.label",
+    "k8s.ns.label",
+)
+"""Fields whose argument may be written after a dot too: ``evt.arg.flags`` is ``evt.arg[flags]``."""
+
+
 def key(name: str, argument: str | None) -> str:
-    """The key of a field in an event: ``proc.aname[2]``, or the bare name without argument."""
-    return name if argument is None else f"{name}[{argument}]"
+    """The key of a field in an event: the bare name without argument, ``proc.aname[2]`` with one.
+
+    A member of a family has one key for both spellings, the dotted one: ``evt.arg.flags``.
+    """
+    if argument is None:
+        return name
+    return f"{name}.{argument}" if name in FAMILIES else f"{name}[{argument}]"

@@ -1,0 +1,134 @@
+"""``evt.*``: the event itself, one system call at its return."""
+
+from __future__ import annotations
+
+from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType, Stage
+
+FIELDS: tuple[Field, ...] = (
+    Field("evt.num", FieldType.INTEGER, "The number of the event, counted from 1 since detection started."),
+    Field("evt.time", FieldType.STRING, "The local time of day of the event, with nanoseconds."),
+    Field("evt.time.s", FieldType.STRING, "The local time of day of the event, in whole seconds."),
+    Field("evt.time.iso8601", FieldType.STRING, "The time of the event in ISO 8601, in UTC and with nanoseconds."),
+    Field("evt.datetime", FieldType.STRING, "The local date and time of the event, with nanoseconds."),
+    Field("evt.datetime.s", FieldType.STRING, "The local date and time of the event, in whole seconds."),
+    Field("evt.rawtime", FieldType.TIME, "The time of the event in nanoseconds since the epoch."),
+    Field("evt.rawtime.s", FieldType.INTEGER, "The whole seconds of the event's time since the epoch."),
+    Field("evt.rawtime.ns", FieldType.INTEGER, "The nanoseconds of the event's time beyond the whole second."),
+    Field("evt.hostname", FieldType.STRING, "The name of the machine, or of the Kubernetes node, that saw the event."),
+    Field("evt.source", FieldType.STRING, "The source of the event, such as syscall."),
+    Field("evt.dir", FieldType.STRING, "The direction of the event, always < because events are seen at return."),
+    Field("evt.type", FieldType.STRING, "The name of the system call, such as openat.", stage=Stage.KERNEL),
+    Field("syscall.type", FieldType.STRING, "The name of the system call, the same as evt.type.", stage=Stage.KERNEL),
+    Field(
+        "evt.category", FieldType.STRING, "What the system call deals with: file, net, ipc, process, user or system."
+    ),
+    Field("evt.args", FieldType.STRING, "All arguments of the system call as name=value, separated by blanks."),
+    Field("evt.info", FieldType.STRING, "All arguments of the system call, the same as evt.args."),
+    Field(
+        "evt.arg",
+        FieldType.STRING,
+        "One argument of the system call as text, by its name (evt.arg.flags) or position (evt.arg[0]).",
+        argument=Argument.REQUIRED,
+        argument_kind=ArgumentKind.KEY,
+    ),
+    Field(
+        "evt.rawarg",
+        FieldType.STRING,
+        "One argument of the system call as passed: an integer where it is one, otherwise text.",
+        argument=Argument.REQUIRED,
+        argument_kind=ArgumentKind.KEY,
+    ),
+    Field("evt.abspath", FieldType.STRING, "The absolute path that the call acts on.", names_file=True),
+    Field("evt.abspath.src", FieldType.STRING, "The absolute path that a rename or link starts from.", names_file=True),
+    Field("evt.abspath.dst", FieldType.STRING, "The absolute path that a rename or link leads to.", names_file=True),
+    Field("evt.buffer", FieldType.BYTES, "The first bytes of the data that was sent or received."),
+    Field("evt.buflen", FieldType.INTEGER, "The number of bytes in evt.buffer."),
+    Field(
+        "evt.res",
+        FieldType.STRING,
+        "The result as a word: SUCCESS, or the name of the error such as ENOENT.",
+        stage=Stage.KERNEL,
+    ),
+    Field(
+        "evt.rawres",
+        FieldType.INTEGER,
+        "The result as the kernel returned it: negative for an error, -2 for ENOENT.",
+        stage=Stage.KERNEL,
+    ),
+    Field("evt.failed", FieldType.BOOLEAN, "Whether the system call returned an error.", stage=Stage.KERNEL),
+    Field("evt.is_io", FieldType.BOOLEAN, "Whether the system call carries data through a descriptor."),
+    Field("evt.is_io_read", FieldType.BOOLEAN, "Whether the system call receives data, as recvfrom does."),
+    Field("evt.is_io_write", FieldType.BOOLEAN, "Whether the system call sends data, as sendto does."),
+    Field("evt.io_dir", FieldType.STRING, "The direction of data: r for receiving, w for sending."),
+    Field(
+        "evt.is_open_read",
+        FieldType.BOOLEAN,
+        "Whether a call of the open family asks to read the file.",
+        stage=Stage.KERNEL,
+    ),
+    Field(
+        "evt.is_open_write",
+        FieldType.BOOLEAN,
+        "Whether a call of the open family asks to write the file.",
+        stage=Stage.KERNEL,
+    ),
+    Field(
+        "evt.is_open_exec",
+        FieldType.BOOLEAN,
+        "Whether a call of the open family creates a file with a permission to execute.",
+        stage=Stage.KERNEL,
+    ),
+    Field(
+        "evt.is_open_create",
+        FieldType.BOOLEAN,
+        "Whether a call of the open family may create the file.",
+        stage=Stage.KERNEL,
+    ),
+)
+
+ARGUMENTS: dict[str, str] = {
+    "name": "The path as the caller gave it, for the open family and calls that act on one path.",
+    "path": "The path as the caller gave it, for mkdir, rmdir, unlink, chmod, chdir and the like.",
+    "oldpath": "The path that a rename or hard link starts from, as the caller gave it.",
+    "newpath": "The path that a rename or hard link leads to, as the caller gave it.",
+    "target": "The text that a symbolic link will hold.",
+    "linkpath": "The path of a symbolic link that is made, as the caller gave it.",
+    "filename": "The path of the program that execve was asked to run, as the caller gave it.",
+    "exe": "The first word of the command line that execve passes, argv[0].",
+    "args": "The other words of the command line that execve passes.",
+    "dirfd": "The descriptor of the folder that a relative path starts from, or AT_FDCWD.",
+    "olddirfd": "The descriptor of the folder that the old path starts from, or AT_FDCWD.",
+    "newdirfd": "The descriptor of the folder that the new path starts from, or AT_FDCWD.",
+    "fd": "The descriptor that the call acts on or returned.",
+    "flags": "The flags by name, joined by |, such as O_CREAT|O_WRONLY or CLONE_NEWUSER.",
+    "mode": "The permissions by name, joined by |, such as S_IXUSR|S_IRUSR.",
+    "domain": "The address family of a socket by name, such as AF_PACKET.",
+    "type": "The type of a socket, or the file system type of a mount.",
+    "proto": "The protocol number of a socket.",
+    "addr": "The address that connect or bind was given.",
+    "size": "The number of bytes that the caller wants to send or receive.",
+    "uid": "The user that setuid changes to, by name where it has one, otherwise its number.",
+    "gid": "The group that setgid changes to, by name where it has one, otherwise its number.",
+    "pid": "The process that kill or ptrace acts on.",
+    "sig": "The signal by name, such as SIGKILL.",
+    "request": "The request of ptrace by name, such as PTRACE_ATTACH.",
+    "cmd": "The command of bpf by name, such as BPF_PROG_LOAD.",
+    "nstype": "The kind of namespace that setns joins by name, such as CLONE_NEWNET.",
+    "option": "The option of prctl by name, such as PR_SET_NAME.",
+    "dev": "The device, or source, of a mount.",
+    "dir": "The folder that is mounted on.",
+    "uargs": "The parameters that a kernel module is loaded with.",
+    "img": "The address of a kernel module's image in the caller's memory.",
+    "res": "The result as a word, as in evt.res, or as a number where the call returns one.",
+    "res_or_fd": "The result of bpf: a descriptor or an error.",
+}
+"""What the arguments are called under ``evt.arg.``, over all event types."""
+
+NUMERIC_ARGUMENTS: frozenset[str] = frozenset(
+    {"dirfd", "olddirfd", "newdirfd", "fd", "flags", "mode", "domain", "proto", "size", "uid", "gid", "pid", "sig"}
+    | {"request", "cmd", "nstype", "option", "img", "res", "res_or_fd"}
+)
+"""The arguments that ``evt.rawarg.`` gives as an integer."""
+
+KERNEL_ARGUMENTS: frozenset[str] = NUMERIC_ARGUMENTS - {"uid", "gid", "img"}
+"""The arguments that hold names of numbers which the kernel knows without look-ups."""

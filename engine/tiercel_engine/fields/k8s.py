@@ -1,0 +1,29 @@
+"""``k8s.*``: the Kubernetes pod that the process runs in, and what the pod belongs to."""
+
+from __future__ import annotations
+
+from tiercel_engine.fields.model import Argument, Field, FieldType, Stage
+
+
+def _pod(name: str, meaning: str, argument: Argument = Argument.NONE) -> Field:
+    return Field(name, FieldType.STRING, meaning, argument=argument, stage=Stage.PROCESS)
+
+
+FIELDS: tuple[Field, ...] = (
+    _pod("k8s.pod.name", "The name of the pod."),
+    _pod("k8s.pod.uid", "The UID of the pod."),
+    _pod("k8s.pod.id", "The UID of the pod, the same as k8s.pod.uid."),
+    _pod("k8s.pod.sandbox_id", "The first 12 digits of the id of the pod's sandbox container."),
+    _pod("k8s.pod.full_sandbox_id", "The whole id of the pod's sandbox container."),
+    _pod("k8s.pod.label", "The value of one label of the pod, as in k8s.pod.label[app].", Argument.REQUIRED),
+    _pod("k8s.pod.labels", "All labels of the pod as name:value, separated by commas."),
+    _pod("k8s.pod.ip", "The first IP address of the pod."),
+    _pod("k8s.pod.cni.json", "The pod's network interfaces and addresses as JSON."),
+    _pod("k8s.ns.name", "The namespace of the pod."),
+    _pod("k8s.ns.id", "The UID of the pod's namespace."),
+    _pod("k8s.ns.label", "The value of one label of the pod's namespace, as in k8s.ns.label[team].", Argument.REQUIRED),
+    _pod("k8s.ns.labels", "All labels of the pod's namespace as name:value, separated by commas."),
+    _pod("k8s.rc.name", "The name of the replication controller that the pod belongs to."),
+    _pod("k8s.rs.name", "The name of the replica set that the pod belongs to."),
+    _pod("k8s.deployment.name", "The name of the deployment that the pod belongs to."),
+)
