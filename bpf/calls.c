@@ -1,0 +1,271 @@
+/* System calls at their return. One dispatcher sees every call; it leaves at once unless a plan exists for the
+ * number, and hands over to the program of the call's family by a tail call. */
+
+#include "read.h"
+#include "wire.h"
+#include "maps.h"
+#include "record.h"
+#include "task.h"
+#include "path.h"
+#include "socket.h"
+#include "image.h"
+
+struct call {
+	const char *regs;
+	u32 number;
+	u32 compat;
+};
+
+#ifdef X86
+static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct call call = {.regs = (const char *)ctx->args[0]};
+	const char *task = (const char *)bpf_get_current_task();
+	call.number = READ(u32, call.regs, REGS_NUMBER) & ~0x40000000u; /* x32 marks its calls with that bit */
+	call.compat = READ(u32, task, TASK_STATUS) & 2;                 /* TS_COMPAT */
+	if (call.compat) {
+		u32 *native = compat_numbers.lookup(&call.number);
+		call.number = native ? *native : SYSCALLS;
+	}
+	return call;
+}
+
+static __always_inline void read_arguments(struct header *header, struct call *call)
+{
+	const char *regs = call->regs;
+	if (call->compat) {
+		header->args[0] = READ(u32, regs, REGS_BX);
+		header->args[1] = READ(u32, regs, REGS_CX);
+		header->args[2] = READ(u32, regs, REGS_DX);
+		header->args[3] = READ(u32, regs, REGS_SI);
+		header->args[4] = READ(u32, regs, REGS_DI);
+		header->args[5] = READ(u32, regs, REGS_BP);
+	} else {
+		header->args[0] = READ(u64, regs, REGS_DI);
+		header->args[1] = READ(u64, regs, REGS_SI);
+		header->args[2] = READ(u64, regs, REGS_DX);
+		header->args[3] = READ(u64, regs, REGS_R10);
+		header->args[4] = READ(u64, regs, REGS_R8);
+		header->args[5] = READ(u64, regs, REGS_R9);
+	}
+}
+#else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
+static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct call call = {.regs = (const char *)ctx->args[0]};
+	call.number = READ(u32, call.regs, REGS_NUMBER);
+	return call;
+}
+
+static __always_inline void read_arguments(struct header *header, struct call *call)
+{
+	header->args[0] = READ(u64, call->regs, REGS_ORIG_X0);
+	for (int i = 1; i < 6; i++)
+		header->args[i] = READ(u64, call->regs, REGS_X0 + 8 * i);
+}
+#endif
+
+static __always_inline struct plan *plan_of(u32 number)
+{
+	return plans.lookup(&number);
+}
+
+int on_return(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct call call = current_call(ctx);
+	struct plan *plan = plan_of(call.number);
+	if (!plan || !plan->family)
+		return 0;
+	if ((plan->flags & PLAN_ONLY_FAILED) && (s64)ctx->args[1] >= 0)
+		return 0;
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	if (pid == AGENT_PID)
+		return 0;
+	if (undelivered.lookup(&pid))
+		families.call(ctx, FAMILY_IMAGE);
+	families.call(ctx, FAMILY_HEADER);
+	return 0;
+}
+
+/* The image of a process whose exec record was lost, then the call itself. */
+int image_again(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct record *record = scratch();
+	if (!record)
+		return 0;
+	read_task(record, (const char *)bpf_get_current_task());
+	send_image(record, FLAG_AGAIN, NULL);
+	families.call(ctx, FAMILY_HEADER);
+	return 0;
+}
+
+/* Fills in the header; the family's program finds it in the scratch space. */
+int begin(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct call call = current_call(ctx);
+	struct record *record = scratch();
+	struct plan *plan = plan_of(call.number);
+	if (!record || !plan)
+		return 0;
+	count(SEEN_CALLS);
+	read_task(record, (const char *)bpf_get_current_task());
+	record->header.type = call.number;
+	record->header.result = (s64)ctx->args[1];
+	if (call.compat) {
+		record->header.flags |= FLAG_COMPAT;
+		record->header.result = (s32)ctx->args[1];
+	}
+	read_arguments(&record->header, &call);
+#ifdef WANT_CWD
+	want_base(record, SECTION_CWD, AT_FDCWD);
+#endif
+	families.call(ctx, plan->family);
+	return 0;
+}
+
+/* The record that begin() left, and the plan of its call. */
+static __always_inline struct record *begun(struct plan **plan)
+{
+	struct record *record = scratch();
+	if (!record)
+		return NULL;
+	*plan = plan_of(record->header.type);
+	return *plan ? record : NULL;
+}
+
+static __always_inline u64 argument(struct record *record, s8 index)
+{
+	u32 i = index & 7;
+	return record->header.args[i > 5 ? 5 : i];
+}
+
+static __always_inline s32 subject(struct record *record, struct plan *plan)
+{
+	return plan->descriptor == RETURNED ? (s32)record->header.result : (s32)argument(record, plan->descriptor);
+}
+
+static __always_inline void section_path_argument(struct record *record, struct plan *plan, u32 slot)
+{
+	u64 address = argument(record, plan->path[slot]);
+	char first = READ_USER(char, address);
+	section_user_string(record, slot ? SECTION_PATH_1 : SECTION_PATH_0, address);
+	if (first == '/' || (slot == 0 && (plan->flags & PLAN_FREE_TEXT)))
+		return;
+	want_base(record, slot ? SECTION_BASE_1 : SECTION_BASE_0,
+		     plan->base[slot] < 0 ? AT_FDCWD : (s32)argument(record, plan->base[slot]));
+}
+
+int plain(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct plan *plan;
+	struct record *record = begun(&plan);
+	if (record)
+		send_call(record);
+	return 0;
+}
+
+int paths(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct plan *plan;
+	struct record *record = begun(&plan);
+	if (!record)
+		return 0;
+	if (plan->path[0] >= 0)
+		section_path_argument(record, plan, 0);
+	if (plan->path[1] >= 0)
+		section_path_argument(record, plan, 1);
+	if (plan->flags & PLAN_OPEN_HOW)
+		section_user_bytes(record, SECTION_OPEN_HOW, record->header.args[2], 24, 32);
+	if (plan->descriptor == RETURNED)
+		section_descriptor(record, record->header.result);
+	send_call(record);
+	return 0;
+}
+
+int descriptor(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct plan *plan;
+	struct record *record = begun(&plan);
+	if (!record)
+		return 0;
+	section_descriptor(record, subject(record, plan));
+	if (plan->address >= 0)
+		section_user_bytes(record, SECTION_ADDRESS, argument(record, plan->address), 128, 129);
+	send_call(record);
+	return 0;
+}
+
+/* struct msghdr begins with name, its length, and the vector of buffers. */
+static __always_inline void section_msghdr(struct record *record, u64 message)
+{
+	u32 wide = !(record->header.flags & FLAG_COMPAT);
+	u64 name = wide ? READ_USER(u64, message) : READ_USER(u32, message);
+	u32 length = READ_USER(u32, message + (wide ? 8 : 4));
+	section_user_bytes(record, SECTION_ADDRESS, name, length, 129);
+#ifdef WANT_DATA
+	u64 vector = wide ? READ_USER(u64, message + 16) : READ_USER(u32, message + 8);
+	u64 base = wide ? READ_USER(u64, vector) : READ_USER(u32, vector);
+	u64 size = wide ? READ_USER(u64, vector + 8) : READ_USER(u32, vector + 4);
+	if (record->header.result > 0)
+		section_user_bytes(record, SECTION_DATA, base,
+				   size < record->header.result ? size : record->header.result, WANT_DATA + 1);
+#endif
+}
+
+int message(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct plan *plan;
+	struct record *record = begun(&plan);
+	if (!record)
+		return 0;
+	section_descriptor(record, subject(record, plan));
+	if (plan->flags & PLAN_MSGHDR) {
+		section_msghdr(record, record->header.args[1]);
+	} else {
+		section_user_bytes(record, SECTION_ADDRESS, record->header.args[4], 128, 129);
+#ifdef WANT_DATA
+		if (record->header.result > 0)
+			section_user_bytes(record, SECTION_DATA, record->header.args[1], record->header.result, WANT_DATA + 1);
+#endif
+	}
+	send_call(record);
+	return 0;
+}
+
+#define ARGUMENTS 32
+
+/* argv of an execve that failed: the caller's strings, joined by NUL. */
+static __always_inline void section_argv(struct record *record, u64 argv)
+{
+	u8 *payload = section_payload(record);
+	u32 at = 0;
+	u32 width = record->header.flags & FLAG_COMPAT ? 4 : 8;
+	if (!payload)
+		return;
+	record->walk_at = 0;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < ARGUMENTS; i++) {
+		u64 pointer = width == 8 ? READ_USER(u64, argv + i * 8) : READ_USER(u32, argv + i * 4);
+		at = record->walk_at;
+		if (!pointer || at >= PIECE - 1)
+			break;
+		long length = bpf_probe_read_user_str(payload + (at & (PIECE - 1)), PIECE, (const void *)pointer);
+		if (length <= 0)
+			break;
+		record->walk_at = at + length;
+	}
+	at = record->walk_at;
+	section_end(record, SECTION_ARGS, at > PIECE ? PIECE : at, at > PIECE);
+}
+
+int exec_failed(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct plan *plan;
+	struct record *record = begun(&plan);
+	if (!record)
+		return 0;
+	section_path_argument(record, plan, 0);
+	section_argv(record, argument(record, plan->path[0] + 1));
+	send_call(record);
+	return 0;
+}

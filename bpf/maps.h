@@ -1,0 +1,52 @@
+/* What a system call carries beyond its header; index: the system call's number. Filled by user space
+ * for the calls that a loaded rule can match; family 0 means nobody asks. */
+struct plan {
+	u8 family;     /* FAMILY_… */
+	u8 flags;      /* PLAN_… */
+	s8 path[2];    /* indexes of arguments, -1: none */
+	s8 base[2];    /* descriptors that relative paths start from */
+	s8 descriptor; /* the descriptor that the event is about; RETURNED: the result */
+	s8 address;    /* socket address */
+};
+
+#define FAMILY_PLAIN 1      /* header only */
+#define FAMILY_PATHS 2      /* one or two path arguments */
+#define FAMILY_DESCRIPTOR 3 /* a file or socket by descriptor */
+#define FAMILY_MESSAGE 4    /* data on a socket */
+#define FAMILY_EXEC 5       /* execve that failed */
+#define FAMILY_IMAGE 6      /* steps before a family: a process's image again */
+#define FAMILY_HEADER 7     /* the header */
+#define FAMILIES 8
+
+#define RETURNED 100      /* as `descriptor` */
+#define PLAN_OPEN_HOW 1   /* argument 2 points to an open_how */
+#define PLAN_MSGHDR 2     /* argument 1 points to a msghdr, which holds address and data */
+#define PLAN_FREE_TEXT 4  /* the first path argument is a text: the target of a symbolic link */
+#define PLAN_ONLY_FAILED 8 /* success is reported elsewhere: exec */
+
+#define SYSCALLS 512
+BPF_ARRAY(plans, struct plan, SYSCALLS);
+#ifdef X86
+BPF_ARRAY(compat_numbers, u32, SYSCALLS); /* i386 number -> x86-64 number */
+#endif
+BPF_PROG_ARRAY(families, FAMILIES);
+
+/* Two rings, so that a flood of calls can't push out what the process table is made from. */
+BPF_RINGBUF_OUTPUT(calls, CALLS_PAGES);
+BPF_RINGBUF_OUTPUT(processes, PROCESSES_PAGES);
+
+/* Processes whose exec record found the ring full; their next event carries it again. */
+BPF_TABLE("lru_hash", u32, u8, undelivered, 4096);
+
+/* Indexes of `counters`. */
+#define LOST_CALLS 0
+#define LOST_PROCESSES 1
+#define SEEN_CALLS 2
+BPF_PERCPU_ARRAY(counters, u64, 8);
+
+static __always_inline void count(u32 which)
+{
+	u64 *counter = counters.lookup(&which);
+	if (counter)
+		*counter += 1;
+}

@@ -1,0 +1,51 @@
+/* The life of processes: what the process table in user space is made from, whatever rules are loaded. */
+
+/* sched_process_exec(task, old_pid, bprm): the new image is in place, the first instruction not yet run. */
+int on_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	const char *bprm = (const char *)ctx->args[2];
+	struct record *record = scratch();
+	if (!record)
+		return 0;
+	u16 flags = 0;
+#ifdef BPRM_FDPATH
+	if (READ_POINTER(bprm, BPRM_FDPATH))
+		flags = FLAG_BY_DESCRIPTOR;
+#endif
+	read_task(record, (const char *)bpf_get_current_task());
+	send_image(record, flags, bprm);
+	return 0;
+}
+
+/* Short records of processes that come and go don't wake the reader: it looks ten times a second. */
+#define QUIETLY 1 /* BPF_RB_NO_WAKEUP */
+
+/* sched_process_fork(parent, child): the child has not run yet. */
+int on_fork(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct fork_record fork = {.length = sizeof(fork), .type = RECORD_FORK};
+	const char *child = (const char *)ctx->args[1];
+	if (READ(u32, child, TASK_PID) != READ(u32, child, TASK_TGID)) /* a thread */
+		return 0;
+	read_process(&fork.child, child);
+	read_process(&fork.parent, (const char *)ctx->args[0]);
+	if (processes.ringbuf_output(&fork, sizeof(fork), QUIETLY) != 0)
+		count(LOST_PROCESSES);
+	return 0;
+}
+
+/* sched_process_exit(task) */
+int on_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	const char *task = (const char *)bpf_get_current_task();
+	if (READ(u32, task, TASK_PID) != READ(u32, task, TASK_TGID))
+		return 0;
+	struct exit_record exit = {.length = sizeof(exit), .type = RECORD_EXIT};
+	exit.time = bpf_ktime_get_boot_ns();
+	exit.status = READ(u32, task, TASK_EXIT_CODE);
+	read_process(&exit.self, task);
+	undelivered.delete(&exit.self.pid);
+	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)
+		count(LOST_PROCESSES);
+	return 0;
+}

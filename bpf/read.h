@@ -1,0 +1,22 @@
+/* Reading kernel objects. Every TASK_…, FILE_…, SOCK_… below is the offset of a member in the running
+ * kernel's own structures: taken from its BTF and defined before this file (kernel/offsets.py). */
+
+#define READ(type, pointer, offset)                                                            \
+	({                                                                                     \
+		type value_ = 0;                                                               \
+		bpf_probe_read_kernel(&value_, sizeof(value_), (const char *)(pointer) + (offset)); \
+		value_;                                                                        \
+	})
+
+#define READ_POINTER(pointer, offset) ((const char *)READ(u64, pointer, offset))
+
+#define READ_USER(type, address)                                                               \
+	({                                                                                     \
+		type value_ = 0;                                                               \
+		bpf_probe_read_user(&value_, sizeof(value_), (const void *)(address));         \
+		value_;                                                                        \
+	})
+
+#define S_IFMT 0170000
+#define S_IFSOCK 0140000
+#define AT_FDCWD -100

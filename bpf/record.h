@@ -1,0 +1,81 @@
+/* Building a record: the header, then one section after the other, in this CPU's scratch space. A tracepoint's
+ * program isn't preempted, so one space a CPU is enough; it is not a per-CPU map, since those are limited to 32 KiB. */
+
+#define CAPACITY 32768 /* of the sections together; a power of two, so that offsets can be masked */
+#define PIECE 4096     /* of one section */
+
+struct record {
+	struct header header;
+	u8 sections[CAPACITY + 2 * PIECE + 64];
+	u32 length; /* of the sections so far */
+	u32 walk_at;
+	u8 walk[PIECE + 256];
+	u32 pending; /* paths that are still to be walked */
+	struct {
+		const char *mount;  /* struct mount */
+		const char *dentry;
+		u64 kind;
+	} path[4];
+};
+
+BPF_ARRAY(records, struct record, CPUS);
+
+static __always_inline struct record *scratch(void)
+{
+	u32 cpu = bpf_get_smp_processor_id();
+	return records.lookup(&cpu);
+}
+
+/* Where the payload of the next section goes: PIECE bytes that may be written. NULL if the record is full. */
+static __always_inline u8 *section_payload(struct record *record)
+{
+	u32 at = record->length;
+	if (at > CAPACITY - PIECE - 8) {
+		record->header.flags |= FLAG_TRUNCATED;
+		return NULL;
+	}
+	return record->sections + ((at + 8) & (CAPACITY - 1));
+}
+
+static __always_inline void section_end(struct record *record, u16 kind, u32 length, u32 number)
+{
+	u32 at = record->length & (CAPACITY - 1);
+	struct section *section = (struct section *)(record->sections + at);
+	length &= 2 * PIECE - 1;
+	section->kind = kind;
+	section->length = length;
+	section->number = number;
+	record->length = at + 8 + ((length + 7) & ~7u);
+}
+
+static __always_inline void section_user_string(struct record *record, u16 kind, u64 address)
+{
+	u8 *payload = section_payload(record);
+	if (!payload || !address)
+		return;
+	long length = bpf_probe_read_user_str(payload, PIECE, (const void *)address);
+	if (length > 0)
+		section_end(record, kind, length - 1, length == PIECE);
+}
+
+static __always_inline void section_kernel_string(struct record *record, u16 kind, const void *address, u32 number)
+{
+	u8 *payload = section_payload(record);
+	if (!payload || !address)
+		return;
+	long length = bpf_probe_read_kernel_str(payload, PIECE, address);
+	if (length > 0)
+		section_end(record, kind, length - 1, number);
+}
+
+/* The first `limit` (at most PIECE) bytes of a user buffer of `length` bytes. */
+static __always_inline void section_user_bytes(struct record *record, u16 kind, u64 address, u64 length, u32 limit)
+{
+	u8 *payload = section_payload(record);
+	if (!payload || !address || !length)
+		return;
+	u32 size = length > limit - 1 ? limit - 1 : length;
+	size &= PIECE - 1;
+	if (bpf_probe_read_user(payload, size, (const void *)address) == 0)
+		section_end(record, kind, size, length > size);
+}

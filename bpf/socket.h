@@ -1,0 +1,67 @@
+/* Sockets, read from struct sock. */
+
+#define AF_UNIX 1
+#define AF_INET 2
+#define AF_INET6 10
+
+static __always_inline void section_unix_address(struct record *record, const char *sock, u32 peer)
+{
+	const char *address = sock ? READ_POINTER(sock, UNIX_ADDRESS) : NULL;
+	u8 *payload = section_payload(record);
+	if (!address || !payload)
+		return;
+	/* sockaddr_un: the family's two bytes, then the path, or NUL and an abstract name */
+	u32 length = READ(u32, address, UNIX_ADDRESS_LENGTH);
+	if (length <= 2 || length > 110)
+		return;
+	length = (length - 2) & 127;
+	if (bpf_probe_read_kernel(payload, length, address + UNIX_ADDRESS_NAME + 2) == 0)
+		section_end(record, SECTION_UNIX_PATH, length, peer);
+}
+
+static __always_inline void section_socket(struct record *record, const char *file, u32 number)
+{
+	const char *socket = READ_POINTER(file, FILE_PRIVATE);
+	const char *sock = READ_POINTER(socket, SOCKET_SK);
+	struct socket_facts *facts = (struct socket_facts *)section_payload(record);
+	if (!sock || !facts)
+		return;
+	facts->inode = READ(u64, READ_POINTER(file, FILE_INODE), INODE_INO);
+	facts->family = READ(u16, sock, SOCK_FAMILY);
+	facts->type = READ(u16, sock, SOCK_TYPE);
+	facts->protocol = READ(u16, sock, SOCK_PROTOCOL);
+	facts->state = READ(u8, sock, SOCK_STATE);
+	facts->traits = (READ(u8, sock, SOCK_USERLOCKS) & 8) ? 1 : 0; /* SOCK_BINDPORT_LOCK */
+	facts->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
+	facts->remote_port = __builtin_bswap16(READ(u16, sock, SOCK_REMOTE_PORT));
+	facts->padding = 0;
+	__builtin_memset(facts->local, 0, 32);
+	if (facts->family == AF_INET) {
+		bpf_probe_read_kernel(facts->local, 4, sock + SOCK_LOCAL_V4);
+		bpf_probe_read_kernel(facts->remote, 4, sock + SOCK_REMOTE_V4);
+	} else if (facts->family == AF_INET6) {
+		bpf_probe_read_kernel(facts->local, 16, sock + SOCK_LOCAL_V6);
+		bpf_probe_read_kernel(facts->remote, 16, sock + SOCK_REMOTE_V6);
+	}
+	u16 family = facts->family;
+	section_end(record, SECTION_SOCKET, sizeof(*facts), number);
+	if (family == AF_UNIX) {
+		section_unix_address(record, sock, 0);
+		section_unix_address(record, READ_POINTER(sock, UNIX_PEER), 1);
+	}
+}
+
+/* What a descriptor stands for: a socket, or a file with its path. */
+static __always_inline void section_descriptor(struct record *record, s32 descriptor)
+{
+	const char *file = file_of(descriptor);
+	if (!file)
+		return;
+	const char *inode = READ_POINTER(file, FILE_INODE);
+	if ((READ(u16, inode, INODE_MODE) & S_IFMT) == S_IFSOCK) {
+		section_socket(record, file, descriptor);
+		return;
+	}
+	section_file_facts(record, SECTION_FILE, file, descriptor);
+	want_path(record, SECTION_FILE_PATH, file + FILE_PATH);
+}

@@ -1,0 +1,112 @@
+/* The calling process, read from its task. */
+
+
+static __always_inline void read_process(struct process *process, const char *task)
+{
+	const char *leader = READ_POINTER(task, TASK_GROUP_LEADER);
+	process->pid = READ(u32, task, TASK_TGID);
+	process->execs = READ(u32, task, TASK_SELF_EXEC_ID);
+	process->start = READ(u64, leader, TASK_START_BOOTTIME);
+	bpf_probe_read_kernel(process->comm, sizeof(process->comm), leader + TASK_COMM);
+}
+
+/* The number of a struct pid in the innermost of its namespaces. */
+static __always_inline u32 virtual_number(const char *pid)
+{
+	if (!pid)
+		return 0;
+	u32 level = READ(u32, pid, PID_LEVEL) & 31;
+	return READ(u32, pid, PID_NUMBERS + level * UPID_SIZE + UPID_NR);
+}
+
+static __always_inline u32 initial_number(const char *pid)
+{
+	return pid ? READ(u32, pid, PID_NUMBERS + UPID_NR) : 0;
+}
+
+static __always_inline u32 namespace_number(const char *namespace, u32 offset)
+{
+	return namespace ? READ(u32, namespace, offset) : 0;
+}
+
+static __always_inline u32 terminal(const char *signal)
+{
+	const char *tty = READ_POINTER(signal, SIGNAL_TTY);
+	if (!tty)
+		return 0;
+	const char *driver = READ_POINTER(tty, TTY_DRIVER);
+	u32 major = READ(u32, driver, DRIVER_MAJOR);
+	u32 minor = READ(u32, driver, DRIVER_MINOR) + READ(u32, tty, TTY_INDEX);
+	/* as the kernel's new_encode_dev, which /proc/PID/stat shows */
+	return (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
+}
+
+static __always_inline void read_ancestors(struct header *header, const char *task)
+{
+	const char *current_task = READ_POINTER(task, TASK_GROUP_LEADER);
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < ANCESTORS; i++) {
+		struct process *ancestor = &header->ancestors[i];
+		const char *parent = READ_POINTER(current_task, TASK_REAL_PARENT);
+		ancestor->pid = 0;
+		if (!parent || parent == current_task)
+			break;
+		read_process(ancestor, parent);
+		if (ancestor->pid == 0) /* the idle task, parent of init */
+			break;
+		current_task = READ_POINTER(parent, TASK_GROUP_LEADER);
+	}
+}
+
+/* Fills everything of the header that does not depend on the system call. */
+static __always_inline void read_task(struct record *record, const char *task)
+{
+	struct header *header = &record->header;
+	const char *cred = READ_POINTER(task, TASK_CRED);
+	const char *signal = READ_POINTER(task, TASK_SIGNAL);
+	const char *nsproxy = READ_POINTER(task, TASK_NSPROXY);
+
+	record->length = 0;
+	record->pending = 0;
+	header->flags = 0;
+	header->time = bpf_ktime_get_boot_ns();
+	header->cgroup = bpf_get_current_cgroup_id();
+	header->cap_permitted = READ(u64, cred, CRED_CAP_PERMITTED);
+	header->cap_effective = READ(u64, cred, CRED_CAP_EFFECTIVE);
+	header->cap_inheritable = READ(u64, cred, CRED_CAP_INHERITABLE);
+	header->uid = READ(u32, cred, CRED_EUID);
+	header->gid = READ(u32, cred, CRED_EGID);
+#ifdef TASK_LOGINUID
+	header->loginuid = READ(u32, task, TASK_LOGINUID);
+	header->session = READ(u32, task, TASK_SESSIONID);
+#else
+	header->loginuid = -1;
+	header->session = -1;
+#endif
+	header->tid = READ(u32, task, TASK_PID);
+	header->tty = terminal(signal);
+
+	const char *group = READ_POINTER(signal, SIGNAL_PIDS + 2 * 8);   /* PIDTYPE_PGID */
+	const char *session = READ_POINTER(signal, SIGNAL_PIDS + 3 * 8); /* PIDTYPE_SID */
+	const char *pid = READ_POINTER(signal, SIGNAL_PIDS + 1 * 8);     /* PIDTYPE_TGID */
+	header->pgid = initial_number(group);
+	header->sid = initial_number(session);
+	header->vtid = virtual_number(READ_POINTER(task, TASK_THREAD_PID));
+	header->vpid = virtual_number(pid);
+	header->vpgid = virtual_number(group);
+	header->vsid = virtual_number(session);
+	header->mount_ns = header->net_ns = header->pid_ns = 0;
+	if (nsproxy) {
+		header->mount_ns = namespace_number(READ_POINTER(nsproxy, NSPROXY_MNT), MNT_NS_INUM);
+		header->net_ns = namespace_number(READ_POINTER(nsproxy, NSPROXY_NET), NET_NS_INUM);
+	}
+	if (pid) {
+		u32 level = READ(u32, pid, PID_LEVEL) & 31;
+		const char *namespace = READ_POINTER(pid, PID_NUMBERS + level * UPID_SIZE + UPID_NS);
+		header->pid_ns = namespace_number(namespace, PID_NS_INUM);
+	}
+	header->user_ns = namespace_number(READ_POINTER(cred, CRED_USER_NS), USER_NS_INUM);
+	bpf_probe_read_kernel(header->comm, sizeof(header->comm), task + TASK_COMM);
+	read_process(&header->self, task);
+	read_ancestors(header, task);
+}

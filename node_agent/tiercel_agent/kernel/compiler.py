@@ -1,0 +1,126 @@
+"""Compiling and loading the programs in a process of its own.
+
+bcc keeps LLVM in memory, so a child compiles, loads, and hands the descriptors of programs and maps over a Unix
+socket; when it ends, the compiler is gone. A compile that hangs or crashes takes down the child only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from ctypes import c_uint32
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiercel_agent.kernel.source import kconfig, macro_flags, program_text
+
+PROGRAMS = (
+    "on_return",
+    "begin",
+    "plain",
+    "paths",
+    "descriptor",
+    "message",
+    "exec_failed",
+    "image_again",
+    "on_exec",
+    "on_fork",
+    "on_exit",
+)
+MAPS = ("plans", "compat_numbers", "families", "calls", "processes", "counters")
+
+# Included by bcc's own preamble; with kconfig.h in place they may be empty.
+_EMPTY_HEADERS = (
+    "uapi/linux/bpf.h",
+    "uapi/linux/if_packet.h",
+    "uapi/linux/ptrace.h",
+    "linux/bpf_common.h",
+    "linux/version.h",
+    "linux/log2.h",
+    "linux/types.h",
+    "linux/sched.h",
+    "linux/fs.h",
+    "asm/page.h",
+)
+_TIMEOUT = 60.0  # seconds; a verifier that rejects makes bcc print its log and try again
+_DESCRIPTORS = 64
+
+
+class CompileError(Exception):
+    """The programs could not be compiled or loaded; the message is the last lines of bcc's log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Descriptors of loaded programs and of their maps, by name; the receiver closes them."""
+
+    programs: Mapping[str, int]
+    maps: Mapping[str, int]
+
+    def close(self) -> None:
+        for fd in (*self.programs.values(), *self.maps.values()):
+            os.close(fd)
+
+
+def compile_programs(macros: Mapping[str, int]) -> Loaded:
+    """Compiles bpf/ with these macros and loads it. Raises CompileError."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs, tempfile.TemporaryFile() as log:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "tiercel_agent.kernel.compiler", str(theirs.fileno())],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            pass_fds=(theirs.fileno(),),
+        )
+        theirs.close()
+        try:
+            child.communicate(json.dumps(dict(macros)).encode(), timeout=_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+            raise CompileError(f"no result within {_TIMEOUT:.0f} seconds\n{_tail(log.fileno())}") from None
+        if child.returncode != 0:
+            raise CompileError(_tail(log.fileno()) or f"the compiler ended with status {child.returncode}")
+        message, fds, _, _ = socket.recv_fds(ours, 65536, _DESCRIPTORS)
+    names = json.loads(message)
+    programs = dict(zip(names["programs"], fds, strict=False))
+    return Loaded(programs, dict(zip(names["maps"], fds[len(programs) :], strict=True)))
+
+
+def _tail(fd: int, size: int = 3000) -> str:
+    end = os.lseek(fd, 0, os.SEEK_END)
+    return os.pread(fd, size, max(0, end - size)).decode(errors="replace").strip()
+
+
+def _main(channel: int) -> None:
+    macros = json.load(sys.stdin)
+    with tempfile.TemporaryDirectory() as folder:
+        headers = {name: "" for name in _EMPTY_HEADERS} | {"linux/kconfig.h": kconfig()}
+        for name, text in headers.items():
+            path = Path(folder, "include", name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        os.environ["BCC_KERNEL_SOURCE"] = folder
+        from bcc import BPF  # noqa: PLC0415 (reads the environment, and LLVM is wanted in this process only)
+
+        bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), "-Wno-everything"])
+        programs = {name: bpf.load_func(name, BPF.RAW_TRACEPOINT).fd for name in PROGRAMS}
+        # the types of keys and values don't matter here, and bcc can't translate all of them
+        maps = {
+            name: bpf.get_table(name, c_uint32, c_uint32).map_fd
+            for name in MAPS
+            if name != "compat_numbers" or "X86" in macros
+        }
+    with socket.socket(fileno=channel) as sender:
+        names = json.dumps({"programs": list(programs), "maps": list(maps)}).encode()
+        socket.send_fds(sender, [names], [*programs.values(), *maps.values()])
+
+
+if __name__ == "__main__":
+    _main(int(sys.argv[1]))

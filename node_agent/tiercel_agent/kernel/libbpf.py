@@ -1,0 +1,121 @@
+"""The part of libbpf that the agent calls, through ctypes.
+
+libbpf comes with bcc (Debian: libbpf1). It is used directly, and not through bcc, in the process that stays: bcc
+brings LLVM along, which costs more memory than all of the agent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
+_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
+
+
+class LibbpfError(OSError):
+    """libbpf is missing, or one of its calls failed."""
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The loaded library, its log silenced (errors come back as codes).
+
+    Raises LibbpfError if it isn't installed.
+    """
+    for name in ("libbpf.so.1", "libbpf.so.0"):
+        try:
+            lib = ctypes.CDLL(name, use_errno=True)
+        except OSError:
+            continue
+        pointer, size, integer = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+        signatures: dict[str, tuple[Any, list[Any]]] = {
+            "libbpf_set_print": (pointer, [pointer]),
+            "bpf_raw_tracepoint_open": (integer, [ctypes.c_char_p, integer]),
+            "bpf_map_update_elem": (integer, [integer, pointer, pointer, ctypes.c_uint64]),
+            "bpf_map_lookup_elem": (integer, [integer, pointer, pointer]),
+            "bpf_map_delete_elem": (integer, [integer, pointer]),
+            "ring_buffer__new": (pointer, [integer, RingCallback, pointer, pointer]),
+            "ring_buffer__consume": (integer, [pointer]),
+            "ring_buffer__epoll_fd": (integer, [pointer]),
+            "ring_buffer__free": (None, [pointer]),
+            "btf__load_vmlinux_btf": (pointer, []),
+            "btf__free": (None, [pointer]),
+            "btf__find_by_name_kind": (ctypes.c_int32, [pointer, ctypes.c_char_p, ctypes.c_uint32]),
+            "btf__type_by_id": (pointer, [pointer, ctypes.c_uint32]),
+            "btf__name_by_offset": (ctypes.c_char_p, [pointer, ctypes.c_uint32]),
+            "btf__resolve_size": (ctypes.c_int64, [pointer, ctypes.c_uint32]),
+        }
+        for symbol, (result, arguments) in signatures.items():
+            function = getattr(lib, symbol)
+            function.restype, function.argtypes = result, arguments
+        lib.libbpf_set_print(None)
+        return lib
+    raise LibbpfError(errno.ENOENT, "libbpf is not installed (Debian and Ubuntu: apt-get install python3-bpfcc)")
+
+
+def check(result: int, what: str) -> int:
+    """The result of a libbpf call, or LibbpfError naming ``what`` failed (libbpf returns -1 or -errno)."""
+    if result < 0:
+        code = ctypes.get_errno() if result == -1 else -result
+        raise LibbpfError(code, f"{what}: {os.strerror(code)}")
+    return result
+
+
+class Map:
+    """A BPF map by its descriptor; keys and values are bytes of the map's own sizes."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self.fd = fd
+        self.name = name
+
+    def update(self, key: bytes, value: bytes) -> None:
+        check(library().bpf_map_update_elem(self.fd, key, value, 0), f"map {self.name}")
+
+    def lookup(self, key: bytes, size: int) -> bytes:
+        """The value of ``size`` bytes; for a per-CPU map, of all possible CPUs one after the other."""
+        value = ctypes.create_string_buffer(size)
+        check(library().bpf_map_lookup_elem(self.fd, key, value), f"map {self.name}")
+        return value.raw
+
+
+class Ring:
+    """The reading end of a BPF ring buffer; ``take`` gets each record as bytes."""
+
+    def __init__(self, fd: int, take: Callable[[bytes], None]) -> None:
+        string_at = ctypes.string_at
+
+        def callback(_context: int, data: int, size: int) -> int:
+            take(string_at(data, size))
+            return 0
+
+        self._callback = RingCallback(callback)  # kept: C holds the only other reference
+        self._ring = library().ring_buffer__new(fd, self._callback, None, None)
+        if not self._ring:
+            raise LibbpfError(ctypes.get_errno(), "ring buffer: " + os.strerror(ctypes.get_errno()))
+        self.fileno = library().ring_buffer__epoll_fd(self._ring)
+
+    def consume(self) -> int:
+        """Hands over every record that is there now; their number."""
+        return check(library().ring_buffer__consume(self._ring), "ring buffer")
+
+    def close(self) -> None:
+        if self._ring:
+            library().ring_buffer__free(self._ring)
+            self._ring = None
+
+
+def attach_raw_tracepoint(name: str, program_fd: int) -> int:
+    """Attaches a loaded program; closing the returned descriptor detaches it."""
+    return check(library().bpf_raw_tracepoint_open(name.encode(), program_fd), f"raw tracepoint {name}")
+
+
+def possible_cpus() -> int:
+    """The number of CPUs that the kernel may ever bring up: the length of per-CPU values."""
+    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
+        last = file.read().strip().split(",")[-1]
+    return int(last.split("-")[-1]) + 1
