@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from tiercel_engine.event import Value
+import orjson
+
+from tiercel_engine.event import Event, Value
+from tiercel_engine.output import Output, rfc3339
+from tiercel_engine.printable import printable, valid
 from tiercel_engine.priority import Priority
+from tiercel_engine.rule import Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,3 +29,60 @@ class Alert:
     output: str
     tags: tuple[str, ...]
     output_fields: dict[str, Value | None]
+
+
+def make_alert(rule: Rule, event: Event, output: Output, hostname: str) -> Alert:
+    """The alert that a rule gives for the view of an event under which it matched.
+
+    ``output`` is the rule's, compiled.
+    """
+    values = output.values(event)
+    return Alert(event.time, rule.name, rule.priority, event.source, hostname, output.render(values), rule.tags, values)
+
+
+def alert_json(alert: Alert) -> bytes:
+    """The alert as one line of JSON without the newline, UTF-8, with the keys and forms of Falco's.
+
+    As in Falco, ``output`` is the whole line of text with time and priority, and ``output_fields``
+    has ``evt.time`` in nanoseconds. What was not UTF-8 is U+FFFD; control characters are JSON escapes.
+    """
+    return orjson.dumps(
+        {
+            "hostname": valid(alert.hostname),
+            "output": valid(f"{_head(alert)} {alert.output}"),
+            "output_fields": {
+                "evt.time": alert.time,
+                **{valid(key): _json_value(value) for key, value in alert.output_fields.items() if key != "evt.time"},
+            },
+            "priority": alert.priority.title,
+            "rule": valid(alert.rule),
+            "source": valid(alert.source),
+            "tags": [valid(tag) for tag in alert.tags],
+            "time": rfc3339(alert.time),
+        },
+        default=str,
+    )
+
+
+def alert_text(alert: Alert) -> str:
+    """The alert as one line of text, ``HH:MM:SS.nnnnnnnnn: Priority output`` (UTC), with nothing raw in it."""
+    return printable(f"{_head(alert)} {alert.output}")
+
+
+def _head(alert: Alert) -> str:
+    """``HH:MM:SS.nnnnnnnnn: Priority``."""
+    day_seconds, nanoseconds = divmod(alert.time % 86_400_000_000_000, 1_000_000_000)
+    minutes, seconds = divmod(day_seconds, 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{nanoseconds:09d}: {alert.priority.title}"
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return valid(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, list):
+        return [_json_value(member) for member in value]
+    if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
+        return str(value)  # beyond what a JSON reader takes for an integer
+    return value

@@ -30,11 +30,64 @@ class Event(dict[str, Value | None]):
     def __missing__(self, key: str) -> Value | None:
         return None
 
+    def materialize(self) -> dict[str, Value | None]:
+        """Every field that the event has, for recording it: subclasses compute what was not read yet."""
+        return dict(self)
+
     def views(self) -> Iterator[Event]:
         """The readings under which a whole rule is evaluated, one after the other.
 
         A file has two names: as the caller gave it and as the kernel resolved it. An event whose
         names differ is its own first view and yields a second in which the fields that carry
         ``Field.names_file`` hold the resolved name; a rule matches if it matches under either.
+
+        ``fd.realname``, ``fs.path.realsource`` and ``fs.path.realtarget`` are looked up among the
+        fields that are there already, never computed: a subclass that computes them overrides
+        this, and makes its second view by ``resolved_view`` too.
         """
         yield self
+        if not self._REAL_NAMES.isdisjoint(self):
+            view = resolved_view(self, *map(self.get, ("fd.realname", "fs.path.realsource", "fs.path.realtarget")))
+            if view is not None:
+                yield view
+
+    _REAL_NAMES = frozenset({"fd.realname", "fs.path.realsource", "fs.path.realtarget"})
+
+
+class ResolvedView(Event):
+    """An event with its files under their resolved names; all else is read from the event itself."""
+
+    __slots__ = ("event",)
+
+    def __init__(self, event: Event, names: dict[str, Value | None]) -> None:
+        super().__init__(event.source, event.time, names)
+        self.event = event
+
+    def __missing__(self, key: str) -> Value | None:
+        return self.event[key]
+
+    def materialize(self) -> dict[str, Value | None]:
+        """Every field that the event has, for recording it: subclasses compute what was not read yet."""
+        return dict(self)
+
+    def views(self) -> Iterator[Event]:
+        yield self
+
+
+def resolved_view(
+    event: Event, name: Value | None = None, source: Value | None = None, target: Value | None = None
+) -> ResolvedView | None:
+    """The event with its file's name, and a rename's or link's source and target, as the kernel resolved them.
+
+    A name that is None or equal stays. Only fields with a value are replaced. None if nothing differs.
+    """
+    names: dict[str, Value | None] = {}
+    if isinstance(name, str):
+        directory, _, filename = name.rpartition("/")
+        names = {"fd.name": name, "fs.path.name": name, "fd.directory": directory or "/", "fd.filename": filename}
+    if isinstance(source, str):
+        names["fs.path.source"] = source
+    if isinstance(target, str):
+        names["fs.path.target"] = target
+    changed = {key: value for key, value in names.items() if event[key] not in (None, value)}
+    return ResolvedView(event, changed) if changed else None

@@ -10,7 +10,8 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 # One character class and no repetition over alternatives: linear, whatever the text.
 _SUSPECT = re.compile(r"[^ -~]")
-_ESCAPED_BYTE = re.compile("[\udc80-\udcff]+")
+# Surrogates that stand for no byte (JSON can spell them): PEP 383 uses U+DC80 to U+DCFF only.
+_STRAY_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
 def _show(match: re.Match[str]) -> str:
@@ -26,11 +27,12 @@ def _show(match: re.Match[str]) -> str:
 
 
 def valid(text: str) -> str:
-    """The text with every byte sequence that was not UTF-8 as U+FFFD, one for each broken sequence."""
-    if text.isascii():
-        return text
-    text = _ESCAPED_BYTE.sub(lambda match: match[0].encode("utf-8", "surrogateescape").decode("utf-8", "replace"), text)
-    return text.encode("utf-8", "replace_surrogates").decode()
+    """The text with every byte sequence that was not UTF-8 as U+FFFD: what can be encoded without error."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return _STRAY_SURROGATE.sub("\ufffd", text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return text
 
 
 def printable(text: str) -> str:

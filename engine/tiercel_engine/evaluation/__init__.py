@@ -1,0 +1,1 @@
+"""Exact evaluation: typed conditions against events, by generated Python."""

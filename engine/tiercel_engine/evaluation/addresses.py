@@ -1,0 +1,62 @@
+"""IP addresses as integers: quick to compare, and one value for each way to write an address."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+
+Number = tuple[int, int]
+"""Version (4 or 6) and the address as an integer. ``::ffff:1.2.3.4`` is IPv4: a dual-stack socket writes IPv4 so."""
+
+
+def number(address: IPv4Address | IPv6Address) -> Number:
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped is None:
+            return 6, int(address)
+        address = address.ipv4_mapped
+    return 4, int(address)
+
+
+@lru_cache(maxsize=65536)
+def parse_address(text: str) -> Number | None:
+    """The number of an address in text form; None if it is none."""
+    try:
+        return number(ip_address(text))
+    except ValueError:
+        return None
+
+
+def _network(network: IPv4Network | IPv6Network) -> tuple[int, int, int]:
+    """Version, number of host bits, and the network's own bits."""
+    version, first = number(network.network_address)
+    bits = network.max_prefixlen - network.prefixlen
+    if version == 4 and bits > 32:  # ::ffff:0:0 with a mask shorter than the mapping's: an IPv6 network after all
+        version, first = 6, int(network.network_address)
+    return version, bits, first >> bits
+
+
+def compile_addresses(constants: Iterable[object]) -> Callable[[str], bool]:
+    """A test whether an address in text form is one of the addresses or lies in one of the networks."""
+    exact: set[Number] = set()
+    networks: dict[tuple[int, int], set[int]] = {}
+    for constant in constants:
+        if isinstance(constant, (IPv4Address, IPv6Address)):
+            exact.add(number(constant))
+        elif isinstance(constant, (IPv4Network, IPv6Network)):
+            version, bits, prefix = _network(constant)
+            networks.setdefault((version, bits), set()).add(prefix)
+        elif isinstance(constant, str) and (parsed := parse_address(constant)) is not None:
+            exact.add(parsed)
+    shifts = tuple((version, bits, frozenset(prefixes)) for (version, bits), prefixes in networks.items())
+
+    def contains(text: str) -> bool:
+        address = parse_address(text)
+        if address is None:
+            return False
+        if address in exact:
+            return True
+        version, value = address
+        return any(version == of and value >> bits in prefixes for of, bits, prefixes in shifts)
+
+    return contains

@@ -1,0 +1,128 @@
+"""Conditions of many rules as one graph without duplicates, in which ``evt.type`` can be folded away.
+
+A node is a number; equal nodes, from whichever rule, are one. Operands have smaller numbers than
+what is made of them, so that going up the numbers is going bottom-up, without recursion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
+
+from tiercel_engine.condition import And, Atom, FieldOperand, Literal, Node, Not, Operand, Or
+from tiercel_engine.evaluation.walk import postorder
+
+FALSE, TRUE = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class Junction:
+    """An ``and`` or an ``or`` of nodes."""
+
+    is_and: bool
+    operands: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Negation:
+    operand: int
+
+
+Part = bool | Atom | Junction | Negation
+
+
+def operand_key(operand: Operand) -> Hashable:
+    """Equal for operands that have the same value on every event."""
+    if isinstance(operand, FieldOperand):
+        return operand.key
+    if isinstance(operand, Literal):
+        return type(operand.value), operand.value
+    return operand.name, *(operand_key(inner) for inner in operand.operands)
+
+
+def _atom_key(atom: Atom) -> Hashable:
+    right: Hashable
+    if isinstance(atom.right, tuple):
+        right = tuple((type(constant), constant) for constant in atom.right)
+    else:
+        right = operand_key(atom.right)
+    return operand_key(atom.left), atom.operator, right, atom.quantifier
+
+
+class Graph:
+    """``parts[n]`` is what node n is."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = [False, True]
+        self._numbers: dict[Hashable, int] = {}
+        # Nodes shared by identity (macros) are met once. The nodes are kept, or their ids would be used again.
+        self._seen: dict[int, tuple[Node, int]] = {}
+
+    def add(self, root: Node) -> int:
+        """The number of a condition."""
+        for node in postorder(root):
+            if id(node) in self._seen:
+                continue
+            match node:
+                case Atom():
+                    number = self._intern(("atom", _atom_key(node)), node)
+                case Not(operand):
+                    number = self._negate(self._seen[id(operand)][1])
+                case And(operands):
+                    number = self._join(True, (self._seen[id(operand)][1] for operand in operands))
+                case Or(operands):
+                    number = self._join(False, (self._seen[id(operand)][1] for operand in operands))
+            self._seen[id(node)] = node, number
+        return self._seen[id(root)][1]
+
+    def fold(self, roots: Iterable[int], known: Mapping[int, bool]) -> dict[int, int]:
+        """The number of each node below the roots when some atoms' values are known."""
+        folded: dict[int, int] = {}
+        for number in sorted(self.reachable(roots)):
+            part = self.parts[number]
+            if number in known:
+                folded[number] = TRUE if known[number] else FALSE
+            elif isinstance(part, Negation):
+                folded[number] = self._negate(folded[part.operand])
+            elif isinstance(part, Junction):
+                folded[number] = self._join(part.is_and, (folded[operand] for operand in part.operands))
+            else:
+                folded[number] = number
+        return folded
+
+    def reachable(self, roots: Iterable[int]) -> set[int]:
+        found: set[int] = set()
+        stack = list(roots)
+        while stack:
+            number = stack.pop()
+            if number not in found:
+                found.add(number)
+                stack.extend(self.operands(number))
+        return found
+
+    def operands(self, number: int) -> tuple[int, ...]:
+        part = self.parts[number]
+        if isinstance(part, Junction):
+            return part.operands
+        return (part.operand,) if isinstance(part, Negation) else ()
+
+    def _intern(self, key: Hashable, part: Part) -> int:
+        number = self._numbers.setdefault(key, len(self.parts))
+        if number == len(self.parts):
+            self.parts.append(part)
+        return number
+
+    def _negate(self, operand: int) -> int:
+        part = self.parts[operand]
+        if isinstance(part, bool):
+            return FALSE if part else TRUE
+        return part.operand if isinstance(part, Negation) else self._intern(("not", operand), Negation(operand))
+
+    def _join(self, is_and: bool, operands: Iterable[int]) -> int:
+        neutral, decisive = (TRUE, FALSE) if is_and else (FALSE, TRUE)
+        kept = tuple(operand for operand in dict.fromkeys(operands) if operand != neutral)
+        if decisive in kept:
+            return decisive
+        if len(kept) < 2:
+            return kept[0] if kept else neutral
+        return self._intern((is_and, kept), Junction(is_and, kept))

@@ -1,0 +1,167 @@
+"""What each operator means: an atom becomes a test of a value that is there.
+
+A field without a value never gets here: its comparison is false, ``!=`` too. Values have the type
+that the registry gives their field.
+"""
+
+from __future__ import annotations
+
+import operator as python
+from collections.abc import Callable
+from typing import Any
+
+from tiercel_engine.condition import Atom, Constant, Operator, Quantifier
+from tiercel_engine.evaluation.addresses import compile_addresses
+from tiercel_engine.evaluation.patterns import cached_regex, compile_glob, compile_path_prefixes, compile_regex
+from tiercel_engine.fields.model import FieldType, Multiplicity
+
+Test = Callable[[Any], bool]
+
+_ORDER = {Operator.LT: python.lt, Operator.LE: python.le, Operator.GT: python.gt, Operator.GE: python.ge}
+_ADDRESSES = (FieldType.ADDRESS, FieldType.NETWORK)
+_TO_LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
+_TO_UPPER = {lower: upper for upper, lower in _TO_LOWER.items()}
+
+
+def lower(text: str) -> str:
+    """Lower case of ASCII letters alone, as C's tolower: the length never changes."""
+    return text.lower() if text.isascii() else text.translate(_TO_LOWER)
+
+
+def upper(text: str) -> str:
+    """Upper case of ASCII letters alone."""
+    return text.upper() if text.isascii() else text.translate(_TO_UPPER)
+
+
+def test_of(atom: Atom) -> Test:
+    """The test that an atom with constants on the right makes of the left value.
+
+    The value is never None; of a field that holds several (ANY, LIST) it is a list that isn't empty.
+    Raises ``patterns.PatternError`` for a regular expression that RE2 refuses.
+    """
+    assert isinstance(atom.right, tuple)
+    return _test(atom.left.type, atom.left.multiplicity, atom.operator, atom.right, atom.quantifier)
+
+
+def comparison_of(atom: Atom) -> Callable[[Any, Any], bool]:
+    """The test that an atom with an operand on the right makes of the left and the right value, both there.
+
+    The right value's members are the constants. A regular expression that comes with the event and
+    is none matches nothing.
+    """
+    kind, multiplicity, operator, quantifier = atom.left.type, atom.left.multiplicity, atom.operator, atom.quantifier
+    if multiplicity is Multiplicity.ONE and kind not in _ADDRESSES and operator in _ORDER:
+        order: Callable[[Any, Any], bool] = _ORDER[operator]
+        return lambda left, right: order(left, right[0] if isinstance(right, list) else right)
+
+    def compare(left: Any, right: Any) -> bool:
+        constants = tuple(right) if isinstance(right, list) else (right,)
+        return _test(kind, multiplicity, operator, constants, quantifier, regex=cached_regex)(left)
+
+    return compare
+
+
+def _test(
+    kind: FieldType,
+    multiplicity: Multiplicity,
+    operator: Operator,
+    constants: tuple[Constant, ...],
+    quantifier: Quantifier | None,
+    *,
+    regex: Callable[[str], Test] = compile_regex,
+) -> Test:
+    if operator is Operator.EXISTS:
+        return lambda _value: True
+    if operator is Operator.NE and quantifier is None:
+        equal = _test(kind, multiplicity, Operator.EQ, constants, None)
+        return lambda value: not equal(value)
+    member = _quantified(kind, operator, constants, quantifier, regex)
+    if multiplicity is Multiplicity.ONE:
+        return member
+    if operator is Operator.NE or (operator is Operator.IN and multiplicity is Multiplicity.LIST):
+        return lambda values: all(map(member, values))
+    return lambda values: any(map(member, values))
+
+
+def _quantified(
+    kind: FieldType,
+    operator: Operator,
+    constants: tuple[Constant, ...],
+    quantifier: Quantifier | None,
+    regex: Callable[[str], Test],
+) -> Test:
+    """The test of one member; ``oneof`` holds for exactly one of the constants, ``anyof`` for one or more."""
+    if quantifier is None or len(constants) == 1:
+        return _scalar(kind, operator, constants, regex)
+    if quantifier is Quantifier.ANY_OF:
+        if operator is Operator.EQ:
+            return _scalar(kind, Operator.IN, constants, regex)
+        if operator in (Operator.STARTSWITH, Operator.ENDSWITH):
+            return _scalar(kind, operator, constants, regex)
+    tests = [_scalar(kind, operator, (constant,), regex) for constant in constants]
+    match quantifier:
+        case Quantifier.ONE_OF:
+            return lambda value: sum(test(value) for test in tests) == 1
+        case Quantifier.ANY_OF:
+            return lambda value: any(test(value) for test in tests)
+        case Quantifier.ALL_OF:
+            return lambda value: all(test(value) for test in tests)
+
+
+def _scalar(kind: FieldType, operator: Operator, constants: tuple[Any, ...], regex: Callable[[str], Test]) -> Test:
+    """The test of one scalar. Several constants: the operator holds for one of them."""
+    if kind is FieldType.BYTES:
+        constants = tuple(_to_bytes(constant) for constant in constants)
+    if kind in _ADDRESSES:
+        contains = compile_addresses(constants)
+        return (lambda value: not contains(value)) if operator is Operator.NE else contains
+    if not constants:
+        return lambda _value: False
+    if operator is Operator.REGEX:
+        return regex(constants[0])
+    return _MAKERS[operator](constants)
+
+
+def _ordered(order: Callable[[Any, Any], bool]) -> Callable[[tuple[Any, ...]], Test]:
+    return lambda constants: lambda value: order(value, constants[0])
+
+
+def _icontains(constants: tuple[Any, ...]) -> Test:
+    folded = lower(constants[0])
+    return lambda value: folded in lower(value)
+
+
+def _contains(constants: tuple[Any, ...]) -> Test:
+    constant = constants[0]
+    return lambda value: constant in value
+
+
+def _member(constants: tuple[Any, ...]) -> Test:
+    return frozenset(constants).__contains__
+
+
+_MAKERS: dict[Operator, Callable[[tuple[Any, ...]], Test]] = {
+    Operator.EXISTS: lambda _constants: lambda _value: True,
+    Operator.EQ: _member,
+    Operator.IN: _member,
+    Operator.INTERSECTS: _member,
+    Operator.NE: _ordered(python.ne),
+    Operator.LT: _ordered(python.lt),
+    Operator.LE: _ordered(python.le),
+    Operator.GT: _ordered(python.gt),
+    Operator.GE: _ordered(python.ge),
+    Operator.CONTAINS: _contains,
+    Operator.BCONTAINS: _contains,
+    Operator.ICONTAINS: _icontains,
+    Operator.STARTSWITH: lambda constants: lambda value: bool(value.startswith(constants)),
+    Operator.BSTARTSWITH: lambda constants: lambda value: bool(value.startswith(constants)),
+    Operator.ENDSWITH: lambda constants: lambda value: bool(value.endswith(constants)),
+    Operator.GLOB: lambda constants: compile_glob(constants[0]),
+    Operator.IGLOB: lambda constants: compile_glob(constants[0], ignore_case=True),
+    Operator.PMATCH: compile_path_prefixes,
+}
+"""How a test is made of constants; all operators but ``regex``, whose maker depends on where the pattern is from."""
+
+
+def _to_bytes(constant: Any) -> Any:
+    return constant.encode("utf-8", "surrogateescape") if isinstance(constant, str) else constant

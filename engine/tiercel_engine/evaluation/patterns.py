@@ -1,0 +1,186 @@
+"""Patterns on text: globs and regular expressions by RE2, and path prefixes by components.
+
+RE2 works on UTF-8 in linear time; bytes that are not UTF-8 are U+FFFD to it, in patterns and in values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+import re2
+
+from tiercel_engine.printable import valid
+
+_GLOB_CHARACTERS = frozenset("*?[")
+_CLASSES = {"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"}
+_NOTHING = r"[^\x00-\x{10FFFF}]"
+
+
+class PatternError(ValueError):
+    """A regular expression that RE2 refuses; the message is RE2's."""
+
+
+def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
+    """A test of a whole value against an RE2 expression; ``.`` matches a newline too, so that none evades it.
+
+    Raises PatternError.
+    """
+    options = re2.Options()
+    options.dot_nl = True
+    options.never_capture = True
+    options.log_errors = False
+    options.case_sensitive = not ignore_case
+    try:
+        fullmatch = re2.compile(valid(pattern).encode(), options).fullmatch
+    except re2.error as error:
+        text = error.args[0] if error.args else ""
+        raise PatternError(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)) from None
+
+    def matches(value: str) -> bool:
+        return fullmatch(valid(value).encode()) is not None
+
+    return matches
+
+
+def compile_glob(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
+    """A test of a whole value against a glob as fnmatch(3) reads it without flags: ``*`` crosses ``/``."""
+    matches = compile_regex(glob_to_regex(pattern), ignore_case=ignore_case)
+    prefix = _literal_prefix(pattern)
+    if ignore_case or not prefix or valid(prefix) != prefix:
+        return matches
+    # Most values differ at their start already, which is cheaper to see than to call RE2.
+    return lambda value: value.startswith(prefix) and matches(value)
+
+
+def _literal_prefix(pattern: str) -> str:
+    for index, character in enumerate(pattern):
+        if character in _GLOB_CHARACTERS or character == "\\":
+            return pattern[:index]
+    return pattern
+
+
+def glob_to_regex(pattern: str) -> str:
+    """An RE2 expression for a glob: ``* ? [a-z] [!a] [[:digit:]] \\x``; an unclosed bracket is itself."""
+    pattern = valid(pattern)
+    parts: list[str] = []
+    index = 0
+    while index < len(pattern):
+        character = pattern[index]
+        index += 1
+        if character == "*":
+            parts.append(".*")
+        elif character == "?":
+            parts.append(".")
+        elif character == "\\" and index < len(pattern):
+            parts.append(_literal(pattern[index]))
+            index += 1
+        elif character == "[" and (bracket := _bracket(pattern, index)) is not None:
+            expression, index = bracket
+            parts.append(expression)
+        else:
+            parts.append(_literal(character))
+    return "".join(parts)
+
+
+def _literal(character: str) -> str:
+    return character if character.isalnum() and character.isascii() else f"\\x{{{ord(character):x}}}"
+
+
+def _bracket(pattern: str, index: int) -> tuple[str, int] | None:
+    """The bracket expression whose content starts at ``index``, and the index after it; None if it isn't closed."""
+    negated = pattern[index : index + 1] in ("!", "^")
+    index += negated
+    items: list[str] = []
+    first = True
+    while index < len(pattern):
+        if pattern[index] == "]" and not first:
+            content = "".join(items)
+            if not content:
+                return ("." if negated else _NOTHING), index + 1
+            return f"[{'^' if negated else ''}{content}]", index + 1
+        first = False
+        if pattern.startswith("[:", index):
+            end = pattern.find(":]", index)
+            if end > 0 and pattern[index + 2 : end] in _CLASSES:
+                items.append(pattern[index : end + 2])
+                index = end + 2
+                continue
+        low, index = _bracket_character(pattern, index)
+        high = low
+        if pattern.startswith("-", index) and pattern[index + 1 : index + 2] not in ("", "]"):
+            high, index = _bracket_character(pattern, index + 1)
+        if low and high and low <= high:
+            items.append(f"{_literal(low)}-{_literal(high)}")
+    return None
+
+
+def _bracket_character(pattern: str, index: int) -> tuple[str, int]:
+    if pattern[index] == "\\" and index + 1 < len(pattern):
+        index += 1
+    return pattern[index], index + 1
+
+
+class _Directory:
+    """A node of the tree of path components; ``covers`` ends a prefix."""
+
+    __slots__ = ("covers", "globs", "names")
+
+    def __init__(self) -> None:
+        self.covers = False
+        self.names: dict[str, _Directory] = {}
+        self.globs: dict[str, tuple[Callable[[str], bool], _Directory]] = {}
+
+
+def compile_path_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
+    """A test whether a path lies under one of the prefixes, by whole components.
+
+    A glob matches within one component. Repeated and trailing slashes don't count. The cost is that
+    of the path's components, however many prefixes there are (globs of one directory are tried in turn).
+    """
+    root = _Directory()
+    for prefix in prefixes:
+        node = root
+        for part in filter(None, prefix.split("/")):
+            if not _GLOB_CHARACTERS.isdisjoint(part):
+                if part not in node.globs:
+                    node.globs[part] = compile_glob(part), _Directory()
+                node = node.globs[part][1]
+            else:
+                node = node.names.setdefault(part, _Directory())
+        node.covers = True
+
+    def covered(path: str) -> bool:
+        if root.covers:
+            return True
+        nodes = [root]
+        for part in path.split("/"):
+            if not part:
+                continue
+            following: list[_Directory] = []
+            for node in nodes:
+                named = node.names.get(part)
+                if named is not None:
+                    if named.covers:
+                        return True
+                    following.append(named)
+                for matches, below in node.globs.values():
+                    if matches(part):
+                        if below.covers:
+                            return True
+                        following.append(below)
+            if not following:
+                return False
+            nodes = following
+        return False
+
+    return covered
+
+
+@lru_cache(maxsize=64)
+def cached_regex(pattern: str) -> Callable[[str], bool]:
+    """As compile_regex, for patterns that come with events; one that RE2 refuses matches nothing."""
+    try:
+        return compile_regex(pattern)
+    except PatternError:
+        return lambda _value: False
