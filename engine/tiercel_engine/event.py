@@ -41,17 +41,18 @@ class Event(dict[str, Value | None]):
         names differ is its own first view and yields a second in which the fields that carry
         ``Field.names_file`` hold the resolved name; a rule matches if it matches under either.
 
-        ``fd.realname``, ``fs.path.realsource`` and ``fs.path.realtarget`` are looked up among the
+        ``fd.realname``, ``fs.path.realname``, ``…realsource`` and ``…realtarget`` are looked up among the
         fields that are there already, never computed: a subclass that computes them overrides
         this, and makes its second view by ``resolved_view`` too.
         """
         yield self
-        if not self._REAL_NAMES.isdisjoint(self):
-            view = resolved_view(self, *map(self.get, ("fd.realname", "fs.path.realsource", "fs.path.realtarget")))
+        if any(map(self.__contains__, _REAL_NAMES)):
+            view = resolved_view(self, *map(self.get, _REAL_NAMES))
             if view is not None:
                 yield view
 
-    _REAL_NAMES = frozenset({"fd.realname", "fs.path.realsource", "fs.path.realtarget"})
+
+_REAL_NAMES = ("fd.realname", "fs.path.realname", "fs.path.realsource", "fs.path.realtarget")
 
 
 class ResolvedView(Event):
@@ -66,28 +67,39 @@ class ResolvedView(Event):
     def __missing__(self, key: str) -> Value | None:
         return self.event[key]
 
-    def materialize(self) -> dict[str, Value | None]:
-        """Every field that the event has, for recording it: subclasses compute what was not read yet."""
-        return dict(self)
-
     def views(self) -> Iterator[Event]:
         yield self
 
 
 def resolved_view(
-    event: Event, name: Value | None = None, source: Value | None = None, target: Value | None = None
+    event: Event,
+    fd_name: Value | None = None,
+    path: Value | None = None,
+    source: Value | None = None,
+    target: Value | None = None,
 ) -> ResolvedView | None:
-    """The event with its file's name, and a rename's or link's source and target, as the kernel resolved them.
+    """The event with the names that the kernel resolved: its descriptor's, the path's that it acts on, and
+    where a rename or link starts from and leads to.
 
-    A name that is None or equal stays. Only fields with a value are replaced. None if nothing differs.
+    A name that is None or equal stays. Of ``fd_name`` and ``path`` one stands in for the other.
+    Only fields with a value are replaced. None if nothing differs.
     """
-    names: dict[str, Value | None] = {}
-    if isinstance(name, str):
-        directory, _, filename = name.rpartition("/")
-        names = {"fd.name": name, "fs.path.name": name, "fd.directory": directory or "/", "fd.filename": filename}
-    if isinstance(source, str):
-        names["fs.path.source"] = source
-    if isinstance(target, str):
-        names["fs.path.target"] = target
-    changed = {key: value for key, value in names.items() if event[key] not in (None, value)}
+    names: dict[str, Value | None] = {
+        "fs.path.name": path or fd_name,
+        "evt.abspath": path or fd_name,
+        "fs.path.source": source,
+        "evt.abspath.src": source,
+        "fs.path.target": target,
+        "evt.abspath.dst": target,
+    }
+    if isinstance(name := fd_name or path, str):
+        directory, _, names["fd.filename"] = name.rpartition("/")
+        names["fd.name"] = name
+        names["fd.directory"] = directory or "/"
+        container = str(event["container.id"])
+        names["fd.containername"] = f"{container}:{name}"
+        names["fd.containerdirectory"] = f"{container}:{directory or '/'}"
+    changed: dict[str, Value | None] = {
+        key: value for key, value in names.items() if value is not None and event[key] not in (None, value)
+    }
     return ResolvedView(event, changed) if changed else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 from tiercel_engine.condition import Atom, FieldOperand, Literal, Operand, Operator
@@ -23,6 +24,8 @@ Program = Callable[[Event], list[int]]
 
 # Expressions nested deeper than this move into functions of their own: Python's parser has a limit of 200 parentheses.
 _MAX_DEPTH = 24
+# Functions that call each other deeper than this are begun from below, needed or not: recursion has a limit too.
+_MAX_CALLS = 200
 _UNREAD = "..."
 _PLAIN_TESTS = {
     Operator.NE: "v != {}",
@@ -50,6 +53,15 @@ def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]], *, firs
     return _Writer(graph, conditions, first_only).program()
 
 
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """The expression of a node, how deep it nests, and how deep the functions that it calls do."""
+
+    text: str
+    depth: int
+    calls: int
+
+
 class _Writer:
     def __init__(self, graph: Graph, conditions: Sequence[tuple[int, int]], first_only: bool) -> None:
         self._graph = graph
@@ -59,26 +71,28 @@ class _Writer:
         self._lines: list[str] = []
         self._slots: dict[Hashable, int] = {}
         self._operands: dict[Hashable, str] = {}
-        # Of each node: its expression, and how deep that nests.
-        self._text: dict[int, tuple[str, int]] = {}
+        self._text: dict[int, _Text] = {}
 
     def program(self) -> Program:
         roots = [node for _, node in self._conditions]
         nodes = sorted(self._graph.reachable(roots))
         uses = Counter(operand for node in nodes for operand in self._graph.operands(node))
         uses.update(roots)
+        prologue: list[str] = []
         for node in nodes:
             text, depth = self._expression(node)
-            if uses[node] > 1 and not self._is_cheap(node):
-                text, depth = self._remembered(("node", node), text), 1
-            elif depth > _MAX_DEPTH:
-                self._lines += [f"def n{node}(e, s): return {text}"]
-                text, depth = f"n{node}(e, s)", 1
-            self._text[node] = text, depth
-        self._lines += ["def program(e):", " s = slots[:]", " found = []"]
+            below = max((self._text[operand].calls for operand in self._graph.operands(node)), default=1)
+            if (uses[node] > 1 and not self._is_cheap(node)) or depth > _MAX_DEPTH:
+                text = self._remembered(("node", node), text)
+                depth, below = 1, below + 1
+                if below > _MAX_CALLS:
+                    prologue.append(f" {text}")
+                    below = 0
+            self._text[node] = _Text(text, depth, below)
+        self._lines += ["def program(e):", " s = slots[:]", " found = []", *prologue]
         for position, node in self._conditions:
             action = f"return [{position}]" if self._first_only else f"found.append({position})"
-            self._lines.append(f" if {self._text[node][0]}: {action}")
+            self._lines.append(f" if {self._text[node].text}: {action}")
         self._lines.append(" return found")
         self._namespace["slots"] = [...] * len(self._slots)
         exec(compile("\n".join(self._lines), "<conditions>", "exec"), self._namespace)  # noqa: S102
@@ -88,14 +102,13 @@ class _Writer:
         part = self._graph.parts[node]
         if isinstance(part, bool):
             return str(part), 0
+        operands = [self._text[operand] for operand in self._graph.operands(node)]
+        depth = 1 + max((operand.depth for operand in operands), default=1)
         if isinstance(part, Negation):
-            text, depth = self._text[part.operand]
-            return f"(not {text})", depth + 1
+            return f"(not {operands[0].text})", depth
         if isinstance(part, Junction):
-            operands = [self._text[operand] for operand in part.operands]
-            word = " and " if part.is_and else " or "
-            return f"({word.join(text for text, _ in operands)})", 1 + max(depth for _, depth in operands)
-        return self._atom(part), 2
+            return f"({(' and ' if part.is_and else ' or ').join(operand.text for operand in operands)})", depth
+        return self._atom(part), depth
 
     def _is_cheap(self, node: int) -> bool:
         """Whether to evaluate anew costs no more than to remember."""
