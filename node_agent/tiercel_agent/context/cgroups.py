@@ -1,0 +1,210 @@
+"""Control groups: from the id that the kernel gives (bpf_get_current_cgroup_id) to the path that tells the container.
+
+The id of a version 2 cgroup is its inode number, and a file handle of the type FILEID_KERNFS is
+nothing but that id (include/linux/exportfs.h, fs/kernfs/mount.c): open_by_handle_at finds the cgroup
+exactly and without a search, given CAP_DAC_READ_SEARCH. Without it the hierarchy is walked.
+Ids aren't used twice and version 2 cgroups can't be renamed, so what was found once stays true; it is kept
+after the cgroup is gone, since events of its last processes may still come.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from tiercel_agent.context.container import ContainerId, container_of
+
+MOUNT_POINTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
+_CGROUP2_MARK = "cgroup.controllers"
+_FILEID_KERNFS = 0xFE
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class _FileHandle(ctypes.Structure):
+    _fields_ = (("handle_bytes", ctypes.c_uint), ("handle_type", ctypes.c_int), ("id", ctypes.c_uint64))
+
+
+def mount_point() -> str | None:
+    """Where the version 2 hierarchy is mounted, or None."""
+    for path in MOUNT_POINTS:
+        if os.path.exists(os.path.join(path, _CGROUP2_MARK)):  # noqa: PTH110, PTH118
+            return path
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """The cgroups of a process: its path in the version 2 hierarchy, and by controller in version 1 hierarchies."""
+
+    unified: str | None = None
+    by_controller: dict[str, str] = field(default_factory=dict)
+
+    def container(self) -> ContainerId | None:
+        """The container, from the version 2 path or else from the first version 1 path that has one."""
+        for path in (self.unified, *self.by_controller.values()):
+            found = container_of(path) if path else None
+            if found:
+                return found
+        return None
+
+
+def parse_membership(text: str) -> Membership:
+    """Read ``/proc/PID/cgroup``: lines of ``number:controllers:path``."""
+    unified: str | None = None
+    by_controller: dict[str, str] = {}
+    for line in text.split("\n"):
+        number, _, rest = line.partition(":")
+        controllers, separator, path = rest.partition(":")
+        if not separator:
+            continue
+        if number == "0" and not controllers:
+            unified = path
+        else:
+            by_controller.update(dict.fromkeys(controllers.removeprefix("name=").split(","), path))
+    return Membership(unified, by_controller)
+
+
+def membership(pid: int) -> Membership | None:
+    """The cgroups of a process, or None if it is gone."""
+    try:
+        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape", newline="\n") as file:  #
+        noqa: PTH123
+            return parse_membership(file.read())
+    except OSError:
+        return None
+
+
+class CgroupTable:
+    """Paths by cgroup id. A path starts with ``/`` at the hierarchy's root.
+
+    ``limit`` bounds what is remembered (the least recently asked goes first), ``walk_interval`` is
+    the least number of seconds between two walks for an id that nothing else found.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        *,
+        limit: int = 16384,
+        walk_interval: float = 1.0,
+        use_handles: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._root = root if root is not None else mount_point()
+        self._limit = limit
+        self._walk_interval = walk_interval
+        self._clock = clock
+        self._paths: OrderedDict[int, str] = OrderedDict()
+        self._root_fd = -1
+        if self._root is None:
+            return
+        try:
+            # the path as the kernel prints it: the root may have been given through a link
+            self._root = os.path.realpath(self._root)
+            if use_handles:
+                self._root_fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError:
+            self._root_fd = -1
+        self._walked = self._clock()
+        self._walk()
+
+    def close(self) -> None:
+        if self._root_fd >= 0:
+            os.close(self._root_fd)
+            self._root_fd = -1
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def path(self, cgroup_id: int, pid: int | None = None) -> str | None:
+        """The cgroup's path, or None if nothing by that id is or was known.
+
+        ``pid`` is a process that was in it: asked only where handles don't work, and believed only if the id fits.
+        """
+        known = self._paths.get(cgroup_id)
+        if known is not None:
+            self._paths.move_to_end(cgroup_id)
+            return known
+        if self._root is None:
+            return None
+        path = self._by_handle(cgroup_id) or self._by_process(cgroup_id, pid)
+        if path is not None:
+            self._remember(cgroup_id, path)
+            return path
+        now = self._clock()
+        if self._root_fd < 0 and now - self._walked >= self._walk_interval:
+            self._walked = now
+            self._walk()
+        return self._paths.get(cgroup_id)
+
+    def container(self, cgroup_id: int, pid: int | None = None) -> ContainerId | None:
+        """The container of a cgroup; on hosts with version 1 only, that of the process."""
+        path = self.path(cgroup_id, pid)
+        found = container_of(path) if path else None
+        if found is None and pid is not None and path in (None, "/"):
+            cgroups = membership(pid)
+            found = cgroups.container() if cgroups else None
+        return found
+
+    def _by_handle(self, cgroup_id: int) -> str | None:
+        if self._root_fd < 0:
+            return None
+        handle = _FileHandle(8, _FILEID_KERNFS, cgroup_id)
+        fd = _LIBC.open_by_handle_at(self._root_fd, ctypes.byref(handle), os.O_PATH | os.O_CLOEXEC)
+        if fd < 0:
+            if ctypes.get_errno() in _NO_HANDLES:
+                self.close()
+            return None
+        try:
+            return self._below_root(os.readlink(f"/proc/self/fd/{fd}"))  # noqa: PTH115
+        except OSError:
+            return None
+        finally:
+            os.close(fd)
+
+    def _by_process(self, cgroup_id: int, pid: int | None) -> str | None:
+        cgroups = membership(pid) if pid is not None else None
+        if cgroups is None or cgroups.unified is None or ".." in cgroups.unified.split("/"):
+            return None
+        try:
+            fits = os.stat(f"{self._root}{cgroups.unified}").st_ino == cgroup_id  # noqa: PTH116
+        except OSError:
+            return None
+        return cgroups.unified if fits else None
+
+    def _below_root(self, path: str) -> str | None:
+        if path == self._root:
+            return "/"
+        return path.removeprefix(str(self._root)) if path.startswith(f"{self._root}/") else None
+
+    def _walk(self) -> None:
+        for cgroup_id, path in _cgroups(str(self._root), self._limit):
+            self._remember(cgroup_id, path)
+
+    def _remember(self, cgroup_id: int, path: str) -> None:
+        self._paths[cgroup_id] = path
+        if len(self._paths) > self._limit:
+            self._paths.popitem(last=False)
+
+
+_NO_HANDLES = frozenset({1, 38, 95})  # EPERM, ENOSYS, EOPNOTSUPP
+
+
+def _cgroups(root: str, limit: int) -> Iterator[tuple[int, str]]:
+    """Id and path of the cgroups below a hierarchy's root, from the top down; at most ``limit``."""
+    pending = [""]
+    count = 0
+    while pending and count < limit:
+        path = pending.pop()
+        try:
+            cgroup_id = os.stat(f"{root}{path}").st_ino  # noqa: PTH116
+            with os.scandir(f"{root}{path}") as entries:
+                pending.extend(f"{path}/{entry.name}" for entry in entries if entry.is_dir(follow_symlinks=False))
+        except OSError:
+            continue
+        count += 1
+        yield cgroup_id, path or "/"

@@ -1,0 +1,116 @@
+"""Which container a control group belongs to, read from its path.
+
+A path is what ``/proc/PID/cgroup`` shows or where the cgroup lies below its hierarchy's root. Forms
+that runtimes write, ``ID`` being 64 hex digits:
+
+=====================================================  =================================================
+``…/cri-containerd-ID.scope``                          containerd, Kubernetes with the systemd driver
+``…/crio-ID.scope``, ``…/crio-ID``                     CRI-O, both drivers
+``…/docker-ID.scope``, ``/docker/ID``                  Docker, both drivers
+``…/libpod-ID.scope``, ``…/libpod-ID``                 podman, both drivers; ``libpod-payload-ID`` in a unit
+``…/nerdctl-ID.scope``                                 nerdctl on containerd
+``…/kubepods…/pod<UID>/ID``                            Kubernetes with the cgroupfs driver
+``….slice:cri-containerd:ID``                          a systemd name given to the cgroupfs driver
+``/default/<any id>``                                  ``ctr``, in containerd's default namespace
+``…/ID``                                               Docker or others below a parent of the admin's choice
+=====================================================  =================================================
+
+Monitors (``crio-conmon-ID.scope``, ``libpod-conmon-ID.scope``) run on the host and are no container. A systemd service
+can't pass for one either: its cgroup's name ends in ``.service``.
+
+Nested containers: the outermost one that belongs to a pod counts, else the innermost. So a process of a
+Kubernetes cluster in containers (kind) belongs to its pod, and what a pod runs inside of it (Docker
+in Docker, or a cgroup named to look like another pod's) stays the pod's.
+
+Whoever may create cgroups chooses their names. That is root, except below ``user@UID.service``, which
+systemd hands to that user: rootless podman, Docker and nerdctl live there, and so may anything that the
+user makes up. Such a container is reported with ``user`` set, never with a pod, and only in the forms with a
+runtime's name; the caller believes it only of a process outside the host's mount namespace.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+SHORT_ID = 12
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerId:
+    """A container as its cgroup's path names it.
+
+    ``id`` is the runtime's full id; ``runtime`` its name as ``container.type`` shows it, None if the path doesn't
+    tell. ``pod_uid`` is the Kubernetes pod's UID with hyphens (32 hex digits for a static pod); ``user`` the
+    id of the user in whose systemd instance the container runs, None if that is the machine's.
+    """
+
+    id: str
+    runtime: str | None = None
+    pod_uid: str | None = None
+    user: int | None = None
+
+    @property
+    def short(self) -> str:
+        """The id as ``container.id`` shows it."""
+        return self.id[:SHORT_ID]
+
+
+_RUNTIMES = {
+    "cri-containerd": "containerd",
+    "nerdctl": "containerd",
+    "crio": "cri-o",
+    "docker": "docker",
+    "libpod": "podman",
+    "libpod-payload": "podman",
+}
+_PREFIX = "|".join(_RUNTIMES)
+_NAMED = re.compile(rf"(?:[^:]+\.slice:)?({_PREFIX})[-:]([0-9a-f]{{64}})(?:\.scope)?")
+_BARE = re.compile(r"[0-9a-f]{64}")
+_PARENTS = {"docker": "docker", "moby": "docker", "default": "containerd", "k8s.io": "containerd"}
+# The identifiers that containerd accepts, and no name of a systemd unit.
+_CTR = re.compile(r"(?!.*\.(?:scope|slice|service)$)[A-Za-z0-9][A-Za-z0-9._-]{0,75}")
+_POD = re.compile(
+    r"(?:[a-z-]*-)?pod([0-9a-f]{8}(?:[-_][0-9a-f]{4}){3}[-_][0-9a-f]{12}|[0-9a-f]{32})(?:\.slice(?::.*)?)?"
+)
+_USER = re.compile(r"user@(\d{1,10})\.service")
+_DELETED = " (deleted)"
+
+
+def container_of(cgroup_path: str) -> ContainerId | None:
+    """The container that a cgroup lies in, or None for one of the host's."""
+    parts = [part for part in cgroup_path.removesuffix(_DELETED).split("/") if part not in ("", "..")]
+    found: ContainerId | None = None
+    pod_uid: str | None = None
+    user: int | None = None
+    in_kubepods = False
+    for number, part in enumerate(parts):
+        if number and (match := _USER.fullmatch(part)) and parts[0] == "user.slice" and user is None:
+            user = int(match[1])
+            continue
+        if user is None:
+            in_kubepods = in_kubepods or "kubepods" in part
+            if in_kubepods and (match := _POD.fullmatch(part)):
+                pod_uid = match[1].replace("_", "-")
+        container = _named(part) or (_unnamed(parts, number, pod_uid) if user is None else None)
+        if container is None:
+            continue
+        found = ContainerId(container[0], container[1], pod_uid, user)
+        if pod_uid is not None:
+            break
+    return found
+
+
+def _named(part: str) -> tuple[str, str] | None:
+    match = _NAMED.fullmatch(part)
+    return (match[2], _RUNTIMES[match[1]]) if match else None
+
+
+def _unnamed(parts: list[str], number: int, pod_uid: str | None) -> tuple[str, str | None] | None:
+    """A container whose cgroup bears only its id: the runtime shows in what is above."""
+    parent = parts[number - 1] if number else ""
+    if _BARE.fullmatch(parts[number]):
+        return parts[number], "containerd" if pod_uid else _PARENTS.get(parent)
+    if number == 1 and parent == "default" and _CTR.fullmatch(parts[number]):
+        return parts[number], "containerd"
+    return None

@@ -1,0 +1,121 @@
+"""Host names of addresses, for ``fd.sip.name`` and its kin.
+
+An address isn't looked up backwards, which would ask a server of the attacker's choice. The names that rules mention
+are resolved forwards, in the background, and an address bears the names that led to it.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from ipaddress import IPv6Address, ip_address
+
+MAX_NAMES = 1024
+MAX_ADDRESSES_OF_A_NAME = 256
+
+
+def resolve(name: str) -> list[str]:
+    """The addresses of a host name by the system's resolver; an unknown one has none. May take seconds."""
+    try:
+        return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        return []
+
+
+def canonical(address: str) -> str | None:
+    """One spelling for an address: IPv4 in IPv6 as IPv4, no zone; None for what is none."""
+    try:
+        parsed = ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        parsed = parsed.ipv4_mapped
+    return str(parsed)
+
+
+class HostNames:
+    """The names that are watched, and the addresses that they have now or had within ``lifetime`` seconds.
+
+    Resolvers hand out few of a large service's addresses at a time, and fail at times: hence the lifetime.
+    """
+
+    def __init__(
+        self,
+        *,
+        resolver: Callable[[str], Iterable[str]] = resolve,
+        interval: float = 120.0,
+        lifetime: float = 3600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._resolver = resolver
+        self._interval = interval
+        self._lifetime = lifetime
+        self._clock = clock
+        self._watched: tuple[str, ...] = ()
+        self._seen: dict[str, dict[str, float]] = {}
+        self._names: dict[str, list[str]] = {}
+        self._wake = threading.Condition()
+        self._renewed = False
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    def watch(self, names: Collection[str]) -> None:
+        """Resolve these names from now on, instead of earlier ones; returns at once. At most MAX_NAMES are taken."""
+        with self._wake:
+            self._watched = tuple(sorted(set(names)))[:MAX_NAMES]
+            self._renewed = True
+            self._wake.notify()
+            if self._thread is None and self._watched:
+                self._thread = threading.Thread(target=self._run, name="host names", daemon=True)
+                self._thread.start()
+
+    def names_of(self, address: str) -> list[str]:
+        """The watched names that resolve to an address; never waits."""
+        names = self._names
+        known = names.get(address)
+        if known is None and names and (spelling := canonical(address)) is not None:
+            known = names.get(spelling)
+        return known or []
+
+    def refresh(self) -> None:
+        """Resolve every watched name once, in the calling thread."""
+        watched = self._watched
+        self._seen = {name: self._seen.get(name, {}) for name in watched}
+        for name in watched:
+            if self._closed or self._watched is not watched:
+                return
+            self._update(name)
+            self._publish()
+
+    def close(self) -> None:
+        with self._wake:
+            self._closed = True
+            self._wake.notify()
+
+    def _update(self, name: str) -> None:
+        found = (canonical(address) for address in self._resolver(name))
+        now = self._clock()
+        seen = {address: at for address, at in self._seen[name].items() if now - at < self._lifetime}
+        seen |= {address: now for address in found if address is not None}
+        newest = sorted(seen.items(), key=lambda item: -item[1])[:MAX_ADDRESSES_OF_A_NAME]
+        self._seen[name] = dict(newest)
+
+    def _publish(self) -> None:
+        """Put a new table in place of the old one, whole: readers take no lock."""
+        names: dict[str, list[str]] = {}
+        for name, addresses in self._seen.items():
+            for address in addresses:
+                names.setdefault(address, []).append(name)
+        self._names = names
+
+    def _run(self) -> None:
+        while True:
+            with self._wake:
+                if not self._renewed:
+                    self._wake.wait_for(lambda: self._closed or self._renewed, self._interval)
+                self._renewed = False
+                if self._closed:
+                    return
+            self.refresh()

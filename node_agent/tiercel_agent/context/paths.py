@@ -1,0 +1,106 @@
+"""Paths as processes give them: made absolute, cleaned, and resolved as the kernel would.
+
+For calls that return a descriptor the kernel tells the resolved path itself. Those that don't (unlink, rename,
+mkdir, chmod …) get it here, after the call: **a race**. Who can change the links of a path between the call and this
+look-up decides what it answers. So the resolved name is a second name beside the one given, never
+instead of it, and neither excuses the other.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+
+from tiercel_agent.context.rootfs import open_in_root, process_directory, process_root
+
+_OWN_ROOT = re.compile(r"/proc/(?:self|thread-self)/root(?=/|$)")
+_LONGEST = 4096
+_PROC_SUPER_MAGIC = 0x9FA0  # statfs(2)
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def clean(path: str) -> str:
+    """The path without ``.``, ``..`` and doubled slashes, by its text alone; ``..`` at the root stays there.
+
+    A relative path stays relative, and keeps the ``..`` that lead out of it. A slash at the end goes.
+    """
+    if not path:
+        return ""
+    absolute_path = path.startswith("/")
+    parts: list[str] = []
+    for part in path.split("/"):
+        if part in ("", "."):
+            continue
+        if part != "..":
+            parts.append(part)
+        elif parts and parts[-1] != "..":
+            parts.pop()
+        elif not absolute_path:
+            parts.append(part)
+    joined = "/".join(parts)
+    return f"/{joined}" if absolute_path else joined or "."
+
+
+def absolute(cwd: str, path: str) -> str:
+    """The path from the working directory, cleaned; an empty one is the directory itself."""
+    return clean(path if path.startswith("/") else f"{cwd}/{path}")
+
+
+def resolve_in_root(pid: int, path: str) -> str | None:
+    """The path as the kernel resolves it inside that process's root.
+
+    Links in its directory part are followed, the last name isn't. ``path`` is absolute as the process sees it
+    and not cleaned (``clean`` reads ``link/..`` as nothing, the kernel doesn't). None if the process or the
+    directory is gone, or if the path leads into /proc, which looks different to every process. Nothing but
+    directories is opened, and those without effect (O_PATH). A directory on a file system whose server doesn't
+    answer (NFS, FUSE with allow_other) holds the caller.
+    """
+    if not path.startswith("/") or len(path) > _LONGEST:
+        return None
+    path = _without_own_root(path)
+    directory, _, name = path.rstrip("/").rpartition("/")
+    if name in ("", ".", ".."):
+        directory, name = path, ""
+    try:
+        with process_directory(pid) as process_fd, process_root(process_fd) as root_fd:
+            resolved = _directory(root_fd, directory or "/")
+    except OSError:
+        return None
+    if resolved is None:
+        return None
+    return f"{resolved.rstrip('/')}/{name}" if name else resolved
+
+
+def _without_own_root(path: str) -> str:
+    """``/proc/self/root/x`` is ``/x``: for the process, though not for who looks from outside."""
+    path = re.sub(r"/(?:\.?/)+", "/", path)
+    while match := _OWN_ROOT.match(path):
+        path = path[match.end() :] or "/"
+    return path
+
+
+def _directory(root_fd: int, directory: str) -> str | None:
+    """The path of a directory from the root, links followed."""
+    fd = open_in_root(root_fd, directory, os.O_PATH | os.O_DIRECTORY)
+    try:
+        if os.fstat(fd).st_nlink == 0 or _is_procfs(fd):
+            return None
+        path = _link(fd)
+    finally:
+        os.close(fd)
+    root = _link(root_fd)
+    if root == "/":
+        return path
+    if path == root:
+        return "/"
+    return path.removeprefix(root) if path.startswith(f"{root}/") else None
+
+
+def _link(fd: int) -> str:
+    return os.readlink(f"/proc/self/fd/{fd}")  # noqa: PTH115
+
+
+def _is_procfs(fd: int) -> bool:
+    status = ctypes.create_string_buffer(256)  # struct statfs has 120 bytes; its first word is f_type
+    return _LIBC.fstatfs(fd, status) == 0 and ctypes.c_long.from_buffer(status).value == _PROC_SUPER_MAGIC
