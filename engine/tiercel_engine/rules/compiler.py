@@ -1,0 +1,175 @@
+"""Defined rules, compiled: condition checked, exceptions folded in, output checked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tiercel_engine.condition import And, Node, Not
+from tiercel_engine.diagnostics import Diagnostic, Severity
+from tiercel_engine.evaluation.requirements import event_types
+from tiercel_engine.event_types import EVENT_TYPES
+from tiercel_engine.language import check
+from tiercel_engine.output import OutputError, compile_output
+from tiercel_engine.rule import Rule
+from tiercel_engine.rules.conditions import Conditions, Parsed, located, names_unknown_field, parse_condition
+from tiercel_engine.rules.decoding import VALIDATE
+from tiercel_engine.rules.definitions import Definitions, source_of
+from tiercel_engine.rules.exceptions import ExceptionCondition, exception_condition
+from tiercel_engine.rules.items import RuleItem
+from tiercel_engine.rules.lists import expand_lists
+from tiercel_engine.rules.references import References, references
+from tiercel_engine.rules.report import Report
+from tiercel_engine.rules.source import Text
+
+COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
+
+
+class Compiler:
+    """Compiles what is defined; errors and warnings go to ``report``."""
+
+    def __init__(self, definitions: Definitions, report: Report) -> None:
+        self._definitions = definitions
+        self._report = report
+        self._lists, used_lists = expand_lists(definitions.lists, report)
+        self._conditions = Conditions(definitions, self._lists)
+        self._used_lists = set(used_lists)
+        self._used_macros: set[str] = set()
+        self._left_out: dict[str, list[str]] = {}
+
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules without an error, in the order of their places."""
+        for macro in self._conditions.macros.values():
+            self._note_use(macro.refers_to)
+        compiled = [self._rule(definition.item) for definition in self._definitions.rules.values()]
+        self._report_macros()
+        self._report_unused()
+        return tuple(rule for rule in compiled if rule is not None)
+
+    def _note_use(self, refers_to: References) -> None:
+        self._used_macros.update(ref.name for ref in refers_to.macros)
+        self._used_lists.update(word for word in refers_to.words if word in self._lists)
+
+    def _rule(self, rule: RuleItem) -> Rule | None:
+        item = ("rule", rule.name)
+        assert rule.condition is not None
+        assert rule.output is not None
+        assert rule.priority is not None
+        parsed = parse_condition(rule.condition, item)
+        exceptions = self._exceptions(rule)
+        self._note_use(parsed.refers_to)
+        for exception in exceptions or ():
+            self._note_use(references(exception.expr))
+        if source_of(rule) not in EVENT_TYPES:
+            self._add(parsed.diagnostics)
+            return None
+        node = self._condition(rule, parsed, exceptions)
+        output_is_good = self._check_output(rule.output, item)
+        if node is None or not output_is_good:
+            return None
+        if rule.warn_evttypes is not False and event_types(node, source_of(rule)) is None:
+            message = "the condition holds for every event type, so every event is looked at"
+            hint = "add a condition such as evt.type = openat, or warn_evttypes: false"
+            place = rule.condition.span(0, len(rule.condition.text))
+            self._report.warning("LOAD_NO_EVTTYPE", message, place, item, hint)
+        return Rule(
+            name=rule.name,
+            description=rule.desc.text if rule.desc else "",
+            source=source_of(rule),
+            priority=rule.priority,
+            condition=node,
+            output=rule.output.text,
+            tags=tuple(dict.fromkeys(rule.tags or ())),
+            location=rule.span.source.location(rule.span.start),
+            enabled=rule.enabled is not False,
+        )
+
+    def _exceptions(self, rule: RuleItem) -> list[ExceptionCondition] | None:
+        """The conditions of the rule's exceptions; None if one has an error."""
+        found = [exception_condition(item, self._lists, self._report) for item in rule.exceptions or ()]
+        conditions = [condition for condition in found if condition is not None]
+        return conditions if len(conditions) == len(found) else None
+
+    def _condition(self, rule: RuleItem, parsed: Parsed, exceptions: list[ExceptionCondition] | None) -> Node | None:
+        assert rule.condition is not None
+        compiled = self._conditions.compile(parsed, rule.condition, ("rule", rule.name))
+        diagnostics = list(compiled.diagnostics)
+        unknown_field = compiled.unknown_field or any(
+            self._conditions.macro(name).unknown_field for name in compiled.spoilers
+        )
+        rows: list[Node] = []
+        failed = compiled.node is None or exceptions is None
+        for exception in exceptions or ():
+            name = exception.exception.name
+            checked = check(exception.expr, macros={}, lists=self._lists)
+            diagnostics += located(checked.problems, exception.text, ("exception", name), VALIDATE)
+            if checked.node is None:
+                failed = True
+                unknown_field |= names_unknown_field(references(exception.expr))
+            elif not exception.empty:
+                rows.append(checked.node)
+        if unknown_field and rule.skip_if_unknown_filter:
+            self._skip(rule, diagnostics, compiled.spoilers)
+            return None
+        self._add(diagnostics)
+        for name in compiled.spoilers:
+            self._left_out.setdefault(name, []).append(rule.name)
+        if failed or compiled.node is None:
+            return None
+        # not (a or b) as not a and not b: the typed tree stays flat
+        return And((compiled.node, *(Not(row) for row in rows))) if rows else compiled.node
+
+    def _skip(self, rule: RuleItem, diagnostics: list[Diagnostic], spoilers: frozenset[str]) -> None:
+        """Warns of the unknown fields for which a rule is skipped, instead of the errors that they are."""
+        for name in sorted(spoilers):
+            diagnostics.extend(self._conditions.macro(name).diagnostics)
+        for found in diagnostics:
+            if found.severity is Severity.ERROR:
+                message = f"{found.message}; the rule is skipped"
+                self._report.add(
+                    replace(
+                        found,
+                        severity=Severity.WARNING,
+                        code="LOAD_UNKNOWN_FILTER",
+                        message=message,
+                        item_type="rule",
+                        item_name=rule.name,
+                    )
+                )
+
+    def _check_output(self, output: Text, item: tuple[str, str]) -> bool:
+        try:
+            compile_output(output.text)
+        except OutputError as error:
+            self._report.error(COMPILE_OUTPUT, error.message, output.span(error.start, error.end), item, error.hint)
+            return False
+        return True
+
+    def _add(self, diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
+        for found in diagnostics:
+            self._report.add(found)
+
+    def _report_macros(self) -> None:
+        """What is wrong with macros, once each, and with how many rules that leaves out."""
+        for name, parsed in self._conditions.macros.items():
+            used_by = self._left_out.get(name, [])
+            consequence = f" (left out: {_enumerated(used_by)})" if used_by else ""
+            for found in self._conditions.macro_diagnostics(name):
+                if found.severity is Severity.WARNING:
+                    self._report.add(found)
+                elif used_by or parsed.expr is None:
+                    self._report.add(replace(found, message=found.message + consequence))
+
+    def _report_unused(self) -> None:
+        for name, macro in self._definitions.macros.items():
+            if name not in self._used_macros:
+                message = f"no rule or macro uses the macro {name}"
+                self._report.warning("LOAD_UNUSED_MACRO", message, macro.item.span, ("macro", name))
+        for name, items in self._definitions.lists.items():
+            if name not in self._used_lists:
+                message = f"no rule, macro or list uses the list {name}"
+                self._report.warning("LOAD_UNUSED_LIST", message, items.item.span, ("list", name))
+
+
+def _enumerated(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more rules"

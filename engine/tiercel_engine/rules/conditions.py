@@ -1,0 +1,194 @@
+"""Conditions compiled one by one, each with its problems at their places and the macros that spoil it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import inf
+
+from tiercel_engine.condition import Atom, FieldOperand, Node, Operator
+from tiercel_engine.diagnostics import Diagnostic, Severity
+from tiercel_engine.fields import REGISTRY, lookup
+from tiercel_engine.language import ConditionError, Problem, check, parse
+from tiercel_engine.language.syntax import Expr
+from tiercel_engine.rules.definitions import Definition, Definitions
+from tiercel_engine.rules.items import MacroItem
+from tiercel_engine.rules.references import References, references
+from tiercel_engine.rules.report import diagnose
+from tiercel_engine.rules.source import Text
+
+COMPILE_CONDITION = "LOAD_ERR_COMPILE_CONDITION"
+
+# Stands in for a macro that could not be compiled, so that what uses it is still checked.
+_PLACEHOLDER = Atom(FieldOperand(REGISTRY["evt.type"]), Operator.EXISTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """``node`` is None if the condition, or a macro in it, has an error.
+
+    ``diagnostics`` are its own; ``spoilers`` the names of the macros whose own errors spoil it;
+    ``unknown_field`` tells that it names a field that does not exist.
+    """
+
+    node: Node | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    spoilers: frozenset[str] = frozenset()
+    unknown_field: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """``expr`` is None after an error, the one in ``diagnostics``."""
+
+    expr: Expr | None
+    refers_to: References
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+
+_NOTHING = References((), (), frozenset())
+
+
+def parse_condition(text: Text, item: tuple[str, str]) -> Parsed:
+    try:
+        expr = parse(text.text)
+    except ConditionError as error:
+        place = text.span(error.start, error.end)
+        found = diagnose(Severity.ERROR, COMPILE_CONDITION, error.message, place, item, error.hint)
+        return Parsed(None, _NOTHING, (found,))
+    return Parsed(expr, references(expr))
+
+
+def located(problems: Iterable[Problem], text: Text, item: tuple[str, str], code: str = "") -> tuple[Diagnostic, ...]:
+    """The problems at their places in the files; ``code`` replaces that of errors."""
+    return tuple(
+        diagnose(
+            problem.severity,
+            code if code and problem.severity is Severity.ERROR else problem.code,
+            problem.message,
+            text.span(problem.start, problem.end),
+            item,
+            problem.hint,
+        )
+        for problem in problems
+    )
+
+
+def names_unknown_field(refers_to: References) -> bool:
+    return any(lookup(field.name) is None for field in refers_to.fields)
+
+
+@dataclass(slots=True)
+class Conditions:
+    """Compiles conditions against the macros and lists that are defined.
+
+    A macro is checked when the first condition that uses it is compiled: one that only rules of
+    another source use may name fields that do not exist here.
+    """
+
+    definitions: Definitions
+    lists: Mapping[str, tuple[str, ...]]
+    macros: dict[str, Parsed] = field(default_factory=dict)
+    _compiled: dict[str, Compiled] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, definition in self.definitions.macros.items():
+            condition = definition.item.condition
+            assert condition is not None
+            self.macros[name] = parse_condition(condition, ("macro", name))
+        for kind, name in self.definitions.broken:
+            if kind == "macro" and name not in self.macros:
+                self._compiled[name] = Compiled(None, spoilers=frozenset({name}))
+
+    def compile(self, parsed: Parsed, text: Text, item: tuple[str, str]) -> Compiled:
+        """A rule's condition, which sees every macro."""
+        self._compile_macros(parsed)
+        return self._check(parsed, text, item, inf)
+
+    def macro(self, name: str) -> Compiled:
+        """A macro that some compiled condition uses."""
+        return self._compiled[name]
+
+    def macro_diagnostics(self, name: str) -> tuple[Diagnostic, ...]:
+        """What is known to be wrong with a macro: of one that nothing uses only whether it can be read."""
+        return (self._compiled.get(name) or self.macros[name]).diagnostics
+
+    def _compile_macros(self, parsed: Parsed) -> None:
+        """Compiles the macros that are used, and those that they use, without recursion."""
+        stack = [ref.name for ref in reversed(parsed.refers_to.macros)]
+        opened: set[str] = set()
+        while stack:
+            name = stack[-1]
+            definition = self.definitions.macros.get(name)
+            if name in self._compiled or definition is None:
+                stack.pop()
+                continue
+            waiting = [inner for inner in self._visible_macros(name, definition) if inner not in self._compiled]
+            if waiting and name not in opened:
+                opened.add(name)
+                stack.extend(reversed(waiting))
+                continue
+            stack.pop()
+            self._compiled[name] = self._loop(name, waiting[0]) if waiting else self._macro(name, definition)
+
+    def _visible_macros(self, name: str, definition: Definition[MacroItem]) -> Iterator[str]:
+        for ref in self.macros[name].refers_to.macros:
+            other = self.definitions.macros.get(ref.name)
+            if other is not None and other.place < definition.seen_from and ref.name != name:
+                yield ref.name
+
+    def _macro(self, name: str, definition: Definition[MacroItem]) -> Compiled:
+        condition = definition.item.condition
+        assert condition is not None
+        return self._check(self.macros[name], condition, ("macro", name), definition.seen_from, name)
+
+    def _loop(self, name: str, through: str) -> Compiled:
+        ref = next(ref for ref in self.macros[name].refers_to.macros if ref.name == through)
+        condition = self.definitions.macros[name].item.condition
+        assert condition is not None
+        message = f"the macro {name} uses itself, through {through}"
+        place = condition.span(ref.start, ref.end)
+        found = diagnose(Severity.ERROR, COMPILE_CONDITION, message, place, ("macro", name))
+        return Compiled(None, (found,), frozenset({name}))
+
+    def _check(
+        self, parsed: Parsed, text: Text, item: tuple[str, str], seen_from: float, name: str | None = None
+    ) -> Compiled:
+        if parsed.expr is None:
+            return Compiled(None, parsed.diagnostics, frozenset({name}) if name else frozenset())
+        checked = check(parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists)
+        diagnostics = located(checked.problems, text, item)
+        used = [self._compiled[ref.name] for ref in parsed.refers_to.macros if ref.name in self._compiled]
+        spoilers = frozenset[str]().union(*(macro.spoilers for macro in used))
+        if checked.node is None:
+            unknown_field = names_unknown_field(parsed.refers_to)
+            return Compiled(None, diagnostics, spoilers | ({name} if name else set()), unknown_field)
+        return Compiled(None if spoilers else checked.node, diagnostics, spoilers)
+
+
+class _Visible(Mapping[str, Node]):
+    """The macros that a condition sees, of which those that it uses are compiled."""
+
+    def __init__(self, conditions: Conditions, seen_from: float, itself: str | None) -> None:
+        self._conditions = conditions
+        self._seen_from = seen_from
+        self._itself = itself
+
+    def __getitem__(self, name: str) -> Node:
+        definition = self._conditions.definitions.macros.get(name)
+        if definition is None:
+            if ("macro", name) in self._conditions.definitions.broken:
+                return _PLACEHOLDER
+            raise KeyError(name)
+        if definition.place >= self._seen_from or name == self._itself:
+            raise KeyError(name)
+        compiled = self._conditions.macro(name)
+        return compiled.node if compiled.node is not None else _PLACEHOLDER
+
+    def __iter__(self) -> Iterator[str]:
+        for name, definition in self._conditions.definitions.macros.items():
+            if definition.place < self._seen_from and name != self._itself:
+                yield name
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)

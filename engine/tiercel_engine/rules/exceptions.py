@@ -1,0 +1,197 @@
+"""A rule's exceptions as conditions: built as syntax trees, so that no value is ever read as syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from dataclasses import dataclass, replace
+
+from tiercel_engine.condition import Operator
+from tiercel_engine.language import ConditionError, parse
+from tiercel_engine.language.syntax import And, Check, Expr, Left, Or, Word, WordList
+from tiercel_engine.rules.decoding import VALIDATE, kind_word
+from tiercel_engine.rules.document import Scalar, Sequence, YamlNode
+from tiercel_engine.rules.items import ExceptionItem, ExceptionValue, Names
+from tiercel_engine.rules.report import Report
+from tiercel_engine.rules.source import Source, Span, Text, text_of
+
+_SET_OPERATORS = frozenset({Operator.IN, Operator.INTERSECTS, Operator.PMATCH})
+_OPERATORS: dict[str, Operator] = {
+    **{operator.value: operator for operator in Operator if operator is not Operator.EXISTS},
+    "==": Operator.EQ,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ExceptionCondition:
+    """The events that an exception lets pass.
+
+    ``expr`` holds if a row of values does; without values it only names the fields, to have them
+    checked, and ``empty`` is true. Offsets in it count characters of ``text``.
+    """
+
+    exception: ExceptionItem
+    expr: Expr
+    text: Text
+    empty: bool
+
+
+class _ExceptionError(Exception):
+    def __init__(self, message: str, span: Span, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.span = span
+        self.hint = hint
+
+
+def exception_condition(exception: ExceptionItem, lists: Container[str], report: Report) -> ExceptionCondition | None:
+    """The condition of an exception, or None after an error at the entry that is wrong.
+
+    In ``in``, ``intersects`` and ``pmatch`` a value that is the name of a list stands for its items.
+    """
+    try:
+        return _Builder(exception, lists).build()
+    except _ExceptionError as error:
+        report.error(VALIDATE, error.message, error.span, ("exception", exception.name), error.hint)
+        return None
+
+
+class _Builder:
+    def __init__(self, exception: ExceptionItem, lists: Container[str]) -> None:
+        self._exception = exception
+        self._lists = lists
+        self._text: list[str] = []
+        self._parts: list[Text] = []
+        self._length = 0
+
+    def build(self) -> ExceptionCondition:
+        exception = self._exception
+        if exception.fields is None:
+            raise _ExceptionError("the exception has no fields", exception.span, "add fields: [proc.name, …]")
+        operators = _operators(exception.fields, exception.comps)
+        fields = [self._field(text) for text in exception.fields.texts]
+        checks: list[Expr]
+        if not exception.values:
+            checks = [Check(field, Operator.EXISTS, start=field.start, end=field.end) for field in fields]
+        elif exception.fields.single:
+            words = [word for value in exception.values for word in self._single(value)]
+            checks = [self._check(fields[0], operators[0], WordList(tuple(words), fields[0].start, fields[0].end))]
+        else:
+            checks = [self._row(value, fields, operators) for value in exception.values]
+        expr = checks[0] if len(checks) == 1 else Or(tuple(checks), 0, self._length)
+        return ExceptionCondition(exception, expr, self._joined(), empty=not exception.values)
+
+    def _joined(self) -> Text:
+        parts = []
+        offset = 0
+        for text in self._parts:
+            parts.append(replace(text.parts[0], offset=offset))
+            offset += len(text.text)
+        return Text("".join(text.text for text in self._parts), tuple(parts))
+
+    def _place(self, text: Text) -> int:
+        """Puts a text behind those that are there and gives its offset."""
+        offset = self._length
+        self._parts.append(text)
+        self._length += len(text.text)
+        return offset
+
+    def _field(self, text: Text) -> Left:
+        """A field, perhaps with an argument or under a transformer, read as a condition reads it."""
+        offset = self._place(text)
+        try:
+            # Blanks in front give the tree the offsets of the whole text; fields come first, so they are few.
+            expr = parse(" " * offset + text.text + " exists")
+        except ConditionError:
+            expr = None
+        if not isinstance(expr, Check) or expr.operator is not Operator.EXISTS or expr.end < offset + len(text.text):
+            place = text.span(0, len(text.text))
+            raise _ExceptionError(f"{text.text[:80]!r} is not a field", place, "such as proc.name")
+        return expr.left
+
+    def _row(self, value: ExceptionValue, fields: list[Left], operators: list[Operator]) -> Expr:
+        node = value.node
+        if not isinstance(node, Sequence):
+            hint = f"write [{', '.join('…' for _ in fields)}], or make fields a single name"
+            raise _ExceptionError(f"an entry of values must be a row, not {kind_word(node)}", value.span, hint)
+        if len(node.items) != len(fields):
+            message = f"fields and the row of values differ in length: {len(fields)} and {len(node.items)}"
+            raise _ExceptionError(message, value.span)
+        checks = tuple(
+            self._cell(value.source, cell, field, operator)
+            for cell, field, operator in zip(node.items, fields, operators, strict=True)
+        )
+        return checks[0] if len(checks) == 1 else And(checks, checks[0].start, checks[-1].end)
+
+    def _cell(self, source: Source, node: YamlNode, field: Left, operator: Operator) -> Check:
+        if operator in _SET_OPERATORS:
+            start = self._length
+            entries = node.items if isinstance(node, Sequence) else (node,)
+            words = [word for entry in entries for word in self._members(source, entry)]
+            return self._check(field, operator, WordList(tuple(words), start, self._length))
+        if not isinstance(node, Scalar):
+            hint = f"use the comparison in instead of {operator.value}" if isinstance(node, Sequence) else ""
+            raise _ExceptionError(
+                f"a value to compare by {operator.value} must be a single one, not {kind_word(node)}",
+                Span(source, node.start, node.end),
+                hint,
+            )
+        return self._check(field, operator, self._word(source, node, _unquoted(node.value)))
+
+    def _single(self, value: ExceptionValue) -> list[Word]:
+        if not isinstance(value.node, Scalar):
+            hint = "make fields a list to compare rows"
+            message = f"fields is a single name, so an entry of values is a single value, not {kind_word(value.node)}"
+            raise _ExceptionError(message, value.span, hint)
+        return self._members(value.source, value.node)
+
+    def _members(self, source: Source, node: YamlNode) -> list[Word]:
+        """The members of a set that one value contributes; several if it is written as ``(a, b)``."""
+        if not isinstance(node, Scalar):
+            raise _ExceptionError(
+                f"a member of a set must be a single value, not {kind_word(node)}", Span(source, node.start, node.end)
+            )
+        if node.value.startswith("(") and node.value.endswith(")"):
+            try:
+                expr = parse(f"proc.name in {node.value}")
+            except ConditionError:
+                expr = None
+            if isinstance(expr, Check) and isinstance(expr.right, WordList):
+                return [self._word(source, node, word.text, word.quoted) for word in expr.right.words]
+        return [self._word(source, node, _unquoted(node.value), node.value not in self._lists)]
+
+    def _word(self, source: Source, node: Scalar, text: str, quoted: bool = True) -> Word:
+        offset = self._place(text_of(source, node))
+        return Word(text, quoted, offset, self._length)
+
+    def _check(self, field: Left, operator: Operator, right: Word | WordList) -> Check:
+        return Check(field, operator, right, None, right.start, right.end, right.start, right.end)
+
+
+def _operators(fields: Names, comps: Names | None) -> list[Operator]:
+    """One operator for each field."""
+    if comps is None:
+        return [Operator.IN if fields.single else Operator.EQ] * len(fields.texts)
+    if comps.single != fields.single:
+        raise _ExceptionError("fields and comps must both be single names or both be lists", comps.span)
+    if len(comps.texts) != len(fields.texts):
+        message = f"fields and comps differ in length: {len(fields.texts)} and {len(comps.texts)}"
+        raise _ExceptionError(message, comps.span)
+    operators: list[Operator] = []
+    for text in comps.texts:
+        operator = _OPERATORS.get(text.text)
+        place = text.span(0, len(text.text))
+        if operator is None:
+            raise _ExceptionError(f"{text.text[:40]!r} is not a comparison", place, f"one of {' '.join(_OPERATORS)}")
+        if fields.single and operator not in _SET_OPERATORS:
+            hint = "one of in, pmatch, intersects; make fields a list for other comparisons"
+            raise _ExceptionError(f"{operator.value} does not take a set of values", place, hint)
+        operators.append(operator)
+    return operators
+
+
+def _unquoted(value: str) -> str:
+    """The value without quotes that were written to protect blanks when values were pasted into conditions."""
+    quote = value[:1]
+    if len(value) >= 2 and quote in ('"', "'") and value.endswith(quote) and quote not in value[1:-1]:
+        return value[1:-1]
+    return value
