@@ -4,10 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 
-from tiercel_engine.condition import Node
-from tiercel_engine.language.errors import Problem
-from tiercel_engine.language.syntax import Expr
+from tiercel_engine import condition
+from tiercel_engine.condition import Constant, FieldOperand, Node, Operator, Transformed
+from tiercel_engine.diagnostics import Severity
+from tiercel_engine.fields import FieldType, Multiplicity
+from tiercel_engine.language import operators, syntax
+from tiercel_engine.language.constants import ConstantError, read_constant
+from tiercel_engine.language.errors import ConditionError, Problem
+from tiercel_engine.language.lexer import Lexer, shown
+from tiercel_engine.language.operand_types import UnknownField, field_operand, kind, operators_for, transformed
+from tiercel_engine.language.size import MAX_DEPTH, MAX_SIZE, measure
+from tiercel_engine.language.suspicions import suspicions
+
+MAX_PROBLEMS = 100
+"""Findings of one condition; the error after them says that there are more, warnings beyond are left out."""
+
+COMPILE = "LOAD_ERR_COMPILE_CONDITION"
+VALIDATE = "LOAD_ERR_VALIDATE"
+UNKNOWN_ITEM = "LOAD_UNKNOWN_ITEM"
+
+
+_Left = FieldOperand | Transformed
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,15 +36,272 @@ class Checked:
     node: Node | None
     problems: tuple[Problem, ...]
     macros: frozenset[str]
-    """Names of the macros that the condition names itself."""
+    """Names of the macros that the condition names itself, known or not."""
     lists: frozenset[str]
     """Names of the lists that the condition names itself."""
 
 
-def check(expr: Expr, *, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]]) -> Checked:
+def check(expr: syntax.Expr, *, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]]) -> Checked:
     """The typed condition of ``expr``.
 
     ``macros`` are the typed conditions of the macros that may be used; their nodes are shared, not
-    copied. ``lists`` are the items of each list, with lists in lists already replaced. Raises nothing.
+    copied. ``lists`` are the items of each list, with lists in lists already replaced; an item in
+    quotes stands for what is in them, as it would in a condition. Raises nothing.
+    Time is linear in the expression and the distinct nodes of the macros used: a condition that
+    would be larger than ``size.MAX_SIZE`` or deeper than ``size.MAX_DEPTH`` with its macros expanded is an error.
     """
-    raise NotImplementedError
+    return _Checker(macros, lists).check(expr)
+
+
+class _TooMany(Exception):
+    """Enough errors have been found."""
+
+
+class _Checker:
+    def __init__(self, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]]) -> None:
+        self._macros = macros
+        self._lists = lists
+        self._problems: list[Problem] = []
+        self._used_macros: set[str] = set()
+        self._used_lists: set[str] = set()
+        self._read_lists: dict[tuple[str, FieldType, Operator], tuple[Constant, ...] | ConstantError] = {}
+        self._constants = 0
+
+    def check(self, expr: syntax.Expr) -> Checked:
+        node = None
+        try:
+            node = self._build(expr)
+            if node is not None:
+                self._bound(node, expr)
+        except _TooMany:
+            self._problems.append(
+                Problem(Severity.ERROR, COMPILE, "there are more problems than these", expr.start, expr.end)
+            )
+        if any(problem.severity is Severity.ERROR for problem in self._problems):
+            node = None
+        return Checked(node, tuple(self._problems), frozenset(self._used_macros), frozenset(self._used_lists))
+
+    def _report(
+        self, severity: Severity, code: str, message: str, at: syntax.Expr | syntax.Word, hint: str = ""
+    ) -> None:
+        self._add(Problem(severity, code, message, at.start, at.end, hint))
+
+    def _add(self, problem: Problem) -> None:
+        if len(self._problems) < MAX_PROBLEMS:
+            self._problems.append(problem)
+        elif problem.severity is Severity.ERROR:
+            raise _TooMany
+
+    def _bound(self, node: Node, expr: syntax.Expr) -> None:
+        size, depth = measure(node)
+        hint = "name fewer macros within macros"
+        if size > MAX_SIZE:
+            message = f"with its macros expanded the condition has more than {MAX_SIZE} parts"
+            self._report(Severity.ERROR, COMPILE, message, expr, hint)
+        elif depth > MAX_DEPTH:
+            message = f"with its macros expanded the condition is {depth} levels deep, more than {MAX_DEPTH}"
+            self._report(Severity.ERROR, COMPILE, message, expr, hint)
+
+    def _build(self, root: syntax.Expr) -> Node | None:
+        """The typed tree, None where something is wrong; operands before what is made of them, without recursion."""
+        built: list[Node | None] = []
+        todo: list[tuple[syntax.Expr, bool]] = [(root, False)]
+        while todo:
+            expr, ready = todo.pop()
+            match expr:
+                case syntax.Check():
+                    built.append(self._check(expr))
+                case syntax.MacroName():
+                    built.append(self._macro(expr))
+                case syntax.Not(operand):
+                    if ready:
+                        inner = built.pop()
+                        built.append(None if inner is None else condition.Not(inner))
+                    else:
+                        todo += [(expr, True), (operand, False)]
+                case syntax.And(operands) | syntax.Or(operands):
+                    if ready:
+                        inners = tuple([inner for inner in built[-len(operands) :] if inner is not None])
+                        del built[-len(operands) :]
+                        junction = condition.And if isinstance(expr, syntax.And) else condition.Or
+                        built.append(junction(inners) if len(inners) == len(operands) else None)
+                    else:
+                        todo.append((expr, True))
+                        todo += [(operand, False) for operand in reversed(operands)]
+        return built[0]
+
+    def _macro(self, name: syntax.MacroName) -> Node | None:
+        self._used_macros.add(name.name)
+        node = self._macros.get(name.name)
+        if node is None:
+            if name.name in self._lists:
+                hint = f"{shown(name.name)} is a list: write `field in ({shown(name.name)})`"
+            else:
+                hint = _similar(name.name, self._macros)
+            self._report(Severity.ERROR, VALIDATE, f"there is no macro {shown(name.name)}", name, hint)
+        return node
+
+    def _check(self, check: syntax.Check) -> Node | None:
+        try:
+            left = _left(check.left)
+            self._fits(check, left)
+            right = self._right(check, left)
+        except ConditionError as error:
+            self._add(
+                Problem(
+                    Severity.ERROR,
+                    COMPILE,
+                    error.message,
+                    error.start,
+                    error.end,
+                    error.hint,
+                    isinstance(error, UnknownField),
+                )
+            )
+            return None
+        if right is None:
+            return None
+        return condition.Atom(left, check.operator, right, check.quantifier)
+
+    def _fits(self, check: syntax.Check, left: _Left) -> None:
+        """Raises ConditionError if the operator does not fit the left side."""
+        fitting = operators_for(left)
+        if check.operator in fitting:
+            return
+        name = left.field.name if isinstance(left, FieldOperand) else f"{left.name}(…)"
+        what = "a list" if left.multiplicity is Multiplicity.LIST else kind(left.type)
+        if check.operator in (Operator.BCONTAINS, Operator.BSTARTSWITH) and Operator.CONTAINS in fitting:
+            hint = f"write `{check.operator.value.removeprefix('b')}`: text is not compared as hexadecimal digits"
+        else:
+            hint = "it takes " + " ".join([operator.value for operator in Operator if operator in fitting])
+        raise ConditionError(
+            f"`{check.operator.value}` does not fit {name}, which is {what}",
+            check.operator_start,
+            check.operator_end,
+            hint,
+        )
+
+    def _right(self, check: syntax.Check, left: _Left) -> tuple[Constant, ...] | _Left | None:
+        """The right side; None if there is something wrong with it that has been reported."""
+        match check.right:
+            case None:
+                return ()
+            case syntax.ValueOf(operand):
+                return _comparable(check, left, field_operand(operand), check.right)
+            case syntax.Call():
+                return _comparable(check, left, transformed(check.right), check.right)
+            case syntax.WordList(words):
+                return self._constants_of(words, left, check.operator)
+            case syntax.Word():
+                if check.operator in operators.SET or check.quantifier is not None:
+                    return self._named_list(check.right, left, check.operator)
+                return self._one_constant(check.right, left, check.operator)
+
+    # Constants
+
+    def _named_list(self, word: syntax.Word, left: _Left, operator: Operator) -> tuple[Constant, ...] | None:
+        """``in shells``, without parentheses."""
+        if word.text not in self._lists:
+            hint = _similar(word.text, self._lists) or f"write `({shown(word.text)})` if that is the value"
+            message = f"there is no list {shown(word.text)}: it is taken for a value"
+            self._report(Severity.WARNING, UNKNOWN_ITEM, message, word, hint)
+        return self._constants_of((word,), left, operator)
+
+    def _one_constant(self, word: syntax.Word, left: _Left, operator: Operator) -> tuple[Constant, ...] | None:
+        items = None if word.quoted else self._lists.get(word.text)
+        if items is None or len(items) == 1:
+            return self._constants_of((word,), left, operator)
+        self._used_lists.add(word.text)
+        name = shown(word.text)
+        message = f"`{operator.value}` takes one value, and {name} is a list of {len(items)}"
+        hint = f'write `in ({name})`, or "{name}" in quotes for the word itself'
+        self._report(Severity.ERROR, COMPILE, message, word, hint)
+        return None
+
+    def _constants_of(
+        self, words: tuple[syntax.Word, ...], left: _Left, operator: Operator
+    ) -> tuple[Constant, ...] | None:
+        """The constants of some words, list names among them replaced. A list alone is shared by all who name it."""
+        good = True
+        parts: list[tuple[Constant, ...]] = []
+        for word in words:
+            try:
+                part = self._constants_of_one(word, left.type, operator)
+            except ConstantError as error:
+                self._report(Severity.ERROR, COMPILE, error.message, word, error.hint)
+                good = False
+                continue
+            self._constants += len(part)
+            if self._constants > MAX_SIZE:
+                message = f"with its lists replaced the condition has more than {MAX_SIZE} values"
+                self._report(Severity.ERROR, COMPILE, message, word)
+                raise _TooMany
+            for found in suspicions(left, operator, part):
+                self._report(Severity.WARNING, found.code, found.message, word, found.hint)
+            parts.append(part)
+        if not good:
+            return None
+        return parts[0] if len(parts) == 1 else tuple([constant for part in parts for constant in part])
+
+    def _constants_of_one(self, word: syntax.Word, type_: FieldType, operator: Operator) -> tuple[Constant, ...]:
+        """The constant that a word is, or those of the list that it names. Raises ConstantError."""
+        name = word.text
+        if word.quoted or name not in self._lists:
+            return (read_constant(name, type_, operator),)
+        self._used_lists.add(name)
+        key = name, type_, operator
+        read = self._read_lists.get(key)
+        if read is None:
+            try:
+                read = tuple([read_constant(_unquoted(item), type_, operator) for item in self._lists[name]])
+            except ConstantError as error:
+                read = ConstantError(f"in list {shown(name)}: {error.message}", error.hint)
+            self._read_lists[key] = read
+        if isinstance(read, ConstantError):
+            raise ConstantError(read.message, read.hint)
+        return read
+
+
+def _left(left: syntax.Left) -> _Left:
+    return field_operand(left) if isinstance(left, syntax.FieldRef) else transformed(left)
+
+
+def _comparable(
+    check: syntax.Check,
+    left: _Left,
+    right: _Left,
+    at: syntax.ValueOf | syntax.Call,
+) -> _Left:
+    """``right`` if ``left`` can be compared with it, as Falco allows; else raises ConditionError."""
+    sign = check.operator.value
+    constant_only = (Operator.PMATCH, Operator.REGEX, Operator.BCONTAINS, Operator.BSTARTSWITH)
+    if check.operator in constant_only or left.type is FieldType.NETWORK:
+        what = f"`{sign}`" if check.operator in constant_only else "a field that is tested against networks"
+        raise ConditionError(f"{what} takes constants, not the value of a field", at.start, at.end)
+    if Multiplicity.ANY in (left.multiplicity, right.multiplicity):
+        message = "fields of which any value counts cannot be compared with each other"
+        raise ConditionError(message, check.start, check.end, "name one value, such as proc.aname[1] or fd.sip")
+    if right.multiplicity is Multiplicity.LIST and check.operator not in operators.SET:
+        raise ConditionError(f"`{sign}` takes one value, not a list", at.start, at.end, "write `in` or `intersects`")
+    if kind(left.type) != kind(right.type):
+        message = f"the left side is {kind(left.type)}, the right side {kind(right.type)}"
+        raise ConditionError(message, at.start, at.end)
+    return right
+
+
+def _unquoted(item: str) -> str:
+    """An item of a list as a value: ``"a b"`` written with its quotes stands for ``a b``."""
+    if len(item) > 1 and item[0] in "\"'" and item[-1] == item[0]:
+        lexer = Lexer(item)
+        try:
+            word = lexer.quoted()
+        except ConditionError:
+            return item
+        if word is not None and lexer.at_end():
+            return word.text
+    return item
+
+
+def _similar(name: str, known: Mapping[str, object]) -> str:
+    names = get_close_matches(name[:64], [other for other in known if len(other) < 64][:10_000], n=1, cutoff=0.75)
+    return f"did you mean {names[0]}?" if names else ""

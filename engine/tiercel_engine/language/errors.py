@@ -32,3 +32,5 @@ class Problem:
     start: int
     end: int
     hint: str = ""
+    unknown_field: bool = False
+    """Whether the finding is that a field is not known: what ``skip-if-unknown-filter`` forgives."""

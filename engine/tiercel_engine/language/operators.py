@@ -1,0 +1,73 @@
+"""How operators, quantifiers and transformers are written, and what people write instead."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+
+from tiercel_engine.condition import Operator, Quantifier
+
+NUMERIC = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})
+"""One number on the right."""
+SET = frozenset({Operator.IN, Operator.INTERSECTS, Operator.PMATCH})
+"""A list on the right."""
+QUANTIFIABLE = frozenset(Operator) - NUMERIC - SET - {Operator.EXISTS}
+"""One value on the right, or a quantifier and a list."""
+
+SYMBOLS = {
+    "==": Operator.EQ,
+    "=": Operator.EQ,
+    "!=": Operator.NE,
+    "<=": Operator.LE,
+    "<": Operator.LT,
+    ">=": Operator.GE,
+    ">": Operator.GT,
+}
+"""Longer ones first: ``=>`` is ``=`` and a value that begins with ``>``."""
+
+WORDS = {operator.value: operator for operator in Operator if operator.value.isalpha()}
+QUANTIFIERS = {quantifier.value: quantifier for quantifier in Quantifier}
+
+TRANSFORMERS = ("tolower", "toupper", "b64", "basename", "len", "join", "concat", "getopt")
+VAL = "val"
+
+_OTHER_LANGUAGES = {
+    "=~": "regex",
+    "~": "regex",
+    "~=": "regex",
+    "matches": "regex",
+    "match": "regex",
+    "re": "regex",
+    "like": "glob",
+    "<>": "!=",
+    "===": "=",
+    "!==": "!=",
+    "is": "=",
+    "eq": "=",
+    "equals": "=",
+    "ne": "!=",
+    "lt": "<",
+    "gt": ">",
+    "le": "<=",
+    "ge": ">=",
+    "has": "contains",
+    "includes": "contains",
+    "exist": "exists",
+    "any": "in",
+}
+
+
+def similar_operator(written: str) -> str:
+    """A hint that names the operator meant by ``written``, ``""`` if none comes to mind."""
+    lowered = written[:32].lower()
+    if lowered in _OTHER_LANGUAGES:
+        return f"did you mean `{_OTHER_LANGUAGES[lowered]}`?"
+    for close in get_close_matches(lowered, [*WORDS, *SYMBOLS], n=1, cutoff=0.6):
+        return f"did you mean `{close}`?"
+    return ""
+
+
+def similar_transformer(written: str) -> str:
+    """A hint that names the transformer meant by ``written``, else all of them."""
+    for close in get_close_matches(written[:32].lower(), [*TRANSFORMERS, VAL], n=1, cutoff=0.6):
+        return f"did you mean `{close}(`?"
+    return f"there are {', '.join(TRANSFORMERS)} and {VAL}; a value with parentheses in it is written in quotes"

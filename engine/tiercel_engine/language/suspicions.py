@@ -1,0 +1,73 @@
+"""Comparisons that are well formed and yet cannot mean what they say: what a condition is warned of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from tiercel_engine import fields
+from tiercel_engine.condition import Constant, FieldOperand, Operator, Transformed
+from tiercel_engine.event_types import EVENT_TYPES
+from tiercel_engine.language.lexer import shown
+
+_EQUALITY = frozenset({Operator.EQ, Operator.NE, Operator.IN, Operator.INTERSECTS})
+_KNOWN_EVENT_TYPES = frozenset[str]().union(*EVENT_TYPES.values())
+_EVENT_TYPE_FIELDS = frozenset({"evt.type", "syscall.type"})
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """A warning: one of Falco's codes, what is odd, and what to write instead (``""`` if unknown)."""
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+def suspicions(
+    left: FieldOperand | Transformed, operator: Operator, constants: tuple[Constant, ...]
+) -> Iterator[Suspicion]:
+    """What is odd about comparing ``left`` with these constants; one finding of a kind."""
+    if operator not in _EQUALITY:
+        return
+    texts = [constant for constant in constants if isinstance(constant, str)]
+    name = left.field.name if isinstance(left, FieldOperand) else ""
+    if "<NA>" in texts:
+        yield Suspicion(
+            "LOAD_UNSAFE_NA_CHECK",
+            "a field without a value never equals <NA>: every comparison with it is false",
+            f"write `{name or 'field'} exists`",
+        )
+    if name == "evt.dir":
+        yield from _direction(operator, texts)
+    elif name in _EVENT_TYPE_FIELDS:
+        yield from _event_types(texts)
+    else:
+        yield from _fields_as_text(texts)
+
+
+def _direction(operator: Operator, texts: list[str]) -> Iterator[Suspicion]:
+    holds = (any(text == "<" for text in texts)) is not (operator is Operator.NE)
+    yield Suspicion(
+        "LOAD_DEPRECATED_ITEM",
+        f"evt.dir is always <, since an event is a system call at its return: this {'always' if holds else 'never'} holds",
+        "leave it out" if holds else "",
+    )
+
+
+def _event_types(texts: list[str]) -> Iterator[Suspicion]:
+    for text in texts:
+        if text not in _KNOWN_EVENT_TYPES:
+            names = get_close_matches(text[:32], _KNOWN_EVENT_TYPES, n=1, cutoff=0.75)
+            hint = f"did you mean {names[0]}?" if names else ""
+            yield Suspicion("LOAD_UNKNOWN_ITEM", f"events of type {shown(text)} are not observed", hint)
+            return
+
+
+def _fields_as_text(texts: list[str]) -> Iterator[Suspicion]:
+    for text in texts:
+        if "." in text and fields.lookup(text) is not None:
+            message = f"{shown(text)} is compared as text, though there is a field of that name"
+            yield Suspicion("LOAD_COMPILE_CONDITION", message, f"write val({shown(text)}) for its value")
+            return
