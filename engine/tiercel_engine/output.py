@@ -1,6 +1,6 @@
 """Output templates: the text of a rule's ``output`` with the fields that it names.
 
-``%field``, ``%field[argument]``, ``%transformer(field)``, and a width as in ``%20proc.name``, which
+``%field``, ``%field[argument]``, ``%transformer(field)`` as in conditions, and a width as in ``%20proc.name``, which
 pads and cuts. A ``*`` before the whole text asks for what happens anyway: a field without a value
 prints ``<NA>``. Falco's formatter (libsinsp, eventformatter.cpp) is the model, but a field that
 is followed by more text without a boundary isn't guessed at by ever shorter names, only by parts.
@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Any
 
 from tiercel_engine.condition import FieldOperand, Operand, Transformed
@@ -20,23 +19,20 @@ from tiercel_engine.evaluation.transformers import value_of
 from tiercel_engine.evaluation.walk import field_operands
 from tiercel_engine.event import Event, Value
 from tiercel_engine.fields import lookup, similar
-from tiercel_engine.fields.model import Argument, ArgumentKind, FieldType, Multiplicity
+from tiercel_engine.fields.model import Argument, FieldType
+from tiercel_engine.language.errors import ConditionError
+from tiercel_engine.language.operand_types import field_operand, transformed
+from tiercel_engine.language.parser import parse
+from tiercel_engine.language.syntax import Call, Check, FieldRef
 
 MISSING = "<NA>"
 
-_MAX_NESTING = 16
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*")
 _WIDTH = re.compile(r"[0-9]{0,4}")
 _ARGUMENT = re.compile(r"""\["([^"\n]*)"\]|\['([^'\n]*)'\]|\[([^\[\]\s"']+)\]""")
-_TEXT = (FieldType.STRING, FieldType.FLAGS)
-_TRANSFORMERS: Mapping[str, tuple[FieldType, ...]] = {
-    "tolower": _TEXT,
-    "toupper": _TEXT,
-    "basename": _TEXT,
-    "b64": (*_TEXT, FieldType.BYTES),
-    "len": (*_TEXT, FieldType.BYTES),
-}
-"""Transformers of one field, with the types that they take; ``len`` takes lists of any type."""
+_SELECTOR = re.compile(r"\[[^\[\]\s]\]")
+# What the end of a transformer's arguments depends on. One branch each character, so linear.
+_BRACKETS = re.compile(r"""[()"']|\\.""", re.DOTALL)
 
 
 class OutputError(Exception):
@@ -136,57 +132,62 @@ def compile_output(text: str) -> Output:
 def _placeholder(text: str, percent: int) -> tuple[Placeholder, int]:
     match = _WIDTH.match(text, percent + 1)
     assert match is not None
-    operand, shown, end = _operand(text, match.end(), percent, 0)
+    operand, shown, end = _operand(text, match.end(), percent)
     return Placeholder(shown, operand, int(match[0] or 0)), end
 
 
-def _operand(text: str, start: int, percent: int, depth: int) -> tuple[FieldOperand | Transformed, str, int]:
-    """The field or transformer at ``start``, its text, and the offset behind it."""
+def _operand(text: str, start: int, percent: int) -> tuple[FieldOperand | Transformed, str, int]:
+    """The field or transformer at ``start``, its name in ``output_fields``, and the offset behind it."""
     match = _NAME.match(text, start)
     if match is None:
-        raise OutputError(
-            "% must be followed by a field", percent, percent + 1, "such as %proc.name; write `percent` for the sign"
-        )
+        raise OutputError("% must be followed by a field", percent, percent + 1, "such as %proc.name")
     if text.startswith("(", match.end()):
-        return _transformed(text, match, percent, depth)
+        end = _end_of_call(text, match)
+        operand = _transformer(text, start, end)
+        return operand, text[start:end], end
     name = match[0]
     while (field := lookup(name)) is None and "." in name:
         name = name.rpartition(".")[0]
     if field is None:
         meant = similar(match[0], 1)
-        raise OutputError(f"unknown field {match[0]}", start, match.end(), f"did you mean {meant[0]}?" if meant else "")
+        hint = f"did you mean %{meant[0]}?" if meant else "`tiercel fields` lists all fields"
+        raise OutputError(f"there is no field {match[0]}", start, match.end(), hint)
     end = start + len(name)
-    argument = _ARGUMENT.match(text, end)
-    if argument is None or field.argument is Argument.NONE:
-        if field.argument is Argument.REQUIRED:
-            raise OutputError(f"{name} needs an argument", start, end, f"such as %{name}[1]")
-        operand = FieldOperand(field)
-        return operand, operand.key, end
-    value = next(group for group in argument.groups() if group is not None)
-    if field.argument_kind is ArgumentKind.INDEX:
-        if not (value.isascii() and value.isdecimal() and len(value) < 10):
-            raise OutputError(f"the argument of {name} must be a number", end, argument.end(), f"such as %{name}[1]")
-        value = str(int(value))
-    operand = FieldOperand(field, value)
-    return operand, operand.key, argument.end()
+    argument = None if field.argument is Argument.NONE else _ARGUMENT.match(text, end)
+    value = None
+    if argument is not None:
+        value = next(group for group in argument.groups() if group is not None)
+        end = argument.end()
+    try:
+        found = field_operand(FieldRef(name, value, start, end))
+    except ConditionError as error:
+        raise OutputError(error.message, error.start, error.end, error.hint) from None
+    return found, found.key, end
 
 
-def _transformed(text: str, name: re.Match[str], percent: int, depth: int) -> tuple[Transformed, str, int]:
-    types = _TRANSFORMERS.get(name[0])
-    if types is None:
-        meant = get_close_matches(name[0], _TRANSFORMERS, 1)
-        hint = f"did you mean {meant[0]}?" if meant else f"one of {', '.join(_TRANSFORMERS)}"
-        raise OutputError(f"{name[0]} is no transformer of an output", name.start(), name.end(), hint)
-    if depth == _MAX_NESTING:
-        raise OutputError(f"transformers nest deeper than {_MAX_NESTING} levels", name.start(), name.end())
-    inner, shown, end = _operand(text, name.end() + 1, percent, depth + 1)
-    if not text.startswith(")", end):
-        raise OutputError(f"the parenthesis of {name[0]} is not closed", name.start(), end, f"%{name[0]}({shown})")
-    counts = name[0] == "len" and inner.multiplicity is not Multiplicity.ONE
-    if inner.type not in types and not counts:
-        raise OutputError(
-            f"{name[0]} can't be applied to {shown}, which is of type {inner.type.value}", name.start(), end
-        )
-    kind = FieldType.INTEGER if name[0] == "len" else inner.type
-    multiplicity = Multiplicity.ONE if name[0] == "len" else inner.multiplicity
-    return Transformed(name[0], (inner,), kind, multiplicity), f"{name[0]}({shown})", end + 1
+def _end_of_call(text: str, name: re.Match[str]) -> int:
+    """The offset behind the transformer that begins with ``name``."""
+    depth, quote = 0, ""
+    for match in _BRACKETS.finditer(text, name.end()):
+        character = match[0]
+        if quote:
+            quote = "" if character == quote else quote
+        elif character in ("'", '"'):
+            quote = character
+        elif character in ("(", ")"):
+            depth += 1 if character == "(" else -1
+            if depth == 0:
+                selector = _SELECTOR.match(text, match.end()) if name[0] == "getopt" else None
+                return selector.end() if selector else match.end()
+    raise OutputError(f"the parenthesis of {name[0]} is not closed", name.start(), name.end() + 1)
+
+
+def _transformer(text: str, start: int, end: int) -> Transformed:
+    # A transformer is written as in a condition, so it is read as the left side of one.
+    try:
+        check = parse(f"{text[start:end]} exists")
+        assert isinstance(check, Check)
+        assert isinstance(check.left, Call)
+        return transformed(check.left)
+    except ConditionError as error:
+        raise OutputError(error.message, start + error.start, min(start + error.end, end), error.hint) from None
