@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tiercel_agent.context.container import ContainerId, container_of
 
@@ -31,7 +32,7 @@ class _FileHandle(ctypes.Structure):
 def mount_point() -> str | None:
     """Where the version 2 hierarchy is mounted, or None."""
     for path in MOUNT_POINTS:
-        if os.path.exists(os.path.join(path, _CGROUP2_MARK)):  # noqa: PTH110, PTH118
+        if Path(path, _CGROUP2_MARK).exists():
             return path
     return None
 
@@ -71,8 +72,7 @@ def parse_membership(text: str) -> Membership:
 def membership(pid: int) -> Membership | None:
     """The cgroups of a process, or None if it is gone."""
     try:
-        with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="surrogateescape", newline="\n") as file:  #
-        noqa: PTH123
+        with Path(f"/proc/{pid}/cgroup").open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
             return parse_membership(file.read())
     except OSError:
         return None
