@@ -1,0 +1,140 @@
+"""Which container a cgroup's path names, in every form that runtimes write."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiercel_agent.context.container import ContainerId, container_of
+
+ID = "3ad7b26ded6d8e7b23da7d48fe889434573036c27ae5a74837233de441c3601e"
+OTHER = "0" * 60 + "beef"
+UID = "3e41dc6b-08a8-44db-bc2a-3724b18ab19a"
+UID_ = UID.replace("-", "_")
+STATIC = "9f0d4ab75fd4dd0cf5a0a31cd8b5b1a0"
+SLICE = "/kubepods.slice/kubepods-burstable.slice"
+KIND = f"/docker/{OTHER}/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice"
+
+RUNTIMES = {
+    # Kubernetes
+    f"{SLICE}/kubepods-burstable-pod{UID_}.slice/cri-containerd-{ID}.scope": ("containerd", UID),
+    f"/kubepods.slice/kubepods-pod{UID_}.slice/cri-containerd-{ID}.scope": ("containerd", UID),
+    f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{UID_}.slice/crio-{ID}.scope": ("cri-o", UID),
+    f"{SLICE}/kubepods-burstable-pod{UID_}.slice/crio-{ID}.scope/container": ("cri-o", UID),
+    f"{SLICE}/kubepods-burstable-pod{STATIC}.slice/cri-containerd-{ID}.scope": ("containerd", STATIC),
+    f"/kubepods/burstable/pod{UID}/{ID}": ("containerd", UID),
+    f"/kubepods/besteffort/pod{UID}/{ID}": ("containerd", UID),
+    f"/kubepods/pod{UID}/{ID}": ("containerd", UID),
+    f"/kubepods/pod{UID}/crio-{ID}": ("cri-o", UID),
+    f"/system.slice/containerd.service/kubepods-burstable-pod{UID_}.slice:cri-containerd:{ID}": ("containerd", UID),
+    f"/../../kubepods/burstable/pod{UID}/{ID}": ("containerd", UID),
+    # kind: Kubernetes in a container
+    f"{KIND}/kubelet-kubepods-besteffort-pod{UID_}.slice/cri-containerd-{ID}.scope": ("containerd", UID),
+    f"/docker/{OTHER}/kubelet/kubepods/burstable/pod{UID}/{ID}": ("containerd", UID),
+    # Docker
+    f"/system.slice/docker-{ID}.scope": ("docker", None),
+    f"/docker/{ID}": ("docker", None),
+    f"/docker/{ID}/system.slice/nginx.service": ("docker", None),
+    f"/docker/{ID} (deleted)": ("docker", None),
+    f"/ci-jobs/{ID}": (None, None),
+    f"/docker/{OTHER}/docker/{ID}": ("docker", None),
+    # podman
+    f"/machine.slice/libpod-{ID}.scope": ("podman", None),
+    f"/machine.slice/libpod-{ID}.scope/container": ("podman", None),
+    f"/libpod_parent/libpod-{ID}": ("podman", None),
+    f"/system.slice/web.service/libpod-payload-{ID}": ("podman", None),
+    # nerdctl
+    f"/system.slice/nerdctl-{ID}.scope": ("containerd", None),
+    f"/default/{ID}": ("containerd", None),
+}
+
+
+@pytest.mark.parametrize(("path", "expected"), RUNTIMES.items())
+def test_what_runtimes_write(path: str, expected: tuple[str | None, str | None]) -> None:
+    assert container_of(path) == ContainerId(ID, *expected)
+
+
+def test_the_short_id_is_what_rules_compare() -> None:
+    assert ContainerId(ID).short == "3ad7b26ded6d"
+    assert ContainerId("web1").short == "web1"
+
+
+def test_ctr_gives_any_id() -> None:
+    assert container_of("/default/web-1.blue") == ContainerId("web-1.blue", "containerd")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "",
+        "/init.scope",
+        "/system.slice/ssh.service",
+        "/user.slice/user-1000.slice/session-3.scope",
+        "/default",
+        "/default/my.service",
+        "/default/two words",
+        "/a/default/web1",
+        "/kubepods/burstable",
+        f"/kubepods/burstable/pod{UID}",
+        # monitors run on the host
+        f"/system.slice/crio-conmon-{ID}.scope",
+        f"/machine.slice/libpod-conmon-{ID}.scope",
+        "/libpod_parent/conmon",
+        # named to look like one
+        f"/system.slice/docker-{ID}.service",
+        f"/system.slice/docker-{ID[:-1]}.scope",
+        f"/system.slice/docker-{ID}0.scope",
+        f"/system.slice/docker-{ID.upper()}.scope",
+        f"/system.slice/my-docker-{ID}.scope",
+        f"/system.slice/docker-{ID}.scope.d",
+        f"/system.slice/docker-{ID}\n.scope",
+        f"/system.slice/{ID[:32]}",
+    ],
+)
+def test_the_hosts_own_cgroups(path: str) -> None:
+    assert container_of(path) is None
+
+
+USER = "/user.slice/user-1000.slice/user@1000.service"
+
+
+@pytest.mark.parametrize(
+    ("path", "runtime"),
+    [
+        (f"{USER}/user.slice/libpod-{ID}.scope/container", "podman"),
+        (f"{USER}/user.slice/docker-{ID}.scope", "docker"),
+        (f"{USER}/app.slice/web.service/libpod-payload-{ID}", "podman"),
+    ],
+)
+def test_a_users_own_container_bears_the_user(path: str, runtime: str) -> None:
+    assert container_of(path) == ContainerId(ID, runtime, None, 1000)
+
+
+def test_a_user_cannot_make_up_a_pod_or_a_bare_id() -> None:
+    made_up = container_of(f"{USER}/kubepods/pod{UID}/cri-containerd-{ID}.scope")
+    assert made_up is not None
+    assert (made_up.pod_uid, made_up.user) == (None, 1000)
+    assert container_of(f"{USER}/docker/{ID}") is None
+    assert container_of(f"{USER}/default/web1") is None
+
+
+def test_a_pod_cannot_pose_as_another() -> None:
+    victim = "11111111-2222-3333-4444-555555555555"
+    path = f"/kubepods/pod{UID}/{ID}/kubepods/pod{victim}/cri-containerd-{OTHER}.scope"
+    assert container_of(path) == ContainerId(ID, "containerd", UID)
+
+
+def test_docker_in_a_pod_is_the_pods() -> None:
+    assert container_of(f"/kubepods/pod{UID}/{ID}/docker/{OTHER}") == ContainerId(ID, "containerd", UID)
+
+
+@given(st.text(st.characters(codec=None), max_size=300))
+def test_any_text_has_an_answer(text: str) -> None:
+    container_of(text)
+    container_of(f"/kubepods/pod{UID}/{text}/{ID}")
+
+
+def test_the_longest_path_is_no_burden() -> None:
+    assert container_of("/" + "kubepods-pod" * 340) is None
+    assert container_of("/a" * 2000 + f"/docker-{ID}.scope") == ContainerId(ID, "docker")
