@@ -89,8 +89,9 @@ Operand = FieldOperand | Transformed | Literal
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """``left operator right``. ``right`` is empty for ``exists``, one or more constants, or one
-    operand for ``val(field)`` and transformers on the right."""
+    """``left operator right``. ``right`` is empty for ``exists``; constants, one for an operator that
+    takes one value, none where a list is empty (which nothing is in); or one operand for
+    ``val(field)`` and transformers on the right."""
 
     left: FieldOperand | Transformed
     operator: Operator

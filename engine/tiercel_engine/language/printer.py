@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from tiercel_engine import condition
 from tiercel_engine.condition import Operator
+from tiercel_engine.fields import Multiplicity
 from tiercel_engine.language import syntax
 from tiercel_engine.language.lexer import is_bare_argument, is_bare_value
 from tiercel_engine.language.operators import SET
@@ -134,6 +135,12 @@ def _typed_operand(operand: condition.Operand) -> str:
             return field.name + _bracketed(argument)
         case condition.Literal(value):
             return _constant(value)
+        case condition.Transformed("join", (separator, *items)) if all(
+            i.multiplicity is Multiplicity.ONE for i in items
+        ):
+            return f"join({_typed_operand(separator)}, ({', '.join([_typed_operand(item) for item in items])}))"
+        case condition.Transformed("getopt", (words, options, condition.Literal(str(letter)))):
+            return f"getopt({_typed_operand(words)}, {_typed_operand(options)}){_bracketed(letter)}"
         case condition.Transformed(name, operands):
             return f"{name}({', '.join([_typed_operand(inner) for inner in operands])})"
 

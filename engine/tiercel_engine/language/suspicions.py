@@ -48,12 +48,12 @@ def suspicions(
 
 
 def _direction(operator: Operator, texts: list[str]) -> Iterator[Suspicion]:
-    holds = (any(text == "<" for text in texts)) is not (operator is Operator.NE)
-    yield Suspicion(
-        "LOAD_DEPRECATED_ITEM",
-        f"evt.dir is always <, since an event is a system call at its return: this {'always' if holds else 'never'} holds",
-        "leave it out" if holds else "",
-    )
+    holds = ("<" in texts) is not (operator is Operator.NE)
+    message = "evt.dir is always <, since an event is a system call at its return: this "
+    if holds:
+        yield Suspicion("LOAD_DEPRECATED_ITEM", message + "always holds", "leave it out")
+    else:
+        yield Suspicion("LOAD_DEPRECATED_ITEM", message + "never holds")
 
 
 def _event_types(texts: list[str]) -> Iterator[Suspicion]:
