@@ -1,0 +1,89 @@
+"""``tiercel agent``: the long-running form, for the DaemonSet and for a systemd unit."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+from tiercel_agent.detector import open_detector
+
+from tiercel_agent import logs
+from tiercel_agent.config import Config, read_config
+from tiercel_agent.logs import LOGGER
+from tiercel_agent.loop import EngineLoop
+from tiercel_agent.outputs import OutputQueue, Outputs, open_output
+from tiercel_agent.pid_file import AlreadyRunning, pid_file
+from tiercel_agent.reload import Reloader, load_configured, log_diagnostics
+from tiercel_agent.sd_notify import Notifier
+from tiercel_agent.service import Service
+from tiercel_agent.source import DetectorError
+from tiercel_engine.diagnostics import render
+
+FAILED = 1
+CANNOT_WATCH = 3
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="FILE",
+    help="The configuration: tiercel.yaml, or a falco.yaml.",
+)
+def agent(path: Path) -> None:
+    """Run as a service, from a configuration file.
+
+    SIGHUP reads configuration and rules anew, a changed rules file is noticed by itself; rules with errors are
+    refused, and the old ones stay. SIGUSR1 opens output files anew. SIGTERM ends it.
+    """
+    read = read_config(path)
+    for diagnostic in (*read.errors, *read.warnings):
+        click.echo(render(diagnostic, colour=sys.stderr.isatty()), err=True)
+    if read.config is None:
+        sys.exit(FAILED)
+    logs.set_up(read.config.log)
+    try:
+        with pid_file(read.config.pid_file) if read.config.pid_file else contextlib.nullcontext():
+            _run(path, read.config)
+    except DetectorError as error:
+        LOGGER.critical("%s", error)
+        sys.exit(CANNOT_WATCH)
+    except AlreadyRunning as error:
+        LOGGER.critical("%s", error)
+        sys.exit(FAILED)
+    except OSError as error:
+        LOGGER.critical("%s: %s", error.filename, error.strerror)
+        sys.exit(FAILED)
+
+
+def _run(path: Path, config: Config) -> None:
+    reloader = Reloader(path, config)
+    rules = load_configured(config)
+    log_diagnostics((*rules.errors, *rules.warnings))
+    if rules.errors:
+        LOGGER.critical("rules with errors: nothing is started")
+        sys.exit(FAILED)
+    outputs = Outputs()
+    for output in [open_output(output, json=config.json) for output in config.outputs]:
+        outputs.add(OutputQueue(output, on_failure=lambda message: LOGGER.error("%s", message)))
+    source = open_detector(rules.requirements)
+    for note in source.notes:
+        LOGGER.warning("%s", note)
+    try:
+        service = Service(
+            source=source,
+            loop=EngineLoop(source, rules, outputs, hostname=config.hostname),
+            outputs=outputs,
+            reloader=reloader,
+            rules=rules,
+            notifier=Notifier(),
+        )
+        service.handle_signals()
+        service.run()
+    finally:
+        source.close()

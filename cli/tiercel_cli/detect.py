@@ -1,0 +1,215 @@
+"""``tiercel detect``: this machine's system calls against rules, in the foreground."""
+
+from __future__ import annotations
+
+import math
+import re
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TextIO
+
+import click
+from tiercel_agent.detector import open_detector
+
+from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
+from tiercel_agent.loop import EngineLoop
+from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
+from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing
+from tiercel_agent.source import DetectorError, EventSource
+from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
+from tiercel_engine.diagnostics import render
+from tiercel_engine.event import Event
+from tiercel_engine.printable import printable
+from tiercel_engine.priority import Priority
+from tiercel_engine.replay import write_event
+
+CANNOT_WATCH = 3
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+def _read_duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """Seconds."""
+    if value is None:
+        return None
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no duration: write 500ms, 10s, 2m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> Priority:
+    priority = Priority.parse(value)
+    if priority is None:
+        raise click.BadParameter(f"{value!r} is no priority: one of {', '.join(Priority.__members__)}")
+    return priority
+
+
+@click.command()
+@click.option(
+    "-r",
+    "--rules",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
+@click.option("--for", "seconds", metavar="TIME", callback=_read_duration, help="Stop after 500ms, 10s, 2m, 1h …")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Append the alerts to FILE too.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Append the events that reach user space to FILE, for `tiercel replay`.",
+)
+@click.option("--keep-going", is_flag=True, help="Run the good rules although others have errors.")
+@click.option(
+    "--priority",
+    callback=_read_priority,
+    default="DEBUG",
+    metavar="PRIORITY",
+    help="Leave out rules less grave than this.",
+)
+@click.option(
+    "--rule-matching",
+    type=click.Choice(["all", "first"]),
+    default="all",
+    show_default=True,
+    help="Whether an event raises an alert for each rule that it matches, or for the first one.",
+)
+@click.option(
+    "-t", "--tag", "tags", multiple=True, metavar="TAG", help="Run only rules with this tag; repeat for more."
+)
+def detect(
+    *,
+    paths: tuple[Path, ...],
+    as_json: bool,
+    seconds: float | None,
+    output: Path | None,
+    record: Path | None,
+    keep_going: bool,
+    priority: Priority,
+    rule_matching: str,
+    tags: tuple[str, ...],
+) -> None:
+    """Watch this machine's system calls and print alerts.
+
+    On a terminal a live view, otherwise one alert a line on standard output and nothing else there. When
+    detection is in place, a line that starts with "watching" is written; a summary follows at the end
+    (Ctrl-C, SIGTERM, --for).
+    """
+    rules = load_rule_set(
+        paths or (default_rules(),), priority=priority, first_match=rule_matching == "first", tags=tags
+    )
+    _refuse_bad_rules(rules, keep_going=keep_going)
+    view = LiveView(sys.stdout) if sys.stdout.isatty() and not as_json else None
+    say = view.say if view is not None else _to_stderr
+    outputs = Outputs()
+    try:
+        file = open_output(FileConfig(output), json=as_json) if output else None
+        recording = FileOutput("recording", record, write_event) if record else None
+    except OSError as error:
+        raise click.ClickException(f"cannot write {printable(str(error.filename))}: {error.strerror}") from error
+    try:
+        source = open_detector(showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements)
+    except DetectorError as error:
+        click.echo(f"Error: {printable(str(error))}", err=True)
+        sys.exit(CANNOT_WATCH)
+    if view is not None:
+        outputs.add_view(OutputQueue(view), sighting)
+    else:
+        outputs.add(OutputQueue(open_output(StdoutConfig(), json=as_json), on_failure=_warn))
+    if file is not None:
+        outputs.add(OutputQueue(file, on_failure=_warn))
+    events: OutputQueue[Event] | None = None
+    if recording is not None:
+        events = OutputQueue(recording, capacity=65536, on_failure=_warn)
+    loop = EngineLoop(source, rules, outputs, hostname=default_hostname(), recording=events)
+    try:
+        say(_start_lines(source, rules))
+        _watch(loop, outputs, seconds)
+        loop.finish()
+        say(loop.summary().lines())
+    finally:
+        source.close()
+
+
+def _refuse_bad_rules(rules: RuleSet, *, keep_going: bool) -> None:
+    for error in rules.errors:
+        click.echo(render(error, colour=sys.stderr.isatty()), err=True)
+    if rules.errors and not keep_going:
+        count = len(rules.errors)
+        click.echo(f"{count} error{'s' * (count > 1)}: nothing is started. --keep-going runs the good rules.", err=True)
+        sys.exit(1)
+    if not rules.rules:
+        click.echo(
+            "Error: no rule is left to run: check --priority and --tag, and `enabled` and `source` of the rules.",
+            err=True,
+        )
+        sys.exit(1)
+
+
+def _start_lines(source: EventSource, rules: RuleSet) -> list[str]:
+    counts = [
+        f"{len(rules.rules)} rules",
+        f"{len(source.counters().system_calls)} system calls",
+        f"{len(rules.warnings)} warnings" + (" (tiercel lint shows them)" if rules.warnings else ""),
+    ]
+    if rules.errors:
+        counts.append(f"{len(rules.errors)} errors")
+    return [*(f"note: {note}" for note in source.notes), f"watching: {', '.join(counts)}"]
+
+
+def _watch(loop: EngineLoop, outputs: Outputs, seconds: float | None) -> None:
+    """Until a signal, the end of the time, or the reader of standard output going away."""
+    stop = _StopSignals()
+    gone = _reader_gone(sys.stdout)
+    end = time.monotonic() + (math.inf if seconds is None else seconds)
+    while not stop.came and not outputs.ended and not gone():
+        left = end - time.monotonic()
+        if left <= 0:
+            return
+        loop.turn(min(left, 0.2))
+        if stop.reopen:
+            stop.reopen = False
+            outputs.reopen()
+
+
+class _StopSignals:
+    """The first Ctrl-C or SIGTERM ends the watching, a second one the process."""
+
+    def __init__(self) -> None:
+        self.came = False
+        self.reopen = False
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGUSR1, self._reopen)
+
+    def _stop(self, number: int, _frame: object) -> None:
+        self.came = True
+        signal.signal(number, signal.SIG_DFL)
+
+    def _reopen(self, _number: int, _frame: object) -> None:
+        self.reopen = True
+
+
+def _reader_gone(stream: TextIO) -> Callable[[], bool]:
+    """A look at the other end of a pipe: without it, `| head` would be noticed at the next alert only."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return lambda: any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
+
+
+def _to_stderr(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(printable(line), err=True)
+
+
+def _warn(message: str) -> None:
+    click.echo(f"Warning: {printable(message)}", err=True)

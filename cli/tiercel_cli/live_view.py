@@ -1,0 +1,89 @@
+"""Alerts on a terminal: coloured, wrapped, and with nothing in them that the terminal would act on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TextIO
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from tiercel_engine.alert import Alert
+from tiercel_engine.event import Event
+from tiercel_engine.printable import printable
+from tiercel_engine.priority import Priority
+
+SHOWN_FIELDS = ("proc.name", "proc.pid", "container.name")
+"""What the view shows besides the alert itself."""
+
+_STYLES = {
+    Priority.EMERGENCY: "bold white on red",
+    Priority.ALERT: "bold white on red",
+    Priority.CRITICAL: "bold red",
+    Priority.ERROR: "red",
+    Priority.WARNING: "yellow",
+    Priority.NOTICE: "cyan",
+    Priority.INFORMATIONAL: "blue",
+    Priority.DEBUG: "dim",
+}
+_INDENT = 14
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """An alert with whom it is about; empty where nobody is."""
+
+    alert: Alert
+    process: str = ""
+    container: str = ""
+
+
+def sighting(alert: Alert, event: Event | None) -> Sighting:
+    if event is None:
+        return Sighting(alert)
+    name, pid, container = (event[key] for key in SHOWN_FIELDS)
+    process = "" if name is None else str(name) + ("" if pid is None else f"[{pid!s}]")
+    return Sighting(alert, process, "" if container is None else str(container))
+
+
+class LiveView:
+    """An output to a terminal. Messages of the tool's own appear between the alerts."""
+
+    name = "terminal"
+
+    def __init__(self, terminal: TextIO, width: int | None = None) -> None:
+        self._console = Console(file=terminal, width=width, markup=False, highlight=False, emoji=False)
+
+    def write(self, items: Sequence[Sighting]) -> None:
+        for item in items:
+            self._console.print(_headline(item))
+            self._console.print(Padding(Text(printable(item.alert.output), overflow="fold"), (0, 0, 0, _INDENT)))
+
+    def reopen(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def say(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._console.print(Text(printable(line), style="dim", overflow="fold"))
+
+
+def _headline(item: Sighting) -> Text:
+    alert = item.alert
+    seconds, nanoseconds = divmod(alert.time, 1_000_000_000)
+    time = datetime.fromtimestamp(seconds).astimezone()
+    parts: list[tuple[str, str]] = [
+        (f"{time:%H:%M:%S}.{nanoseconds // 1_000_000:03d}  ".ljust(_INDENT), "dim"),
+        (alert.priority.title.ljust(9) + "  ", _STYLES[alert.priority]),
+        (printable(alert.rule), "bold"),
+    ]
+    if item.process:
+        parts.append((f"  {printable(item.process)}", "green"))
+    if item.container:
+        parts.append((f"  {printable(item.container)}", "magenta"))
+    return Text.assemble(*parts, overflow="fold")

@@ -1,0 +1,81 @@
+"""A falco.yaml as Tiercel's configuration. Keys mean what Falco's documentation says; others are named in warnings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tiercel_agent.config.model import Config, FileConfig, LogConfig, OutputConfig, StdoutConfig, default_hostname
+from tiercel_agent.config.section import Section
+
+_OWN_KEYS = frozenset({"rules", "format", "outputs", "log", "pid_file"})
+_FALCO_KEYS = frozenset(
+    {"rules_file", "rules_files", "json_output", "stdout_output", "file_output", "program_output", "http_output"}
+    | {"syslog_output", "log_level", "log_stderr", "log_syslog", "engine", "plugins", "load_plugins", "webserver"}
+)
+_LATER_OUTPUTS = ("program_output", "http_output", "syslog_output")
+# Falco logs in syslog's eight levels.
+_LOG_LEVELS = {
+    "emergency": "error",
+    "alert": "error",
+    "critical": "error",
+    "error": "error",
+    "warning": "warning",
+    "notice": "info",
+    "info": "info",
+    "informational": "info",
+    "debug": "debug",
+}
+
+
+def recognised(settings: Section) -> bool:
+    keys = set(settings.keys)
+    return bool(keys & _FALCO_KEYS) and not keys & _OWN_KEYS
+
+
+def translate(settings: Section) -> Config:
+    later = [key for key in _LATER_OUTPUTS if settings.section(key).boolean("enabled", False)]
+    if later:
+        settings.unsupported(later[0], f"{', '.join(later)}: accepted, but delivered by a later version only")
+    targets = [
+        target
+        for target, key, default in (("stderr", "log_stderr", False), ("syslog", "log_syslog", True))
+        if settings.boolean(key, default)
+    ]
+    translated = Config(
+        rules=_existing_rules(settings),
+        priority=settings.priority("priority"),
+        first_match=settings.choice("rule_matching", ("all", "first"), "first") == "first",
+        hostname=default_hostname(),
+        json=settings.boolean("json_output", False),
+        outputs=_outputs(settings),
+        log=LogConfig(_LOG_LEVELS[settings.choice("log_level", _LOG_LEVELS, "info")], tuple(targets)),
+    )
+    settings.warn_unknown()
+    return translated
+
+
+def _existing_rules(settings: Section) -> tuple[Path, ...]:
+    """Falco passes over rules files that don't exist (its own list names optional ones)."""
+    key = "rules_files" if "rules_files" in settings else "rules_file"
+    paths = [*settings.paths("rules_file"), *settings.paths("rules_files")]
+    for path in paths:
+        if not path.exists():
+            settings.unsupported(key, f"the rules file {path} doesn't exist and is passed over")
+    existing = tuple(path for path in paths if path.exists())
+    if not existing:
+        settings.error(key, "none of the rules files exists", "list files and folders under rules_files:")
+    return existing
+
+
+def _outputs(settings: Section) -> tuple[OutputConfig, ...]:
+    outputs: list[OutputConfig] = []
+    if settings.section("stdout_output").boolean("enabled", False):
+        outputs.append(StdoutConfig())
+    file = settings.section("file_output")
+    if file.boolean("enabled", False):
+        filename = file.text("filename")
+        if filename:
+            outputs.append(FileConfig(file.resolved(filename), file.boolean("keep_alive", False)))
+        else:
+            file.error("filename", "file_output has no filename", "add filename: /var/log/alerts.txt")
+    return tuple(outputs)

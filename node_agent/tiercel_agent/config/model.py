@@ -1,0 +1,55 @@
+"""The configuration of the long-running agent, as values."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiercel_engine.priority import Priority
+
+LOG_LEVELS = ("error", "warning", "info", "debug")
+LOG_TARGETS = ("stderr", "syslog")
+
+
+@dataclass(frozen=True, slots=True)
+class StdoutConfig:
+    """Alerts on standard output."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileConfig:
+    """Alerts appended to a file; without ``keep_alive`` it is closed after each delivery."""
+
+    path: Path
+    keep_alive: bool = True
+
+
+OutputConfig = StdoutConfig | FileConfig
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    level: str = "info"
+    targets: tuple[str, ...] = ("stderr",)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    rules: tuple[Path, ...]
+    """Files and folders in the order of loading."""
+    priority: Priority = Priority.DEBUG
+    """Rules less grave than this are not loaded."""
+    first_match: bool = False
+    """Whether an event raises the alert of the first matching rule alone."""
+    hostname: str = ""
+    json: bool = True
+    outputs: tuple[OutputConfig, ...] = (StdoutConfig(),)
+    log: LogConfig = LogConfig()
+    pid_file: Path | None = None
+
+
+def default_hostname() -> str:
+    """The Kubernetes node's name where the pod tells it, else the machine's."""
+    return os.environ.get("NODE_NAME") or platform.node()

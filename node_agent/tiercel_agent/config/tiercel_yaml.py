@@ -1,0 +1,63 @@
+"""Tiercel's own form of the configuration; `config/tiercel.yaml` documents it for users."""
+
+from __future__ import annotations
+
+from tiercel_agent.config.model import (
+    LOG_LEVELS,
+    LOG_TARGETS,
+    Config,
+    FileConfig,
+    LogConfig,
+    OutputConfig,
+    StdoutConfig,
+    default_hostname,
+)
+from tiercel_agent.config.section import Section
+
+
+def translate(settings: Section) -> Config:
+    outputs = settings.section("outputs")
+    log = settings.section("log")
+    config = Config(
+        rules=settings.paths("rules"),
+        priority=settings.priority("priority"),
+        first_match=settings.choice("rule_matching", ("all", "first"), "all") == "first",
+        hostname=settings.text("hostname") or default_hostname(),
+        json=settings.choice("format", ("json", "text"), "json") == "json",
+        outputs=(*_stdout(outputs.section("stdout")), *_file(outputs.section("file"))),
+        log=LogConfig(log.choice("level", LOG_LEVELS, "info"), _log_targets(log)),
+        pid_file=settings.resolved(text) if (text := settings.text("pid_file")) else None,
+    )
+    if not config.rules:
+        settings.error("rules", "no rules are configured", "list files and folders under rules:")
+    if not config.outputs:
+        settings.error(
+            "outputs", "no output is enabled: alerts would reach nobody", "enable outputs.stdout or outputs.file"
+        )
+    for section in (settings, outputs, log):
+        section.refuse_unknown()
+    return config
+
+
+def _stdout(section: Section) -> tuple[OutputConfig, ...]:
+    enabled = section.boolean("enabled", True)
+    section.refuse_unknown()
+    return (StdoutConfig(),) if enabled else ()
+
+
+def _file(section: Section) -> tuple[OutputConfig, ...]:
+    enabled = section.boolean("enabled", "path" in section)
+    path = section.text("path")
+    keep_alive = section.boolean("keep_alive", True)
+    section.refuse_unknown()
+    if enabled and not path:
+        section.error("path", "outputs.file has no path", "add path: /var/log/tiercel/alerts.jsonl")
+    return (FileConfig(section.resolved(path), keep_alive),) if enabled and path else ()
+
+
+def _log_targets(section: Section) -> tuple[str, ...]:
+    targets = section.texts("targets", ("stderr",))
+    for target in targets:
+        if target not in LOG_TARGETS:
+            section.error("targets", f"{target!r} is no target of logs", "one of " + ", ".join(LOG_TARGETS))
+    return targets

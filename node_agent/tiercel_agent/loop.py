@@ -1,0 +1,123 @@
+"""The engine loop: events from the source, rules on them, alerts to the outputs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tiercel_agent.losses import LossWatch, loss_alert
+from tiercel_agent.outputs.fan_out import Outputs
+from tiercel_agent.outputs.queue import OutputQueue
+from tiercel_agent.rule_set import RuleSet
+from tiercel_agent.source import EventSource
+from tiercel_engine.alert import Alert, make_alert
+from tiercel_engine.event import Event
+
+POLL = 0.2
+"""Seconds that one turn waits for events at most."""
+
+HOUSEKEEPING = 1.0
+"""Seconds between two looks at the counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Totals since detection began; ``lost`` counts events and alerts, by cause."""
+
+    events: int
+    alerts: Mapping[str, int]
+    lost: Mapping[str, int]
+
+    def lines(self) -> list[str]:
+        """For people: alerts by rule, the most frequent first, events seen, what was lost."""
+        counted = sorted(self.alerts.items(), key=lambda item: (-item[1], item[0]))
+        lost = ", ".join(f"{count} ({cause})" for cause, count in self.lost.items()) or "none"
+        return [
+            f"Alerts: {sum(self.alerts.values())}",
+            *(f"{count:>8}  {rule}" for rule, count in counted),
+            f"Events seen: {self.events}",
+            f"Lost: {lost}",
+        ]
+
+
+class EngineLoop:
+    """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch."""
+
+    def __init__(
+        self,
+        source: EventSource,
+        rules: RuleSet,
+        outputs: Outputs,
+        *,
+        hostname: str,
+        recording: OutputQueue[Event] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._source = source
+        self._rules = rules
+        self._outputs = outputs
+        self._hostname = hostname
+        self._recording = recording
+        self._clock = clock
+        self._now = now
+        self._losses = LossWatch()
+        self._checked = float("-inf")
+        self._alerts: Counter[str] = Counter()
+        self._failures: Counter[str] = Counter()
+
+    def turn(self, timeout: float = POLL) -> None:
+        """Takes what the source has, or waits for it for ``timeout`` seconds."""
+        for event in self._source.poll(timeout):
+            self._take(event)
+        if self._clock() - self._checked >= HOUSEKEEPING:
+            self._checked = self._clock()
+            self._tell_losses()
+
+    def replace(self, rules: RuleSet) -> None:
+        """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
+        self._source.update(rules.requirements)
+        self._rules = rules
+
+    def finish(self) -> None:
+        """The last losses are told; then the outputs deliver what waits."""
+        self._tell_losses(last=True)
+        self._outputs.close()
+        if self._recording is not None:
+            self._recording.close()
+
+    def summary(self) -> Summary:
+        counters = self._source.counters()
+        return Summary(counters.events, dict(self._alerts), self._lost())
+
+    def _take(self, event: Event) -> None:
+        if self._recording is not None:
+            self._recording.put(Event(event.source, event.time, event.materialize()))
+        outputs = self._rules.outputs
+        try:
+            matches = self._rules.matcher.match(event)
+            alerts = [(make_alert(rule, view, outputs[rule.name], self._hostname), view) for rule, view in matches]
+        except Exception as error:  # one event that trips the engine must not end detection
+            self._failures[f"events that could not be evaluated: {type(error).__name__}"] += 1
+            return
+        for alert, view in alerts:
+            self._alert(alert, view)
+
+    def _alert(self, alert: Alert, event: Event | None) -> None:
+        self._alerts[alert.rule] += 1
+        self._outputs.put(alert, event)
+
+    def _tell_losses(self, *, last: bool = False) -> None:
+        news = self._losses.news(self._lost(), self._clock(), last=last)
+        if news:
+            self._alert(loss_alert(news, self._hostname, self._now()), None)
+
+    def _lost(self) -> dict[str, int]:
+        lost = {cause: count for cause, count in self._source.counters().lost.items() if count}
+        lost |= self._failures
+        lost |= self._outputs.lost()
+        if self._recording is not None and (dropped := self._recording.counters().dropped):
+            lost["events for the recording: it was too slow or failed"] = dropped
+        return lost

@@ -1,0 +1,89 @@
+"""New rules for a running agent: loaded in a thread while detection goes on with the old ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiercel_agent.config import Config, read_config
+from tiercel_agent.logs import LOGGER
+from tiercel_agent.rule_set import RuleSet, load_rule_set, signature
+from tiercel_engine.diagnostics import Diagnostic, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """``config`` and ``rules`` are None where errors forbid their use."""
+
+    config: Config | None
+    rules: RuleSet | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Reloader:
+    """Begins a reload when asked, and when a rules file changed and then held still from one look to the next.
+
+    What is asked for (SIGHUP) reads the configuration file anew; a changed rules file alone doesn't.
+    """
+
+    def __init__(self, path: Path, config: Config) -> None:
+        """To be made before the first rules are loaded: what changes from then on is noticed."""
+        self.config = config
+        self._path = path
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="reload")
+        self._running: Future[Reloaded] | None = None
+        self._loaded = self._seen = signature(config.rules)
+
+    def look(self, *, asked: bool) -> bool:
+        """Whether a reload began just now, or runs still."""
+        if self._running is not None:
+            return True
+        seen = signature(self.config.rules)
+        settled = seen == self._seen
+        self._seen = seen
+        if not asked and (seen == self._loaded or not settled):
+            return False
+        self._loaded = seen
+        self._running = self._pool.submit(_reload, self._path if asked else None, self.config)
+        return True
+
+    def result(self, timeout: float | None = None) -> Reloaded | None:
+        """What a reload found, once; None while it runs, for which at most ``timeout`` seconds are waited."""
+        if self._running is None:
+            return None
+        if timeout is None and not self._running.done():
+            return None
+        reloaded = self._running.result(timeout)
+        self._running = None
+        return reloaded
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def load_configured(config: Config) -> RuleSet:
+    return load_rule_set(config.rules, priority=config.priority, first_match=config.first_match)
+
+
+def log_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    for found in diagnostics:
+        level = logging.ERROR if found.severity is Severity.ERROR else logging.WARNING
+        item = f" in {found.item_type} {found.item_name!r}" if found.item_name else ""
+        hint = f" ({found.hint})" if found.hint else ""
+        LOGGER.log(level, "%s: %s%s: %s%s", found.location, found.code, item, found.message, hint)
+
+
+def _reload(path: Path | None, config: Config) -> Reloaded:
+    said: tuple[Diagnostic, ...] = ()
+    if path is not None:
+        read = read_config(path)
+        said = (*read.errors, *read.warnings)
+        if read.config is None:
+            return Reloaded(None, None, said)
+        config = read.config
+    rules = load_configured(config)
+    said = (*said, *rules.errors, *rules.warnings)
+    return Reloaded(config, None if rules.errors else rules, said)

@@ -1,0 +1,119 @@
+"""The long-running agent: signals, reloading, the log and systemd around the engine loop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from tiercel_agent.config import Config
+from tiercel_agent.logs import LOGGER
+from tiercel_agent.loop import HOUSEKEEPING, EngineLoop
+from tiercel_agent.outputs import Outputs
+from tiercel_agent.reload import Reloader, log_diagnostics
+from tiercel_agent.rule_set import RuleSet
+from tiercel_agent.sd_notify import Notifier
+from tiercel_agent.source import DetectorError, EventSource
+
+
+class Service:
+    """Runs until SIGTERM or SIGINT. SIGHUP loads the rules anew, SIGUSR1 opens output files anew.
+
+    Signal handlers only leave a note; the loop's own thread acts on it.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: EventSource,
+        loop: EngineLoop,
+        outputs: Outputs,
+        reloader: Reloader,
+        rules: RuleSet,
+        notifier: Notifier,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._loop = loop
+        self._outputs = outputs
+        self._reloader = reloader
+        self._rules = rules
+        self._notifier = notifier
+        self._clock = clock
+        self._looked = clock()
+        self._stop = self._reload = self._reopen = False
+
+    def handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, self.note)
+
+    def note(self, number: int, _frame: object = None) -> None:
+        """What the signal asks for is done by a coming turn."""
+        if number == signal.SIGHUP:
+            self._reload = True
+        elif number == signal.SIGUSR1:
+            self._reopen = True
+        else:
+            self._stop = True
+
+    def run(self) -> None:
+        self._announce()
+        while not self._stop and not self._outputs.ended:
+            self.turn()
+        LOGGER.info("stopping")
+        self._notifier.stopping()
+        self._reloader.close()
+        self._loop.finish()
+        for line in self._loop.summary().lines():
+            LOGGER.info("%s", line)
+
+    def turn(self) -> None:
+        """One turn of the loop; about once a second, and when a signal came, a look at everything else."""
+        self._loop.turn()
+        if self._reopen:
+            self._reopen = False
+            self._outputs.reopen()
+        if self._clock() - self._looked >= HOUSEKEEPING or self._reload:
+            self._looked = self._clock()
+            self._notifier.alive()
+            self._look_for_rules()
+        self._take_new_rules()
+
+    def _look_for_rules(self) -> None:
+        asked, self._reload = self._reload, False
+        if self._reloader.look(asked=asked):
+            self._notifier.reloading()
+            LOGGER.info("loading the rules anew")
+
+    def _take_new_rules(self) -> None:
+        reloaded = self._reloader.result()
+        if reloaded is None:
+            return
+        log_diagnostics(reloaded.diagnostics)
+        if reloaded.config is None or reloaded.rules is None:
+            LOGGER.error("the new rules are refused, the old ones stay")
+        else:
+            self._apply(reloaded.config, reloaded.rules)
+        self._announce()
+
+    def _apply(self, config: Config, rules: RuleSet) -> None:
+        try:
+            self._loop.replace(rules)
+        except DetectorError as error:
+            LOGGER.error("the new rules are refused, the old ones stay: %s", error)
+            return
+        if fixed(config) != fixed(self._reloader.config):
+            LOGGER.warning("hostname, format, outputs, log and pid_file change at a restart only")
+        self._reloader.config = config
+        self._rules = rules
+
+    def _announce(self) -> None:
+        calls = len(self._source.counters().system_calls)
+        status = f"watching: {len(self._rules.rules)} rules, {calls} system calls"
+        LOGGER.info("%s", status)
+        self._notifier.ready(status)
+
+
+def fixed(config: Config) -> tuple[object, ...]:
+    """The settings that a running agent keeps."""
+    return config.hostname, config.json, config.outputs, config.log, config.pid_file

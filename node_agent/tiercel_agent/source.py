@@ -1,0 +1,48 @@
+"""What the engine loop needs of a detector: the events of this machine, and what was lost on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_engine.event import Event
+
+
+class DetectorError(Exception):
+    """This machine can't be watched; the message is one sentence: what lacks and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Totals since the source was opened."""
+
+    events: int = 0
+    """Events that reached user space."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Events lost, by cause in words."""
+    system_calls: frozenset[str] = frozenset()
+    """The system calls that are watched now."""
+
+
+class EventSource(Protocol):
+    """Events in the order in which they reach user space. One thread calls all methods."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """One line for each thing that this kernel lacks, and what it costs."""
+
+    def poll(self, timeout: float) -> list[Event]:
+        """Waits at most ``timeout`` seconds; empty when nothing came."""
+
+    def update(self, requirements: Requirements) -> None:
+        """Watches for other rules from now on.
+
+        Raises DetectorError, and goes on watching as before.
+        """
+
+    def counters(self) -> Counters: ...
+
+    def close(self) -> None:
+        """Detaches from the kernel. Closing twice is allowed."""
