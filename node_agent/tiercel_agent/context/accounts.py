@@ -17,7 +17,14 @@ from dataclasses import dataclass, field
 
 from tiercel_agent.context.idmap import IdMap, id_maps
 from tiercel_agent.context.nss import Nss
-from tiercel_agent.context.rootfs import namespace, open_in_root, process_directory, process_root, read_regular
+from tiercel_agent.context.rootfs import (
+    directory,
+    namespace,
+    open_in_root,
+    process_directory,
+    process_root,
+    read_regular,
+)
 
 MAX_FILE = 1 << 20
 MAX_ENTRIES = 20_000
@@ -92,12 +99,14 @@ class Accounts:
     """Names by id, of the host and of containers.
 
     ``limit`` bounds the containers remembered; ``interval`` is how many seconds their files count as fresh.
-    The host's accounts come from its own files, and from its name service (LDAP, SSSD) where those don't know an id.
+    ``host_root`` is where the host's root directory is: ``/proc/1/root`` or a mount for an agent in a container.
+    Where it is this process's own, the host's name service (LDAP, SSSD) is asked for ids that its files don't have.
     """
 
     def __init__(
         self,
         *,
+        host_root: str = "/",
         limit: int = 512,
         interval: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
@@ -106,7 +115,8 @@ class Accounts:
         self._limit = limit
         self._interval = interval
         self._clock = clock
-        self._nss = nss if nss is not None else Nss()
+        self._host_root = host_root
+        self._nss = nss if nss is not None else Nss(enabled=host_root == "/")
         self._host = _Tables()
         # By mount namespace and then by root directory: one chrooted process must not speak for its whole container.
         self._containers: OrderedDict[int, OrderedDict[tuple[int, int], _Tables]] = OrderedDict()
@@ -140,7 +150,7 @@ class Accounts:
     def _tables(self, pid: int, mount_ns: int | None) -> _Tables | None:
         if mount_ns is None:
             if self._stale(self._host):
-                with suppress(OSError), process_directory(1) as process_fd, process_root(process_fd) as root_fd:
+                with suppress(OSError), directory(self._host_root) as root_fd:
                     self._refresh(self._host, root_fd)
             return self._host
         with suppress(OSError), process_directory(pid) as process_fd:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import grp
-import os
 import pwd
 import threading
 import time
@@ -32,14 +31,6 @@ def find_group(gid: int) -> str | None:
         return None
 
 
-def on_the_host() -> bool:
-    """Whether this process sees the host's files, so that the C library answers for the host."""
-    try:
-        return os.stat("/proc/self/ns/mnt").st_ino == os.stat("/proc/1/ns/mnt").st_ino  # noqa: PTH116
-    except OSError:
-        return False
-
-
 class Nss:
     """Answers from the name service.
 
@@ -52,14 +43,14 @@ class Nss:
         *,
         user: Callable[[int], tuple[str, str, str] | None] = find_user,
         group: Callable[[int], str | None] = find_group,
-        enabled: bool | None = None,
+        enabled: bool = True,
         patience: float = 0.05,
         lifetime: float = 300.0,
         limit: int = 1024,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._find: dict[str, Callable[[int], _Answer]] = {_USER: user, _GROUP: group}
-        self._enabled = on_the_host() if enabled is None else enabled
+        self._enabled = enabled
         self._patience = patience
         self._lifetime = lifetime
         self._limit = limit

@@ -40,13 +40,20 @@ def open_in_root(root_fd: int, path: str, flags: int) -> int:
 
 
 @contextmanager
-def process_directory(pid: int) -> Iterator[int]:
-    """A descriptor of ``/proc/PID``: it stays with that process, and fails once it is gone. Raises OSError."""
-    fd = os.open(f"/proc/{pid}", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+def directory(path: str) -> Iterator[int]:
+    """A descriptor (O_PATH) of a directory of this process's own. Raises OSError."""
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         yield fd
     finally:
         os.close(fd)
+
+
+@contextmanager
+def process_directory(pid: int) -> Iterator[int]:
+    """A descriptor of ``/proc/PID``: it stays with that process, and fails once it is gone. Raises OSError."""
+    with directory(f"/proc/{pid}") as fd:
+        yield fd
 
 
 @contextmanager

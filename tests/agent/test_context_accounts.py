@@ -1,0 +1,307 @@
+"""Names of users and groups, from real files of real processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tiercel_agent.context.accounts import (
+    MAX_ENTRIES,
+    MAX_FILE,
+    Accounts,
+    Group,
+    User,
+    parse_group,
+    parse_passwd,
+)
+from tiercel_agent.context.idmap import IdMap, parse_id_map
+from tiercel_agent.context.nss import Nss
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def accounts(clock: Callable[[], float] = lambda: 0.0, limit: int = 512) -> Accounts:
+    return Accounts(nss=Nss(enabled=False), clock=clock, limit=limit)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A container's root file system."""
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:1000:1000:App,,,:/srv/app:/bin/false\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\nstaff:x:50:app,root\n")
+    return tmp_path
+
+
+def test_passwd_lines() -> None:
+    assert parse_passwd(b"web:x:33:33:www:/var/www:/usr/sbin/nologin\n") == {
+        33: User(33, "web", "/var/www", "/usr/sbin/nologin")
+    }
+
+
+def test_group_lines() -> None:
+    assert parse_group(b"adm:x:4:syslog\nempty:x:5:\n") == {4: Group(4, "adm"), 5: Group(5, "empty")}
+
+
+def test_the_first_of_two_entries_counts() -> None:
+    assert parse_passwd(b"a:x:0:0::/:/b\nz:x:0:0::/:/b\n")[0].name == "a"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\0" * 100,
+        b"a:x:0",
+        b":x:0:0::/:/b",
+        b"a:x::0::/:/b",
+        b"a:x:-1:0::/:/b",
+        b"a:x:0x0:0::/:/b",
+        b"a:x:99999999999:0::/:/b",
+        b"a:x:4294967296:0::/:/b",
+        "a:x:٣:0::/:/b".encode(),
+        b"a" * 1000 + b":x:0:0::/:/b",
+    ],
+)
+def test_lines_that_are_no_entry(line: bytes) -> None:
+    assert parse_passwd(line + b"\ngood:x:7:7::/:/b") == {7: User(7, "good", "/", "/b")}
+
+
+def test_invalid_utf8_is_kept() -> None:
+    assert parse_passwd(b"a\xff:x:1:1::/:/b")[1].name == "a\udcff"
+
+
+def test_entries_are_bounded() -> None:
+    content = b"".join(b"u%d:x:%d:0::/:/b\n" % (number, number) for number in range(MAX_ENTRIES + 10))
+    assert len(parse_passwd(content)) == MAX_ENTRIES
+
+
+@given(st.binary(max_size=500))
+def test_any_content_has_an_answer(content: bytes) -> None:
+    parse_passwd(content)
+    parse_group(content)
+
+
+@needs_root
+def test_a_container_has_its_own_names(root: Path, contained, mount_namespace) -> None:
+    pid = contained(root).pid
+    found = accounts()
+    assert found.user(pid, mount_namespace(pid), 1000) == User(1000, "app", "/srv/app", "/bin/false")
+    assert found.group(pid, mount_namespace(pid), 50) == Group(50, "staff")
+    assert found.user(pid, mount_namespace(pid), 4711) is None
+
+
+def test_the_hosts_names_are_the_hosts() -> None:
+    found = accounts().user(1, None, 0)
+    assert found is not None
+    assert found.name == "root"
+    group = accounts().group(1, None, 0)
+    assert group is not None
+    assert group.name == "root"
+
+
+@needs_root
+def test_a_host_process_cannot_rename_itself(root: Path, contained) -> None:
+    (root / "etc/passwd").write_text("nobody:x:0:0::/:/bin/sh\n")
+    found = accounts().user(contained(root).pid, None, 0)
+    assert found is not None
+    assert found.name == "root"
+
+
+@needs_root
+def test_a_change_is_seen_after_a_second(root: Path, contained, mount_namespace) -> None:
+    clock = Clock()
+    found = accounts(clock)
+    pid = contained(root).pid
+    namespace = mount_namespace(pid)
+    assert found.user(pid, namespace, 1001) is None
+    (root / "etc/passwd").write_text("new:x:1001:1001::/:/bin/sh\n")
+    clock.now = 0.5
+    assert found.user(pid, namespace, 1001) is None
+    clock.now = 1
+    assert found.user(pid, namespace, 1001) == User(1001, "new", "/", "/bin/sh")
+    (root / "etc/passwd").unlink()
+    clock.now = 2
+    assert found.user(pid, namespace, 1001) is None
+
+
+@needs_root
+def test_a_process_that_ended_has_its_containers_names(root: Path, contained, mount_namespace) -> None:
+    process = contained(root)
+    namespace = mount_namespace(process.pid)
+    found = accounts()
+    found.user(process.pid, namespace, 0)
+    process.kill()
+    process.communicate()
+    assert found.user(process.pid, namespace, 1000) is not None
+
+
+@needs_root
+def test_not_knowing_is_not_final(root: Path, contained, mount_namespace) -> None:
+    pid = contained(root).pid
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    found = accounts()
+    assert found.user(gone.pid, mount_namespace(pid), 1000) is None
+    assert found.user(pid, mount_namespace(pid), 1000) is not None
+
+
+@needs_root
+def test_a_reused_process_number_is_noticed(root: Path, contained, mount_namespace) -> None:
+    pid = contained(root).pid
+    assert accounts().user(os.getpid(), mount_namespace(pid), 0) is None
+
+
+@needs_root
+def test_a_chrooted_process_speaks_for_itself_alone(root: Path, contained, mount_namespace) -> None:
+    jail = root / "jail"
+    (jail / "etc").mkdir(parents=True)
+    (jail / "etc/passwd").write_text("admin:x:1000:0::/:/bin/sh\n")
+    pid = contained(root).pid
+    namespace = mount_namespace(pid)
+    jailed = contained(root, join=pid, directory="/jail")
+    assert mount_namespace(jailed.pid) == namespace
+    found = accounts()
+    assert found.user(pid, namespace, 1000).name == "app"
+    assert found.user(jailed.pid, namespace, 1000).name == "admin"
+    assert found.user(pid, namespace, 1000).name == "app"
+    for process in (pid, jailed.pid):
+        os.kill(process, 9)
+        os.waitpid(process, 0)
+    assert found.user(pid, namespace, 1000).name == "app"
+
+
+def _fifo(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def _device(path: Path) -> None:
+    os.mknod(path, 0o20666, os.makedev(1, 5))  # /dev/zero: never ends
+
+
+def _large(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(MAX_FILE + 1)
+
+
+def _link_to_itself(path: Path) -> None:
+    path.symlink_to("/etc/passwd")
+
+
+def _magic_link(path: Path) -> None:
+    path.symlink_to("/proc/self/fd/0")
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+@needs_root
+@pytest.mark.parametrize("make", [_fifo, _device, _large, _link_to_itself, _magic_link, _directory])
+def test_a_hostile_file_has_no_names(root: Path, contained, mount_namespace, make: Callable[[Path], None]) -> None:
+    (root / "etc/passwd").unlink()
+    make(root / "etc/passwd")
+    pid = contained(root).pid
+    found = accounts()
+    assert found.user(pid, mount_namespace(pid), 0) is None
+    assert found.group(pid, mount_namespace(pid), 50) == Group(50, "staff")
+
+
+@needs_root
+@pytest.mark.parametrize("target", ["/secret/passwd", "../../../../../../secret/passwd"])
+def test_a_link_stays_inside_the_container(root: Path, contained, mount_namespace, target: str) -> None:
+    (root / "secret").mkdir()
+    (root / "secret/passwd").write_text("inside:x:0:0::/:/bin/sh\n")
+    (root / "etc/passwd").unlink()
+    (root / "etc/passwd").symlink_to(target)
+    pid = contained(root).pid
+    assert accounts().user(pid, mount_namespace(pid), 0) == User(0, "inside", "/", "/bin/sh")
+
+
+@needs_root
+def test_containers_are_bounded(root: Path, contained, mount_namespace) -> None:
+    first, second = contained(root), contained(root)
+    namespaces = [mount_namespace(process.pid) for process in (first, second)]
+    found = accounts(limit=1)
+    for process, namespace in zip((first, second), namespaces, strict=True):
+        assert found.user(process.pid, namespace, 0) is not None
+        process.kill()
+        process.communicate()
+    assert found.user(first.pid, namespaces[0], 0) is None
+    assert found.user(second.pid, namespaces[1], 0) is not None
+
+
+@needs_root
+def test_a_user_namespace_counts_users_in_its_own_way(root: Path, contained, mount_namespace) -> None:
+    root.chmod(0o755)
+    pid = contained(root, user=100_000).pid
+    found = accounts()
+    assert found.user(pid, mount_namespace(pid), 101_000) == User(1000, "app", "/srv/app", "/bin/false")
+    assert found.group(pid, mount_namespace(pid), 100_050) == Group(50, "staff")
+    assert found.user(pid, mount_namespace(pid), 1000) is None
+
+
+def test_ranges_of_an_id_map() -> None:
+    mapped = parse_id_map("         0     100000      65536\n     70000   1000   1\nbad line\n")
+    assert [mapped.inside(number) for number in (100_000, 165_535, 165_536, 1000)] == [0, 65_535, None, 70_000]
+    assert IdMap().inside(5) == 5
+
+
+def test_the_name_service_is_asked_for_what_files_do_not_have() -> None:
+    asked: list[int] = []
+
+    def directory(uid: int) -> tuple[str, str, str]:
+        asked.append(uid)
+        return ("ldapuser", "/home/l", "/bin/zsh")
+
+    found = Accounts(nss=Nss(enabled=True, user=directory, patience=30), clock=lambda: 0.0)
+    assert found.user(1, None, 3_000_000_000) == User(3_000_000_000, "ldapuser", "/home/l", "/bin/zsh")
+    assert found.user(1, None, 3_000_000_000) is not None
+    assert found.user(1, None, 0).name == "root"
+    assert asked == [3_000_000_000]
+    found.close()
+
+
+def test_a_name_service_that_hangs_holds_nobody() -> None:
+    release = threading.Event()
+
+    def hanging(uid: int) -> tuple[str, str, str]:
+        release.wait()
+        return (f"user{uid}", "/", "/bin/sh")
+
+    nss = Nss(enabled=True, user=hanging, patience=0)
+    assert nss.user(1) is None
+    # would wait for ever if it waited behind the first question
+    nss._patience = 1e6
+    assert nss.user(2) is None
+    release.set()
+    with nss._changed:
+        nss._changed.wait_for(lambda: len(nss._answers) == 2)
+    assert nss.user(1) == ("user1", "/", "/bin/sh")
+    nss.close()
+
+
+def test_an_answer_of_the_name_service_ages() -> None:
+    clock = Clock()
+    answers = iter([None, "late"])
+    nss = Nss(enabled=True, group=lambda _: next(answers), patience=30, lifetime=10, clock=clock)
+    assert nss.group(5) is None
+    clock.now = 9
+    assert nss.group(5) is None
+    clock.now = 10
+    assert nss.group(5) == "late"
+    nss.close()
