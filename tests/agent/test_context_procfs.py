@@ -1,0 +1,201 @@
+"""Facts of real processes, read from /proc."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tiercel_agent.context.procfs import MAX_ARGUMENTS, ProcessFacts, parse_stat, parse_status, read_process, scan
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+WAIT = "import sys; print(flush=True); sys.stdin.read()"
+
+
+class Running:
+    """A process that waits to be read, and ends with the test's block."""
+
+    def __init__(self, *command: str, **options: object) -> None:
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
+
+    def __enter__(self) -> ProcessFacts:
+        self.process.stdout.readline()
+        facts = read_process(self.process.pid, environ=True)
+        assert facts is not None
+        return facts
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+def test_this_process() -> None:
+    facts = read_process(os.getpid())
+    assert facts is not None
+    assert (facts.pid, facts.ppid, facts.pgid, facts.sid) == (
+        os.getpid(),
+        os.getppid(),
+        os.getpgrp(),
+        os.getsid(0),
+    )
+    assert (facts.uids.real, facts.uids.effective, facts.uids.saved) == os.getresuid()
+    assert (facts.gids.real, facts.gids.effective, facts.gids.saved) == os.getresgid()
+    assert facts.comm == Path("/proc/self/comm").read_text().removesuffix("\n")
+    assert facts.cwd == str(Path.cwd())
+    assert facts.mount_ns == Path("/proc/self/ns/mnt").stat().st_ino
+    assert facts.pid_ns == Path("/proc/self/ns/pid").stat().st_ino
+    assert facts.ns_pids[-1:] == (os.getpid(),)
+    assert facts.environ is None
+
+
+def test_the_executable() -> None:
+    facts = read_process(os.getpid())
+    status = Path(sys.executable).stat()
+    assert facts.exe.path == str(Path(sys.executable).resolve())
+    assert not facts.exe.deleted
+    assert not facts.exe.from_memfd
+    assert (facts.exe.inode, facts.exe.ctime, facts.exe.mtime) == (
+        status.st_ino,
+        status.st_ctime_ns,
+        status.st_mtime_ns,
+    )
+
+
+def test_arguments_and_environment(tmp_path: Path) -> None:
+    arguments = ["", "two words", "line\nend", b"\xff".decode("utf-8", "surrogateescape"), ""]
+    environment = {"A": "1=2", "B": "x y"}
+    with Running(sys.executable, "-c", WAIT, *arguments, cwd=tmp_path, env=environment) as facts:
+        assert list(facts.argv) == [sys.executable, "-c", WAIT, *arguments]
+        assert set(environment.items()) <= {tuple(line.split("=", 1)) for line in facts.environ}
+        assert facts.cwd == str(tmp_path)
+
+
+def test_a_long_command_line_is_cut() -> None:
+    with Running(sys.executable, "-c", WAIT, "x" * 100_000) as facts:
+        assert sum(len(word) + 1 for word in facts.argv) <= MAX_ARGUMENTS + 1
+
+
+def test_a_kernel_thread_has_neither_arguments_nor_executable() -> None:
+    facts = read_process(2)
+    if facts is None or facts.comm != "kthreadd":
+        pytest.skip("process 2 is not kthreadd here")
+    assert (facts.argv, facts.exe) == ((), None)
+
+
+def test_the_start_lies_between_boot_and_now() -> None:
+    uptime = float(Path("/proc/uptime").read_text().split()[0])
+    with Running(sys.executable, "-c", WAIT) as facts:
+        own = read_process(os.getpid())
+        assert own.start_ticks <= facts.start_ticks
+        assert facts.start_ticks / os.sysconf("SC_CLK_TCK") >= uptime - 1
+
+
+def test_a_session_leader() -> None:
+    with Running(sys.executable, "-c", WAIT, start_new_session=True) as facts:
+        assert facts.pid == facts.sid == facts.pgid
+        assert facts.tty == 0
+
+
+def test_a_deleted_executable(tmp_path: Path) -> None:
+    program = tmp_path / "cat"
+    program.write_bytes(Path("/bin/cat").read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+        inode = program.stat().st_ino
+        program.unlink()
+        facts = read_process(process.pid)
+        process.communicate()
+    assert (facts.exe.path, facts.exe.deleted, facts.exe.inode) == (str(program), True, inode)
+
+
+def test_an_executable_that_only_claims_to_be_deleted(tmp_path: Path) -> None:
+    program = tmp_path / "cat (deleted)"
+    program.write_bytes(Path("/bin/cat").read_bytes())
+    program.chmod(0o755)
+    with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
+        facts = read_process(process.pid)
+        process.communicate()
+    assert (facts.exe.path, facts.exe.deleted) == (str(program), False)
+
+
+def test_an_executable_in_memory() -> None:
+    fd = os.memfd_create("payload")
+    os.write(fd, Path("/bin/cat").read_bytes())
+    with subprocess.Popen([f"/proc/self/fd/{fd}"], stdin=subprocess.PIPE, pass_fds=[fd]) as process:
+        facts = read_process(process.pid)
+        process.communicate()
+    os.close(fd)
+    assert facts.exe.path == "/memfd:payload"
+    assert facts.exe.from_memfd
+
+
+@pytest.mark.parametrize("name", ["a) R 1 1", "((", "x\ny", "\x1b[31m", "\udcff", ")"])
+def test_a_hostile_name_shifts_nothing(name: str) -> None:
+    code = f"import ctypes, os; ctypes.CDLL(None).prctl(15, os.fsencode({name!r})); {WAIT}"
+    with Running(sys.executable, "-c", code) as facts:
+        assert facts.comm == name
+        assert facts.ppid == os.getpid()
+
+
+@needs_root
+def test_users_and_capabilities() -> None:
+    code = f"import os; os.setresgid(5, 6, 7); os.setresuid(1, 2, 3); {WAIT}"
+    with Running(sys.executable, "-c", code) as facts:
+        assert (facts.uids.real, facts.uids.effective, facts.uids.saved, facts.uids.filesystem) == (1, 2, 3, 2)
+        assert (facts.gids.real, facts.gids.effective, facts.gids.saved, facts.gids.filesystem) == (5, 6, 7, 6)
+        assert facts.capabilities.effective == 0
+    own = read_process(os.getpid())
+    assert own.capabilities.effective & 1
+
+
+@needs_root
+def test_the_user_who_logged_in() -> None:
+    login = Path("/proc/self/loginuid")
+    if not login.exists():
+        pytest.skip("this kernel keeps no login user")
+    expected = int(login.read_text())
+    assert read_process(os.getpid()).loginuid == (-1 if expected == 0xFFFFFFFF else expected)
+
+
+@needs_root
+def test_ids_in_a_namespace_of_its_own() -> None:
+    with subprocess.Popen(
+        ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", WAIT],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        if not process.stdout.readline():
+            pytest.skip("no PID namespaces here")
+        child = next(facts for facts in scan() if facts.ppid == process.pid)
+        process.kill()
+    assert child.ns_pids == (child.pid, 1)
+    assert child.pid_ns != read_process(os.getpid()).pid_ns
+
+
+def test_scan_finds_this_process_and_its_parent() -> None:
+    found = {facts.pid for facts in scan()}
+    assert {os.getpid(), os.getppid()} <= found
+
+
+def test_processes_that_are_gone() -> None:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    assert read_process(process.pid) is None
+    assert read_process(0) is None
+
+
+def test_a_zombie_still_has_facts() -> None:
+    with subprocess.Popen(["true"], stdout=subprocess.PIPE) as process:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        facts = read_process(process.pid)
+    assert facts is not None
+    assert (facts.argv, facts.exe, facts.ppid) == ((), None, os.getpid())
+
+
+def test_texts_that_are_cut_off() -> None:
+    with pytest.raises(ValueError, match="not found"):
+        parse_stat(b"12 no name")
+    assert parse_status(b"Uid:\t1 2\nNo colon\n\xff: x\n")["Uid"] == ["1", "2"]
