@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiercel_agent.context.accounts import (
     MAX_ENTRIES,
     MAX_FILE,

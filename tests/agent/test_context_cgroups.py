@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tiercel_agent.context.cgroups import CgroupTable, Membership, membership, mount_point, parse_membership
 from tiercel_agent.context.container import ContainerId
 

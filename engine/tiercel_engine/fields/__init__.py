@@ -1,7 +1,7 @@
 """The one registry of fields: validation, documentation, evaluation and compilers read it.
 
 Names, types and meanings follow Falco's documentation of supported fields (falco.org, "Supported
-Fields for Conditions and Outputs", Falco 0.44), plus ``fd.realname`` and ``fs.path.real*``. Left out is what an event
+Fields for Conditions and Outputs"), plus ``fd.realname`` and ``fs.path.real*``. Left out is what an event
 at its return cannot give (latencies, poll lists, syslog messages, resource use).
 """
 
