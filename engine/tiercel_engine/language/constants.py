@@ -98,7 +98,7 @@ def _port(text: str) -> int:
         return _integer(text, 0, LARGEST_PORT)
     except ConstantError as error:
         hint = error.hint
-        if text.isascii() and text.isalnum() and len(text) <= _LONGEST_NUMBER:
+        if text.isascii() and text[:1].isalpha() and len(text) <= _LONGEST_NUMBER:
             try:
                 hint = f"write {socket.getservbyname(text)}: services are not known by name"
             except OSError:

@@ -172,7 +172,7 @@ class _Parser:
         last = operand.operand if isinstance(operand, Not) else operand
         if name.lower() in ("and", "or"):
             hint = f"write `{name.lower()}`"
-        elif isinstance(last, MacroName) and (symbols or lexer.at_operator()):
+        elif not hint and isinstance(last, MacroName) and (symbols or lexer.at_operator()):
             hint = f"`{shown(last.name)}` is read as a macro; the name of a field has a dot, such as `proc.name`"
         elif isinstance(last, Check) and isinstance(last.right, Word) and not hint:
             if not last.right.quoted and last.right.text in ("and", "or"):

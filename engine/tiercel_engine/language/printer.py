@@ -150,11 +150,7 @@ def _constant(value: condition.Constant) -> str:
         case bool():
             return str(value).lower()
         case bytes():
-            return (
-                '"'
-                + "".join([f"\\x{byte:02x}" if byte in b'\\"' or not 32 <= byte < 127 else chr(byte) for byte in value])
-                + '"'
-            )
+            return quoted(value.decode("utf-8", "surrogateescape"))
         case str():
             return quoted(value)
         case int() | float():
