@@ -8,7 +8,6 @@
 #include "task.h"
 #include "path.h"
 #include "socket.h"
-#include "image.h"
 
 struct call {
 	const char *regs;
@@ -81,20 +80,6 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	if (pid == AGENT_PID)
 		return 0;
-	if (undelivered.lookup(&pid))
-		families.call(ctx, FAMILY_IMAGE);
-	families.call(ctx, FAMILY_HEADER);
-	return 0;
-}
-
-/* The image of a process whose exec record was lost, then the call itself. */
-int image_again(struct bpf_raw_tracepoint_args *ctx)
-{
-	struct record *record = scratch();
-	if (!record)
-		return 0;
-	read_task(record, (const char *)bpf_get_current_task());
-	send_image(record, FLAG_AGAIN, NULL);
 	families.call(ctx, FAMILY_HEADER);
 	return 0;
 }
@@ -109,6 +94,11 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	count(SEEN_CALLS);
 	read_task(record, (const char *)bpf_get_current_task());
+	u64 *since = undelivered.lookup(&record->header.self.pid);
+	if (since && record->header.time - *since > RETRY_AFTER) {
+		record->header.flags |= FLAG_AGAIN;
+		families.call(ctx, FAMILY_IMAGE); /* which comes back here */
+	}
 	record->header.type = call.number;
 	record->header.result = (s64)ctx->args[1];
 	if (call.compat) {
@@ -155,12 +145,23 @@ static __always_inline void section_path_argument(struct record *record, struct 
 		     plan->base[slot] < 0 ? AT_FDCWD : (s32)argument(record, plan->base[slot]));
 }
 
+/* The last step: the paths that were asked for, and off. */
+int send(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct record *record = scratch();
+	if (!record)
+		return 0;
+	u32 size = finish(record);
+	if (calls.ringbuf_output(record, size, 0) != 0)
+		count(LOST_CALLS);
+	return 0;
+}
+
 int plain(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct plan *plan;
-	struct record *record = begun(&plan);
-	if (record)
-		send_call(record);
+	if (begun(&plan))
+		families.call(ctx, FAMILY_SEND);
 	return 0;
 }
 
@@ -178,7 +179,7 @@ int paths(struct bpf_raw_tracepoint_args *ctx)
 		section_user_bytes(record, SECTION_OPEN_HOW, record->header.args[2], 24, 32);
 	if (plan->descriptor == RETURNED)
 		section_descriptor(record, record->header.result);
-	send_call(record);
+	families.call(ctx, FAMILY_SEND);
 	return 0;
 }
 
@@ -191,7 +192,7 @@ int descriptor(struct bpf_raw_tracepoint_args *ctx)
 	section_descriptor(record, subject(record, plan));
 	if (plan->address >= 0)
 		section_user_bytes(record, SECTION_ADDRESS, argument(record, plan->address), 128, 129);
-	send_call(record);
+	families.call(ctx, FAMILY_SEND);
 	return 0;
 }
 
@@ -228,7 +229,7 @@ int message(struct bpf_raw_tracepoint_args *ctx)
 			section_user_bytes(record, SECTION_DATA, record->header.args[1], record->header.result, WANT_DATA + 1);
 #endif
 	}
-	send_call(record);
+	families.call(ctx, FAMILY_SEND);
 	return 0;
 }
 
@@ -266,6 +267,6 @@ int exec_failed(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	section_path_argument(record, plan, 0);
 	section_argv(record, argument(record, plan->path[0] + 1));
-	send_call(record);
+	families.call(ctx, FAMILY_SEND);
 	return 0;
 }

@@ -14,9 +14,10 @@ struct plan {
 #define FAMILY_DESCRIPTOR 3 /* a file or socket by descriptor */
 #define FAMILY_MESSAGE 4    /* data on a socket */
 #define FAMILY_EXEC 5       /* execve that failed */
-#define FAMILY_IMAGE 6      /* steps before a family: a process's image again */
-#define FAMILY_HEADER 7     /* the header */
-#define FAMILIES 8
+#define FAMILY_IMAGE 6      /* the steps around a family: a process's image again, */
+#define FAMILY_HEADER 7     /* the header, */
+#define FAMILY_SEND 8       /* paths and sending */
+#define FAMILIES 9
 
 #define RETURNED 100      /* as `descriptor` */
 #define PLAN_OPEN_HOW 1   /* argument 2 points to an open_how */
@@ -36,7 +37,8 @@ BPF_RINGBUF_OUTPUT(calls, CALLS_PAGES);
 BPF_RINGBUF_OUTPUT(processes, PROCESSES_PAGES);
 
 /* Processes whose exec record found the ring full; their next event carries it again. */
-BPF_TABLE("lru_hash", u32, u8, undelivered, 4096);
+BPF_TABLE("lru_hash", u32, u64, undelivered, 4096); /* pid -> when it was last tried, ns since boot */
+#define RETRY_AFTER 10000000 /* ns */
 
 /* Indexes of `counters`. */
 #define LOST_CALLS 0

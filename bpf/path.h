@@ -97,13 +97,6 @@ static __always_inline u32 finish(struct record *record)
 	return length;
 }
 
-static __always_inline void send_call(struct record *record)
-{
-	u32 size = finish(record);
-	if (calls.ringbuf_output(record, size, 0) != 0)
-		count(LOST_CALLS);
-}
-
 static __always_inline void section_file_facts(struct record *record, u16 kind, const char *file, u32 number)
 {
 	struct file_facts *facts = (struct file_facts *)section_payload(record);

@@ -1,5 +1,42 @@
 /* The life of processes: what the process table in user space is made from, whatever rules are loaded. */
 
+/* The image of the current process, whose header is already in the scratch space: arguments, environment, executable. */
+int image(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct record *record = scratch();
+	const char *mm = READ_POINTER((const char *)bpf_get_current_task(), TASK_MM);
+	if (!record || !mm)
+		return 0;
+	const char *file = READ_POINTER(mm, MM_EXE_FILE);
+	u64 start = READ(u64, mm, MM_ARG_START);
+	u32 pid = record->header.self.pid;
+
+	record->header.type = RECORD_EXEC;
+	record->header.result = 0;
+	section_user_bytes(record, SECTION_ARGS, start, READ(u64, mm, MM_ARG_END) - start, PIECE);
+#ifdef WANT_ENV
+	start = READ(u64, mm, MM_ENV_START);
+	section_user_bytes(record, SECTION_ENV, start, READ(u64, mm, MM_ENV_END) - start, PIECE);
+#endif
+	if (file) {
+		section_file_facts(record, SECTION_EXE, file, 0);
+		want_path(record, SECTION_EXE_PATH, file + FILE_PATH);
+	}
+	want_base(record, SECTION_CWD, AT_FDCWD);
+
+	u32 size = finish(record);
+	if (processes.ringbuf_output(record, size, 0) == 0) {
+		undelivered.delete(&pid);
+	} else {
+		u64 now = bpf_ktime_get_boot_ns();
+		count(LOST_PROCESSES);
+		undelivered.update(&pid, &now);
+	}
+	if (record->header.flags & FLAG_AGAIN) /* sent before the call that is waiting */
+		families.call(ctx, FAMILY_HEADER);
+	return 0;
+}
+
 /* sched_process_exec(task, old_pid, bprm): the new image is in place, the first instruction not yet run. */
 int on_exec(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -7,13 +44,13 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	struct record *record = scratch();
 	if (!record)
 		return 0;
-	u16 flags = 0;
+	read_task(record, (const char *)bpf_get_current_task());
 #ifdef BPRM_FDPATH
 	if (READ_POINTER(bprm, BPRM_FDPATH))
-		flags = FLAG_BY_DESCRIPTOR;
+		record->header.flags |= FLAG_BY_DESCRIPTOR;
 #endif
-	read_task(record, (const char *)bpf_get_current_task());
-	send_image(record, flags, bprm);
+	section_kernel_string(record, SECTION_FILENAME, READ_POINTER(bprm, BPRM_FILENAME), 0);
+	families.call(ctx, FAMILY_IMAGE);
 	return 0;
 }
 
@@ -47,5 +84,14 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	undelivered.delete(&exit.self.pid);
 	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)
 		count(LOST_PROCESSES);
+#ifdef WANT_EXIT
+	struct record *record = scratch();
+	if (!record)
+		return 0;
+	read_task(record, task);
+	record->header.type = RECORD_EXIT;
+	record->header.result = exit.status;
+	families.call(ctx, FAMILY_SEND);
+#endif
 	return 0;
 }

@@ -22,12 +22,13 @@ from tiercel_agent.kernel.source import kconfig, macro_flags, program_text
 PROGRAMS = (
     "on_return",
     "begin",
+    "send",
     "plain",
     "paths",
     "descriptor",
     "message",
     "exec_failed",
-    "image_again",
+    "image",
     "on_exec",
     "on_fork",
     "on_exit",
@@ -49,6 +50,7 @@ _EMPTY_HEADERS = (
 )
 _TIMEOUT = 60.0  # seconds; a verifier that rejects makes bcc print its log and try again
 _DESCRIPTORS = 64
+_WARNINGS = ("-Wno-everything", "-Werror=implicit-function-declaration", "-Werror=return-type")
 
 
 class CompileError(Exception):
@@ -71,7 +73,7 @@ def compile_programs(macros: Mapping[str, int]) -> Loaded:
     """Compiles bpf/ with these macros and loads it. Raises CompileError."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with ours, theirs, tempfile.TemporaryFile() as log:
-        child = subprocess.Popen(
+        child = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
             [sys.executable, "-m", "tiercel_agent.kernel.compiler", str(theirs.fileno())],
             stdin=subprocess.PIPE,
             stdout=log,
@@ -101,7 +103,7 @@ def _tail(fd: int, size: int = 3000) -> str:
 def _main(channel: int) -> None:
     macros = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder:
-        headers = {name: "" for name in _EMPTY_HEADERS} | {"linux/kconfig.h": kconfig()}
+        headers = dict.fromkeys(_EMPTY_HEADERS, "") | {"linux/kconfig.h": kconfig()}
         for name, text in headers.items():
             path = Path(folder, "include", name)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +111,7 @@ def _main(channel: int) -> None:
         os.environ["BCC_KERNEL_SOURCE"] = folder
         from bcc import BPF  # noqa: PLC0415 (reads the environment, and LLVM is wanted in this process only)
 
-        bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), "-Wno-everything"])
+        bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), *_WARNINGS])
         programs = {name: bpf.load_func(name, BPF.RAW_TRACEPOINT).fd for name in PROGRAMS}
         # the types of keys and values don't matter here, and bcc can't translate all of them
         maps = {

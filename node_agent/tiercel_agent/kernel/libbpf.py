@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -32,7 +33,7 @@ def library() -> ctypes.CDLL:
             lib = ctypes.CDLL(name, use_errno=True)
         except OSError:
             continue
-        pointer, size, integer = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+        pointer, integer = ctypes.c_void_p, ctypes.c_int
         signatures: dict[str, tuple[Any, list[Any]]] = {
             "libbpf_set_print": (pointer, [pointer]),
             "bpf_raw_tracepoint_open": (integer, [ctypes.c_char_p, integer]),
@@ -116,6 +117,5 @@ def attach_raw_tracepoint(name: str, program_fd: int) -> int:
 
 def possible_cpus() -> int:
     """The number of CPUs that the kernel may ever bring up: the length of per-CPU values."""
-    with open("/sys/devices/system/cpu/possible", encoding="ascii") as file:
-        last = file.read().strip().split(",")[-1]
+    last = Path("/sys/devices/system/cpu/possible").read_text("ascii").strip().split(",")[-1]
     return int(last.split("-")[-1]) + 1

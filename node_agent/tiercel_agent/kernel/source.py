@@ -1,4 +1,4 @@
-"""The C text that is compiled: bpf/ flattened into one file, and the macros that fit it to this kernel and these rules."""
+"""The C text that is compiled: bpf/ flattened into one file, and the macros that fit it to kernel and rules."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""From a record of the kernel to an event with fields."""

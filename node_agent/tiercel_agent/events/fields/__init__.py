@@ -1,0 +1,42 @@
+"""How each field of the registry is computed from an occurrence.
+
+Every module has ``FIELDS``: functions by field name, and ``WITH_ARGUMENT``: functions of the event and the argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+
+from tiercel_agent.events.fields import evt, fd, identity, path, proc
+from tiercel_agent.events.occurrence import Occurrence
+from tiercel_engine.event import Value
+
+_PARTS = (evt, proc, fd, path, identity)
+FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {k: v for part in _PARTS for k, v in part.FIELDS.items()}
+WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+    k: v for part in _PARTS for k, v in part.WITH_ARGUMENT.items()
+}
+
+
+def _no_value(_event: Occurrence) -> None:
+    return None
+
+
+@lru_cache(4096)
+def extractor(key: str) -> Callable[[Occurrence], Value | None]:
+    """The function for a key such as ``fd.name``, ``proc.aname[2]`` or ``evt.arg.flags``."""
+    plain = FIELDS.get(key)
+    if plain is not None:
+        return plain
+    name, bracket, rest = key.partition("[")
+    if bracket:
+        argument = rest.removesuffix("]")
+    else:
+        name, argument = next(
+            ((family, key[len(family) + 1 :]) for family in evt.FAMILIES if key.startswith(family + ".")), (key, "")
+        )
+    function = WITH_ARGUMENT.get(name)
+    if function is None:
+        return _no_value
+    return lambda event: function(event, argument)

@@ -1,0 +1,279 @@
+"""``evt.*``: the call, its result and its arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import lru_cache
+from struct import unpack_from
+
+from tiercel_agent.events import render, wire
+from tiercel_agent.events.descriptor import End, OpenFile, read_sockaddr
+from tiercel_agent.events.fields import fd, identity
+from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events.processes import text
+from tiercel_agent.events.syscalls import BY_NAME, Parameter
+from tiercel_agent.events.wire import Section
+from tiercel_engine.event import Value
+
+FAMILIES = ("evt.arg", "evt.rawarg")
+_S = 1_000_000_000
+_OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
+_READS = frozenset({"recvfrom", "recvmsg", "recvmmsg"})
+_WRITES = frozenset({"sendto", "sendmsg", "sendmmsg"})
+_CREAT = 0o1101  # O_CREAT | O_WRONLY | O_TRUNC, what creat(2) stands for
+_O_CREAT, _O_ACCMODE, _O_WRONLY = 0o100, 3, 1
+_EXECUTABLE = 0o111
+_CATEGORIES = {
+    "file": "open openat openat2 creat open_by_handle_at unlink unlinkat rmdir mkdir mkdirat rename renameat renameat2 "
+    "link linkat symlink symlinkat mknod mknodat chmod fchmod fchmodat chown fchown lchown fchownat truncate ftruncate "
+    "mount umount2 chroot pivot_root chdir fchdir",
+    "net": "socket bind connect listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg",
+    "process": "execve execveat clone clone3 fork vfork procexit setns unshare ptrace prctl seccomp capset "
+    "process_vm_readv process_vm_writev",
+    "user": "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid",
+    "signal": "kill tkill tgkill",
+}
+_CATEGORY = {name: category for category, names in _CATEGORIES.items() for name in names.split()}
+
+
+def open_flags(event: Occurrence) -> int | None:
+    """The flags of a call of the open family; None for other calls."""
+    header = event.header
+    match event.call.name:
+        case "open":
+            return header.arg1
+        case "openat" | "open_by_handle_at":
+            return header.arg2
+        case "openat2":
+            return _open_how(event, 0)
+        case "creat":
+            return _CREAT
+    return None
+
+
+def _open_how(event: Occurrence, index: int) -> int:
+    found = event.sections.get(Section.OPEN_HOW)
+    return int(unpack_from("=3Q", found[1])[index]) if found and len(found[1]) >= 24 else 0
+
+
+def _creation_mode(event: Occurrence) -> int:
+    header = event.header
+    match event.call.name:
+        case "open":
+            return header.arg2
+        case "openat":
+            return header.arg3
+        case "openat2":
+            return _open_how(event, 1)
+        case "creat":
+            return header.arg1
+    return 0
+
+
+def _reads(event: Occurrence) -> Value | None:
+    flags = open_flags(event)
+    return None if flags is None else flags & _O_ACCMODE != _O_WRONLY
+
+
+def _writes(event: Occurrence) -> Value | None:
+    flags = open_flags(event)
+    return None if flags is None else flags & _O_ACCMODE != 0
+
+
+def _creates(event: Occurrence) -> Value | None:
+    flags = open_flags(event)
+    return None if flags is None else bool(flags & _O_CREAT)
+
+
+def _creates_executable(event: Occurrence) -> Value | None:
+    flags = open_flags(event)
+    return None if flags is None else bool(flags & _O_CREAT and _creation_mode(event) & _EXECUTABLE)
+
+
+def _raw(event: Occurrence, parameter: Parameter) -> int | None:
+    """The number that an argument holds, or None if it is text."""
+    source = parameter.source
+    if len(source) == 1:
+        return int(event.header[5 + int(source)])
+    if source.startswith("how"):
+        return _open_how(event, int(source[3]))
+    if source == "res":
+        return event.header.result
+    if source == "creat":
+        return _CREAT
+    found = event.descriptor
+    if isinstance(found, OpenFile) and source in ("ino", "dev"):
+        return found.facts.inode if source == "ino" else found.facts.device
+    return None
+
+
+def _argument_text(event: Occurrence, parameter: Parameter) -> str | None:
+    raw = _raw(event, parameter)
+    if raw is None:
+        return _TEXTS[parameter.source](event) if parameter.source in _TEXTS else None
+    match parameter.kind:
+        case "result":
+            return str(raw) if raw >= 0 else render.result_name(raw)
+        case "uid":
+            return identity.user_name(event, raw & 0xFFFFFFFF) or str(render.signed32(raw))
+        case "gid":
+            return identity.group_name(event, raw & 0xFFFFFFFF) or str(render.signed32(raw))
+    return render.KINDS[parameter.kind](raw)
+
+
+def _string(kind: int) -> Callable[[Occurrence], str | None]:
+    def read(event: Occurrence) -> str | None:
+        found = event.sections.get(kind)
+        return text(found[1]) if found else None
+
+    return read
+
+
+def _first_path(event: Occurrence) -> str | None:
+    names = event.names
+    return names.path.given or names.source.given
+
+
+def _second_path(event: Occurrence) -> str | None:
+    names = event.names
+    return names.target.given or names.path.given
+
+
+def _passed_address(event: Occurrence) -> str | None:
+    found = event.sections.get(Section.ADDRESS)
+    address = read_sockaddr(found[1]) if found else None
+    return f"{address.address}:{address.port}" if isinstance(address, End) else address
+
+
+def _data(event: Occurrence) -> str | None:
+    found = event.sections.get(Section.DATA)
+    return found[1].decode("utf-8", "replace") if found else None
+
+
+def _argv(event: Occurrence) -> tuple[str, ...]:
+    found = event.sections.get(Section.ARGS)
+    return tuple(text(found[1]).removesuffix("\0").split("\0")) if found else ()
+
+
+def _exe_flags(event: Occurrence) -> str | None:
+    facts = event.image.exe
+    if facts is None:
+        return None
+    names = [
+        name
+        for trait, name in ((wire.UPPER_LAYER, "EXE_UPPER_LAYER"), (wire.LOWER_LAYER, "EXE_LOWER_LAYER"))
+        if facts.traits & trait
+    ]
+    if facts.traits & wire.DETACHED and event.image.exe_path.startswith("memfd:"):
+        names.append("EXE_FROM_MEMFD")
+    return "|".join(names) or "0"
+
+
+_TEXTS: dict[str, Callable[[Occurrence], str | None]] = {
+    "path0": _first_path,
+    "path1": _second_path,
+    "text0": _string(Section.PATH_0),
+    "file": lambda event: event.names.fd.given,
+    "address": _passed_address,
+    "tuple": fd.name,
+    "data": _data,
+    "exe": lambda event: (_argv(event) or (None,))[0],
+    "args": lambda event: " ".join(_argv(event)[1:]),
+    "exe_flags": _exe_flags,
+}
+
+
+@lru_cache(1024)
+def _parameter(call: str, name: str) -> Parameter | None:
+    parameters = BY_NAME[call].parameters if call in BY_NAME else ()
+    if name.isdecimal():
+        return parameters[int(name)] if int(name) < len(parameters) else None
+    return next((parameter for parameter in parameters if parameter.name == name), None)
+
+
+def argument(event: Occurrence, name: str) -> Value | None:
+    parameter = _parameter(event.call.name, name)
+    if parameter is None and name in ("res", "res_or_fd"):
+        return str(event.header.result) if event.header.result >= 0 else render.result_name(event.header.result)
+    return _argument_text(event, parameter) if parameter else None
+
+
+def raw_argument(event: Occurrence, name: str) -> Value | None:
+    parameter = _parameter(event.call.name, name)
+    if parameter is None:
+        return None
+    raw = _raw(event, parameter)
+    if raw is None:
+        kind = {"path0": Section.PATH_0, "path1": Section.PATH_1}.get(parameter.source)
+        return _string(kind)(event) if kind else _argument_text(event, parameter)
+    return render.signed32(raw) if parameter.kind in ("fd", "int") else raw
+
+
+def arguments(event: Occurrence) -> str:
+    shown = ((parameter.name, _argument_text(event, parameter)) for parameter in event.call.parameters)
+    return " ".join(f"{name}={value}" for name, value in shown if value is not None)
+
+
+def _local(event: Occurrence, form: str) -> str:
+    return datetime.fromtimestamp(event.time // _S).astimezone().strftime(form)
+
+
+def _nanoseconds(event: Occurrence) -> str:
+    return f"{event.time % _S:09d}"
+
+
+def _utc(event: Occurrence) -> str:
+    moment = datetime.fromtimestamp(event.time // _S, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{_nanoseconds(event)}Z"
+
+
+def _buffer(event: Occurrence) -> Value | None:
+    found = event.sections.get(Section.DATA)
+    return found[1] if found else None
+
+
+def _direction(event: Occurrence) -> str | None:
+    return "r" if event.call.name in _READS else "w" if event.call.name in _WRITES else None
+
+
+def _name(event: Occurrence) -> str:
+    return event.call.name
+
+
+FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
+    "evt.num": lambda event: event.number,
+    "evt.time": lambda event: f"{_local(event, '%H:%M:%S')}.{_nanoseconds(event)}",
+    "evt.time.s": lambda event: _local(event, "%H:%M:%S"),
+    "evt.time.iso8601": _utc,
+    "evt.datetime": lambda event: f"{_local(event, '%Y-%m-%d %H:%M:%S')}.{_nanoseconds(event)}",
+    "evt.datetime.s": lambda event: _local(event, "%Y-%m-%d %H:%M:%S"),
+    "evt.rawtime": lambda event: event.time,
+    "evt.rawtime.s": lambda event: event.time // _S,
+    "evt.rawtime.ns": lambda event: event.time % _S,
+    "evt.hostname": lambda event: event.world.hostname,
+    "evt.source": lambda _event: "syscall",
+    "evt.dir": lambda _event: "<",
+    "evt.type": _name,
+    "syscall.type": _name,
+    "evt.category": lambda event: _CATEGORY.get(event.call.name, "system"),
+    "evt.args": arguments,
+    "evt.info": arguments,
+    "evt.buffer": _buffer,
+    "evt.buflen": lambda event: len(event.sections[Section.DATA][1]) if Section.DATA in event.sections else None,
+    "evt.res": lambda event: render.result_name(event.header.result),
+    "evt.rawres": lambda event: event.header.result,
+    "evt.failed": lambda event: event.header.result < 0,
+    "evt.is_io": lambda event: event.call.name in _READS or event.call.name in _WRITES,
+    "evt.is_io_read": lambda event: event.call.name in _READS,
+    "evt.is_io_write": lambda event: event.call.name in _WRITES,
+    "evt.io_dir": _direction,
+    "evt.is_open_read": _reads,
+    "evt.is_open_write": _writes,
+    "evt.is_open_create": _creates,
+    "evt.is_open_exec": _creates_executable,
+}
+WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+    "evt.arg": argument,
+    "evt.rawarg": raw_argument,
+}

@@ -1,0 +1,278 @@
+"""``proc.*`` and ``thread.*``: the process, its ancestors and its groups."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tiercel_agent.events import render, wire
+from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events.processes import NO_IMAGE, Image, Process, text
+from tiercel_agent.events.wire import FileFacts, ProcessRef
+from tiercel_engine.event import Value
+
+_S = 1_000_000_000
+
+
+def _exe(image: Image) -> str | None:
+    return image.argv[0] if image.argv else None
+
+
+def _args(image: Image) -> str:
+    return " ".join(image.argv[1:])
+
+
+def _cmdline(comm: str, image: Image) -> str:
+    return f"{comm} {_args(image)}" if len(image.argv) > 1 else comm
+
+
+def _exe_path(image: Image) -> str | None:
+    return image.exe_path or None
+
+
+def _env(image: Image) -> str | None:
+    return " ".join(image.env) if image.env else None
+
+
+def _own(read: Callable[[Image], Value | None]) -> Callable[[Occurrence], Value | None]:
+    return lambda event: read(event.image)
+
+
+def _of_parent(read: Callable[[Image], Value | None]) -> Callable[[Occurrence], Value | None]:
+    return lambda event: read(event.ancestor_image(0)) if event.ancestors else None
+
+
+def _name(ref: ProcessRef, _image: Image) -> Value | None:
+    return text(ref.comm)
+
+
+_OF_ANCESTORS: dict[str, Callable[[ProcessRef, Image], Value | None]] = {
+    "proc.aname": _name,
+    "proc.aexe": lambda _ref, image: _exe(image),
+    "proc.aexepath": lambda _ref, image: _exe_path(image),
+    "proc.aargs": lambda _ref, image: _args(image),
+    "proc.acmdline": lambda ref, image: _cmdline(text(ref.comm), image),
+    "proc.aenv": lambda _ref, image: _env(image),
+    "proc.apid": lambda ref, _image: ref.pid,
+}
+_BY_REF_ALONE = frozenset({"proc.aname", "proc.apid"})
+
+
+def _all_ancestors(field: str) -> Callable[[Occurrence], Value | None]:
+    read, alone = _OF_ANCESTORS[field], field in _BY_REF_ALONE
+
+    def extract(event: Occurrence) -> Value | None:
+        values = [
+            read(ref, NO_IMAGE if alone else event.ancestor_image(index)) for index, ref in enumerate(event.ancestors)
+        ]
+        return [value for value in values if value is not None] or None  # type: ignore[return-value]
+
+    return extract
+
+
+def _one_ancestor(field: str) -> Callable[[Occurrence, str], Value | None]:
+    read, alone = _OF_ANCESTORS[field], field in _BY_REF_ALONE
+
+    def extract(event: Occurrence, argument: str) -> Value | None:
+        if not argument.isdecimal():
+            return None
+        index = int(argument)
+        if index == 0:
+            return read(event.process, event.image)
+        if index > len(event.ancestors):
+            return None
+        ref = event.ancestors[index - 1]
+        return read(ref, NO_IMAGE if alone else event.ancestor_image(index - 1))
+
+    return extract
+
+
+def _led_by(number: Callable[[Occurrence], int]) -> Callable[[Occurrence], Process | None]:
+    """The leader of a session or group. The records name it by pid only: while a member lives, the pid isn't reused."""
+
+    def find(event: Occurrence) -> Process | None:
+        return event.world.processes.by_pid(number(event))
+
+    return find
+
+
+_session = _led_by(lambda event: event.header.sid)
+_group = _led_by(lambda event: event.header.pgid)
+
+
+def _leader_name(find: Callable[[Occurrence], Process | None]) -> Callable[[Occurrence], Value | None]:
+    def extract(event: Occurrence) -> Value | None:
+        leader = find(event)
+        return leader.comm if leader else None
+
+    return extract
+
+
+def _leader_image(
+    find: Callable[[Occurrence], Process | None], read: Callable[[Image], Value | None]
+) -> Callable[[Occurrence], Value | None]:
+    def extract(event: Occurrence) -> Value | None:
+        leader = find(event)
+        return read(leader.image) if leader else None
+
+    return extract
+
+
+def _exe_fact(read: Callable[[FileFacts], Value]) -> Callable[[Occurrence], Value | None]:
+    def extract(event: Occurrence) -> Value | None:
+        facts = event.image.exe
+        return read(facts) if facts else None
+
+    return extract
+
+
+def _trait(bit: int) -> Callable[[Occurrence], Value | None]:
+    """False where the executable is unknown, so that `=false` in a rule's exceptions stays safe to write."""
+
+    def extract(event: Occurrence) -> Value | None:
+        facts = event.image.exe
+        return bool(facts and facts.traits & bit)
+
+    return extract
+
+
+def _writable(event: Occurrence) -> Value | None:
+    facts = event.image.exe
+    if facts is None:
+        return None
+    return event.header.uid in (0, facts.owner) or bool(facts.mode & 0o002)
+
+
+def _from_memfd(event: Occurrence) -> Value | None:
+    image = event.image
+    return bool(image.exe and image.exe.traits & wire.DETACHED and image.exe_path.startswith("memfd:"))
+
+
+def _ctime(facts: FileFacts) -> int:
+    return facts.ctime_s * _S + facts.ctime_ns
+
+
+def _started(event: Occurrence) -> int:
+    """Start of the process, in ns since the epoch."""
+    return event.time - (event.header.time - event.process.start)
+
+
+def _parent_started(event: Occurrence) -> int | None:
+    return event.time - (event.header.time - event.ancestors[0].start) if event.ancestors else None
+
+
+def _since_ctime(event: Occurrence) -> Value | None:
+    facts = event.image.exe
+    return max(_started(event) - _ctime(facts), 0) if facts else None
+
+
+def _cwd(event: Occurrence) -> Value | None:
+    found = event.sections.get(wire.Section.CWD)
+    path = text(found[1]) if found else event.image.cwd
+    if not path:
+        return None
+    return path if path.endswith("/") else path + "/"
+
+
+def _env_value(event: Occurrence, name: str) -> Value | None:
+    prefix = name + "="
+    return next((entry[len(prefix) :] for entry in event.image.env or () if entry.startswith(prefix)), None)
+
+
+def _ancestor_env(event: Occurrence, argument: str) -> Value | None:
+    if argument.isdecimal():
+        return _one_ancestor("proc.aenv")(event, argument)
+    prefix = argument + "="
+    for index in range(len(event.ancestors)):
+        for entry in event.ancestor_image(index).env or ():
+            if entry.startswith(prefix):
+                return entry[len(prefix) :]
+    return None
+
+
+def _argument(event: Occurrence, argument: str) -> Value | None:
+    if not argument.isdecimal():
+        return None
+    rest = event.image.argv[1:]
+    return rest[int(argument)] if int(argument) < len(rest) else None
+
+
+def _exeline(event: Occurrence) -> Value | None:
+    return " ".join(event.image.argv) if event.image.argv else None
+
+
+def _parent_vpid(event: Occurrence) -> Value | None:
+    """Known where the process is in the initial namespace, in which both numbers are the same."""
+    return event.ancestors[0].pid if event.ancestors and event.header.vpid == event.process.pid else None
+
+
+def _login_shell(event: Occurrence) -> Value | None:
+    """The oldest ancestor of the session that is a shell by its name."""
+    found = None
+    for ref in (event.process, *event.ancestors):
+        if ref.comm.lstrip(b"-") in (b"sh", b"bash", b"zsh", b"ksh", b"csh", b"tcsh", b"dash", b"fish", b"ash"):
+            found = ref.pid
+    return found
+
+
+FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
+    "proc.name": lambda event: text(event.process.comm),
+    "proc.pname": lambda event: text(event.ancestors[0].comm) if event.ancestors else None,
+    "proc.exe": _own(_exe),
+    "proc.pexe": _of_parent(_exe),
+    "proc.exepath": _own(_exe_path),
+    "proc.pexepath": _of_parent(_exe_path),
+    "proc.args": _own(_args),
+    "proc.cmdline": lambda event: _cmdline(text(event.process.comm), event.image),
+    "proc.pcmdline": lambda event: _one_ancestor("proc.acmdline")(event, "1"),
+    "proc.exeline": _exeline,
+    "proc.cmdnargs": _own(lambda image: max(len(image.argv) - 1, 0)),
+    "proc.cmdlenargs": _own(lambda image: sum(map(len, image.argv[1:]))),
+    "proc.env": _own(_env),
+    "proc.cwd": _cwd,
+    "proc.pid": lambda event: event.process.pid,
+    "proc.ppid": lambda event: event.ancestors[0].pid if event.ancestors else None,
+    "proc.vpid": lambda event: event.header.vpid,
+    "proc.pvpid": _parent_vpid,
+    "proc.tty": lambda event: event.header.tty,
+    "proc.loginshellid": _login_shell,
+    "proc.sid": lambda event: event.header.sid,
+    "proc.sname": _leader_name(_session),
+    "proc.sid.exe": _leader_image(_session, _exe),
+    "proc.sid.exepath": _leader_image(_session, _exe_path),
+    "proc.is_sid_leader": lambda event: event.header.sid == event.process.pid,
+    "proc.pgid": lambda event: event.header.pgid,
+    "proc.pgid.name": _leader_name(_group),
+    "proc.pgid.exe": _leader_image(_group, _exe),
+    "proc.pgid.exepath": _leader_image(_group, _exe_path),
+    "proc.is_pgid_leader": lambda event: event.header.pgid == event.process.pid,
+    "proc.vpgid": lambda event: event.header.vpgid,
+    "proc.vpgid.name": _leader_name(_group),
+    "proc.vpgid.exe": _leader_image(_group, _exe),
+    "proc.vpgid.exepath": _leader_image(_group, _exe_path),
+    "proc.is_vpgid_leader": lambda event: event.header.vpgid == event.header.vpid,
+    "proc.pid.ts": _started,
+    "proc.ppid.ts": _parent_started,
+    "proc.duration": lambda event: event.header.time - event.process.start,
+    "proc.ppid.duration": lambda event: event.header.time - event.ancestors[0].start if event.ancestors else None,
+    "proc.is_exe_writable": _writable,
+    "proc.is_exe_upper_layer": _trait(wire.UPPER_LAYER),
+    "proc.is_exe_lower_layer": _trait(wire.LOWER_LAYER),
+    "proc.is_exe_from_memfd": _from_memfd,
+    "proc.exe_ino": _exe_fact(lambda facts: facts.inode),
+    "proc.exe_ino.ctime": _exe_fact(_ctime),
+    "proc.exe_ino.mtime": _exe_fact(lambda facts: facts.mtime_s * _S + facts.mtime_ns),
+    "proc.exe_ino.ctime_duration_proc_start": _since_ctime,
+    "thread.cap_permitted": lambda event: render.capabilities(event.header.cap_permitted),
+    "thread.cap_effective": lambda event: render.capabilities(event.header.cap_effective),
+    "thread.cap_inheritable": lambda event: render.capabilities(event.header.cap_inheritable),
+    "thread.tid": lambda event: event.header.tid,
+    "thread.vtid": lambda event: event.header.vtid,
+    "thread.ismain": lambda event: event.header.tid == event.process.pid,
+    **{field: _all_ancestors(field) for field in _OF_ANCESTORS},
+}
+WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+    **{field: _one_ancestor(field) for field in _OF_ANCESTORS},
+    "proc.args": _argument,
+    "proc.env": _env_value,
+    "proc.aenv": _ancestor_env,
+}

@@ -1,0 +1,42 @@
+"""The live event: a system call whose fields are computed when a rule first reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tiercel_agent.events.fields import FIELDS, extractor
+from tiercel_agent.events.occurrence import Occurrence
+from tiercel_engine.event import Event, Value, resolved_view
+
+_BY_ANCESTOR = ("proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.apid")
+
+
+class LiveEvent(Event):
+    """One system call of this machine, as rules see it."""
+
+    __slots__ = ("occurrence",)
+
+    def __init__(self, occurrence: Occurrence) -> None:
+        super().__init__("syscall", occurrence.time)
+        self.occurrence = occurrence
+
+    def __missing__(self, key: str) -> Value | None:
+        value = self[key] = extractor(key)(self.occurrence)
+        return value
+
+    def views(self) -> Iterator[Event]:
+        yield self
+        names = self.occurrence.names
+        if names.fd.real or names.path.real or names.source.real or names.target.real:
+            view = resolved_view(self, names.fd.real, names.path.real, names.source.real, names.target.real)
+            if view is not None:
+                yield view
+
+    def materialize(self) -> dict[str, Value | None]:
+        """All fields of the registry, the call's arguments, the ancestors one by one, and what the rules read."""
+        occurrence = self.occurrence
+        keys = set(FIELDS) | occurrence.world.requested
+        keys.update(f"evt.arg.{parameter.name}" for parameter in occurrence.call.parameters)
+        for name in _BY_ANCESTOR:
+            keys.update(f"{name}[{index}]" for index in range(1, len(occurrence.ancestors) + 1))
+        return {key: value for key in sorted(keys) if (value := self[key]) is not None}

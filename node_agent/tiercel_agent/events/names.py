@@ -1,0 +1,140 @@
+"""The names of the files that an event is about: as passed, made absolute, and as the kernel resolved them."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tiercel_agent.context.paths import absolute, clean, resolve_in_root
+from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
+from tiercel_agent.events.processes import text
+from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
+from tiercel_agent.events.wire import Section
+
+if TYPE_CHECKING:
+    from tiercel_agent.events.occurrence import Occurrence
+
+_REFUSED = (-errno.EACCES, -errno.EPERM)
+
+
+@dataclass(frozen=True, slots=True)
+class Name:
+    """One file: ``raw`` as passed, ``given`` that made absolute and cleaned, ``real`` as the kernel resolved it."""
+
+    raw: str | None
+    given: str | None
+    real: str | None = None
+
+
+NOTHING = Name(None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """``fd`` is the descriptor's file, ``path`` the one that the call acts on by name, ``source`` and ``target`` those
+    of a rename or link."""
+
+    fd: Name = NOTHING
+    path: Name = NOTHING
+    source: Name = NOTHING
+    target: Name = NOTHING
+
+
+def names_of(event: Occurrence) -> Names:
+    """The names of an event. For calls that return no descriptor the resolved name is looked up now, in the
+    process's root: see context.paths for what that is worth."""
+    call = event.call
+    if call.family is Family.PATHS:
+        if call.descriptor == RETURNED:
+            opened = _opened(event)
+            return Names(fd=opened, path=opened)
+        if call.path[1] < 0:
+            return Names() if call.flags & FREE_TEXT else Names(path=_by_path(event, 0))
+        target = _by_path(event, 1)
+        if not call.flags & FREE_TEXT:
+            return Names(source=_by_path(event, 0), target=target)
+        if call.name == "mount":
+            return Names(path=target)
+        return Names(source=_link_text(event, target), target=target)
+    if call.family is Family.EXEC:
+        return Names(path=_executed(event))
+    if call.name == "connect":
+        return Names(fd=_connected(event))
+    found = event.descriptor
+    if isinstance(found, OpenFile):
+        return Names(fd=Name(None, found.path or found.shown or None))
+    if isinstance(found, OpenSocket) and found.path:
+        return Names(fd=Name(None, found.path))
+    return Names()
+
+
+def _passed(event: Occurrence, slot: int) -> tuple[str, str] | None:
+    """The path argument: as passed, and absolute but not cleaned. None if it couldn't be read."""
+    sections = event.sections
+    found = sections.get(Section.PATH_1 if slot else Section.PATH_0)
+    if found is None:
+        return None
+    raw = text(found[1])
+    if raw.startswith("/"):
+        return raw, raw
+    base = sections.get(Section.BASE_1 if slot else Section.BASE_0)
+    if base is None or base[0]:
+        return raw, raw
+    return raw, f"{text(base[1])}/{raw}" if raw else text(base[1])
+
+
+def _opened(event: Occurrence) -> Name:
+    found = event.descriptor
+    real = found.path if isinstance(found, OpenFile) else None
+    passed = _passed(event, 0)
+    if passed is None:
+        return Name(None, real)
+    raw, full = passed
+    if event.header.result in _REFUSED:
+        real = resolve_in_root(event.process.pid, full)
+    if not full.startswith("/"):
+        return Name(raw, real or raw)
+    return Name(raw, clean(full), real)
+
+
+def _by_path(event: Occurrence, slot: int) -> Name:
+    passed = _passed(event, slot)
+    if passed is None:
+        return NOTHING
+    raw, full = passed
+    result = event.header.result
+    real = resolve_in_root(event.process.pid, full) if result >= 0 or result in _REFUSED else None
+    return Name(raw, clean(full), real)
+
+
+def _executed(event: Occurrence) -> Name:
+    """What was to be executed; what then runs is proc.exepath, the kernel's own."""
+    found = event.sections.get(Section.FILENAME)
+    if found is None:
+        return _by_path(event, 0)
+    raw = text(found[1])
+    return Name(raw, absolute(event.image.cwd, raw) if event.image.cwd or raw.startswith("/") else raw)
+
+
+def _link_text(event: Occurrence, link: Name) -> Name:
+    found = event.sections.get(Section.PATH_0)
+    if found is None:
+        return NOTHING
+    raw = text(found[1])
+    if raw.startswith("/") or link.given is None:
+        return Name(raw, clean(raw))
+    return Name(raw, clean(f"{link.given.rpartition('/')[0]}/{raw}"))
+
+
+def _connected(event: Occurrence) -> Name:
+    """A Unix socket is connected to by a path, which may lead through links to the one that it was bound to."""
+    address = event.sections.get(Section.ADDRESS)
+    passed = read_sockaddr(address[1]) if address else None
+    found = event.descriptor
+    bound = found.path if isinstance(found, OpenSocket) and found.path else None
+    if not isinstance(passed, str) or not passed:
+        return Name(None, bound)
+    if not passed.startswith("/"):
+        return Name(passed, bound or passed)
+    return Name(passed, clean(passed), bound if bound and bound.startswith("/") else None)

@@ -1,0 +1,186 @@
+"""The process table: what each process executes, and did so when it was an ancestor of another.
+
+Kept from the records of exec, fork and exit, which travel in a ring of their own. Nothing is believed by the pid
+alone: every record names a process with its start and its count of execs, so an entry of a reused pid or of another
+image doesn't fit and is looked up anew.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from tiercel_agent.context import procfs
+from tiercel_agent.events import wire
+from tiercel_agent.events.wire import ExitRecord, FileFacts, ForkRecord, ProcessRef, Section, Sections
+
+_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+_MAX_PROCESSES = 32768
+_IMAGES = 4  # of one process
+_KEEP_AFTER_EXIT = 30_000_000_000  # ns: records that name a dead ancestor may still be on their way
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a process executes since its last exec; shared with children that have only forked.
+
+    ``argv`` with argv[0]; ``filename`` what execve was asked to run, "" if unknown; ``exe`` is None for kernel
+    threads and where it couldn't be read; ``started`` is the time of the exec in ns since boot, 0 if before the agent.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[str, ...] | None
+    exe_path: str
+    exe: FileFacts | None
+    filename: str = ""
+    cwd: str = ""
+    started: int = 0
+
+
+NO_IMAGE = Image((), None, "", None)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One image of one process. ``execs`` is None if it is not known (from /proc); ``start``, in ns since boot, then
+    is exact to a clock tick only. ``before`` is the same process with the image that it had before this one."""
+
+    pid: int
+    start: int
+    execs: int | None
+    comm: str
+    image: Image
+    before: Process | None = None
+
+
+def text(raw: bytes) -> str:
+    """Bytes of the kernel as text; what is not UTF-8 stays as surrogate escapes."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def words(raw: bytes) -> tuple[str, ...]:
+    """NUL-separated strings; the last one may have been cut."""
+    return tuple(text(raw).removesuffix("\0").split("\0")) if raw else ()
+
+
+def image_of(record_sections: Sections, time: int) -> Image:
+    """The image that an exec record describes."""
+
+    def payload(kind: int) -> bytes:
+        return record_sections[kind][1] if kind in record_sections else b""
+
+    facts = payload(Section.EXE)
+    return Image(
+        argv=words(payload(Section.ARGS)),
+        env=words(payload(Section.ENV)) if Section.ENV in record_sections else None,
+        exe_path=text(payload(Section.EXE_PATH)),
+        exe=wire.file_facts(facts) if facts else None,
+        filename=text(payload(Section.FILENAME)),
+        cwd=text(payload(Section.CWD)),
+        started=time,
+    )
+
+
+class ProcessTable:
+    """Images by process. ``refill`` is called once when a process is missing: it takes what waits in the kernel.
+
+    Records of the two rings overtake each other, so a process's images before the last one are kept for a while.
+    """
+
+    def __init__(self, refill: Callable[[], None]) -> None:
+        self._refill = refill
+        self._newest: OrderedDict[int, Process] = OrderedDict()
+        self._dead: deque[tuple[int, int, int]] = deque()  # time of exit, pid, start
+        self.misses = 0
+        self.with_environment = False
+
+    def __len__(self) -> int:
+        return len(self._newest)
+
+    def scan(self) -> None:
+        """Enters the processes that run already. What their records have told meanwhile is newer and stays."""
+        for facts in procfs.scan(environ=self.with_environment):
+            if facts.pid not in self._newest:
+                self._enter(_from_procfs(facts))
+
+    def executed(self, ref: ProcessRef, image: Image) -> None:
+        before = self._newest.get(ref.pid)
+        if before is not None and before.start // _TICK != ref.start // _TICK:
+            before = None
+        self._enter(Process(ref.pid, ref.start, ref.execs, text(ref.comm), image, _shortened(before, _IMAGES - 1)))
+
+    def forked(self, record: ForkRecord) -> None:
+        child = record.child
+        known = self._find(record.parent)
+        image = known.image if known else self._missing(record.parent, None)
+        self._enter(Process(child.pid, child.start, child.execs, text(child.comm), image))
+
+    def exited(self, record: ExitRecord) -> None:
+        self._dead.append((record.time, record.process.pid, record.process.start))
+        while self._dead and (record.time - self._dead[0][0] > _KEEP_AFTER_EXIT or len(self._dead) > _MAX_PROCESSES):
+            _, pid, start = self._dead.popleft()
+            entry = self._newest.get(pid)
+            if entry and entry.start // _TICK == start // _TICK:
+                del self._newest[pid]
+
+    def image(self, ref: ProcessRef, parent: ProcessRef | None = None) -> Image:
+        """What this process executes, or did at the time of the record; NO_IMAGE if that can't be known any more."""
+        known = self._find(ref)
+        if known is None:
+            self._refill()
+            known = self._find(ref)
+        return known.image if known is not None else self._missing(ref, parent)
+
+    def by_pid(self, pid: int) -> Process | None:
+        """The newest process of that pid: for ids that records name without a start (session and group leaders)."""
+        return self._newest.get(pid)
+
+    def _find(self, ref: ProcessRef) -> Process | None:
+        entry = self._newest.get(ref.pid)
+        while entry is not None:
+            if entry.execs is None:
+                if entry.start // _TICK == ref.start // _TICK:
+                    return entry
+            elif entry.start == ref.start and entry.execs == ref.execs:
+                return entry
+            entry = entry.before
+        return None
+
+    def _missing(self, ref: ProcessRef, parent: ProcessRef | None) -> Image:
+        self.misses += 1
+        facts = procfs.read_process(ref.pid, environ=self.with_environment)
+        if facts and facts.start_ticks == ref.start // _TICK:
+            found = _from_procfs(facts).image
+        else:
+            # A child that has only forked executes what its parent does; an exec would have raised its count.
+            known = self._find(parent) if parent and parent.execs == ref.execs else None
+            found = known.image if known else NO_IMAGE
+        self._enter(Process(ref.pid, ref.start, ref.execs, text(ref.comm), found))
+        return found
+
+    def _enter(self, entry: Process) -> None:
+        self._newest[entry.pid] = entry
+        self._newest.move_to_end(entry.pid)
+        if len(self._newest) > _MAX_PROCESSES:
+            self._newest.popitem(last=False)
+
+
+def _shortened(process: Process | None, length: int) -> Process | None:
+    """The chain of images, without those before the first ``length``."""
+    if process is None or length == 0:
+        return None
+    return replace(process, before=_shortened(process.before, length - 1))
+
+
+def _from_procfs(facts: procfs.ProcessFacts) -> Process:
+    exe = facts.exe
+    found = None
+    if exe is not None and exe.inode is not None:
+        ctime, mtime = divmod(exe.ctime or 0, 1_000_000_000), divmod(exe.mtime or 0, 1_000_000_000)
+        traits = wire.DETACHED if exe.from_memfd else 0
+        found = FileFacts(exe.inode, ctime[0], mtime[0], ctime[1], mtime[1], 0, 0o100000, 0, 1, 0, traits)
+    path = exe.path if exe is not None else ""
+    image = Image(facts.argv, facts.environ, path.removeprefix("/") if path.startswith("/memfd:") else path, found)
+    return Process(facts.pid, facts.start_ticks * _TICK, None, facts.comm, image)

@@ -1,0 +1,265 @@
+"""The system calls that are observed: their numbers, what the kernel adds to each, and their arguments by name.
+
+Numbers come from the kernel's tables (x86: arch/x86/entry/syscalls/*.tbl, arm64: include/uapi/asm-generic/unistd.h).
+Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the order of ``evt.args``.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+
+RETURNED = 100  # bpf/maps.h
+PLAN = struct.Struct("=BB2b2bbb")
+
+
+class Family(IntEnum):
+    """The program that completes the record (bpf/maps.h)."""
+
+    PLAIN = 1
+    PATHS = 2
+    DESCRIPTOR = 3
+    MESSAGE = 4
+    EXEC = 5
+
+
+OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED = 1, 2, 4, 8  # PLAN_… of bpf/maps.h
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One argument: ``source`` is ``res``, ``0``…``5``, ``path0``, ``path1``, ``address``, ``how0``…``how2`` or a
+    name that only its extractor knows; ``kind`` says how it is printed (see render.KINDS)."""
+
+    name: str
+    source: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbers:
+    """By which numbers a call is made on each architecture: several for variants that differ in width only."""
+
+    x86_64: tuple[int, ...]
+    arm64: tuple[int, ...]
+    i386: tuple[int, ...]
+
+    @classmethod
+    def parse(cls, columns: str) -> Numbers:
+        """``"268,452 53 -"``: the three columns, ``-`` for none."""
+        return cls(*(tuple(map(int, column.split(","))) if column != "-" else () for column in columns.split()))
+
+
+@dataclass(frozen=True, slots=True)
+class Syscall:
+    """``path``, ``base``, ``descriptor``, ``address`` are indexes of arguments (-1: none)."""
+
+    name: str
+    numbers: Numbers
+    parameters: tuple[Parameter, ...]
+    family: Family = Family.PLAIN
+    path: tuple[int, int] = (-1, -1)
+    base: tuple[int, int] = (-1, -1)
+    descriptor: int = -1
+    address: int = -1
+    flags: int = 0
+
+    def plan(self) -> bytes:
+        """``struct plan`` of bpf/maps.h."""
+        return PLAN.pack(self.family, self.flags, *self.path, *self.base, self.descriptor, self.address)
+
+
+def _parameters(text: str) -> tuple[Parameter, ...]:
+    """``name=source:kind``; ``name=source`` prints a decimal number."""
+    parsed = []
+    for word in text.split():
+        name, _, rest = word.partition("=")
+        source, _, kind = rest.partition(":")
+        parsed.append(Parameter(name, source, kind or "int"))
+    return tuple(parsed)
+
+
+def _call(name: str, numbers: str, parameters: str) -> Syscall:
+    return Syscall(name, Numbers.parse(numbers), _parameters("res=res:result " + parameters))
+
+
+def _paths(name: str, numbers: str, parameters: str, path: int = 0, base: int = -1, flags: int = 0) -> Syscall:
+    return _two_paths(name, numbers, parameters, (path, -1), (base, -1), flags)
+
+
+def _two_paths(
+    name: str, numbers: str, parameters: str, path: tuple[int, int], base: tuple[int, int] = (-1, -1), flags: int = 0
+) -> Syscall:
+    words = _parameters("res=res:result " + parameters)
+    return Syscall(name, Numbers.parse(numbers), words, Family.PATHS, path, base, flags=flags)
+
+
+def _open(name: str, numbers: str, parameters: str, path: int = 0, base: int = -1, flags: int = 0) -> Syscall:
+    words = _parameters("fd=res:result " + parameters)
+    return Syscall(
+        name, Numbers.parse(numbers), words, Family.PATHS, (path, -1), (base, -1), descriptor=RETURNED, flags=flags
+    )
+
+
+def _on(descriptor: int, name: str, numbers: str, parameters: str, address: int = -1) -> Syscall:
+    words = _parameters(parameters if descriptor == RETURNED else "res=res:result " + parameters)
+    family = Family.DESCRIPTOR
+    return Syscall(name, Numbers.parse(numbers), words, family, descriptor=descriptor, address=address)
+
+
+def _message(name: str, numbers: str, parameters: str, flags: int = 0) -> Syscall:
+    words = _parameters("res=res:result " + parameters)
+    return Syscall(name, Numbers.parse(numbers), words, Family.MESSAGE, descriptor=0, flags=flags)
+
+
+SYSCALLS: tuple[Syscall, ...] = (
+    # opening files
+    _open("open", "2 - 5", "name=path0:path flags=1:open mode=2:mode dev=dev:dev ino=ino"),
+    _open("openat", "257 56 295", "dirfd=0:fd name=path0:path flags=2:open mode=3:mode dev=dev:dev ino=ino", 1, 0),
+    _open(
+        "openat2",
+        "437 437 437",
+        "dirfd=0:fd name=path0:path flags=how0:open mode=how1:mode resolve=how2:resolve dev=dev:dev ino=ino",
+        1,
+        0,
+        OPEN_HOW,
+    ),
+    _open("creat", "85 - 8", "name=path0:path mode=1:mode dev=dev:dev ino=ino flags=creat:open"),
+    _on(RETURNED, "open_by_handle_at", "304 265 342", "fd=res:result mountfd=0:fd flags=2:open path=file:path"),
+    # names
+    _paths("unlink", "87 - 10", "path=path0:path"),
+    _paths("unlinkat", "263 35 301", "dirfd=0:fd name=path0:path path=path0:path flags=2:unlink", 1, 0),
+    _paths("rmdir", "84 - 40", "path=path0:path"),
+    _paths("mkdir", "83 - 39", "path=path0:path mode=1:mode"),
+    _paths("mkdirat", "258 34 296", "dirfd=0:fd path=path0:path mode=2:mode", 1, 0),
+    _two_paths("rename", "82 - 38", "oldpath=path0:path newpath=path1:path", (0, 1)),
+    _two_paths(
+        "renameat", "264 38 302", "olddirfd=0:fd oldpath=path0:path newdirfd=2:fd newpath=path1:path", (1, 3), (0, 2)
+    ),
+    _two_paths(
+        "renameat2",
+        "316 276 353",
+        "olddirfd=0:fd oldpath=path0:path newdirfd=2:fd newpath=path1:path flags=4:rename",
+        (1, 3),
+        (0, 2),
+    ),
+    _two_paths("link", "86 - 9", "oldpath=path0:path newpath=path1:path", (0, 1)),
+    _two_paths(
+        "linkat",
+        "265 37 303",
+        "olddir=0:fd oldpath=path0:path newdir=2:fd newpath=path1:path flags=4:at",
+        (1, 3),
+        (0, 2),
+    ),
+    _two_paths("symlink", "88 - 83", "target=text0:text linkpath=path1:path", (0, 1), flags=FREE_TEXT),
+    _two_paths(
+        "symlinkat", "266 36 304", "target=text0:text linkdirfd=1:fd linkpath=path1:path", (0, 2), (-1, 1), FREE_TEXT
+    ),
+    _paths("mknod", "133 - 14", "path=path0:path mode=1:mode dev=2:dev"),
+    _paths("mknodat", "259 33 297", "dirfd=0:fd path=path0:path mode=2:mode dev=3:dev", 1, 0),
+    # attributes
+    _paths("chmod", "90 - 15", "filename=path0:path mode=1:mode"),
+    _paths("fchmodat", "268,452 53,452 306,452", "dirfd=0:fd filename=path0:path mode=2:mode", 1, 0),
+    _on(0, "fchmod", "91 52 94", "fd=0:fd mode=1:mode"),
+    _paths("chown", "92 - 182,212", "path=path0:path uid=1:uid gid=2:gid"),
+    _paths("lchown", "94 - 16,198", "path=path0:path uid=1:uid gid=2:gid"),
+    _paths("fchownat", "260 54 298", "dirfd=0:fd pathname=path0:path uid=2:uid gid=3:gid flags=4:at", 1, 0),
+    _on(0, "fchown", "93 55 95,207", "fd=0:fd uid=1:uid gid=2:gid"),
+    _paths("truncate", "76 45 92,193", "path=path0:path length=1:long"),
+    _on(0, "ftruncate", "77 46 93,194", "fd=0:fd length=1:long"),
+    # the tree of mounts, roots and working folders
+    _two_paths("mount", "165 40 21", "dev=text0:text dir=path1:path flags=3:mount", (0, 1), flags=FREE_TEXT),
+    _paths("umount2", "166 39 52", "name=path0:path flags=1:umount"),
+    _paths("chroot", "161 51 61", "path=path0:path"),
+    _two_paths("pivot_root", "155 41 217", "new_root=path0:path put_old=path1:path", (0, 1)),
+    _paths("chdir", "80 49 12", "path=path0:path"),
+    _on(0, "fchdir", "81 50 133", "fd=0:fd"),
+    # descriptors; what a dup is about is the new one
+    _on(RETURNED, "dup", "32 23 41", "res=res:result oldfd=0:fd"),
+    _on(RETURNED, "dup2", "33 - 63", "res=res:result oldfd=0:fd newfd=1:fd"),
+    _on(RETURNED, "dup3", "292 24 330", "res=res:result oldfd=0:fd newfd=1:fd flags=2:open"),
+    _call("close", "3 57 6", "fd=0:fd"),
+    # sockets
+    _on(RETURNED, "socket", "41 198 359", "fd=res:result domain=0:domain type=1:socket_type proto=2"),
+    _on(0, "bind", "49 200 361", "addr=address:address fd=0:fd", address=1),
+    _on(0, "connect", "42 203 362", "tuple=tuple:text fd=0:fd addr=address:address", address=1),
+    _on(0, "listen", "50 201 363", "fd=0:fd backlog=1"),
+    _on(RETURNED, "accept", "43 202 -", "fd=res:result tuple=tuple:text"),
+    _on(RETURNED, "accept4", "288 242 364", "fd=res:result tuple=tuple:text flags=3:socket_flags"),
+    _message("sendto", "44 206 369", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
+    _message("recvfrom", "45 207 371", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
+    _message("sendmsg", "46 211 370", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
+    _message("recvmsg", "47 212 372", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
+    _message("sendmmsg", "307 269 345", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR),
+    _message("recvmmsg", "299 243 337", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR),
+    # processes: an exec that succeeds is reported as the new image stands (bpf/processes.c)
+    Syscall(
+        "execve",
+        Numbers((59,), (221,), (11,)),
+        _parameters("res=res:result exe=exe:text args=args:text filename=path0:path flags=exe_flags:text"),
+        Family.EXEC,
+        (0, -1),
+        flags=ONLY_FAILED,
+    ),
+    Syscall(
+        "execveat",
+        Numbers((322,), (281,), (358,)),
+        _parameters("res=res:result exe=exe:text args=args:text filename=path0:path flags=exe_flags:text"),
+        Family.EXEC,
+        (1, -1),
+        (0, -1),
+        flags=ONLY_FAILED,
+    ),
+    _call("clone", "56 220 120", "flags=0:clone"),
+    _call("clone3", "435 435 435", ""),
+    _call("fork", "57 - 2", ""),
+    _call("vfork", "58 - 190", ""),
+    Syscall("procexit", Numbers((), (), ()), _parameters("status=res:int")),
+    # identities
+    _call("setuid", "105 146 23,213", "uid=0:uid"),
+    _call("setgid", "106 144 46,214", "gid=0:gid"),
+    _call("setreuid", "113 145 70,203", "ruid=0:uid euid=1:uid"),
+    _call("setregid", "114 143 71,204", "rgid=0:gid egid=1:gid"),
+    _call("setresuid", "117 147 164,208", "ruid=0:uid euid=1:uid suid=2:uid"),
+    _call("setresgid", "119 149 170,210", "rgid=0:gid egid=1:gid sgid=2:gid"),
+    _call("setfsuid", "122 151 138,215", "uid=0:uid"),
+    _call("setfsgid", "123 152 139,216", "gid=0:gid"),
+    _call("setsid", "112 157 66", ""),
+    _call("setpgid", "109 154 57", "pid=0 pgid=1"),
+    _call("capset", "126 91 185", ""),
+    _call("prctl", "157 167 172", "option=0:prctl arg2_int=1:long"),
+    # reaching into other processes and namespaces
+    _call("ptrace", "101 117 26", "request=0:ptrace pid=1 addr=2:hex data=3:hex"),
+    _call("process_vm_readv", "310 270 347", "pid=0"),
+    _call("process_vm_writev", "311 271 348", "pid=0"),
+    _call("kill", "62 129 37", "pid=0 sig=1:signal"),
+    _call("tkill", "200 130 238", "tid=0 sig=1:signal"),
+    _call("tgkill", "234 131 270", "pid=0 tid=1 sig=2:signal"),
+    _on(0, "setns", "308 268 346", "fd=0:fd nstype=1:clone"),
+    _call("unshare", "272 97 310", "flags=0:clone"),
+    _call("seccomp", "317 277 354", "op=0 flags=1"),
+    _call("keyctl", "250 219 288", "option=0"),
+    # the kernel itself
+    _paths("init_module", "175 105 128", "length=1:size uargs=text0:text", 2, flags=FREE_TEXT),
+    Syscall(
+        "finit_module",
+        Numbers((313,), (273,), (350,)),
+        _parameters("res=res:result fd=0:fd flags=2:module"),
+        Family.DESCRIPTOR,
+        descriptor=0,
+    ),
+    _paths("delete_module", "176 106 129", "name=text0:text flags=1:open", flags=FREE_TEXT),
+    _call("bpf", "321 280 357", "cmd=0:bpf"),
+    _call("perf_event_open", "298 241 336", "pid=1 cpu=2"),
+    _call("userfaultfd", "323 282 374", "flags=0:open"),
+    _paths("memfd_create", "319 279 356", "name=text0:text flags=1:memfd", flags=FREE_TEXT),
+    _call("io_uring_setup", "425 425 425", "entries=0"),
+)
+
+BY_NAME: dict[str, Syscall] = {call.name: call for call in SYSCALLS}
+
+
+def native_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
+    """The numbers of the call on this machine (``x86_64`` or ``aarch64``); empty if it has none there."""
+    return call.numbers.x86_64 if machine == "x86_64" else call.numbers.arm64

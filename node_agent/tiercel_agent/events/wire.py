@@ -1,0 +1,170 @@
+"""The records of the kernel, as bpf/wire.h lays them out."""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+_PREFIX = Struct("=IHH")
+_EXIT = Struct("=Qq")
+_HEADER = Struct("=IHHQq6QQ3Q16I16s")
+_PROCESS = Struct("=QII16s")
+_ANCESTORS = 8
+_SECTION = Struct("=HHI")
+_FILE = Struct("=Qqq8I")
+_SOCKET = Struct("=QHHHBBHHI16s16s")
+
+SELF_OFFSET = _HEADER.size
+ANCESTORS_OFFSET = SELF_OFFSET + _PROCESS.size
+SECTIONS_OFFSET = ANCESTORS_OFFSET + _ANCESTORS * _PROCESS.size
+
+EXEC, FORK, EXIT = 0xFF00, 0xFF01, 0xFF02
+COMPAT, TRUNCATED, AGAIN, BY_DESCRIPTOR = 1, 2, 4, 8
+UPPER_LAYER, LOWER_LAYER, DETACHED = 1, 2, 4
+
+
+class Section:
+    """Kinds of sections (SECTION_… of bpf/wire.h)."""
+
+    PATH_0, PATH_1, BASE_0, BASE_1, FILE, FILE_PATH, SOCKET, ADDRESS, DATA = range(1, 10)
+    ARGS, ENV, EXE, EXE_PATH, FILENAME, CWD, UNIX_PATH, OPEN_HOW = range(10, 18)
+
+
+class ProcessRef(NamedTuple):
+    """A process as the kernel identifies it: start in ns since boot, and how often it has exec'ed."""
+
+    start: int
+    pid: int
+    execs: int
+    comm: bytes
+
+
+class Header(NamedTuple):
+    length: int
+    type: int
+    flags: int
+    time: int
+    result: int
+    arg0: int
+    arg1: int
+    arg2: int
+    arg3: int
+    arg4: int
+    arg5: int
+    cgroup: int
+    cap_permitted: int
+    cap_effective: int
+    cap_inheritable: int
+    tid: int
+    uid: int
+    gid: int
+    loginuid: int
+    session: int
+    pgid: int
+    sid: int
+    tty: int
+    vtid: int
+    vpid: int
+    vpgid: int
+    vsid: int
+    mount_ns: int
+    pid_ns: int
+    net_ns: int
+    user_ns: int
+    comm: bytes
+
+
+class FileFacts(NamedTuple):
+    """``struct file_facts``; times in seconds and nanoseconds, ``traits`` of UPPER_LAYER, LOWER_LAYER, DETACHED."""
+
+    inode: int
+    ctime_s: int
+    mtime_s: int
+    ctime_ns: int
+    mtime_ns: int
+    device: int
+    mode: int
+    flags: int
+    links: int
+    owner: int
+    traits: int
+
+
+class SocketFacts(NamedTuple):
+    inode: int
+    family: int
+    type: int
+    protocol: int
+    state: int
+    bound: int
+    local_port: int
+    remote_port: int
+    padding: int
+    local: bytes
+    remote: bytes
+
+
+Sections = dict[int, tuple[int, bytes]]
+"""Number and payload by kind. Of kinds that repeat (UNIX_PATH) the second one's key is ``-kind``."""
+
+
+def record_type(record: bytes) -> int:
+    return int(_PREFIX.unpack_from(record)[1])
+
+
+def header(record: bytes) -> Header:
+    return Header._make(_HEADER.unpack_from(record))
+
+
+def process_at(record: bytes, offset: int) -> ProcessRef:
+    start, pid, execs, comm = _PROCESS.unpack_from(record, offset)
+    return ProcessRef(start, pid, execs, comm.partition(b"\0")[0])
+
+
+def ancestors(record: bytes) -> list[ProcessRef]:
+    """The ancestors of the record's process, parent first."""
+    found = []
+    for start, pid, execs, comm in _PROCESS.iter_unpack(record[ANCESTORS_OFFSET:SECTIONS_OFFSET]):
+        if pid == 0:
+            break
+        found.append(ProcessRef(start, pid, execs, comm.partition(b"\0")[0]))
+    return found
+
+
+def sections(record: bytes) -> Sections:
+    found: Sections = {}
+    at, end = SECTIONS_OFFSET, len(record)
+    while at + 8 <= end:
+        kind, length, number = _SECTION.unpack_from(record, at)
+        at += 8
+        found[-kind if kind in found else kind] = (number, record[at : at + length])
+        at += (length + 7) & ~7
+    return found
+
+
+def file_facts(payload: bytes) -> FileFacts:
+    return FileFacts._make(_FILE.unpack_from(payload))
+
+
+def socket_facts(payload: bytes) -> SocketFacts:
+    return SocketFacts._make(_SOCKET.unpack_from(payload))
+
+
+class ForkRecord(NamedTuple):
+    child: ProcessRef
+    parent: ProcessRef
+
+
+class ExitRecord(NamedTuple):
+    time: int
+    status: int
+    process: ProcessRef
+
+
+def fork_record(record: bytes) -> ForkRecord:
+    return ForkRecord(process_at(record, 8), process_at(record, 8 + _PROCESS.size))
+
+
+def exit_record(record: bytes) -> ExitRecord:
+    time, status = _EXIT.unpack_from(record, 8)
+    return ExitRecord(time, status, process_at(record, 24))

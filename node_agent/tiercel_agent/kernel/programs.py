@@ -1,0 +1,89 @@
+"""One set of loaded programs: attached to the kernel, with its maps and its rings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+from tiercel_agent.kernel.compiler import compile_programs
+from tiercel_agent.kernel.libbpf import Map, Ring, attach_raw_tracepoint, possible_cpus
+
+# In the order of FAMILY_… in bpf/maps.h, from 1.
+_FAMILIES = ("plain", "paths", "descriptor", "message", "exec_failed", "image", "begin", "send")
+_TRACEPOINTS = {
+    "sched_process_fork": "on_fork",
+    "sched_process_exec": "on_exec",
+    "sched_process_exit": "on_exit",
+    "sys_exit": "on_return",
+}
+_COUNTERS = ("lost calls", "lost processes", "seen calls")
+_SYSCALLS = 512
+_NO_PLAN = bytes(8)
+
+
+class ProgramSet:
+    """Compiled with ``macros``, attached at once; every plan is empty at first. Raises CompileError or LibbpfError."""
+
+    def __init__(
+        self, macros: Mapping[str, int], take_call: Callable[[bytes], None], take_process: Callable[[bytes], None]
+    ) -> None:
+        self.macros = dict(macros)
+        self._cpus = possible_cpus()
+        self._links: list[int] = []
+        self._rings: list[Ring] = []
+        self._planned: frozenset[int] = frozenset()
+        self._loaded = compile_programs({**macros, "CPUS": self._cpus})
+        try:
+            maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
+            self._plans, self._counters = maps["plans"], maps["counters"]
+            self._compat = maps.get("compat_numbers")
+            for index, name in enumerate(_FAMILIES, start=1):
+                maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
+            self.processes = Ring(maps["processes"].fd, take_process)
+            self._rings.append(self.processes)
+            self.calls = Ring(maps["calls"].fd, take_call)
+            self._rings.append(self.calls)
+            for tracepoint, program in _TRACEPOINTS.items():
+                self._links.append(attach_raw_tracepoint(tracepoint, self._loaded.programs[program]))
+        except OSError:
+            self.close()
+            raise
+
+    def set_plans(self, plans: Mapping[int, bytes]) -> None:
+        """Which system calls pass, by number, and what each carries; others are empty from now on."""
+        for number, plan in plans.items():
+            self._plans.update(_u32(number), plan)
+        for number in self._planned - plans.keys():
+            self._plans.update(_u32(number), _NO_PLAN)
+        self._planned = frozenset(plans)
+
+    def set_compat(self, numbers: Iterable[tuple[int, int]]) -> None:
+        """Pairs of a 32-bit call's number and the native one."""
+        if self._compat is None:
+            return
+        native = dict(numbers)
+        for number in range(_SYSCALLS):
+            self._compat.update(_u32(number), _u32(native.get(number, _SYSCALLS)))
+
+    def counters(self) -> dict[str, int]:
+        """Totals over all CPUs, by name."""
+        totals = {}
+        for index, name in enumerate(_COUNTERS):
+            raw = self._counters.lookup(_u32(index), 8 * self._cpus)
+            totals[name] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
+        return totals
+
+    def detach(self) -> None:
+        """No more records; those that wait can still be read."""
+        while self._links:
+            os.close(self._links.pop())
+
+    def close(self) -> None:
+        self.detach()
+        while self._rings:
+            self._rings.pop().close()
+        self._loaded.close()
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
