@@ -19,6 +19,26 @@ static __always_inline void section_unix_address(struct record *record, const ch
 		section_end(record, SECTION_UNIX_PATH, length, peer);
 }
 
+#define IPPROTO_TCP 6
+#define BINDPORT_LOCK 8 /* SOCK_BINDPORT_LOCK: the program chose the port */
+
+/* Who the local end is. A TCP port that the kernel chose at connect() lives in a bucket whose fastreuse is -1; a
+ * connection that was accepted shares the listener's bucket, but isn't itself bound. */
+static __always_inline u8 socket_role(const char *sock, u16 protocol)
+{
+	u8 role = 0;
+#ifdef SOCK_USERLOCKS
+	if (READ(u8, sock, SOCK_USERLOCKS) & BINDPORT_LOCK)
+		role |= ROLE_BOUND;
+#endif
+#ifdef ICSK_BIND_HASH
+	const char *bucket = protocol == IPPROTO_TCP ? READ_POINTER(sock, ICSK_BIND_HASH) : NULL;
+	if (bucket)
+		role |= !(role & ROLE_BOUND) && READ(s8, bucket, BUCKET_FASTREUSE) >= 0 ? ROLE_ACCEPTED : ROLE_CONNECTED;
+#endif
+	return role;
+}
+
 static __always_inline void section_socket(struct record *record, const char *file, u32 number)
 {
 	const char *socket = READ_POINTER(file, FILE_PRIVATE);
@@ -31,7 +51,7 @@ static __always_inline void section_socket(struct record *record, const char *fi
 	facts->type = READ(u16, sock, SOCK_TYPE);
 	facts->protocol = READ(u16, sock, SOCK_PROTOCOL);
 	facts->state = READ(u8, sock, SOCK_STATE);
-	facts->traits = (READ(u8, sock, SOCK_USERLOCKS) & 8) ? 1 : 0; /* SOCK_BINDPORT_LOCK */
+	facts->role = socket_role(sock, facts->protocol);
 	facts->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
 	facts->remote_port = __builtin_bswap16(READ(u16, sock, SOCK_REMOTE_PORT));
 	facts->padding = 0;

@@ -108,6 +108,10 @@ struct file_facts {
 	u32 traits;  /* TRAIT_… */
 };
 
+#define ROLE_BOUND 1     /* the program chose the local port */
+#define ROLE_ACCEPTED 2  /* TCP: came out of accept() */
+#define ROLE_CONNECTED 4 /* TCP: anything else that has a port */
+
 #define TRAIT_UPPER_LAYER 1 /* of an overlay file system */
 #define TRAIT_LOWER_LAYER 2
 #define TRAIT_DETACHED 4    /* a file without a place in the tree: memfd, pipe, anonymous inode */
@@ -118,7 +122,7 @@ struct socket_facts {
 	u16 type;
 	u16 protocol;
 	u8 state;
-	u8 traits;   /* bit 0: bound to its port by the program */
+	u8 role;     /* ROLE_… */
 	u16 local_port;
 	u16 remote_port; /* both in host order */
 	u32 padding;

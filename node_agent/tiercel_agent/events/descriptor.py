@@ -14,7 +14,6 @@ from tiercel_agent.events.wire import FileFacts, Section, Sections, SocketFacts
 AF_NETLINK, AF_PACKET = 16, 17
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW = 1, 2, 3
 _TCP_ESTABLISHED = 1
-_EPHEMERAL = 32768  # net.ipv4.ip_local_port_range begins here
 _L4 = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp", 255: "raw"}
 _ANONYMOUS = {  # names of anonymous inodes (fs/anon_inodes.c and its users) -> type, character
     "[eventfd]": ("event", "e"),
@@ -84,11 +83,13 @@ class OpenSocket:
         return self.facts.state == _TCP_ESTABLISHED or bool(self.remote and self.remote.port)
 
     @property
-    def likely_server(self) -> bool:
-        """Whether the local end looks like the server's: the program chose its port, or it is the well-known one."""
-        if self.facts.bound or self.remote is None:
+    def is_server(self) -> bool:
+        """Whether the local end is the server's: for TCP as the kernel knows it, else by who chose its port."""
+        if self.remote is None or not self.remote.port:
             return True
-        return self.facts.local_port < _EPHEMERAL <= self.facts.remote_port
+        if self.facts.role & (wire.ROLE_ACCEPTED | wire.ROLE_CONNECTED):
+            return bool(self.facts.role & wire.ROLE_ACCEPTED)
+        return bool(self.facts.role & wire.ROLE_BOUND)
 
 
 Descriptor = OpenFile | OpenSocket

@@ -21,6 +21,7 @@ SECTIONS_OFFSET = ANCESTORS_OFFSET + _ANCESTORS * _PROCESS.size
 EXEC, FORK, EXIT = 0xFF00, 0xFF01, 0xFF02
 COMPAT, TRUNCATED, AGAIN, BY_DESCRIPTOR = 1, 2, 4, 8
 UPPER_LAYER, LOWER_LAYER, DETACHED = 1, 2, 4
+ROLE_BOUND, ROLE_ACCEPTED, ROLE_CONNECTED = 1, 2, 4
 
 
 class Section:
@@ -96,7 +97,7 @@ class SocketFacts(NamedTuple):
     type: int
     protocol: int
     state: int
-    bound: int
+    role: int
     local_port: int
     remote_port: int
     padding: int

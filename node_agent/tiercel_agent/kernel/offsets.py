@@ -109,7 +109,6 @@ REQUIRED = {
     "SOCK_REMOTE_V6": ("sock.__sk_common.skc_v6_daddr",),
     "SOCK_TYPE": ("sock.sk_type",),
     "SOCK_PROTOCOL": ("sock.sk_protocol",),
-    "SOCK_USERLOCKS": ("sock.sk_userlocks",),
     "UNIX_ADDRESS": ("unix_sock.addr",),
     "UNIX_PEER": ("unix_sock.peer",),
     "UNIX_ADDRESS_LENGTH": ("unix_address.len",),
@@ -120,6 +119,9 @@ SIZES = {"UPID_SIZE": "upid", "INODE_END": "inode"}
 OPTIONAL = {
     "TASK_LOGINUID": (("task_struct.loginuid",), "login users are unknown (user.loginuid, kernel without audit)"),
     "TASK_SESSIONID": (("task_struct.sessionid",), ""),
+    "SOCK_USERLOCKS": (("sock.sk_userlocks",), ""),
+    "ICSK_BIND_HASH": (("inet_connection_sock.icsk_bind_hash",), ""),
+    "BUCKET_FASTREUSE": (("inet_bind_bucket.fastreuse",), ""),
     "BPRM_FDPATH": (("linux_binprm.fdpath",), "execveat is reported as execve (kernel older than 5.8)"),
 }
 """Offsets that the programs can do without, and what that costs."""

@@ -45,7 +45,7 @@ def is_server(event: Occurrence) -> bool | None:
         return True
     if found.remote is None or not found.remote.port:  # datagrams: who sends is the client
         return name not in _SENDS
-    return found.likely_server
+    return found.is_server
 
 
 def _client(event: Occurrence) -> End | None:
