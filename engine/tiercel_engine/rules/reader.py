@@ -83,7 +83,7 @@ _REQUIREMENTS = {
 
 
 def read_statements(source: Source, report: Report) -> list[Statement]:
-    """The statements of a file: of documents that are a list of items or a SecurityRule manifest; none if it is not YAML."""
+    """The statements of a file, whose documents are lists of items or SecurityRule manifests."""
     try:
         documents = compose(source.text)
     except YamlError as error:
@@ -92,12 +92,13 @@ def read_statements(source: Source, report: Report) -> list[Statement]:
         return []
     statements: list[Statement] = []
     for document in documents:
-        for item in _document_items(source, document, report):
+        for item in document_items(source, document, report):
             statements.extend(_ItemReader(source, report).read(item))
     return statements
 
 
-def _document_items(source: Source, document: YamlNode, report: Report) -> tuple[YamlNode, ...]:
+def document_items(source: Source, document: YamlNode, report: Report) -> tuple[YamlNode, ...]:
+    """The items of a document, whatever they are; none after an error."""
     match document:
         case Sequence(items):
             return items

@@ -66,7 +66,7 @@ class Report:
         return (*found, Diagnostic(severity, last.code, message, Location(last.location.file, 1, 1), "file"))
 
 
-def diagnose(  # noqa: PLR0917
+def diagnose(
     severity: Severity, code: str, message: str, span: Span, item: tuple[str, str] = ("", ""), hint: str = ""
 ) -> Diagnostic:
     """A diagnostic at a place; ``item`` is the item's type and name. It underlines no further than the first line."""

@@ -1,0 +1,56 @@
+"""`tiercel convert`: a Falco rules file as a SecurityRule manifest."""
+
+from __future__ import annotations
+
+import re
+import sys
+
+import click
+from tiercel_engine.diagnostics import render
+from tiercel_engine.printable import printable
+from tiercel_engine.rules import load, read_rules
+from tiercel_engine.rules.manifest import manifest_name, to_manifest
+
+LARGE_OBJECT = 1_000_000
+"""Bytes from which an object comes near the 1.5 MB that etcd takes in one request."""
+
+_COMMENT = re.compile(r"(?m)(?:^|[ \t])#")
+
+
+@click.command()
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.option("-n", "--namespace", default="tiercel-system", show_default=True, help="The namespace of the objects.")
+def convert(paths: tuple[str, ...], namespace: str) -> None:
+    """Turn Falco rules files into SecurityRule manifests, one a file, ready to apply.
+
+    The files are checked together, in the order given; files with errors are refused with exit
+    status 1. Comments are not carried over.
+    """
+    files, unread = read_rules(paths)
+    loaded = load(files)
+    errors = (*unread, *loaded.errors)
+    if errors:
+        for error in errors:
+            click.echo(render(error, colour=sys.stderr.isatty()), err=True)
+        sys.exit(1)
+    names: set[str] = set()
+    for file in files:
+        name = _unused(manifest_name(file.name), names)
+        names.add(name)
+        manifest = to_manifest(file, name, namespace)
+        if _COMMENT.search(file.text):
+            click.echo(f"{printable(file.name)}: comments are not carried over", err=True)
+        size = len(manifest.encode())
+        if size > LARGE_OBJECT:
+            message = f"the object has {size / 1e6:.1f} MB, and etcd takes at most 1.5 MB: split the file"
+            click.echo(f"{printable(file.name)}: warning: {message}", err=True)
+        click.echo(f"---\n{manifest}" if len(files) > 1 else manifest, nl=False)
+
+
+def _unused(name: str, used: set[str]) -> str:
+    """The name, numbered if it is taken."""
+    numbered, count = name, 1
+    while numbered in used:
+        count += 1
+        numbered = f"{name[:58]}-{count}"
+    return numbered

@@ -1,0 +1,45 @@
+"""`tiercel lint`: is there anything wrong with these rules?"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+from tiercel_engine.diagnostics import as_json, render
+from tiercel_engine.rules import load, read_rules
+
+
+@click.command()
+@click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path())
+@click.option("as_object", "--json", is_flag=True, help="Print one JSON object: ok, errors, warnings.")
+def lint(paths: tuple[str, ...], as_object: bool) -> None:
+    """Check rules files and SecurityRule manifests, taken together in the order given.
+
+    A folder stands for its .yaml and .yml files in alphabetical order.
+
+    \b
+    Exit status: 0 without errors (warnings are none), 1 with errors, 2 for wrong usage.
+    """
+    files, unread = read_rules(paths)
+    loaded = load(files)
+    errors = (*unread, *loaded.errors)
+    if as_object:
+        result = {
+            "ok": not errors,
+            "errors": [as_json(error) for error in errors],
+            "warnings": [as_json(warning) for warning in loaded.warnings],
+        }
+        click.echo(json.dumps(result, indent=2))  # in ASCII: control characters of every kind are escaped
+    else:
+        colour = sys.stdout.isatty()
+        for diagnostic in (*errors, *loaded.warnings):
+            click.echo(render(diagnostic, colour=colour))
+        counts = (len(loaded.rules), "rule"), (len(errors), "error"), (len(loaded.warnings), "warning")
+        summary = ", ".join(_counted(number, noun) for number, noun in counts)
+        click.echo(f"{_counted(len(files) + len(unread), 'file')}: {summary}")
+    sys.exit(1 if errors else 0)
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
