@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 # Text that is not valid UTF-8 keeps its bytes as surrogate escapes (PEP 383) until it is printed.
 # ANY and LIST fields (see fields.model.Multiplicity) hold a list of the scalar kinds.
@@ -21,7 +21,8 @@ class Event(dict[str, Value | None]):
     __slots__ = ("source", "time")
 
     def __init__(self, source: str, time: int, fields: dict[str, Value | None] | None = None) -> None:
-        super().__init__(fields or {})
+        if fields:
+            self.update(fields)
         self.source = source
         """``syscall`` or another event source."""
         self.time = time
@@ -34,7 +35,7 @@ class Event(dict[str, Value | None]):
         """Every field that the event has, for recording it: subclasses compute what was not read yet."""
         return dict(self)
 
-    def views(self) -> Iterator[Event]:
+    def views(self) -> Iterable[Event]:
         """The readings under which a whole rule is evaluated, one after the other.
 
         A file has two names: as the caller gave it and as the kernel resolved it. An event whose
@@ -45,14 +46,22 @@ class Event(dict[str, Value | None]):
         fields that are there already, never computed: a subclass that computes them overrides
         this, and makes its second view by ``resolved_view`` too.
         """
-        yield self
-        if any(map(self.__contains__, _REAL_NAMES)):
-            view = resolved_view(self, *map(self.get, _REAL_NAMES))
-            if view is not None:
-                yield view
-
-
-_REAL_NAMES = ("fd.realname", "fs.path.realname", "fs.path.realsource", "fs.path.realtarget")
+        # Written out, since this is asked of every event.
+        if (
+            "fd.realname" not in self
+            and "fs.path.realname" not in self
+            and "fs.path.realsource" not in self
+            and "fs.path.realtarget" not in self
+        ):
+            return (self,)
+        view = resolved_view(
+            self,
+            self["fd.realname"],
+            self["fs.path.realname"],
+            self["fs.path.realsource"],
+            self["fs.path.realtarget"],
+        )
+        return (self,) if view is None else (self, view)
 
 
 class ResolvedView(Event):
@@ -67,8 +76,8 @@ class ResolvedView(Event):
     def __missing__(self, key: str) -> Value | None:
         return self.event[key]
 
-    def views(self) -> Iterator[Event]:
-        yield self
+    def views(self) -> Iterable[Event]:
+        return (self,)
 
 
 def resolved_view(

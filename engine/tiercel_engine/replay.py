@@ -11,21 +11,20 @@ writer can spell it, and the raw byte is read as the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from io import BufferedIOBase
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import orjson
 
 from tiercel_engine.event import Event, Value
-from tiercel_engine.fields import REGISTRY, lookup, similar
+from tiercel_engine.fields import lookup, similar
 from tiercel_engine.fields.model import FAMILIES, Argument, ArgumentKind, Field, FieldType, Multiplicity
 
 MAX_LINE_BYTES = 16 << 20
 
-_MAX_REMEMBERED = 20_000
+_MAX_REMEMBERED = 4096
 _INTEGERS = (FieldType.INTEGER, FieldType.PORT, FieldType.TIME, FieldType.DURATION)
 _WORDS = {
     str: "a string",
@@ -60,7 +59,7 @@ class _Error(Exception):
         self.field = field
 
 
-def read_lines(file: BufferedIOBase) -> Iterator[bytes]:
+def read_lines(file: BinaryIO) -> Iterator[bytes]:
     """The lines of a file; of one longer than ``MAX_LINE_BYTES`` only a beginning that is longer than that too."""
     read = partial(file.readline, MAX_LINE_BYTES + 1)
     while line := read():
@@ -83,17 +82,20 @@ def read_events(lines: Iterable[bytes], file: str) -> Iterator[Event | Malformed
             yield event
 
 
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The types of an event's values that were found to be right, and the fields that have another form in an event."""
+
+    types: tuple[type, ...]
+    conversions: tuple[tuple[str, Callable[[str, Any], Value | None]], ...]
+
+
 class _Reader:
-    """Reads events, and remembers which (field, type) pairs were found to be right: a line is mostly like the last."""
+    """Reads events. Most lines have the same fields with the same types as one before, and need no other check."""
 
     def __init__(self) -> None:
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._accepted: set[tuple[str, type]] = set()
-        # Fields whose type alone doesn't tell that they are right, or that have another form in an event.
-        self._converted = {
-            field.name: partial(_convert, field)
-            for field in REGISTRY.values()
-            if field.type is FieldType.BYTES or field.multiplicity is not Multiplicity.ONE
-        }
 
     def event(self, line: bytes) -> Event:
         document = _parse(line)
@@ -109,22 +111,31 @@ class _Reader:
             raise _Error("must be nanoseconds since the epoch", "time")
         if type(fields) is not dict:
             raise _Error("must be an object", "fields")
-        if not self._accepted.issuperset(zip(fields, map(type, fields.values()), strict=True)):
-            self._accept(fields)
-        for key, convert in self._converted.items():
-            if key in fields:
-                fields[key] = convert(key, fields[key])
+        layout = self._layouts.get(tuple(fields))
+        if layout is None or layout.types != tuple(map(type, fields.values())):
+            layout = self._check(fields)
+        for key, convert in layout.conversions:
+            fields[key] = convert(key, fields[key])
         return Event(source, time, fields)
 
-    def _accept(self, fields: Mapping[str, Any]) -> None:
+    def _check(self, fields: Mapping[str, Any]) -> _Layout:
+        """The layout of fields, remembered."""
+        conversions: list[tuple[str, Callable[[str, Any], Value | None]]] = []
         for key, value in fields.items():
-            pair = key, type(value)
-            if pair not in self._accepted:
-                field = _field_of(key)
-                if key not in self._converted:
-                    _check_scalar(field, key, value)
-                if len(self._accepted) < _MAX_REMEMBERED:
-                    self._accepted.add(pair)
+            if (key, type(value)) in self._accepted:
+                continue
+            field = _field_of(key)
+            if field.type is FieldType.BYTES or (field.multiplicity is not Multiplicity.ONE and key == field.name):
+                conversions.append((key, partial(_convert, field)))
+                continue
+            _check_scalar(field, key, value)
+            if len(self._accepted) < _MAX_REMEMBERED:
+                self._accepted.add((key, type(value)))
+        if len(self._layouts) >= _MAX_REMEMBERED:
+            self._layouts.clear()
+        layout = _Layout(tuple(map(type, fields.values())), tuple(conversions))
+        self._layouts[tuple(fields)] = layout
+        return layout
 
 
 def _parse(line: bytes) -> Any:

@@ -1,32 +1,39 @@
 """Python code for many conditions at once.
 
-The generated function keeps what it has computed in a list ``s``, one slot a field and a node that
-is used more than once: each is computed when it is first needed, and once. Nothing that a rule says
-becomes part of the text: constants stand in the function's namespace under names like ``c12``.
+A node that is used more than once is computed when it is first needed, and once an event: its value is
+kept in a slot of a list ``s``. A field's value is kept in a local variable of each function that
+needs it; the event itself remembers what it had to compute. Conditions that demand the same thing
+stand under one ``if``. Nothing that a rule says becomes part of the text: constants stand in the
+functions' namespace under names like ``c12``.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from tiercel_engine.condition import Atom, FieldOperand, Literal, Operand, Operator
-from tiercel_engine.evaluation.graph import Graph, Junction, Negation, operand_key
+from tiercel_engine.condition import Atom, FieldOperand, Literal, Operand, Operator, Quantifier
+from tiercel_engine.evaluation.graph import FALSE, TRUE, Graph, Junction, Negation, operand_key
 from tiercel_engine.evaluation.operators import comparison_of, test_of
 from tiercel_engine.evaluation.transformers import FUNCTIONS
 from tiercel_engine.event import Event
 from tiercel_engine.fields.model import FieldType, Multiplicity
 
 Program = Callable[[Event], list[int]]
-"""The positions of the conditions that hold for an event."""
+"""The positions of the conditions that hold for an event, in no order."""
 
 # Expressions nested deeper than this move into functions of their own: Python's parser has a limit of 200 parentheses.
 _MAX_DEPTH = 24
 # Functions that call each other deeper than this are begun from below, needed or not: recursion has a limit too.
 _MAX_CALLS = 200
-_UNREAD = "..."
+# Levels of `if` that conditions with a common demand are put under.
+_MAX_LEVELS = 12
+
+_ADDRESSES = (FieldType.ADDRESS, FieldType.NETWORK)
+_CHEAP = (Operator.EQ, Operator.NE, Operator.IN, Operator.LT, Operator.LE, Operator.GT, Operator.GE)
+_PREFIXES = (Operator.STARTSWITH, Operator.ENDSWITH)
 _PLAIN_TESTS = {
     Operator.NE: "v != {}",
     Operator.LT: "v < {}",
@@ -37,7 +44,6 @@ _PLAIN_TESTS = {
     Operator.STARTSWITH: "v.startswith({})",
     Operator.ENDSWITH: "v.endswith({})",
 }
-_ADDRESSES = (FieldType.ADDRESS, FieldType.NETWORK)
 
 
 def _present(value: Any) -> Any:
@@ -45,70 +51,112 @@ def _present(value: Any) -> Any:
     return None if isinstance(value, list) and not value else value
 
 
-def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]], *, first_only: bool = False) -> Program:
-    """A function that evaluates conditions, given as (position, node of the graph), in their order.
-
-    With ``first_only`` it stops at the first that holds.
-    """
-    return _Writer(graph, conditions, first_only).program()
+def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]]) -> Program:
+    """A function that evaluates conditions, given as (position, node of the graph)."""
+    return _Writer(graph).program(conditions)
 
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """The expression of a node, how deep it nests, and how deep the functions that it calls do."""
+    """An expression. ``depth``: of its parentheses; ``calls``: of the functions that it calls."""
 
     text: str
-    depth: int
-    calls: int
+    variables: frozenset[str] = frozenset()
+    depth: int = 0
+    calls: int = 0
 
 
 class _Writer:
-    def __init__(self, graph: Graph, conditions: Sequence[tuple[int, int]], first_only: bool) -> None:
+    def __init__(self, graph: Graph) -> None:
         self._graph = graph
-        self._conditions = conditions
-        self._first_only = first_only
         self._namespace: dict[str, Any] = {"present": _present}
-        self._lines: list[str] = []
+        self._functions: list[str] = []
         self._slots: dict[Hashable, int] = {}
-        self._operands: dict[Hashable, str] = {}
-        self._text: dict[int, _Text] = {}
+        self._calls: dict[int, int] = {}
+        self._variables: dict[Hashable, str] = {}
+        self._nodes: dict[int, _Text] = {FALSE: _Text("False"), TRUE: _Text("True")}
 
-    def program(self) -> Program:
-        roots = [node for _, node in self._conditions]
-        nodes = sorted(self._graph.reachable(roots))
-        uses = Counter(operand for node in nodes for operand in self._graph.operands(node))
-        uses.update(roots)
-        prologue: list[str] = []
-        for node in nodes:
-            text, depth = self._expression(node)
-            below = max((self._text[operand].calls for operand in self._graph.operands(node)), default=1)
-            if (uses[node] > 1 and not self._is_cheap(node)) or depth > _MAX_DEPTH:
-                text = self._remembered(("node", node), text)
-                depth, below = 1, below + 1
-                if below > _MAX_CALLS:
-                    prologue.append(f" {text}")
-                    below = 0
-            self._text[node] = _Text(text, depth, below)
-        self._lines += ["def program(e):", " s = slots[:]", " found = []", *prologue]
-        for position, node in self._conditions:
-            action = f"return [{position}]" if self._first_only else f"found.append({position})"
-            self._lines.append(f" if {self._text[node].text}: {action}")
-        self._lines.append(" return found")
+    def program(self, conditions: Sequence[tuple[int, int]]) -> Program:
+        demands = [(position, self._conjuncts(node)) for position, node in conditions]
+        roots = [node for _, conjuncts in demands for node in conjuncts]
+        prologue = self._write_nodes(roots)
+        body = list(self._tests(demands, 1))
+        variables = frozenset[str]().union(*(self._nodes[node].variables for node in roots))
+        lines = [
+            "def program(e):",
+            " s = slots[:]",
+            " found = []",
+            _unread(variables),
+            *prologue,
+            *body,
+            " return found",
+        ]
         self._namespace["slots"] = [...] * len(self._slots)
-        exec(compile("\n".join(self._lines), "<conditions>", "exec"), self._namespace)  # noqa: S102
+        code = compile("\n".join([*self._functions, *lines]), "<conditions>", "exec")
+        exec(code, self._namespace)  # noqa: S102
         return cast(Program, self._namespace["program"])
 
-    def _expression(self, node: int) -> tuple[str, int]:
+    def _conjuncts(self, node: int) -> tuple[int, ...]:
         part = self._graph.parts[node]
-        if isinstance(part, bool):
-            return str(part), 0
-        operands = [self._text[operand] for operand in self._graph.operands(node)]
-        depth = 1 + max((operand.depth for operand in operands), default=1)
+        return part.operands if isinstance(part, Junction) and part.is_and else (node,)
+
+    def _write_nodes(self, roots: Iterable[int]) -> list[str]:
+        """Writes the expression of each node; what has to be computed ahead is returned as lines."""
+        nodes = sorted(self._graph.reachable(roots) - {FALSE, TRUE})
+        uses = Counter(operand for node in nodes for operand in self._graph.operands(node))
+        uses.update(roots)
+        ahead: list[str] = []
+        for node in nodes:
+            expression = self._expression(node)
+            if (uses[node] > 1 and not self._is_cheap(node)) or expression.depth > _MAX_DEPTH:
+                expression = self._remembered(("node", node), expression)
+                if expression.calls > _MAX_CALLS:
+                    ahead.append(f" {expression.text}")
+                    expression = _Text(expression.text)
+            self._nodes[node] = expression
+        return ahead
+
+    def _tests(self, demands: Sequence[tuple[int, tuple[int, ...]]], level: int) -> Iterable[str]:
+        """Statements that append the positions whose conjuncts all hold, a common conjunct tested once."""
+        indent = " " * level
+        common = Counter(node for _, conjuncts in demands for node in conjuncts)
+        left = dict(demands)
+        holders: dict[int, list[int]] = {}
+        for position, conjuncts in demands:
+            for node in conjuncts:
+                holders.setdefault(node, []).append(position)
+        for node, count in common.most_common() if level < _MAX_LEVELS else ():
+            members = (
+                [(position, left[position]) for position in holders[node] if position in left] if count > 1 else []
+            )
+            if len(members) < 2:
+                continue
+            yield f"{indent}if {self._nodes[node].text}:"
+            rest = [(position, tuple(other for other in conjuncts if other != node)) for position, conjuncts in members]
+            yield from self._tests(rest, level + 1)
+            for position, _ in members:
+                del left[position]
+        for position, conjuncts in left.items():
+            condition = " and ".join(self._nodes[node].text for node in conjuncts) or "True"
+            yield f"{indent}if {condition}: found.append({position})"
+
+    def _expression(self, node: int) -> _Text:
+        part = self._graph.parts[node]
+        if isinstance(part, Atom):
+            return self._atom(part)
+        operands = [self._nodes[operand] for operand in self._graph.operands(node)]
         if isinstance(part, Negation):
-            return f"(not {operands[0].text})", depth
-        if isinstance(part, Junction):
-            return f"({(' and ' if part.is_and else ' or ').join(operand.text for operand in operands)})", depth
-        return self._atom(part), depth
+            text = f"(not {operands[0].text})"
+        else:
+            text = (
+                f"({(' and ' if cast(Junction, part).is_and else ' or ').join(operand.text for operand in operands)})"
+            )
+        return _Text(
+            text,
+            frozenset[str]().union(*(operand.variables for operand in operands)),
+            max(operand.depth for operand in operands) + 1,
+            max(operand.calls for operand in operands),
+        )
 
     def _is_cheap(self, node: int) -> bool:
         """Whether to evaluate anew costs no more than to remember."""
@@ -116,64 +164,86 @@ class _Writer:
         if isinstance(part, Negation):
             return True
         return isinstance(part, Atom) and (
-            part.operator is Operator.EXISTS or (self._is_plain(part) and part.operator in (Operator.EQ, Operator.IN))
+            part.operator is Operator.EXISTS or (_is_plain(part) and part.operator in _CHEAP)
         )
 
-    def _is_plain(self, atom: Atom) -> bool:
-        """Whether a Python operator on the value does what the atom's operator means."""
-        left = atom.left
-        return (
-            isinstance(atom.right, tuple)
-            and atom.quantifier is None
-            and len(atom.right) > 0
-            and left.multiplicity is Multiplicity.ONE
-            and left.type not in (*_ADDRESSES, FieldType.BYTES)
-        )
-
-    def _atom(self, atom: Atom) -> str:
-        value = self._value(atom.left)
+    def _atom(self, atom: Atom) -> _Text:
+        left = self._value(atom.left)
+        depth, calls = left.depth + 2, left.calls
         if atom.operator is Operator.EXISTS:
-            return f"({value} is not None)"
+            return _Text(f"({left.text} is not None)", left.variables, depth, calls)
         if not isinstance(atom.right, tuple):
-            test = self._constant(comparison_of(atom))
-            return f"((v := {value}) is not None and (w := {self._value(atom.right)}) is not None and {test}(v, w))"
-        plain = self._is_plain(atom)
+            right = self._value(atom.right)
+            test = f"(w := {right.text}) is not None and {self._constant(comparison_of(atom))}(v, w)"
+            text = f"((v := {left.text}) is not None and {test})"
+            return _Text(text, left.variables | right.variables, max(depth, right.depth + 2), max(calls, right.calls))
         # None equals no constant and is in no set: these need no test for a value.
-        if plain and atom.operator in (Operator.EQ, Operator.IN):
-            if len(atom.right) > 1:
-                return f"({value} in {self._constant(frozenset(atom.right))})"
-            return f"({value} == {self._constant(atom.right[0])})"
-        if plain and atom.operator in _PLAIN_TESTS:
-            test = _PLAIN_TESTS[atom.operator].format(self._constant(atom.right[0]))
+        if _is_plain(atom) and atom.operator in (Operator.EQ, Operator.IN):
+            several = len(atom.right) > 1
+            constant = self._constant(frozenset(atom.right) if several else atom.right[0])
+            return _Text(f"({left.text} {'in' if several else '=='} {constant})", left.variables, depth, calls)
+        if _is_plain(atom) and atom.operator in _PLAIN_TESTS:
+            constant = self._constant(atom.right if atom.operator in _PREFIXES else atom.right[0])
+            test = _PLAIN_TESTS[atom.operator].format(constant)
         else:
             test = f"{self._constant(test_of(atom))}(v)"
-        return f"((v := {value}) is not None and {test})"
+        return _Text(f"((v := {left.text}) is not None and {test})", left.variables, depth, calls)
 
-    def _value(self, operand: Operand) -> str:
+    def _value(self, operand: Operand) -> _Text:
         """An expression for an operand's value, None if it has none."""
+        if isinstance(operand, Literal):
+            return _Text(self._constant(operand.value))
         key = operand_key(operand)
-        if key not in self._operands:
-            if isinstance(operand, Literal):
-                text = self._constant(operand.value)
-            elif isinstance(operand, FieldOperand):
-                read = f"e[{self._constant(operand.key)}]"
-                text = self._remembered(key, read if operand.multiplicity is Multiplicity.ONE else f"present({read})")
-            else:
-                values = [self._value(inner) for inner in operand.operands]
-                names = [f"a{index}" for index in range(len(values))]
-                given = [f"({name} := {value}) is not None" for name, value in zip(names, values, strict=True)]
-                call = f"present({self._constant(FUNCTIONS[operand.name])}({', '.join(names)}))"
-                text = self._remembered(key, f"{call} if {' and '.join(given)} else None")
-            self._operands[key] = text
-        return self._operands[key]
+        if isinstance(operand, FieldOperand):
+            variable = self._variables.setdefault(key, f"f{len(self._variables)}")
+            read = f"e[{self._constant(operand.key)}]"
+            if operand.multiplicity is not Multiplicity.ONE:
+                read = f"present({read})"
+            return _Text(f"({variable} if {variable} is not ... else ({variable} := {read}))", frozenset({variable}), 2)
+        if key in self._slots:
+            return self._slot(key)
+        values = [self._value(inner) for inner in operand.operands]
+        names = [f"a{index}" for index in range(len(values))]
+        given = " and ".join(f"({name} := {value.text}) is not None" for name, value in zip(names, values, strict=True))
+        call = f"present({self._constant(FUNCTIONS[operand.name])}({', '.join(names)}))"
+        variables = frozenset[str]().union(*(value.variables for value in values))
+        calls = max(value.calls for value in values)
+        return self._remembered(key, _Text(f"{call} if {given} else None", variables, calls=calls))
 
-    def _remembered(self, key: Hashable, text: str) -> str:
-        """An expression that computes ``text`` when it is first evaluated for an event, and only then."""
+    def _remembered(self, key: Hashable, expression: _Text) -> _Text:
+        """An expression that computes another when it is first evaluated for an event, and only then."""
         slot = self._slots.setdefault(key, len(self._slots))
-        self._lines += [f"def s{slot}(e, s):", f" s[{slot}] = r = {text}", " return r"]
-        return f"(s[{slot}] if s[{slot}] is not {_UNREAD} else s{slot}(e, s))"
+        self._functions += [
+            f"def s{slot}(e, s):",
+            _unread(expression.variables),
+            f" s[{slot}] = r = {expression.text}",
+            " return r",
+        ]
+        self._calls[slot] = expression.calls + 1
+        return self._slot(key)
+
+    def _slot(self, key: Hashable) -> _Text:
+        slot = self._slots[key]
+        return _Text(f"(s[{slot}] if s[{slot}] is not ... else s{slot}(e, s))", frozenset(), 1, self._calls[slot])
 
     def _constant(self, value: object) -> str:
         name = f"c{len(self._namespace)}"
         self._namespace[name] = value
         return name
+
+
+def _unread(variables: Iterable[str]) -> str:
+    """A statement that marks variables as not read yet."""
+    return f" {' = '.join(sorted(variables))} = ..." if variables else " pass"
+
+
+def _is_plain(atom: Atom) -> bool:
+    """Whether Python's own operators on the value do what the atom's operator does."""
+    left = atom.left
+    return (
+        isinstance(atom.right, tuple)
+        and len(atom.right) > 0
+        and (atom.quantifier is None or (atom.quantifier is Quantifier.ANY_OF and atom.operator in _PREFIXES))
+        and left.multiplicity is Multiplicity.ONE
+        and left.type not in (*_ADDRESSES, FieldType.BYTES)
+    )

@@ -7,10 +7,24 @@ what is made of them, so that going up the numbers is going bottom-up, without r
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
-from tiercel_engine.condition import And, Atom, FieldOperand, Literal, Node, Not, Operand, Or
+from tiercel_engine.condition import (
+    And,
+    Atom,
+    Constant,
+    FieldOperand,
+    Literal,
+    Node,
+    Not,
+    Operand,
+    Operator,
+    Or,
+    Quantifier,
+)
 from tiercel_engine.evaluation.walk import postorder
+from tiercel_engine.fields.model import Multiplicity
 
 FALSE, TRUE = 0, 1
 
@@ -120,9 +134,64 @@ class Graph:
 
     def _join(self, is_and: bool, operands: Iterable[int]) -> int:
         neutral, decisive = (TRUE, FALSE) if is_and else (FALSE, TRUE)
-        kept = tuple(operand for operand in dict.fromkeys(operands) if operand != neutral)
+        kept = [operand for operand in dict.fromkeys(operands) if operand != neutral]
         if decisive in kept:
             return decisive
+        if len(kept) > 1:
+            kept = self._merge(is_and, kept)
         if len(kept) < 2:
             return kept[0] if kept else neutral
-        return self._intern((is_and, kept), Junction(is_and, kept))
+        return self._intern((is_and, *kept), Junction(is_and, tuple(kept)))
+
+    def _merge(self, is_and: bool, operands: list[int]) -> list[int]:
+        """The operands with ``a = x or a in (y, z)`` as one test of one set; so too ``not a = x and not a = y``."""
+        groups: dict[Hashable, list[int]] = {}
+        for operand in operands:
+            part = self.parts[operand]
+            if is_and:
+                part = self.parts[part.operand] if isinstance(part, Negation) else False
+            merging = _MERGING.get(part.operator) if isinstance(part, Atom) and _is_mergeable(part) else None
+            key = (merging, operand_key(part.left)) if merging and isinstance(part, Atom) else operand
+            groups.setdefault(key, []).append(operand)
+        return [self._merged(is_and, members) for members in groups.values()]
+
+    def _merged(self, is_and: bool, members: list[int]) -> int:
+        if len(members) == 1:
+            return members[0]
+        atoms = [
+            self.parts[operand] for number in members for operand in (self.operands(number) if is_and else (number,))
+        ]
+        constants: dict[Hashable, Constant] = {}
+        for atom in atoms:
+            assert isinstance(atom, Atom)
+            assert isinstance(atom.right, tuple)
+            constants.update(((type(constant), constant), constant) for constant in atom.right)
+        first = atoms[0]
+        assert isinstance(first, Atom)
+        merged = replace(first, right=tuple(constants.values()), **_MERGING[first.operator]._asdict())
+        number = self._intern(("atom", _atom_key(merged)), merged)
+        return self._negate(number) if is_and else number
+
+
+class _Merging(NamedTuple):
+    """The operator and quantifier that test for several constants at once."""
+
+    operator: Operator
+    quantifier: Quantifier | None
+
+
+_MERGING = {
+    Operator.EQ: _Merging(Operator.IN, None),
+    Operator.IN: _Merging(Operator.IN, None),
+    Operator.STARTSWITH: _Merging(Operator.STARTSWITH, Quantifier.ANY_OF),
+    Operator.ENDSWITH: _Merging(Operator.ENDSWITH, Quantifier.ANY_OF),
+}
+
+
+def _is_mergeable(atom: Atom) -> bool:
+    """Whether the atom holds if it holds for one of its constants (``in`` of a list asks for all members)."""
+    return (
+        isinstance(atom.right, tuple)
+        and (atom.quantifier in (None, Quantifier.ANY_OF) or len(atom.right) == 1)
+        and atom.left.multiplicity is not Multiplicity.LIST
+    )

@@ -26,7 +26,7 @@ class Matcher:
         self._sources: dict[str, _SourceRules] = {}
         for source in {rule.source for rule in self._rules}:
             rules_of = [(position, rule) for position, rule in enumerate(self._rules) if rule.source == source]
-            self._sources[source] = _SourceRules(source, rules_of, first_only)
+            self._sources[source] = _SourceRules(source, rules_of)
 
     def match(self, event: Event) -> list[tuple[Rule, Event]]:
         """The rules that match, in the order of the rules, each with the first view under which it does."""
@@ -58,8 +58,7 @@ class Matcher:
 class _SourceRules:
     """The rules of one event source, as a program for each event type."""
 
-    def __init__(self, source: str, rules: Sequence[tuple[int, Rule]], first_only: bool) -> None:
-        self._first_only = first_only
+    def __init__(self, source: str, rules: Sequence[tuple[int, Rule]]) -> None:
         self._graph = Graph()
         self._conditions = [(position, self._graph.add(rule.condition)) for position, rule in rules]
         self._type_atoms = [
@@ -79,13 +78,13 @@ class _SourceRules:
         """The program for events of a type. All unknown types (and none) share one, which looks at the type itself."""
         if event_type not in self._named:
             if self._unfolded is None:
-                self._unfolded = compile_program(self._graph, self._conditions, first_only=self._first_only)
+                self._unfolded = compile_program(self._graph, self._conditions)
             return self._unfolded
         if event_type not in self.programs:
             known = {number: test(event_type) for number, test in self._type_atoms}
             folded = self._graph.fold([node for _, node in self._conditions], known)
             possible = tuple((position, folded[node]) for position, node in self._conditions if folded[node] != FALSE)
             if possible not in self._compiled:
-                self._compiled[possible] = compile_program(self._graph, possible, first_only=self._first_only)
+                self._compiled[possible] = compile_program(self._graph, possible)
             self.programs[event_type] = self._compiled[possible]
         return self.programs[event_type]

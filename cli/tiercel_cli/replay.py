@@ -1,0 +1,132 @@
+"""``tiercel replay``: recorded events against rules, without a kernel."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from socket import gethostname
+from typing import BinaryIO
+
+import click
+
+from tiercel_engine.alert import alert_json, alert_text, make_alert
+from tiercel_engine.diagnostics import render
+from tiercel_engine.evaluation.matcher import Matcher
+from tiercel_engine.event import Event
+from tiercel_engine.output import compile_output
+from tiercel_engine.printable import printable
+from tiercel_engine.replay import Malformed, read_events, read_lines
+from tiercel_engine.rule import Rule
+from tiercel_engine.rules import load, read_rules
+
+_SHOWN_MALFORMED = 20
+
+
+@click.command()
+@click.argument("events", nargs=-1, required=True, metavar="EVENTS…")
+@click.option(
+    "-r",
+    "--rules",
+    "rules_paths",
+    multiple=True,
+    required=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A rules file, or a folder of them. May be given several times; the order counts.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
+@click.option("--summary", is_flag=True, help="At the end, print counts on standard error.")
+def replay(events: tuple[str, ...], rules_paths: tuple[Path, ...], as_json: bool, summary: bool) -> None:
+    """Evaluate recorded events against rules, without a kernel.
+
+    EVENTS are files of JSON Lines as `tiercel detect --record` writes them; `-` is standard input.
+    Alerts are printed in the order of the events. A line that is no event is told and passed over,
+    and makes the exit status 1, as do errors in the rules, with which nothing is replayed.
+    """
+    rules = _load(rules_paths)
+    with ExitStack() as stack:
+        files = [(name, _open(name, stack)) for name in events]
+        run = _Run(rules, as_json)
+        for name, file in files:
+            run.replay(file, name)
+    if run.malformed > _SHOWN_MALFORMED:
+        click.echo(f"… and {run.malformed - _SHOWN_MALFORMED} more lines that hold no event", err=True)
+    if summary:
+        for line in run.summary():
+            click.echo(line, err=True)
+    if run.malformed:
+        raise SystemExit(1)
+
+
+def _load(paths: tuple[Path, ...]) -> tuple[Rule, ...]:
+    """The rules, or exit status 1 with all errors told."""
+    files, unreadable = read_rules(paths)
+    loaded = load(files)
+    errors = (*unreadable, *loaded.errors)
+    for error in errors:
+        click.echo(render(error, colour=sys.stderr.isatty()), err=True)
+    if errors:
+        click.echo(f"{len(errors)} error{'s' if len(errors) > 1 else ''} in the rules: nothing is replayed.", err=True)
+        raise SystemExit(1)
+    return loaded.rules
+
+
+def _open(name: str, stack: ExitStack) -> BinaryIO:
+    if name == "-":
+        return sys.stdin.buffer
+    try:
+        return stack.enter_context(Path(name).open("rb", buffering=1 << 20))
+    except OSError as error:
+        click.echo(f"Error: cannot read {printable(name)}: {error.strerror}", err=True)
+        raise SystemExit(1) from None
+
+
+class _Run:
+    """Replays files, prints their alerts and counts."""
+
+    def __init__(self, rules: tuple[Rule, ...], as_json: bool) -> None:
+        self._matcher = Matcher(rules)
+        self._outputs = {rule.name: compile_output(rule.output) for rule in rules if rule.enabled}
+        self._as_json = as_json
+        self._hostname = gethostname()
+        self._alerts: Counter[str] = Counter()
+        self._events = 0
+        self.malformed = 0
+
+    def replay(self, file: BinaryIO, name: str) -> None:
+        match = self._matcher.match
+        try:
+            for event in read_events(read_lines(file), "standard input" if name == "-" else name):
+                if isinstance(event, Malformed):
+                    self._tell(event)
+                    continue
+                self._events += 1
+                for rule, view in match(event):
+                    self._alert(rule, view)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            click.echo(f"Error: cannot read {printable(name)}: {error.strerror}", err=True)
+            raise SystemExit(1) from None
+
+    def _alert(self, rule: Rule, event: Event) -> None:
+        self._alerts[rule.name] += 1
+        hostname = event["evt.hostname"]
+        output = self._outputs[rule.name]
+        alert = make_alert(rule, event, output, hostname if isinstance(hostname, str) else self._hostname)
+        click.echo(alert_json(alert) if self._as_json else alert_text(alert))
+
+    def _tell(self, malformed: Malformed) -> None:
+        self.malformed += 1
+        if self.malformed <= _SHOWN_MALFORMED:
+            click.echo(f"Error: {printable(str(malformed))}", err=True)
+
+    def summary(self) -> Iterator[str]:
+        """Lines with the counts: what was read, then alerts by rule, the most first."""
+        yield f"{self._events} events, {self._alerts.total()} alerts, {self.malformed} malformed lines"
+        width = len(str(max(self._alerts.values(), default=0)))
+        for name, count in sorted(self._alerts.items(), key=lambda entry: (-entry[1], entry[0])):
+            yield f"{count:>{width}}  {printable(name)}"
