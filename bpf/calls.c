@@ -9,23 +9,33 @@
 #include "path.h"
 #include "socket.h"
 
+/* A call that somebody asks for; `plan` is NULL for others. */
 struct call {
 	const char *regs;
-	u32 number;
+	struct plan *plan;
+	u32 number; /* as 64-bit programs call it */
 	u32 compat;
 };
+
+static __always_inline struct plan *plan_of(u32 number)
+{
+	return plans.lookup(&number);
+}
 
 #ifdef X86
 static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct call call = {.regs = (const char *)ctx->args[0]};
-	const char *task = (const char *)bpf_get_current_task();
 	call.number = READ(u32, call.regs, REGS_NUMBER) & ~0x40000000u; /* x32 marks its calls with that bit */
-	call.compat = READ(u32, task, TASK_STATUS) & 2;                 /* TS_COMPAT */
+	struct plan *plan = plan_of(call.number);
+	if (!plan || !(plan->family | plan->compat))
+		return call;
+	call.compat = READ(u32, bpf_get_current_task(), TASK_STATUS) & 2; /* TS_COMPAT */
 	if (call.compat) {
-		u32 *native = compat_numbers.lookup(&call.number);
-		call.number = native ? *native : SYSCALLS;
+		call.number = plan->compat;
+		plan = call.number ? plan_of(call.number) : NULL;
 	}
+	call.plan = plan && plan->family ? plan : NULL;
 	return call;
 }
 
@@ -53,6 +63,8 @@ static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *
 {
 	struct call call = {.regs = (const char *)ctx->args[0]};
 	call.number = READ(u32, call.regs, REGS_NUMBER);
+	struct plan *plan = plan_of(call.number);
+	call.plan = plan && plan->family ? plan : NULL;
 	return call;
 }
 
@@ -64,21 +76,14 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 }
 #endif
 
-static __always_inline struct plan *plan_of(u32 number)
-{
-	return plans.lookup(&number);
-}
-
 int on_return(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct call call = current_call(ctx);
-	struct plan *plan = plan_of(call.number);
-	if (!plan || !plan->family)
+	if (!call.plan)
 		return 0;
-	if ((plan->flags & PLAN_ONLY_FAILED) && (s64)ctx->args[1] >= 0)
+	if ((call.plan->flags & PLAN_ONLY_FAILED) && (s64)ctx->args[1] >= 0)
 		return 0;
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	if (pid == AGENT_PID)
+	if (bpf_get_current_pid_tgid() >> 32 == AGENT_PID)
 		return 0;
 	families.call(ctx, FAMILY_HEADER);
 	return 0;
@@ -89,8 +94,7 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct call call = current_call(ctx);
 	struct record *record = scratch();
-	struct plan *plan = plan_of(call.number);
-	if (!record || !plan)
+	if (!record || !call.plan)
 		return 0;
 	count(SEEN_CALLS);
 	read_task(record, (const char *)bpf_get_current_task());
@@ -109,7 +113,7 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_CWD
 	want_base(record, SECTION_CWD, AT_FDCWD);
 #endif
-	families.call(ctx, plan->family);
+	families.call(ctx, call.plan->family);
 	return 0;
 }
 

@@ -1,5 +1,6 @@
 /* What a system call carries beyond its header; index: the system call's number. Filled by user space
- * for the calls that a loaded rule can match; family 0 means nobody asks. */
+ * for the calls that a loaded rule can match; family 0 means nobody asks. `compat` belongs to the i386 call of the
+ * index, so that one look-up tells for both whether to go on. */
 struct plan {
 	u8 family;     /* FAMILY_… */
 	u8 flags;      /* PLAN_… */
@@ -7,6 +8,7 @@ struct plan {
 	s8 base[2];    /* descriptors that relative paths start from */
 	s8 descriptor; /* the descriptor that the event is about; RETURNED: the result */
 	s8 address;    /* socket address */
+	u16 compat;    /* native number of the i386 call of this index, 0: nobody asks */
 };
 
 #define FAMILY_PLAIN 1      /* header only */
@@ -27,9 +29,6 @@ struct plan {
 
 #define SYSCALLS 512
 BPF_ARRAY(plans, struct plan, SYSCALLS);
-#ifdef X86
-BPF_ARRAY(compat_numbers, u32, SYSCALLS); /* i386 number -> x86-64 number */
-#endif
 BPF_PROG_ARRAY(families, FAMILIES);
 
 /* Two rings, so that a flood of calls can't push out what the process table is made from. */

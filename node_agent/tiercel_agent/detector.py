@@ -15,7 +15,7 @@ from tiercel_agent.events import wire
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence, Surroundings
 from tiercel_agent.events.processes import ProcessTable, image_of
-from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, native_numbers
+from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, native_numbers, plans
 from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.compiler import CompileError
 from tiercel_agent.kernel.libbpf import LibbpfError
@@ -173,23 +173,15 @@ class Detector:
             programs = ProgramSet(macros, self._take_call, self._take_process)
         except (CompileError, LibbpfError) as error:
             raise DetectorError(_reason(error)) from error
-        programs.set_compat(
-            (number, native[0])
-            for call in SYSCALLS
-            for number in call.numbers.i386
-            if (native := native_numbers(call, self._machine))
-        )
         return programs
 
     def _ask(self, requirements: Requirements) -> None:
         """Lets the calls pass that these rules can match."""
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
-        calls = {
-            number: call for call in SYSCALLS if call.name in wanted for number in native_numbers(call, self._machine)
-        }
-        self._programs.set_plans({number: call.plan() for number, call in calls.items()})
-        self._calls = calls
-        self._types = frozenset(call.name for call in SYSCALLS if call.name in wanted)
+        calls = [call for call in SYSCALLS if call.name in wanted]
+        self._programs.set_plans(plans(calls, self._machine))
+        self._calls = {number: call for call in calls for number in native_numbers(call, self._machine)}
+        self._types = frozenset(call.name for call in calls)
         self._world.requested = requirements.condition_fields | requirements.output_fields
 
     def _watch_rings(self) -> None:

@@ -20,7 +20,8 @@ _REFUSED = (-errno.EACCES, -errno.EPERM)
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """One file: ``raw`` as passed, ``given`` that made absolute and cleaned, ``real`` as the kernel resolved it."""
+    """One file: ``raw`` as passed, ``given`` that made absolute and cleaned, ``real`` as the kernel resolved it, where
+    that is known to differ."""
 
     raw: str | None
     given: str | None
@@ -28,6 +29,10 @@ class Name:
 
 
 NOTHING = Name(None, None)
+
+
+def _name(raw: str, given: str, real: str | None) -> Name:
+    return Name(raw, given, real if real != given else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def _opened(event: Occurrence) -> Name:
         real = resolve_in_root(event.process.pid, full)
     if not full.startswith("/"):
         return Name(raw, real or raw)
-    return Name(raw, clean(full), real)
+    return _name(raw, clean(full), real)
 
 
 def _by_path(event: Occurrence, slot: int) -> Name:
@@ -105,7 +110,7 @@ def _by_path(event: Occurrence, slot: int) -> Name:
     raw, full = passed
     result = event.header.result
     real = resolve_in_root(event.process.pid, full) if result >= 0 or result in _REFUSED else None
-    return Name(raw, clean(full), real)
+    return _name(raw, clean(full), real)
 
 
 def _executed(event: Occurrence) -> Name:
@@ -137,4 +142,4 @@ def _connected(event: Occurrence) -> Name:
         return Name(None, bound)
     if not passed.startswith("/"):
         return Name(passed, bound or passed)
-    return Name(passed, clean(passed), bound if bound and bound.startswith("/") else None)
+    return _name(passed, clean(passed), bound if bound and bound.startswith("/") else None)

@@ -33,23 +33,27 @@ class Surroundings:
     """Keys that the rules read: recorded beside the fields that need no argument."""
     socket_names: dict[int, str] = field(default_factory=dict)
     """The last connection that each datagram socket was seen with, by the socket's inode."""
-    _containers: dict[int, ContainerId | None] = field(default_factory=dict)
+    _containers: dict[int | tuple[int, int, int], ContainerId | None] = field(default_factory=dict)
 
-    def container(self, cgroup: int, pid: int) -> ContainerId | None:
-        """The container of a cgroup, by its id; in a pure version 1 hierarchy by the process's membership."""
+    def container(self, cgroup: int, process: ProcessRef) -> ContainerId | None:
+        """The container of a cgroup, by its id. Where runtimes use version 1 hierarchies only, all processes are in the
+        root of version 2: there by the process's membership, asked once an exec."""
+        key = process[:3] if cgroup == _ROOT_CGROUP else cgroup
         try:
-            return self._containers[cgroup]
+            return self._containers[key]
         except KeyError:
             pass
         if cgroup == _ROOT_CGROUP:
-            groups = membership(pid)
-            return groups.container() if groups else None
-        path = self.cgroups.path(cgroup, pid)
-        found = container_of(path) if path else None
-        if path:
-            if len(self._containers) >= _MAX_CONTAINERS:
-                self._containers.clear()
-            self._containers[cgroup] = found
+            groups = membership(process.pid)
+            found = groups.container() if groups else None
+        else:
+            path = self.cgroups.path(cgroup, process.pid)
+            if path is None:
+                return None
+            found = container_of(path)
+        if len(self._containers) >= _MAX_CONTAINERS:
+            self._containers.clear()
+        self._containers[key] = found
         return found
 
 

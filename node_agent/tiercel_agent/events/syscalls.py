@@ -7,11 +7,12 @@ Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the or
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 
 RETURNED = 100  # bpf/maps.h
-PLAN = struct.Struct("=BB2b2bbb")
+_PLAN = struct.Struct("=BB2b2bbbH")
 
 
 class Family(IntEnum):
@@ -64,10 +65,6 @@ class Syscall:
     descriptor: int = -1
     address: int = -1
     flags: int = 0
-
-    def plan(self) -> bytes:
-        """``struct plan`` of bpf/maps.h."""
-        return PLAN.pack(self.family, self.flags, *self.path, *self.base, self.descriptor, self.address)
 
 
 def _parameters(text: str) -> tuple[Parameter, ...]:
@@ -263,3 +260,21 @@ BY_NAME: dict[str, Syscall] = {call.name: call for call in SYSCALLS}
 def native_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
     """The numbers of the call on this machine (``x86_64`` or ``aarch64``); empty if it has none there."""
     return call.numbers.x86_64 if machine == "x86_64" else call.numbers.arm64
+
+
+def plans(calls: Iterable[Syscall], machine: str) -> dict[int, bytes]:
+    """``struct plan`` of bpf/maps.h by index, for these calls to pass."""
+    native: dict[int, Syscall] = {}
+    compat: dict[int, int] = {}
+    for call in calls:
+        numbers = native_numbers(call, machine)
+        native.update(dict.fromkeys(numbers, call))
+        if machine == "x86_64" and numbers:
+            compat.update(dict.fromkeys(call.numbers.i386, numbers[0]))
+    return {index: _plan(native.get(index), compat.get(index, 0)) for index in native.keys() | compat.keys()}
+
+
+def _plan(call: Syscall | None, compat: int) -> bytes:
+    if call is None:
+        return _PLAN.pack(0, 0, -1, -1, -1, -1, -1, -1, compat)
+    return _PLAN.pack(call.family, call.flags, *call.path, *call.base, call.descriptor, call.address, compat)

@@ -33,7 +33,7 @@ PROGRAMS = (
     "on_fork",
     "on_exit",
 )
-MAPS = ("plans", "compat_numbers", "families", "calls", "processes", "counters")
+MAPS = ("plans", "families", "calls", "processes", "counters")
 
 # Included by bcc's own preamble; with kconfig.h in place they may be empty.
 _EMPTY_HEADERS = (
@@ -114,11 +114,7 @@ def _main(channel: int) -> None:
         bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), *_WARNINGS])
         programs = {name: bpf.load_func(name, BPF.RAW_TRACEPOINT).fd for name in PROGRAMS}
         # the types of keys and values don't matter here, and bcc can't translate all of them
-        maps = {
-            name: bpf.get_table(name, c_uint32, c_uint32).map_fd
-            for name in MAPS
-            if name != "compat_numbers" or "X86" in macros
-        }
+        maps = {name: bpf.get_table(name, c_uint32, c_uint32).map_fd for name in MAPS}
     with socket.socket(fileno=channel) as sender:
         names = json.dumps({"programs": list(programs), "maps": list(maps)}).encode()
         socket.send_fds(sender, [names], [*programs.values(), *maps.values()])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from tiercel_agent.kernel.compiler import compile_programs
 from tiercel_agent.kernel.libbpf import Map, Ring, attach_raw_tracepoint, possible_cpus
@@ -17,8 +17,7 @@ _TRACEPOINTS = {
     "sys_exit": "on_return",
 }
 _COUNTERS = ("lost calls", "lost processes", "seen calls")
-_SYSCALLS = 512
-_NO_PLAN = bytes(8)
+_NO_PLAN = bytes(10)
 
 
 class ProgramSet:
@@ -36,7 +35,6 @@ class ProgramSet:
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
             self._plans, self._counters = maps["plans"], maps["counters"]
-            self._compat = maps.get("compat_numbers")
             for index, name in enumerate(_FAMILIES, start=1):
                 maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
             self.processes = Ring(maps["processes"].fd, take_process)
@@ -56,14 +54,6 @@ class ProgramSet:
         for number in self._planned - plans.keys():
             self._plans.update(_u32(number), _NO_PLAN)
         self._planned = frozenset(plans)
-
-    def set_compat(self, numbers: Iterable[tuple[int, int]]) -> None:
-        """Pairs of a 32-bit call's number and the native one."""
-        if self._compat is None:
-            return
-        native = dict(numbers)
-        for number in range(_SYSCALLS):
-            self._compat.update(_u32(number), _u32(native.get(number, _SYSCALLS)))
 
     def counters(self) -> dict[str, int]:
         """Totals over all CPUs, by name."""

@@ -75,11 +75,6 @@ def name(event: Occurrence) -> str | None:
     return event.names.fd.given
 
 
-def _real(event: Occurrence) -> str | None:
-    names = event.names.fd
-    return names.real if names.real != names.given else None
-
-
 def _split(event: Occurrence) -> tuple[str, str] | None:
     found = event.descriptor
     if isinstance(found, OpenSocket):
@@ -230,7 +225,7 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "fd.num": number,
     "fd.name": name,
     "fd.nameraw": lambda event: event.names.fd.raw,
-    "fd.realname": _real,
+    "fd.realname": lambda event: event.names.fd.real,
     "fd.directory": _directory,
     "fd.filename": _filename,
     "fd.containername": _in_container(name),

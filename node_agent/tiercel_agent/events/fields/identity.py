@@ -15,7 +15,7 @@ _NOBODY_LOGGED_IN = 0xFFFFFFFF
 
 
 def container(event: Occurrence) -> ContainerId | None:
-    return event.world.container(event.header.cgroup, event.process.pid)
+    return event.world.container(event.header.cgroup, event.process)
 
 
 def _namespace(event: Occurrence) -> int | None:

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiercel_agent.events.names import Name
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_engine.event import Value
-
-
-def _real(name: Name) -> str | None:
-    return name.real if name.real != name.given else None
-
 
 FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "fs.path.name": lambda event: event.names.path.given,
     "fs.path.nameraw": lambda event: event.names.path.raw,
-    "fs.path.realname": lambda event: _real(event.names.path),
+    "fs.path.realname": lambda event: event.names.path.real,
     "fs.path.source": lambda event: event.names.source.given,
     "fs.path.sourceraw": lambda event: event.names.source.raw,
-    "fs.path.realsource": lambda event: _real(event.names.source),
+    "fs.path.realsource": lambda event: event.names.source.real,
     "fs.path.target": lambda event: event.names.target.given,
     "fs.path.targetraw": lambda event: event.names.target.raw,
-    "fs.path.realtarget": lambda event: _real(event.names.target),
+    "fs.path.realtarget": lambda event: event.names.target.real,
     "evt.abspath": lambda event: event.names.path.given,
     "evt.abspath.src": lambda event: event.names.source.given,
     "evt.abspath.dst": lambda event: event.names.target.given,
