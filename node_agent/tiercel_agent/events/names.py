@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import errno
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tiercel_agent.context.paths import absolute, clean, resolve_in_root
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.processes import text
+from tiercel_agent.events.record import Record
 from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
 from tiercel_agent.events.wire import Section
-
-if TYPE_CHECKING:
-    from tiercel_agent.events.occurrence import Occurrence
 
 _REFUSED = (-errno.EACCES, -errno.EPERM)
 
@@ -46,7 +43,7 @@ class Names:
     target: Name = NOTHING
 
 
-def names_of(event: Occurrence) -> Names:
+def names_of(event: Record) -> Names:
     """The names of an event. For calls that return no descriptor the resolved name is looked up now, in the
     process's root: see context.paths for what that is worth."""
     call = event.call
@@ -74,7 +71,7 @@ def names_of(event: Occurrence) -> Names:
     return Names()
 
 
-def _passed(event: Occurrence, slot: int) -> tuple[str, str] | None:
+def _passed(event: Record, slot: int) -> tuple[str, str] | None:
     """The path argument: as passed, and absolute but not cleaned. None if it couldn't be read."""
     sections = event.sections
     found = sections.get(Section.PATH_1 if slot else Section.PATH_0)
@@ -89,7 +86,7 @@ def _passed(event: Occurrence, slot: int) -> tuple[str, str] | None:
     return raw, f"{text(base[1])}/{raw}" if raw else text(base[1])
 
 
-def _opened(event: Occurrence) -> Name:
+def _opened(event: Record) -> Name:
     found = event.descriptor
     real = found.path if isinstance(found, OpenFile) else None
     passed = _passed(event, 0)
@@ -103,7 +100,7 @@ def _opened(event: Occurrence) -> Name:
     return _name(raw, clean(full), real)
 
 
-def _by_path(event: Occurrence, slot: int) -> Name:
+def _by_path(event: Record, slot: int) -> Name:
     passed = _passed(event, slot)
     if passed is None:
         return NOTHING
@@ -113,7 +110,7 @@ def _by_path(event: Occurrence, slot: int) -> Name:
     return _name(raw, clean(full), real)
 
 
-def _executed(event: Occurrence) -> Name:
+def _executed(event: Record) -> Name:
     """What was to be executed; what then runs is proc.exepath, the kernel's own."""
     found = event.sections.get(Section.FILENAME)
     if found is None:
@@ -122,7 +119,7 @@ def _executed(event: Occurrence) -> Name:
     return Name(raw, absolute(event.image.cwd, raw) if event.image.cwd or raw.startswith("/") else raw)
 
 
-def _link_text(event: Occurrence, link: Name) -> Name:
+def _link_text(event: Record, link: Name) -> Name:
     found = event.sections.get(Section.PATH_0)
     if found is None:
         return NOTHING
@@ -132,7 +129,7 @@ def _link_text(event: Occurrence, link: Name) -> Name:
     return Name(raw, clean(f"{link.given.rpartition('/')[0]}/{raw}"))
 
 
-def _connected(event: Occurrence) -> Name:
+def _connected(event: Record) -> Name:
     """A Unix socket is connected to by a path, which may lead through links to the one that it was bound to."""
     address = event.sections.get(Section.ADDRESS)
     passed = read_sockaddr(address[1]) if address else None

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.cgroups import CgroupTable, membership
 from tiercel_agent.context.container import ContainerId, container_of
 from tiercel_agent.context.hostnames import HostNames
-from tiercel_agent.events import wire
-from tiercel_agent.events.descriptor import Descriptor, descriptor
 from tiercel_agent.events.names import Names, names_of
 from tiercel_agent.events.processes import Image, ProcessTable
+from tiercel_agent.events.record import Record
 from tiercel_agent.events.syscalls import Syscall
-from tiercel_agent.events.wire import Header, ProcessRef, Sections
+from tiercel_agent.events.wire import Header, ProcessRef
 
 _ROOT_CGROUP = 1
 _MAX_CONTAINERS = 16384
@@ -57,27 +55,13 @@ class Surroundings:
         return found
 
 
-class Occurrence:
-    """One system call as the kernel recorded it, with what follows from the record, read when it is asked for.
+class Occurrence(Record):
+    """One system call of this machine: the kernel's record, and what can be looked up for it.
 
-    ``image`` is what the process executes; for an exec, what it executes now. ``number`` counts the detector's
-    events from 1, ``time`` is in nanoseconds since the epoch.
+    ``number`` counts the detector's events from 1, ``time`` is in nanoseconds since the epoch.
     """
 
-    __slots__ = (
-        "_ancestors",
-        "_descriptor",
-        "_names",
-        "_sections",
-        "call",
-        "header",
-        "image",
-        "number",
-        "process",
-        "raw",
-        "time",
-        "world",
-    )
+    __slots__ = ("_names", "number", "time", "world")
 
     def __init__(
         self,
@@ -89,36 +73,11 @@ class Occurrence:
         image: Image,
         world: Surroundings,
     ) -> None:
-        self.number: int = 0
-        self.time: int = time
-        self.call: Syscall = call
-        self.header: Header = header
-        self.process: ProcessRef = process
-        self.raw: bytes = raw
-        self.image: Image = image
-        self.world: Surroundings = world
-        self._sections: Sections | None = None
-        self._ancestors: list[ProcessRef] | None = None
-        self._descriptor: Descriptor | Literal[False] | None = False
+        super().__init__(call, header, process, raw, image)
+        self.number = 0
+        self.time = time
+        self.world = world
         self._names: Names | None = None
-
-    @property
-    def sections(self) -> Sections:
-        if self._sections is None:
-            self._sections = wire.sections(self.raw)
-        return self._sections
-
-    @property
-    def ancestors(self) -> list[ProcessRef]:
-        if self._ancestors is None:
-            self._ancestors = wire.ancestors(self.raw)
-        return self._ancestors
-
-    @property
-    def descriptor(self) -> Descriptor | None:
-        if self._descriptor is False:
-            self._descriptor = descriptor(self.sections)
-        return self._descriptor
 
     @property
     def names(self) -> Names:
