@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import click
-from tiercel_agent.detector import open_detector
 
 from tiercel_agent import logs
 from tiercel_agent.config import Config, read_config
+from tiercel_agent.detector import open_detector
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import OutputQueue, Outputs, open_output

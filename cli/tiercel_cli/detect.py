@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-from tiercel_agent.detector import open_detector
 
 from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
+from tiercel_agent.detector import open_detector
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.logs import LOGGER
-from tiercel_agent.rule_set import RuleSet, load_rule_set, signature
+from tiercel_agent.rule_set import RuleSet, Signature, load_rule_set, signature
 from tiercel_engine.diagnostics import Diagnostic, Severity
 
 
@@ -20,6 +20,7 @@ class Reloaded:
 
     config: Config | None
     rules: RuleSet | None
+    files: Signature
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -37,10 +38,12 @@ class Reloader:
         self._running: Future[Reloaded] | None = None
         self._loaded = self._seen = signature(config.rules)
 
+    @property
+    def busy(self) -> bool:
+        return self._running is not None
+
     def look(self, *, asked: bool) -> bool:
-        """Whether a reload began just now, or runs still."""
-        if self._running is not None:
-            return True
+        """Whether a reload begins now. Not to be called while one runs."""
         seen = signature(self.config.rules)
         settled = seen == self._seen
         self._seen = seen
@@ -59,6 +62,11 @@ class Reloader:
         reloaded = self._running.result(timeout)
         self._running = None
         return reloaded
+
+    def accept(self, config: Config, files: Signature) -> None:
+        """The rules of this reload run now: later changes are told from them."""
+        self.config = config
+        self._loaded = self._seen = files
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -82,8 +90,9 @@ def _reload(path: Path | None, config: Config) -> Reloaded:
         read = read_config(path)
         said = (*read.errors, *read.warnings)
         if read.config is None:
-            return Reloaded(None, None, said)
+            return Reloaded(None, None, frozenset(), said)
         config = read.config
+    files = signature(config.rules)
     rules = load_configured(config)
     said = (*said, *rules.errors, *rules.warnings)
-    return Reloaded(config, None if rules.errors else rules, said)
+    return Reloaded(config, None if rules.errors else rules, files, said)

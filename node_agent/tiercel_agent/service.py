@@ -11,7 +11,7 @@ from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import HOUSEKEEPING, EngineLoop
 from tiercel_agent.outputs import Outputs
 from tiercel_agent.reload import Reloader, log_diagnostics
-from tiercel_agent.rule_set import RuleSet
+from tiercel_agent.rule_set import RuleSet, Signature
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.source import DetectorError, EventSource
 
@@ -80,6 +80,8 @@ class Service:
         self._take_new_rules()
 
     def _look_for_rules(self) -> None:
+        if self._reloader.busy:
+            return
         asked, self._reload = self._reload, False
         if self._reloader.look(asked=asked):
             self._notifier.reloading()
@@ -93,10 +95,10 @@ class Service:
         if reloaded.config is None or reloaded.rules is None:
             LOGGER.error("the new rules are refused, the old ones stay")
         else:
-            self._apply(reloaded.config, reloaded.rules)
+            self._apply(reloaded.config, reloaded.rules, reloaded.files)
         self._announce()
 
-    def _apply(self, config: Config, rules: RuleSet) -> None:
+    def _apply(self, config: Config, rules: RuleSet, files: Signature) -> None:
         try:
             self._loop.replace(rules)
         except DetectorError as error:
@@ -104,7 +106,7 @@ class Service:
             return
         if fixed(config) != fixed(self._reloader.config):
             LOGGER.warning("hostname, format, outputs, log and pid_file change at a restart only")
-        self._reloader.config = config
+        self._reloader.accept(config, files)
         self._rules = rules
 
     def _announce(self) -> None:

@@ -50,6 +50,8 @@ def translate(settings: Section) -> Config:
         outputs=_outputs(settings),
         log=LogConfig(_LOG_LEVELS[settings.choice("log_level", _LOG_LEVELS, "info")], tuple(targets)),
     )
+    if not translated.outputs:
+        settings.unsupported("stdout_output", "no alert is written anywhere: enable stdout_output or file_output")
     settings.warn_unknown()
     return translated
 

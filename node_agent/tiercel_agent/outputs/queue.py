@@ -109,6 +109,14 @@ class OutputQueue(Generic[Item]):
         finally:
             self._output.close()
 
+    def _give_up(self, message: str) -> None:
+        with self._changed:
+            self._dropped += self._in_hand
+            self._in_hand = 0
+            self._failures += 1
+            self._last_failure = message
+        self._on_failure(message)
+
     def _take(self) -> Sequence[Item]:
         """The next batch; empty when the queue is closed and drained."""
         while True:
@@ -142,6 +150,11 @@ class OutputQueue(Generic[Item]):
                 if reopen:
                     self._output.reopen()
                 continue
+            except OutputClosed:
+                raise
+            except Exception as error:  # a batch that trips the output must not end it
+                self._give_up(f"output {self.name}: cannot take what it was given ({type(error).__name__})")
+                return True
             with self._changed:
                 self._delivered += self._in_hand
                 self._in_hand = 0

@@ -1,0 +1,75 @@
+"""What tests of several parts need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from tiercel_agent.source import Counters, DetectorError
+from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_engine.event import Event
+
+
+@dataclass
+class ScriptedSource:
+    """An event source that hands out batches of events, one a poll, and then calls ``at_end`` at each poll."""
+
+    batches: list[list[Event]] = field(default_factory=list)
+    notes: Sequence[str] = ()
+    lost: dict[str, int] = field(default_factory=dict)
+    at_end: Callable[[], None] = lambda: None
+    refuse: str = ""
+    requirements: Requirements | None = None
+    events: int = 0
+    closed: bool = False
+
+    def poll(self, timeout: float) -> list[Event]:
+        if not self.batches:
+            self.at_end()
+            return []
+        batch = self.batches.pop(0)
+        self.events += len(batch)
+        return batch
+
+    def update(self, requirements: Requirements) -> None:
+        if self.refuse:
+            raise DetectorError(self.refuse)
+        self.requirements = requirements
+
+    def counters(self) -> Counters:
+        types = self.requirements.event_types if self.requirements else None
+        return Counters(self.events, self.lost, types or frozenset())
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def scripted_source() -> type[ScriptedSource]:
+    return ScriptedSource
+
+
+@pytest.fixture
+def opened() -> Callable[..., Event]:
+    """A file opened for reading by a process, with the fields given besides."""
+
+    def make(path: str = "/etc/shadow", process: str = "cat", **fields: object) -> Event:
+        known = {
+            "evt.type": "openat",
+            "evt.is_open_read": True,
+            "fd.name": path,
+            "fd.typechar": "f",
+            "fd.num": 3,
+            "fd.directory": path.rpartition("/")[0],
+            "fd.filename": path.rpartition("/")[2],
+            "proc.name": process,
+            "proc.exepath": f"/usr/bin/{process}",
+            "proc.pid": 4242,
+            "container.id": "host",
+            "container.name": "host",
+        }
+        return Event("syscall", 1_700_000_000_123_456_789, {**known, **fields})
+
+    return make
