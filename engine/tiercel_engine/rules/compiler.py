@@ -11,7 +11,14 @@ from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.language import check
 from tiercel_engine.output import OutputError, compile_output
 from tiercel_engine.rule import Rule
-from tiercel_engine.rules.conditions import Conditions, Parsed, located, names_unknown_field, parse_condition
+from tiercel_engine.rules.conditions import (
+    Conditions,
+    Parsed,
+    broken_lists,
+    located,
+    names_unknown_field,
+    parse_condition,
+)
 from tiercel_engine.rules.decoding import VALIDATE
 from tiercel_engine.rules.definitions import Definitions, source_of
 from tiercel_engine.rules.exceptions import ExceptionCondition, exception_condition
@@ -30,9 +37,9 @@ class Compiler:
     def __init__(self, definitions: Definitions, report: Report) -> None:
         self._definitions = definitions
         self._report = report
-        self._lists, used_lists = expand_lists(definitions.lists, report)
+        self._lists = expand_lists(definitions, report)
         self._conditions = Conditions(definitions, self._lists)
-        self._used_lists = set(used_lists)
+        self._used_lists = set(self._lists.used)
         self._used_macros: set[str] = set()
         self._left_out: dict[str, list[str]] = {}
 
@@ -47,7 +54,7 @@ class Compiler:
 
     def _note_use(self, refers_to: References) -> None:
         self._used_macros.update(ref.name for ref in refers_to.macros)
-        self._used_lists.update(word for word in refers_to.words if word in self._lists)
+        self._used_lists.update(word for word in refers_to.words if word in self._lists.items)
 
     def _rule(self, rule: RuleItem) -> Rule | None:
         item = ("rule", rule.name)
@@ -85,7 +92,7 @@ class Compiler:
 
     def _exceptions(self, rule: RuleItem) -> list[ExceptionCondition] | None:
         """The conditions of the rule's exceptions; None if one has an error."""
-        found = [exception_condition(item, self._lists, self._report) for item in rule.exceptions or ()]
+        found = [exception_condition(item, self._lists.items, self._report) for item in rule.exceptions or ()]
         conditions = [condition for condition in found if condition is not None]
         return conditions if len(conditions) == len(found) else None
 
@@ -100,11 +107,13 @@ class Compiler:
         failed = compiled.node is None or exceptions is None
         for exception in exceptions or ():
             name = exception.exception.name
-            checked = check(exception.expr, macros={}, lists=self._lists)
-            diagnostics += located(checked.problems, exception.text, ("exception", name), VALIDATE)
-            if checked.node is None:
+            checked = check(exception.expr, macros={}, lists=self._lists.items)
+            refers_to = references(exception.expr)
+            broken = broken_lists(refers_to, self._lists, exception.text, ("exception", name))
+            diagnostics += (*located(checked.problems, exception.text, ("exception", name), VALIDATE), *broken)
+            if checked.node is None or broken:
                 failed = True
-                unknown_field |= names_unknown_field(references(exception.expr))
+                unknown_field |= names_unknown_field(refers_to)
             elif not exception.empty:
                 rows.append(checked.node)
         if unknown_field and rule.skip_if_unknown_filter:

@@ -11,8 +11,10 @@ from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.fields import REGISTRY, lookup
 from tiercel_engine.language import ConditionError, Problem, check, parse
 from tiercel_engine.language.syntax import Expr
+from tiercel_engine.rules.decoding import VALIDATE
 from tiercel_engine.rules.definitions import Definition, Definitions
 from tiercel_engine.rules.items import MacroItem
+from tiercel_engine.rules.lists import Lists
 from tiercel_engine.rules.references import References, references
 from tiercel_engine.rules.report import diagnose
 from tiercel_engine.rules.source import Text
@@ -46,7 +48,7 @@ class Parsed:
     diagnostics: tuple[Diagnostic, ...] = ()
 
 
-_NOTHING = References((), (), frozenset())
+_NOTHING = References((), (), {})
 
 
 def parse_condition(text: Text, item: tuple[str, str]) -> Parsed:
@@ -74,6 +76,15 @@ def located(problems: Iterable[Problem], text: Text, item: tuple[str, str], code
     )
 
 
+def broken_lists(refers_to: References, lists: Lists, text: Text, item: tuple[str, str]) -> tuple[Diagnostic, ...]:
+    """An error for each list that is named and has an error itself: its items are not known."""
+    return tuple(
+        diagnose(Severity.ERROR, VALIDATE, f"the list {name} has an error", text.span(word.start, word.end), item)
+        for name, word in refers_to.words.items()
+        if name in lists.broken
+    )
+
+
 def names_unknown_field(refers_to: References) -> bool:
     return any(lookup(field.name) is None for field in refers_to.fields)
 
@@ -87,7 +98,7 @@ class Conditions:
     """
 
     definitions: Definitions
-    lists: Mapping[str, tuple[str, ...]]
+    lists: Lists
     macros: dict[str, Parsed] = field(default_factory=dict)
     _compiled: dict[str, Compiled] = field(default_factory=dict)
 
@@ -156,11 +167,11 @@ class Conditions:
     ) -> Compiled:
         if parsed.expr is None:
             return Compiled(None, parsed.diagnostics, frozenset({name}) if name else frozenset())
-        checked = check(parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists)
-        diagnostics = located(checked.problems, text, item)
+        checked = check(parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists.items)
+        diagnostics = located(checked.problems, text, item) + broken_lists(parsed.refers_to, self.lists, text, item)
         used = [self._compiled[ref.name] for ref in parsed.refers_to.macros if ref.name in self._compiled]
         spoilers = frozenset[str]().union(*(macro.spoilers for macro in used))
-        if checked.node is None:
+        if any(found.severity is Severity.ERROR for found in diagnostics):
             unknown_field = names_unknown_field(parsed.refers_to)
             return Compiled(None, diagnostics, spoilers | ({name} if name else set()), unknown_field)
         return Compiled(None if spoilers else checked.node, diagnostics, spoilers)

@@ -54,17 +54,30 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapping:
-    """``entries`` in the order of the file; keys are scalars, and no key is there twice."""
+    """``entries`` in the order of the file, each key once; ``repeated`` are the keys that were there before."""
 
     entries: tuple[tuple[Scalar, YamlNode], ...]
     start: int
     end: int
+    repeated: tuple[Scalar, ...] = ()
 
     def get(self, key: str) -> YamlNode | None:
         return next((node for name, node in self.entries if name.value == key), None)
 
 
 YamlNode = Scalar | Sequence | Mapping
+
+
+def repeated_keys(node: YamlNode) -> Iterator[Scalar]:
+    """The repeated keys of all mappings in a node."""
+    stack = [node]
+    while stack:
+        match stack.pop():
+            case Mapping() as mapping:
+                yield from mapping.repeated
+                stack.extend(value for _, value in mapping.entries)
+            case Sequence(items):
+                stack.extend(items)
 
 
 class YamlError(Exception):
@@ -188,17 +201,17 @@ def _index(mark: Any) -> int:
 
 def _mapping(children: list[YamlNode], extent: tuple[int, int]) -> Mapping:
     entries = []
+    repeated = []
     seen = set()
     for key, value in zip(children[::2], children[1::2], strict=True):
         if not isinstance(key, Scalar):
             raise YamlError("a key must be a plain word", key.start)
         if key.value in seen:
-            raise YamlError(
-                f"the key {key.value!r} is there twice", key.start, "remove one, or start a new item with -"
-            )
-        seen.add(key.value)
-        entries.append((key, value))
-    return Mapping(tuple(entries), *extent)
+            repeated.append(key)
+        else:
+            seen.add(key.value)
+            entries.append((key, value))
+    return Mapping(tuple(entries), *extent, tuple(repeated))
 
 
 def _hint(text: str, error: yaml.MarkedYAMLError) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from tiercel_engine.rules.decoding import VALIDATE
-from tiercel_engine.rules.definitions import Definition
+from tiercel_engine.rules.definitions import Definition, Definitions
 from tiercel_engine.rules.items import ListItem
 from tiercel_engine.rules.report import Report
 
@@ -15,47 +16,60 @@ MAX_TOTAL = 1_000_000
 """Items of all lists together."""
 
 
-def expand_lists(
-    definitions: Mapping[str, Definition[ListItem]], report: Report
-) -> tuple[dict[str, tuple[str, ...]], frozenset[str]]:
-    """The items of each list by its name, and the names of the lists that others name.
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """``items`` by list; ``used`` are the names that other lists name; ``broken`` those of lists with an error."""
 
-    An item that is the name of an earlier list stands for that list's items. A list that is too
-    large or names itself through others is reported, and keeps the items that are plain.
+    items: Mapping[str, tuple[str, ...]]
+    used: frozenset[str]
+    broken: frozenset[str]
+
+
+def expand_lists(definitions: Definitions, report: Report) -> Lists:
+    """Replaces the items that are names of earlier lists by those lists' items.
+
+    A list that is too large, contains itself through others, or contains a broken one is broken.
     """
-    expanded: dict[str, tuple[str, ...]] = {}
+    defined = definitions.lists
+    broken = {name for kind, name in definitions.broken if kind == "list" and name not in defined}
+    expanded: dict[str, tuple[str, ...]] = dict.fromkeys(broken, ())
     used: set[str] = set()
     total = 0
-    for name in definitions:
+    for name in defined:
         # A list that was defined anew may see later ones, so what a list names is expanded before it.
         stack = [name]
-        open_lists: set[str] = set()
+        opened: set[str] = set()
         while stack:
             current = stack[-1]
             if current in expanded:
                 stack.pop()
                 continue
-            definition = definitions[current]
-            inner = [item for item in definition.item.items or () if _sees(definitions, definition, item)]
-            used.update(inner)
-            waiting = [item for item in dict.fromkeys(inner) if item not in expanded]
-            if waiting and current not in open_lists:
-                open_lists.add(current)
+            definition = defined[current]
+            items = definition.item.items or ()
+            inner = {item for item in items if item in broken or _sees(defined, definition, item)}
+            used |= inner
+            waiting = sorted(item for item in inner if item not in expanded)
+            if waiting and current not in opened:
+                opened.add(current)
                 stack.extend(waiting)
                 continue
+            stack.pop()
             if waiting:
                 message = f"the list contains itself, through {waiting[0]}"
                 report.error(VALIDATE, message, definition.item.span, ("list", current))
-            items = _expand(definition.item.items or (), {item: expanded.get(item, ()) for item in inner})
-            if len(items) > MAX_ITEMS or total + len(items) > MAX_TOTAL:
-                limit = MAX_ITEMS if len(items) > MAX_ITEMS else MAX_TOTAL
+                broken.add(current)
+            expanded[current] = _expand(items, {item: expanded.get(item, ()) for item in inner})
+            total += len(expanded[current])
+            if len(expanded[current]) > MAX_ITEMS or total > MAX_TOTAL:
+                limit = MAX_ITEMS if len(expanded[current]) > MAX_ITEMS else MAX_TOTAL
                 message = f"more than {limit} items with the lists in it"
                 report.error(VALIDATE, message, definition.item.span, ("list", current))
-                items = ()
-            total += len(items)
-            expanded[current] = items
-            stack.pop()
-    return {name: expanded[name] for name in definitions}, frozenset(used)
+                total -= len(expanded[current])
+                broken.add(current)
+            if current in broken or inner & broken:
+                broken.add(current)
+                expanded[current] = ()
+    return Lists(expanded, frozenset(used), frozenset(broken))
 
 
 def _sees(definitions: Mapping[str, Definition[ListItem]], definition: Definition[ListItem], item: str) -> bool:

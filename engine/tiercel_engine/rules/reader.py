@@ -10,7 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from tiercel_engine.rules import decoding
 from tiercel_engine.rules.decoding import YAML_VALIDATE, DecodeError, kind_word, span
-from tiercel_engine.rules.document import Mapping, Scalar, Sequence, YamlError, YamlNode, compose
+from tiercel_engine.rules.document import Mapping, Scalar, Sequence, YamlError, YamlNode, compose, repeated_keys
 from tiercel_engine.rules.items import Broken, Change, Define, Item, ListItem, MacroItem, RuleItem, Statement
 from tiercel_engine.rules.report import Report
 from tiercel_engine.rules.source import Source, Span
@@ -168,6 +168,8 @@ class _ItemReader:
             return Broken(kind, "")
         name = name_node.value
         self._item = (kind, name)
+        for key in repeated_keys(node):
+            self._error(f"the key {key.value} is there twice", key, "remove one, or begin a new item with -")
         self._unknown_keys(node, {kind, "append", "override", *form.keys})
         values = {key: value for key, value in node.entries if key.value in form.keys}
         changes = self._changes(form, node, name_node)

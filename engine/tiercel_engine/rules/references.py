@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from tiercel_engine.language.syntax import (
@@ -25,17 +25,17 @@ _Operand = FieldRef | Call | ArgumentList | Word | WordList | ValueOf | None
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """``words`` are the bare values: those among them that name a list stand for its items."""
+    """``words`` are the bare values, each where it stands first: those that name a list stand for its items."""
 
     fields: tuple[FieldRef, ...]
     macros: tuple[MacroName, ...]
-    words: frozenset[str]
+    words: Mapping[str, Word]
 
 
 def references(expr: Expr) -> References:
     fields: list[FieldRef] = []
     macros: list[MacroName] = []
-    words: set[str] = set()
+    words: dict[str, Word] = {}
     stack: list[Expr] = [expr]
     while stack:
         node = stack.pop()
@@ -51,8 +51,8 @@ def references(expr: Expr) -> References:
                     if isinstance(part, FieldRef):
                         fields.append(part)
                     elif not part.quoted:
-                        words.add(part.text)
-    return References(tuple(fields), tuple(macros), frozenset(words))
+                        words.setdefault(part.text, part)
+    return References(tuple(fields), tuple(macros), words)
 
 
 def _parts(operand: _Operand) -> Iterator[FieldRef | Word]:

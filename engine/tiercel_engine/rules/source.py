@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -90,7 +91,7 @@ def text_of(source: Source, scalar: Scalar) -> Text:
 
 
 @lru_cache(maxsize=4)
-def _source_offsets(source: Source, scalar: Scalar) -> list[int]:
+def _source_offsets(source: Source, scalar: Scalar) -> array[int]:
     """For each character of the scalar's value, and for its end, the offset in the file.
 
     Folding and quoting change nothing but blanks and escapes, so the characters that are not blank
@@ -100,7 +101,7 @@ def _source_offsets(source: Source, scalar: Scalar) -> list[int]:
     position = scalar.start if scalar.style in BLOCK_STYLES or not scalar.style else scalar.start + 1
     if scalar.style in BLOCK_STYLES and written:
         position = written[0]
-    offsets = []
+    offsets = array("I")
     count = 0
     for character in scalar.value:
         if character not in BLANKS and count < len(written):
@@ -117,7 +118,7 @@ def _source_offsets(source: Source, scalar: Scalar) -> list[int]:
     return offsets
 
 
-def _written_characters(text: str, scalar: Scalar) -> list[int]:
+def _written_characters(text: str, scalar: Scalar) -> array[int]:
     """The offsets at which the characters of a scalar's value that are not blank are written."""
     start, end = scalar.start, scalar.end
     if scalar.style in BLOCK_STYLES:
@@ -127,11 +128,11 @@ def _written_characters(text: str, scalar: Scalar) -> list[int]:
         return _double_quoted(text, start + 1, end - 1)
     if scalar.style == "'":
         return _single_quoted(text, start + 1, end - 1)
-    return [offset for offset in range(start, end) if text[offset] not in BLANKS]
+    return array("I", (offset for offset in range(start, end) if text[offset] not in BLANKS))
 
 
-def _single_quoted(text: str, start: int, end: int) -> list[int]:
-    offsets = []
+def _single_quoted(text: str, start: int, end: int) -> array[int]:
+    offsets = array("I")
     offset = start
     while offset < end:
         if text[offset] not in BLANKS:
@@ -140,8 +141,8 @@ def _single_quoted(text: str, start: int, end: int) -> list[int]:
     return offsets
 
 
-def _double_quoted(text: str, start: int, end: int) -> list[int]:
-    offsets = []
+def _double_quoted(text: str, start: int, end: int) -> array[int]:
+    offsets = array("I")
     offset = start
     while offset < end:
         if text[offset] != "\\":
