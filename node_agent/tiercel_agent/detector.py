@@ -182,6 +182,7 @@ class Detector:
         self._programs.set_plans(plans(calls, self._machine))
         self._calls = {number: call for call in calls for number in native_numbers(call, self._machine)}
         self._types = frozenset(call.name for call in calls)
+        self._world.hostnames.watch(requirements.host_names)
         self._world.requested = requirements.condition_fields | requirements.output_fields
 
     def _watch_rings(self) -> None:

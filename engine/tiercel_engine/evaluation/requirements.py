@@ -76,6 +76,21 @@ def fields(node: Node) -> frozenset[str]:
     return frozenset(operand.key for atom in postorder(node) if isinstance(atom, Atom) for operand in atom_fields(atom))
 
 
+_HOST_NAME_FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"})
+
+
+def host_names(node: Node) -> frozenset[str]:
+    """The constants that the condition compares the host names of addresses with."""
+    return frozenset(
+        constant
+        for atom in postorder(node)
+        if isinstance(atom, Atom) and isinstance(atom.left, FieldOperand) and isinstance(atom.right, tuple)
+        if atom.left.key in _HOST_NAME_FIELDS
+        for constant in atom.right
+        if isinstance(constant, str)
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Requirements:
     """What several rules of one source need together."""
@@ -86,6 +101,8 @@ class Requirements:
     """Keys that conditions read: needed for every event."""
     output_fields: frozenset[str]
     """Keys that outputs read: needed only once a rule has matched."""
+    host_names: frozenset[str] = frozenset()
+    """Names that addresses are compared with: someone has to resolve them."""
 
     @classmethod
     def of(cls, rules: Iterable[Rule], source: str = "syscall") -> Requirements:
@@ -93,11 +110,13 @@ class Requirements:
         types: frozenset[str] | None = frozenset()
         read: set[str] = set()
         printed: set[str] = set()
+        names: set[str] = set()
         for rule in rules:
             if not rule.enabled or rule.source != source:
                 continue
             possible = event_types(rule.condition, source)
             types = None if types is None or possible is None else types | possible
             read |= fields(rule.condition)
+            names |= host_names(rule.condition)
             printed |= compile_output(rule.output).fields
-        return cls(types, frozenset(read), frozenset(printed))
+        return cls(types, frozenset(read), frozenset(printed), frozenset(names))
