@@ -1,0 +1,64 @@
+"""The entry point: what it imports, its exit status, and a reader who goes away."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from tiercel_cli.main import SUMMARIES, main
+
+
+def test_help_names_every_command_and_the_exit_status_without_loading_any():
+    program = (
+        "import sys; from click.testing import CliRunner; from tiercel_cli.main import main\n"
+        "print(CliRunner().invoke(main, ['--help']).output)\n"
+        "print(sorted(name for name in sys.modules if name.startswith(('tiercel_agent', 'tiercel_engine'))))"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    for name, summary in SUMMARIES.items():
+        assert name in output
+        assert summary in output
+    assert "3  this machine can't be watched" in output
+    assert output.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", SUMMARIES)
+def test_every_command_is_there_and_explains_itself(command: str):
+    result = CliRunner().invoke(main, [command, "--help"])
+    assert result.exit_code == 0
+    assert result.output.startswith(f"Usage: main {command}")
+
+
+@pytest.mark.parametrize("command", ["lint", "fields", "convert", "replay"])
+def test_the_tools_need_no_agent(command: str):
+    program = (
+        "import sys; from click.testing import CliRunner; from tiercel_cli.main import main\n"
+        f"CliRunner().invoke(main, ['{command}', '--help'])\n"
+        "print([name for name in sys.modules if name.startswith('tiercel_agent')])"
+    )
+    output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+    assert output == "[]\n"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["fields", "--nonsense"], ["detect", "extra"]])
+def test_wrong_usage_is_status_two(arguments: list[str]):
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "Error:" in result.output
+
+
+def test_the_version_is_the_distributions():
+    assert CliRunner().invoke(main, ["--version"]).output == "tiercel 0.1.0\n"
+
+
+def test_a_reader_who_goes_away_gets_no_traceback():
+    tool = [sys.executable, "-c", "from tiercel_cli.main import main; main()", "fields", "--json"]
+    with subprocess.Popen(tool, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
