@@ -149,7 +149,9 @@ class _Composer:
         try:
             yield from yaml.parse(self._text, Loader=_Loader)
         except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
+            mark = error.problem_mark
+            if mark is None or (error.context_mark and mark.index >= len(self._text.rstrip())):
+                mark = error.context_mark  # what is never closed says more than the end of the file
             message = ", ".join(part for part in (error.problem, error.context) if part)
             raise YamlError(message, mark.index if mark else 0, _hint(self._text, error)) from None
         except yaml.YAMLError as error:

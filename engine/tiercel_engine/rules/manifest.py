@@ -13,8 +13,8 @@ from tiercel_engine.rules.reader import API_VERSION, MANIFEST_KIND, document_ite
 from tiercel_engine.rules.report import Report
 from tiercel_engine.rules.source import Source
 
-WIDTH = 110
-"""Columns at which long texts are folded."""
+WIDTH = 90
+"""Columns from which long texts are folded; a word may begin before and end after."""
 MAX_NAME = 63
 
 _TEXT_KEYS = frozenset({"condition", "output", "desc"})
@@ -85,7 +85,7 @@ def _node(node: YamlNode, folded: bool, key: str = "") -> yaml.Node:
     if node.is_null and key:
         return yaml.ScalarNode("tag:yaml.org,2002:null", "null")
     style = node.style if node.style in BLOCK_STYLES else ""
-    if key in _TEXT_KEYS and not style and len(node.value) > WIDTH - 20:
+    if key in _TEXT_KEYS and not style and len(node.value) > WIDTH - 10:
         style = ">"
     return _text(node.value, style if folded else '"')
 
