@@ -6,6 +6,7 @@ import re
 import sys
 
 import click
+
 from tiercel_engine.diagnostics import render
 from tiercel_engine.printable import printable
 from tiercel_engine.rules import load, read_rules

@@ -6,6 +6,7 @@ import json
 import sys
 
 import click
+
 from tiercel_engine.diagnostics import as_json, render
 from tiercel_engine.rules import load, read_rules
 

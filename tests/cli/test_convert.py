@@ -25,7 +25,7 @@ RULES = """\
 - macro: long
   condition: >
     proc.name in (words) or
-    fd.name startswith "/a b" or fd.name startswith '/very/long/path/that/makes/the/condition/too/long/for/one/line'
+    fd.name startswith "/a b" or fd.name startswith '/long/path/that/makes/it/too/long' or fd.name = /y
 - rule: R
   desc: |
     Two
