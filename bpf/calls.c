@@ -149,14 +149,33 @@ static __always_inline void section_path_argument(struct record *record, struct 
 		     plan->base[slot] < 0 ? AT_FDCWD : (s32)argument(record, plan->base[slot]));
 }
 
+/* The image of a process goes the way of what the process table is made from. */
+static __always_inline void send_image(struct bpf_raw_tracepoint_args *ctx, struct record *record, u32 size)
+{
+	u32 pid = record->header.self.pid;
+	if (processes.ringbuf_output(record, size, 0) == 0) {
+		undelivered.delete(&pid);
+	} else {
+		u64 now = bpf_ktime_get_boot_ns();
+		count(LOST_PROCESSES);
+		undelivered.update(&pid, &now);
+	}
+	if (record->header.flags & FLAG_AGAIN) /* sent before the call that is waiting */
+		families.call(ctx, FAMILY_HEADER);
+}
+
 /* The last step: the paths that were asked for, and off. */
 int send(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct record *record = scratch();
 	if (!record)
 		return 0;
+	if (!walk_paths(record))
+		families.call(ctx, FAMILY_SEND);
 	u32 size = finish(record);
-	if (calls.ringbuf_output(record, size, 0) != 0)
+	if (record->header.type == RECORD_EXEC)
+		send_image(ctx, record, size);
+	else if (calls.ringbuf_output(record, size, 0) != 0)
 		count(LOST_CALLS);
 	return 0;
 }

@@ -1,8 +1,11 @@
 /* Paths and files as the kernel knows them: links followed, mounts crossed. */
 
-#define DEPTH 48 /* components and mounts; deeper paths are cut and marked so */
+/* A walk takes STEPS components and mounts in one program, a record's walks together up to ROUNDS programs: the
+ * verifier bounds a loop, the kernel a chain of tail calls (33). Deeper paths are cut and marked so. */
+#define STEPS 64
+#define ROUNDS 12
 
-/* Asks for the path of a struct path; finish() walks all of them with one copy of the code. */
+/* Asks for the path of a struct path; walk_paths() does all of them with one copy of the code. */
 static __always_inline void want_path(struct record *record, u16 kind, const char *path)
 {
 	u32 slot = record->pending & 3;
@@ -16,29 +19,28 @@ static __always_inline void want_path(struct record *record, u16 kind, const cha
 	record->pending = slot + 1;
 }
 
-/* Writes the path of (mount, dentry) below the given root as a section; number: 1 if it is cut. */
-static __always_inline void section_path(struct record *record, u16 kind, const char *mount, const char *dentry,
-					 const char *root_mount, const char *root_dentry)
+#define WALK_ENDED 0
+#define WALK_GOES_ON 1
+#define WALK_CUT 2 /* longer than PIECE */
+
+/* Some steps from (mount, dentry) towards the root, which write the path backwards into record->walk. */
+static __always_inline u32 walk(struct record *record, u32 slot, const char *root_mount, const char *root_dentry)
 {
-	u32 cut = 1;
+	const char *mount = record->path[slot].mount;
+	const char *dentry = record->path[slot].dentry;
 
 	/* The position lives in memory: the verifier then sees the same state in every round. */
-	record->walk_at = PIECE;
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < DEPTH; i++) {
-		if (dentry == root_dentry && mount == root_mount) {
-			cut = 0;
-			break;
-		}
+	for (int i = 0; i < STEPS; i++) {
+		if (dentry == root_dentry && mount == root_mount)
+			return WALK_ENDED;
 		const char *parent = READ_POINTER(dentry, DENTRY_PARENT);
 		const char *mount_root = READ_POINTER(mount, MOUNT_MNT + VFSMOUNT_ROOT);
 		u32 detached = dentry == parent && dentry != mount_root;
 		if (dentry == mount_root) {
 			const char *parent_mount = READ_POINTER(mount, MOUNT_PARENT);
-			if (parent_mount == mount) {
-				cut = 0;
-				break;
-			}
+			if (parent_mount == mount)
+				return WALK_ENDED;
 			dentry = READ_POINTER(mount, MOUNT_MOUNTPOINT);
 			mount = parent_mount;
 			continue;
@@ -47,20 +49,26 @@ static __always_inline void section_path(struct record *record, u16 kind, const 
 		const char *name = READ_POINTER(dentry, DENTRY_NAME);
 		u32 at = record->walk_at;
 		if (at < length + 1 || at > PIECE)
-			break;
+			return WALK_CUT;
 		at -= length;
 		bpf_probe_read_kernel(record->walk + (at & (PIECE - 1)), length & 255, name);
 		if (detached) {
 			record->walk_at = at;
-			cut = 0;
-			break;
+			return WALK_ENDED;
 		}
 		at -= 1;
 		record->walk[at & (PIECE - 1)] = '/';
 		record->walk_at = at;
 		dentry = parent;
 	}
+	record->path[slot].mount = mount;
+	record->path[slot].dentry = dentry;
+	return WALK_GOES_ON;
+}
 
+/* What has been walked, as a section; number: 1 if it is cut. */
+static __always_inline void section_path(struct record *record, u16 kind, u32 cut)
+{
 	u8 *payload = section_payload(record);
 	u32 at = record->walk_at;
 	if (!payload)
@@ -75,26 +83,29 @@ static __always_inline void section_path(struct record *record, u16 kind, const 
 	section_end(record, kind, length, cut);
 }
 
-/* Writes the paths that were asked for and the record's length; returns that. */
-static __always_inline u32 finish(struct record *record)
+/* One round of writing the paths that were asked for; 0 if it takes another one. */
+static __always_inline u32 walk_paths(struct record *record)
 {
 	const char *fs = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS);
 	const char *root_mount = READ_POINTER(fs, FS_ROOT + PATH_MNT) - MOUNT_MNT;
 	const char *root_dentry = READ_POINTER(fs, FS_ROOT + PATH_DENTRY);
 
+	if (record->rounds == 0)
+		record->walk_at = PIECE;
+	record->rounds++;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < 4; i++) {
-		if (i >= record->pending)
+		u32 slot = record->walked & 3;
+		if (record->walked >= record->pending)
 			break;
-		section_path(record, record->path[i].kind, record->path[i].mount, record->path[i].dentry, root_mount,
-			     root_dentry);
+		u32 end = walk(record, slot, root_mount, root_dentry);
+		if (end == WALK_GOES_ON && record->rounds < ROUNDS)
+			return 0;
+		section_path(record, record->path[slot].kind, end != WALK_ENDED);
+		record->walk_at = PIECE;
+		record->walked++;
 	}
-	u32 length = sizeof(struct header) + record->length;
-	length &= 2 * CAPACITY - 1;
-	if (length > sizeof(struct header) + CAPACITY)
-		length = sizeof(struct header) + CAPACITY;
-	record->header.length = length;
-	return length;
+	return 1;
 }
 
 static __always_inline void section_file_facts(struct record *record, u16 kind, const char *file, u32 number)

@@ -9,7 +9,6 @@ int image(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	const char *file = READ_POINTER(mm, MM_EXE_FILE);
 	u64 start = READ(u64, mm, MM_ARG_START);
-	u32 pid = record->header.self.pid;
 
 	record->header.type = RECORD_EXEC;
 	record->header.result = 0;
@@ -23,17 +22,7 @@ int image(struct bpf_raw_tracepoint_args *ctx)
 		want_path(record, SECTION_EXE_PATH, file + FILE_PATH);
 	}
 	want_base(record, SECTION_CWD, AT_FDCWD);
-
-	u32 size = finish(record);
-	if (processes.ringbuf_output(record, size, 0) == 0) {
-		undelivered.delete(&pid);
-	} else {
-		u64 now = bpf_ktime_get_boot_ns();
-		count(LOST_PROCESSES);
-		undelivered.update(&pid, &now);
-	}
-	if (record->header.flags & FLAG_AGAIN) /* sent before the call that is waiting */
-		families.call(ctx, FAMILY_HEADER);
+	families.call(ctx, FAMILY_SEND);
 	return 0;
 }
 

@@ -10,7 +10,9 @@ struct record {
 	u32 length; /* of the sections so far */
 	u32 walk_at;
 	u8 walk[PIECE + 256];
-	u32 pending; /* paths that are still to be walked */
+	u32 rounds;  /* of walking */
+	u32 walked;  /* paths that are written */
+	u32 pending; /* paths that were asked for */
 	struct {
 		const char *mount;  /* struct mount */
 		const char *dentry;
@@ -78,4 +80,15 @@ static __always_inline void section_user_bytes(struct record *record, u16 kind, 
 	size &= PIECE - 1;
 	if (bpf_probe_read_user(payload, size, (const void *)address) == 0)
 		section_end(record, kind, size, length > size);
+}
+
+/* Writes the record's length; returns it. */
+static __always_inline u32 finish(struct record *record)
+{
+	u32 length = sizeof(struct header) + record->length;
+	length &= 2 * CAPACITY - 1;
+	if (length > sizeof(struct header) + CAPACITY)
+		length = sizeof(struct header) + CAPACITY;
+	record->header.length = length;
+	return length;
 }

@@ -68,6 +68,8 @@ static __always_inline void read_task(struct record *record, const char *task)
 
 	record->length = 0;
 	record->pending = 0;
+	record->walked = 0;
+	record->rounds = 0;
 	header->flags = 0;
 	header->time = bpf_ktime_get_boot_ns();
 	header->cgroup = bpf_get_current_cgroup_id();

@@ -71,14 +71,17 @@ def image_of(record_sections: Sections, time: int) -> Image:
     def payload(kind: int) -> bytes:
         return record_sections[kind][1] if kind in record_sections else b""
 
+    def path(kind: int) -> str:
+        return wire.whole_path(record_sections[kind]) if kind in record_sections else ""
+
     facts = payload(Section.EXE)
     return Image(
         argv=words(payload(Section.ARGS)),
         env=words(payload(Section.ENV)) if Section.ENV in record_sections else None,
-        exe_path=text(payload(Section.EXE_PATH)),
+        exe_path=path(Section.EXE_PATH),
         exe=wire.file_facts(facts) if facts else None,
         filename=text(payload(Section.FILENAME)),
-        cwd=text(payload(Section.CWD)),
+        cwd=path(Section.CWD),
         started=time,
     )
 

@@ -143,6 +143,12 @@ def sections(record: bytes) -> Sections:
     return found
 
 
+def whole_path(section: tuple[int, bytes]) -> str:
+    """A path that the kernel walked; "" if it is cut, since what is left of it would name another file."""
+    cut, raw = section
+    return "" if cut else raw.decode("utf-8", "surrogateescape")
+
+
 def file_facts(payload: bytes) -> FileFacts:
     return FileFacts._make(_FILE.unpack_from(payload))
 

@@ -167,7 +167,7 @@ def _since_ctime(event: Occurrence) -> Value | None:
 
 def _cwd(event: Occurrence) -> Value | None:
     found = event.sections.get(wire.Section.CWD)
-    path = text(found[1]) if found else event.image.cwd
+    path = wire.whole_path(found) if found else event.image.cwd
     if not path:
         return None
     return path if path.endswith("/") else path + "/"
