@@ -22,6 +22,11 @@ def test_a_rule_has_what_its_item_says() -> None:
     assert str(found.location) == "rules.yaml:1:9"
 
 
+def test_the_line_break_of_a_folded_output_is_not_printed() -> None:
+    text = "- rule: R\n  desc: d\n  condition: evt.type = open\n  output: >\n    one\n    two\n  priority: INFO\n"
+    assert load_text(text).rules[0].output == "one two"
+
+
 def test_defining_again_replaces_and_keeps_the_first_place() -> None:
     text = rule("evt.type = open", "A") + rule("evt.type = open", "B") + rule("evt.type = close", "A")
     loaded = load_text(text)

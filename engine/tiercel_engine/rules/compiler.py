@@ -84,7 +84,7 @@ class Compiler:
             source=source_of(rule),
             priority=rule.priority,
             condition=node,
-            output=rule.output.text,
+            output=rule.output.text.strip(),  # a folded block ends with a line break
             tags=tuple(dict.fromkeys(rule.tags or ())),
             location=rule.span.source.location(rule.span.start),
             enabled=rule.enabled is not False,
