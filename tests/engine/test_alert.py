@@ -1,0 +1,104 @@
+"""Alerts as JSON and as text: Falco's form, and nothing hostile raw."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from evaluation_help import atom, rule
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiercel_engine.alert import alert_json, alert_text, make_alert
+from tiercel_engine.event import Event
+from tiercel_engine.output import compile_output
+from tiercel_engine.printable import printable, valid
+
+TIME = 1_795_431_600_123_456_789  # 2026-11-23T11:00:00.123456789Z
+RULE = rule(atom("proc.name", "exists"), name="Shell", output="shell (%proc.name %user.uid %proc.aname %user.name)")
+
+
+def alert(fields: dict[str, Any], hostname: str = "node-1") -> Any:
+    return make_alert(RULE, Event("syscall", TIME, fields), compile_output(RULE.output), hostname)
+
+
+def test_json_has_the_keys_and_forms_of_falcos() -> None:
+    made = alert({"proc.name": "sh", "user.uid": 0, "proc.aname": ["a", "b"]})
+    assert json.loads(alert_json(made)) == {
+        "hostname": "node-1",
+        "output": "11:00:00.123456789: Warning shell (sh 0 (a,b) <NA>)",
+        "output_fields": {
+            "evt.time": TIME, "proc.name": "sh", "user.uid": 0, "proc.aname": ["a", "b"], "user.name": None,
+        },
+        "priority": "Warning",
+        "rule": "Shell",
+        "source": "syscall",
+        "tags": [],
+        "time": "2026-11-23T11:00:00.123456789Z",
+    }  # fmt: skip
+
+
+def test_text() -> None:
+    assert alert_text(alert({"proc.name": "sh"})) == "11:00:00.123456789: Warning shell (sh <NA> <NA> <NA>)"
+
+
+HOSTILE = "\x00\x1b[2J\x1b]0;x\x07\r\n\t\x7f\x85\x9b31m\u202e\u2028\u2029\u200b\ufeff\udcff\udce2\udc82\ud800\U000e0041"
+
+
+def test_hostile_names_in_text() -> None:
+    text = alert_text(alert({"proc.name": HOSTILE}))
+    assert text.isprintable()
+    assert r"\x00\x1b[2J\x1b]0;x\x07\r\n\t\x7f\x85\x9b31m\u202e\u2028\u2029\u200b\ufeff" in text
+    assert "\ufffd" in text
+
+
+def test_hostile_names_in_json() -> None:
+    line = alert_json(alert({"proc.name": HOSTILE}, hostname=HOSTILE))
+    assert not any(byte < 0x20 for byte in line)
+    text = line.decode()
+    name = json.loads(text)["output_fields"]["proc.name"]
+    assert name.startswith("\x00\x1b[2J")
+    assert "\udcff" not in name
+    assert "\ufffd" in name
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=())))
+def test_anything_in_a_name(name: str) -> None:
+    made = alert({"proc.name": name, "user.uid": 1 << 70})
+    line = alert_json(made)
+    assert b"\n" not in line
+    assert isinstance(json.loads(line), dict)
+    text = alert_text(made)
+    assert not any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in text)
+    assert len(text.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, caf\u00e9 \u4f60\u597d \U0001f600", "plain, caf\u00e9 \u4f60\u597d \U0001f600"),
+        ("a\\nb", "a\\nb"),
+        ("\udcc3\udca9", "\u00e9"),
+        ("\udcff", "\ufffd"),
+    ],
+)
+def test_printable(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+@given(st.text(st.characters(codec=None, exclude_categories=())))
+def test_valid_text_can_be_encoded_and_what_was_valid_stays(text: str) -> None:
+    valid(text).encode()
+    assert valid(valid(text)) == valid(text)
+
+
+@pytest.mark.parametrize(
+    ("time", "expected"),
+    [(0, "00:00:00.000000000"), (1, "00:00:00.000000001"), (86_399_999_999_999, "23:59:59.999999999")],
+)
+def test_the_time_of_day(time: int, expected: str) -> None:
+    made = make_alert(RULE, Event("syscall", time, {}), compile_output("x"), "h")
+    assert alert_text(made) == f"{expected}: Warning x"
+    assert json.loads(alert_json(made))["output_fields"]["evt.time"] == time
