@@ -236,13 +236,14 @@ def test_path_that_no_record_can_hold(run, call, tmp_path):
     def body():
         os.chdir(tmp_path)
         deep(25, "n" * 200)
-        call("creat", "file", 0o600)
+        call("fchmod", call("creat", "file", 0o600), 0o700)
         call("unlink", "file")
         call("open", "missing", os.O_RDONLY)
 
     done = run(body)
     assert names(done.one("creat")) == ["file"]
     assert done.one("creat")["proc.cwd"] is None
+    assert done.one("fchmod")["fd.name"] is None
     assert done.one("unlink")["fs.path.name"] == "file"
     assert done.one("open")["fd.name"] == "missing"
 

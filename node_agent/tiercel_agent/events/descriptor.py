@@ -134,9 +134,8 @@ def descriptor(sections: Sections) -> Descriptor | None:
 def _file(sections: Sections) -> OpenFile:
     number, payload = sections[Section.FILE]
     facts = wire.file_facts(payload)
-    cut, raw_path = sections.get(Section.FILE_PATH, (1, b""))
-    shown = text(raw_path)
-    place = None if cut or facts.traits & wire.DETACHED else shown
+    shown = wire.whole_path(sections.get(Section.FILE_PATH, (1, b"")))
+    place = None if facts.traits & wire.DETACHED else shown or None
     kind, char = _file_type(facts.mode, shown, bool(facts.traits & wire.DETACHED))
     return OpenFile(number, facts, place, shown, kind, char)
 
