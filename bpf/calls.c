@@ -220,7 +220,7 @@ int descriptor(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* struct msghdr begins with name, its length, and the vector of buffers. */
-static __always_inline void section_msghdr(struct record *record, u64 message)
+static __always_inline void section_msghdr(struct record *record, u64 message, u32 several)
 {
 	u32 wide = !(record->header.flags & FLAG_COMPAT);
 	u64 name = wide ? READ_USER(u64, message) : READ_USER(u32, message);
@@ -230,9 +230,11 @@ static __always_inline void section_msghdr(struct record *record, u64 message)
 	u64 vector = wide ? READ_USER(u64, message + 16) : READ_USER(u32, message + 8);
 	u64 base = wide ? READ_USER(u64, vector) : READ_USER(u32, vector);
 	u64 size = wide ? READ_USER(u64, vector + 8) : READ_USER(u32, vector + 4);
-	if (record->header.result > 0)
-		section_user_bytes(record, SECTION_DATA, base,
-				   size < record->header.result ? size : record->header.result, WANT_DATA + 1);
+	s64 carried = record->header.result;
+	if (several && carried > 0) /* the result counts messages */
+		carried = READ_USER(u32, message + (wide ? 56 : 28));
+	if (carried > 0)
+		section_user_bytes(record, SECTION_DATA, base, size < carried ? size : carried, WANT_DATA + 1);
 #endif
 }
 
@@ -244,7 +246,7 @@ int message(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	section_descriptor(record, subject(record, plan));
 	if (plan->flags & PLAN_MSGHDR) {
-		section_msghdr(record, record->header.args[1]);
+		section_msghdr(record, record->header.args[1], plan->flags & PLAN_MMSGHDR);
 	} else {
 		section_user_bytes(record, SECTION_ADDRESS, record->header.args[4], 128, 129);
 #ifdef WANT_DATA

@@ -26,6 +26,7 @@ struct plan {
 #define PLAN_MSGHDR 2     /* argument 1 points to a msghdr, which holds address and data */
 #define PLAN_FREE_TEXT 4  /* the first path argument is a text: the target of a symbolic link */
 #define PLAN_ONLY_FAILED 8 /* success is reported elsewhere: exec */
+#define PLAN_MMSGHDR 16   /* that msghdr is the first of several, each followed by the length of its data */
 
 #define SYSCALLS 512
 BPF_ARRAY(plans, struct plan, SYSCALLS);

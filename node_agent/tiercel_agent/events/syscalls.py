@@ -25,7 +25,7 @@ class Family(IntEnum):
     EXEC = 5
 
 
-OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED = 1, 2, 4, 8  # PLAN_… of bpf/maps.h
+OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED, MMSGHDR = 1, 2, 4, 8, 16  # PLAN_… of bpf/maps.h
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,8 +188,8 @@ SYSCALLS: tuple[Syscall, ...] = (
     _message("recvfrom", "45 207 371", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
     _message("sendmsg", "46 211 370", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
     _message("recvmsg", "47 212 372", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
-    _message("sendmmsg", "307 269 345", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR),
-    _message("recvmmsg", "299 243 337", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR),
+    _message("sendmmsg", "307 269 345", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
+    _message("recvmmsg", "299 243 337", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
     # processes: an exec that succeeds is reported as the new image stands (bpf/processes.c)
     Syscall(
         "execve",
