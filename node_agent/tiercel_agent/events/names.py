@@ -13,6 +13,7 @@ from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
 from tiercel_agent.events.wire import Section
 
 _REFUSED = (-errno.EACCES, -errno.EPERM)
+_TOWARDS = frozenset({"connect", "sendto", "sendmsg", "sendmmsg"})  # with the address that the socket talks to
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def names_of(event: Record) -> Names:
         return Names(source=_link_text(event, target), target=target)
     if call.family is Family.EXEC:
         return Names(path=_executed(event))
-    if call.name == "connect":
+    if call.name in _TOWARDS:
         return Names(fd=_connected(event))
     found = event.descriptor
     if isinstance(found, OpenFile):
@@ -130,7 +131,7 @@ def _link_text(event: Record, link: Name) -> Name:
 
 
 def _connected(event: Record) -> Name:
-    """A Unix socket is connected to by a path, which may lead through links to the one that it was bound to."""
+    """A Unix socket is connected or sent to by a path, which may lead through links to the one that it was bound to."""
     address = event.sections.get(Section.ADDRESS)
     passed = read_sockaddr(address[1]) if address else None
     found = event.descriptor
