@@ -106,13 +106,23 @@ def number(event: Occurrence) -> int | None:
     return None
 
 
+def _carries_ipv4(event: Occurrence) -> bool:
+    """Whether an IPv6 socket talks to an IPv4 address (mapped into IPv6): an IPv4 connection as rules see it."""
+    remote = ends(event)[1]
+    return remote is not None and ":" not in remote.address
+
+
 def _type(event: Occurrence) -> str | None:
     found = event.descriptor
+    if _carries_ipv4(event):
+        return "ipv4"
     return found.type if found else None
 
 
 def _typechar(event: Occurrence) -> str | None:
     found = event.descriptor
+    if _carries_ipv4(event):
+        return "4"
     if found is not None:
         return found.typechar
     # as for a failed open: it would have been a file
