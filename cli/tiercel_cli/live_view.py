@@ -60,7 +60,9 @@ class LiveView:
     def write(self, items: Sequence[Sighting]) -> None:
         for item in items:
             self._console.print(_headline(item))
-            self._console.print(Padding(Text(printable(item.alert.output), overflow="fold"), (0, 0, 0, _INDENT)))
+            self._console.print(
+                Padding(Text(printable(item.alert.output), overflow="fold"), (0, 0, 0, _INDENT), expand=False)
+            )
 
     def reopen(self) -> None:
         pass
