@@ -64,6 +64,11 @@ class Event(dict[str, Value | None]):
         return (self,) if view is None else (self, view)
 
 
+_PATH_FIELDS = ("fs.path.name", "evt.abspath", *(f"evt.arg.{name}" for name in ("name", "path", "filename", "dir")))
+_SOURCE_FIELDS = ("fs.path.source", "evt.abspath.src", "evt.arg.oldpath")
+_TARGET_FIELDS = ("fs.path.target", "evt.abspath.dst", "evt.arg.newpath", "evt.arg.linkpath")
+
+
 class ResolvedView(Event):
     """An event with its files under their resolved names; all else is read from the event itself."""
 
@@ -94,12 +99,9 @@ def resolved_view(
     Only fields with a value are replaced. None if nothing differs.
     """
     names: dict[str, Value | None] = {
-        "fs.path.name": path or fd_name,
-        "evt.abspath": path or fd_name,
-        "fs.path.source": source,
-        "evt.abspath.src": source,
-        "fs.path.target": target,
-        "evt.abspath.dst": target,
+        **dict.fromkeys(_PATH_FIELDS, path or fd_name),
+        **dict.fromkeys(_SOURCE_FIELDS, source),
+        **dict.fromkeys(_TARGET_FIELDS, target),
     }
     if isinstance(name := fd_name or path, str):
         directory, _, names["fd.filename"] = name.rpartition("/")

@@ -139,3 +139,11 @@ def test_a_line_without_end_is_not_held_in_memory() -> None:
     assert first == last
     assert isinstance(long, Malformed)
     assert "longer" in long.message
+
+
+def test_arguments_that_name_a_file_bear_its_resolved_name_in_the_second_view() -> None:
+    fields = {"evt.type": "mkdir", "evt.arg.path": "/tmp/link/x", "fs.path.name": "/tmp/link/x", "evt.arg.mode": "0"}
+    event = Event("syscall", 0, {**fields, "fs.path.realname": "/bin/x"})
+    first, second = event.views()
+    assert (first["evt.arg.path"], second["evt.arg.path"]) == ("/tmp/link/x", "/bin/x")
+    assert second["evt.arg.mode"] == "0"

@@ -53,7 +53,8 @@ def _member(family: Field, member: str) -> Field:
     field = replace(family, name=f"{family.name}.{member}", argument=Argument.NONE)
     if family.name == "evt.arg":
         stage = Stage.KERNEL if member in evt.KERNEL_ARGUMENTS else Stage.USER
-        return replace(field, stage=stage, meaning=evt.ARGUMENTS.get(member, family.meaning))
+        meaning = evt.ARGUMENTS.get(member, family.meaning)
+        return replace(field, stage=stage, meaning=meaning, names_file=member in evt.FILE_ARGUMENTS)
     if family.name == "evt.rawarg" and member in evt.NUMERIC_ARGUMENTS:
         stage = Stage.KERNEL if member in evt.KERNEL_ARGUMENTS else Stage.USER
         return replace(field, type=FieldType.INTEGER, stage=stage)

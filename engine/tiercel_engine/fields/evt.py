@@ -87,13 +87,13 @@ FIELDS: tuple[Field, ...] = (
 )
 
 ARGUMENTS: dict[str, str] = {
-    "name": "The path as the caller gave it, for the open family and calls that act on one path.",
-    "path": "The path as the caller gave it, for mkdir, rmdir, unlink, chmod, chdir and the like.",
-    "oldpath": "The path that a rename or hard link starts from, as the caller gave it.",
-    "newpath": "The path that a rename or hard link leads to, as the caller gave it.",
+    "name": "The absolute path, for the open family and unlinkat.",
+    "path": "The absolute path, for mkdir, rmdir, unlink, chown, chdir and the like.",
+    "oldpath": "The absolute path that a rename or hard link starts from.",
+    "newpath": "The absolute path that a rename or hard link leads to.",
     "target": "The text that a symbolic link will hold.",
-    "linkpath": "The path of a symbolic link that is made, as the caller gave it.",
-    "filename": "The path of the program that execve was asked to run, as the caller gave it.",
+    "linkpath": "The absolute path of a symbolic link that is made.",
+    "filename": "The absolute path that chmod acts on, or of the program that execve was asked to run.",
     "exe": "The first word of the command line that execve passes, argv[0].",
     "args": "The other words of the command line that execve passes.",
     "dirfd": "The descriptor of the folder that a relative path starts from, or AT_FDCWD.",
@@ -132,3 +132,6 @@ NUMERIC_ARGUMENTS: frozenset[str] = frozenset(
 
 KERNEL_ARGUMENTS: frozenset[str] = NUMERIC_ARGUMENTS - {"uid", "gid", "img"}
 """The arguments that hold names of numbers which the kernel knows without look-ups."""
+
+FILE_ARGUMENTS: frozenset[str] = frozenset({"name", "path", "filename", "dir", "oldpath", "newpath", "linkpath"})
+"""The arguments that name a file: they hold its absolute path, and change between an event's views."""

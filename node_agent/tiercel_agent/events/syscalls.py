@@ -161,7 +161,7 @@ SYSCALLS: tuple[Syscall, ...] = (
     _on(0, "fchmod", "91 52 94", "fd=0:fd mode=1:mode"),
     _paths("chown", "92 - 182,212", "path=path0:path uid=1:uid gid=2:gid"),
     _paths("lchown", "94 - 16,198", "path=path0:path uid=1:uid gid=2:gid"),
-    _paths("fchownat", "260 54 298", "dirfd=0:fd pathname=path0:path uid=2:uid gid=3:gid flags=4:at", 1, 0),
+    _paths("fchownat", "260 54 298", "dirfd=0:fd path=path0:path uid=2:uid gid=3:gid flags=4:at", 1, 0),
     _on(0, "fchown", "93 55 95,207", "fd=0:fd uid=1:uid gid=2:gid"),
     _paths("truncate", "76 45 92,193", "path=path0:path length=1:long"),
     _on(0, "ftruncate", "77 46 93,194", "fd=0:fd length=1:long"),
