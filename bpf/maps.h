@@ -40,6 +40,12 @@ BPF_RINGBUF_OUTPUT(processes, PROCESSES_PAGES);
 BPF_TABLE("lru_hash", u32, u64, undelivered, 4096); /* pid -> when it was last tried, ns since boot */
 #define RETRY_AFTER 10000000 /* ns */
 
+struct ended {
+	u64 start;
+	u64 pid;
+};
+BPF_TABLE("lru_hash", struct ended, u8, ended, 1024);
+
 /* Indexes of `counters`. */
 #define LOST_CALLS 0
 #define LOST_PROCESSES 1

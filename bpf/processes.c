@@ -60,16 +60,21 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/* sched_process_exit(task) */
+/* sched_process_exit(task): of every thread. A process ends with its last one, which need not be the first it had; several
+ * that end together may each see that none is left. */
 int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	const char *task = (const char *)bpf_get_current_task();
-	if (READ(u32, task, TASK_PID) != READ(u32, task, TASK_TGID))
+	if (READ(u32, READ_POINTER(task, TASK_SIGNAL), SIGNAL_LIVE))
 		return 0;
 	struct exit_record exit = {.length = sizeof(exit), .type = RECORD_EXIT};
 	exit.time = bpf_ktime_get_boot_ns();
 	exit.status = READ(u32, task, TASK_EXIT_CODE);
 	read_process(&exit.self, task);
+	struct ended process = {.start = exit.self.start, .pid = exit.self.pid};
+	u8 yes = 1;
+	if (ended.insert(&process, &yes) != 0)
+		return 0;
 	undelivered.delete(&exit.self.pid);
 	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)
 		count(LOST_PROCESSES);

@@ -45,6 +45,7 @@ REQUIRED = {
     "PID_NUMBERS": ("pid.numbers",),
     "UPID_NR": ("upid.nr",),
     "UPID_NS": ("upid.ns",),
+    "SIGNAL_LIVE": ("signal_struct.live",),
     "SIGNAL_TTY": ("signal_struct.tty",),
     "SIGNAL_PIDS": ("signal_struct.pids",),
     "TTY_DRIVER": ("tty_struct.driver",),
