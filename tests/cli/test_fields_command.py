@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from click.testing import CliRunner, Result
+
 from tiercel_cli.fields import fields
 from tiercel_engine.fields import documented
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from tiercel_engine.fields import (
     FAMILIES,
     REGISTRY,

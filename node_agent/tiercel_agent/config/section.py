@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tiercel_engine.priority import Priority
-from tiercel_engine.rules.document import Mapping, Scalar, Sequence, YamlError, YamlNode, compose
+from tiercel_engine.rules.document import Mapping, Scalar, Sequence, YamlError, YamlNode, compose, repeated_keys
 from tiercel_engine.rules.report import Report
 from tiercel_engine.rules.source import Source, Span
 
@@ -143,6 +143,9 @@ def open_settings(name: str, text: str, report: Report) -> Section | None:
     if len(documents) > 1 or not isinstance(documents[0], Mapping):
         report.error(INVALID, "the configuration must be one document of keys and values", Span(source, 0, 1))
         return None
+    for key in repeated_keys(documents[0]):
+        span = Span(source, key.start, key.end)
+        report.error(INVALID, f"the key {key.value!r} is there twice", span, ("key", key.value), "remove one of them")
     return Section(report, source, documents[0])
 
 
