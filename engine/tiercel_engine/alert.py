@@ -9,7 +9,7 @@ import orjson
 
 from tiercel_engine.event import Event, Value
 from tiercel_engine.output import Output, rfc3339
-from tiercel_engine.printable import printable, valid
+from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.priority import Priority
 from tiercel_engine.rule import Rule
 
@@ -44,9 +44,10 @@ def alert_json(alert: Alert) -> bytes:
     """The alert as one line of JSON without the newline, UTF-8, with the keys and forms of Falco's.
 
     As in Falco, ``output`` is the whole line of text with time and priority, and ``output_fields``
-    has ``evt.time`` in nanoseconds. What was not UTF-8 is U+FFFD; control characters are JSON escapes.
+    has ``evt.time`` in nanoseconds. What was not UTF-8 is U+FFFD; control and other hidden characters
+    are JSON escapes.
     """
-    return orjson.dumps(
+    document = orjson.dumps(
         {
             "hostname": valid(alert.hostname),
             "output": valid(f"{_head(alert)} {alert.output}"),
@@ -62,6 +63,7 @@ def alert_json(alert: Alert) -> bytes:
         },
         default=str,
     )
+    return printable_json(document)
 
 
 def alert_text(alert: Alert) -> str:

@@ -26,6 +26,24 @@ def _show(match: re.Match[str]) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    if category(character) not in _HIDDEN:
+        return character
+    units = character.encode("utf-16-be").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+
+
+def printable_json(document: bytes) -> bytes:
+    """The same JSON document with hidden characters as escapes: for JSON that is read on a terminal too.
+
+    JSON itself asks that for U+0000 to U+001F only; a reader gets the same text either way.
+    """
+    if document.isascii() and b"\x7f" not in document:
+        return document
+    return _SUSPECT.sub(_escape, document.decode()).encode()
+
+
 def valid(text: str) -> str:
     """The text with every byte sequence that was not UTF-8 as U+FFFD: what can be encoded without error."""
     try:

@@ -102,3 +102,18 @@ def test_the_time_of_day(time: int, expected: str) -> None:
     made = make_alert(RULE, Event("syscall", time, {}), compile_output("x"), "h")
     assert alert_text(made) == f"{expected}: Warning x"
     assert json.loads(alert_json(made))["output_fields"]["evt.time"] == time
+
+
+@given(st.text(st.characters(codec="utf-8")))
+def test_json_has_no_hidden_character_raw_and_loses_none(name: str) -> None:
+    written = alert_json(alert({"proc.name": name}))
+    hidden = {"Cc", "Cf", "Co", "Cn", "Zl", "Zp"}
+    assert not [c for c in written.decode() if unicodedata.category(c) in hidden]
+    assert json.loads(written)["output_fields"]["proc.name"] == name
+
+
+@pytest.mark.parametrize("name", ["\x9b31m", "\x7f", "\u202egpj.exe", "\U000e0001", "\u2028"])
+def test_json_shows_what_terminals_act_on_as_escapes(name: str) -> None:
+    written = alert_json(alert({"proc.name": name}))
+    assert written.isascii()
+    assert json.loads(written)["output_fields"]["proc.name"] == name
