@@ -21,6 +21,7 @@ import orjson
 from tiercel_engine.event import Event, Value
 from tiercel_engine.fields import lookup, similar
 from tiercel_engine.fields.model import FAMILIES, Argument, ArgumentKind, Field, FieldType, Multiplicity
+from tiercel_engine.printable import printable_json
 
 MAX_LINE_BYTES = 16 << 20
 
@@ -220,6 +221,6 @@ def write_event(event: Event, fields: Iterable[str] | None = None) -> bytes:
     }
     document = {"source": event.source, "time": event.time, "fields": values}
     try:
-        return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+        return printable_json(orjson.dumps(document)) + b"\n"
     except TypeError:
         return json.dumps(document, separators=(",", ":")).encode() + b"\n"
