@@ -15,6 +15,7 @@ struct call {
 	struct plan *plan;
 	u32 number; /* as 64-bit programs call it */
 	u32 compat;
+	u32 socketcall; /* what a socketcall is to do, 0 for other calls */
 };
 
 static __always_inline struct plan *plan_of(u32 number)
@@ -33,6 +34,11 @@ static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *
 	call.compat = READ(u32, bpf_get_current_task(), TASK_STATUS) & 2; /* TS_COMPAT */
 	if (call.compat) {
 		call.number = plan->compat;
+		if (call.number == SOCKETCALL) {
+			call.socketcall = READ(u32, call.regs, REGS_BX) & (SOCKETCALLS - 1);
+			plan = plan_of(SOCKETCALL + call.socketcall);
+			call.number = plan ? plan->compat : 0;
+		}
 		plan = call.number ? plan_of(call.number) : NULL;
 	}
 	call.plan = plan && plan->family ? plan : NULL;
@@ -42,7 +48,12 @@ static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *
 static __always_inline void read_arguments(struct header *header, struct call *call)
 {
 	const char *regs = call->regs;
-	if (call->compat) {
+	if (call->socketcall) { /* its arguments are in the caller's memory */
+		u64 list = READ(u32, regs, REGS_CX);
+		u32 count = call->socketcall == SOCKETCALL_SEND || call->socketcall == SOCKETCALL_RECV ? 4 : 6;
+		for (u32 i = 0; i < 6; i++)
+			header->args[i] = i < count ? READ_USER(u32, list + 4 * i) : 0;
+	} else if (call->compat) {
 		header->args[0] = READ(u32, regs, REGS_BX);
 		header->args[1] = READ(u32, regs, REGS_CX);
 		header->args[2] = READ(u32, regs, REGS_DX);

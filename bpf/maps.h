@@ -8,7 +8,7 @@ struct plan {
 	s8 base[2];    /* descriptors that relative paths start from */
 	s8 descriptor; /* the descriptor that the event is about; RETURNED: the result */
 	s8 address;    /* socket address */
-	u16 compat;    /* native number of the i386 call of this index, 0: nobody asks */
+	u16 compat;    /* native number of the i386 call of this index, 0: nobody asks; SOCKETCALL: see there */
 };
 
 #define FAMILY_PLAIN 1      /* header only */
@@ -28,8 +28,12 @@ struct plan {
 #define PLAN_ONLY_FAILED 8 /* success is reported elsewhere: exec */
 #define PLAN_MMSGHDR 16   /* that msghdr is the first of several, each followed by the length of its data */
 
-#define SYSCALLS 512
-BPF_ARRAY(plans, struct plan, SYSCALLS);
+/* The calls, then what i386's socketcall can be told to do (linux/net.h): only the `compat` of those counts. */
+#define SOCKETCALL 512
+#define SOCKETCALLS 32
+#define SOCKETCALL_SEND 9 /* these two are sendto and recvfrom without an address */
+#define SOCKETCALL_RECV 10
+BPF_ARRAY(plans, struct plan, SOCKETCALL + SOCKETCALLS);
 BPF_PROG_ARRAY(families, FAMILIES);
 
 /* Two rings, so that a flood of calls can't push out what the process table is made from. */

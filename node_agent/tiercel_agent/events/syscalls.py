@@ -1,6 +1,7 @@
 """The system calls that are observed: their numbers, what the kernel adds to each, and their arguments by name.
 
 Numbers come from the kernel's tables (x86: arch/x86/entry/syscalls/*.tbl, arm64: include/uapi/asm-generic/unistd.h).
+Those from 512 on stand for i386's socketcall(2): 512 and the number of what it is to do (include/uapi/linux/net.h).
 Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the order of ``evt.args``.
 """
 
@@ -26,6 +27,7 @@ class Family(IntEnum):
 
 
 OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED, MMSGHDR = 1, 2, 4, 8, 16  # PLAN_… of bpf/maps.h
+_SOCKETCALL, _SOCKETCALL_I386 = 512, 102  # in plans (bpf/maps.h), and as i386 programs call it
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,18 +180,18 @@ SYSCALLS: tuple[Syscall, ...] = (
     _on(RETURNED, "dup3", "292 24 330", "res=res:result oldfd=0:fd newfd=1:fd flags=2:open"),
     _call("close", "3 57 6", "fd=0:fd"),
     # sockets
-    _on(RETURNED, "socket", "41 198 359", "fd=res:result domain=0:domain type=1:socket_type proto=2"),
-    _on(0, "bind", "49 200 361", "addr=address:address fd=0:fd", address=1),
-    _on(0, "connect", "42 203 362", "tuple=tuple:text fd=0:fd addr=address:address", address=1),
-    _on(0, "listen", "50 201 363", "fd=0:fd backlog=1"),
-    _on(RETURNED, "accept", "43 202 -", "fd=res:result tuple=tuple:text"),
-    _on(RETURNED, "accept4", "288 242 364", "fd=res:result tuple=tuple:text flags=3:socket_flags"),
-    _message("sendto", "44 206 369", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
-    _message("recvfrom", "45 207 371", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
-    _message("sendmsg", "46 211 370", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
-    _message("recvmsg", "47 212 372", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
-    _message("sendmmsg", "307 269 345", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
-    _message("recvmmsg", "299 243 337", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
+    _on(RETURNED, "socket", "41 198 359,513", "fd=res:result domain=0:domain type=1:socket_type proto=2"),
+    _on(0, "bind", "49 200 361,514", "addr=address:address fd=0:fd", address=1),
+    _on(0, "connect", "42 203 362,515", "tuple=tuple:text fd=0:fd addr=address:address", address=1),
+    _on(0, "listen", "50 201 363,516", "fd=0:fd backlog=1"),
+    _on(RETURNED, "accept", "43 202 517", "fd=res:result tuple=tuple:text"),
+    _on(RETURNED, "accept4", "288 242 364,530", "fd=res:result tuple=tuple:text flags=3:socket_flags"),
+    _message("sendto", "44 206 369,521,523", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
+    _message("recvfrom", "45 207 371,522,524", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
+    _message("sendmsg", "46 211 370,528", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
+    _message("recvmsg", "47 212 372,529", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
+    _message("sendmmsg", "307 269 345,532", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
+    _message("recvmmsg", "299 243 337,531", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
     # processes: an exec that succeeds is reported as the new image stands (bpf/processes.c)
     Syscall(
         "execve",
@@ -271,6 +273,8 @@ def plans(calls: Iterable[Syscall], machine: str) -> dict[int, bytes]:
         native.update(dict.fromkeys(numbers, call))
         if machine == "x86_64" and numbers:
             compat.update(dict.fromkeys(call.numbers.i386, numbers[0]))
+    if any(number > _SOCKETCALL for number in compat):
+        compat[_SOCKETCALL_I386] = _SOCKETCALL
     return {index: _plan(native.get(index), compat.get(index, 0)) for index in native.keys() | compat.keys()}
 
 
