@@ -31,6 +31,7 @@ class ProgramSet:
         self._links: list[int] = []
         self._rings: list[Ring] = []
         self._planned: frozenset[int] = frozenset()
+        self._closed = False
         self._loaded = compile_programs({**macros, "CPUS": self._cpus})
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
@@ -69,10 +70,13 @@ class ProgramSet:
             os.close(self._links.pop())
 
     def close(self) -> None:
+        """Detaches, and gives up what waits. Closing twice is allowed."""
         self.detach()
         while self._rings:
             self._rings.pop().close()
-        self._loaded.close()
+        if not self._closed:
+            self._closed = True
+            self._loaded.close()
 
 
 def _u32(number: int) -> bytes:
