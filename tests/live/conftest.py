@@ -244,16 +244,16 @@ def run(detector: Detector) -> Iterator[Runner]:
 
 
 @pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
-    """``compiled(text)`` is the path of a C program; skips without a compiler."""
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """``compiled(text, flags…)`` is the path of a C program; skips without a compiler."""
     folder = tmp_path_factory.mktemp("compiled")
 
-    def build(text: str) -> str:
+    def build(text: str, *flags: str) -> str:
         source, program = folder / f"{abs(hash(text))}.c", folder / f"{abs(hash(text))}"
         if not program.exists():
             source.write_text(text)
             try:
-                subprocess.run(["cc", "-w", "-pthread", "-o", program, source], check=True, capture_output=True)
+                subprocess.run(["cc", "-w", "-pthread", *flags, "-o", program, source], check=True, capture_output=True)
             except FileNotFoundError:
                 pytest.skip("no C compiler")
             except subprocess.CalledProcessError as error:

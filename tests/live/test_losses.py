@@ -1,0 +1,118 @@
+"""When the reader falls behind: what is lost is counted, and detection goes on."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+
+import pytest
+from tiercel_engine.evaluation.requirements import Requirements
+
+CALLS = "system calls, because the ring buffer was full"
+PROCESSES = "process starts and ends, because the ring buffer was full"
+
+
+@pytest.fixture
+def own(opened_detectors):
+    detector = opened_detectors(Requirements(frozenset({"open", "openat", "execve"}), frozenset({"proc.cwd", "proc.env"}), frozenset()))
+    yield detector
+    detector.close()  # each test starts with empty rings
+
+
+def open_once(call, path):
+    pid = os.fork()
+    if pid == 0:
+        call("open", path, os.O_RDONLY)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def test_flood_of_calls(own, call, collect):
+    own.poll(0)
+    assert not own.counters().lost
+    stop, stopping = os.pipe()
+    os.set_blocking(stop, False)
+    flood = os.fork()
+    if flood == 0:
+        name = "/" + "x" * 200 + "/missing"
+        done = 0
+        while not done:
+            for _ in range(1000):
+                call("open", name, os.O_RDONLY)
+            try:
+                done = len(os.read(stop, 1))
+            except BlockingIOError:
+                pass
+        call("open", "/flood-end", os.O_RDONLY)
+        os._exit(0)
+    while CALLS not in own.counters().lost:
+        os.sched_yield()
+    os.write(stopping, b"x")
+    os.waitpid(flood, 0)
+    lost = own.counters().lost[CALLS]
+    events = own.poll(0)
+    assert len([event for event in events if event["proc.pid"] == flood]) > 1000
+    assert own.counters().lost[CALLS] >= lost > 0
+    pid = open_once(call, "/after/the/flood")
+    found = collect(own, lambda event: event["fd.name"] == "/after/the/flood")
+    assert [event["proc.pid"] for event in found if event["fd.name"] == "/after/the/flood"] == [pid]
+
+
+def test_start_that_was_lost(own, compiled, collect):
+    """A process whose exec found no room is known by its next call, though it has ended when that is read."""
+    program = compiled(
+        """
+        #include <fcntl.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/wait.h>
+        #include <unistd.h>
+        static char *nothing[] = {0};
+        int main(int n, char **v) {
+            if (n > 2) {
+                char c = 'x';
+                write(atoi(v[1]), &c, 1);
+                read(atoi(v[1]), &c, 1);
+                usleep(20000);   /* it isn't tried again sooner */
+                open("/after/the/loss", O_RDONLY);
+                return 0;
+            }
+            int size = atoi(v[1]);
+            char *argument = calloc(size + 1, 1);
+            memset(argument, 'x', size);
+            char *arguments[] = {"x", argument, 0};
+            for (int i = 0; i < 200; i++) {
+                if (vfork() == 0) { execve("/bin/true", arguments, nothing); _exit(1); }
+                wait(0);
+            }
+        }""",
+        "-static",
+    )
+
+    def lost():
+        return own.counters().lost.get(PROCESSES, 0)
+
+    own.poll(0)
+    for size in (4000, 1):  # until not even the shortest record fits
+        before = lost()
+        while lost() < before + 200:
+            subprocess.run([program, str(size)], check=True)
+    ours, theirs = socket.socketpair()
+    theirs.set_inheritable(True)
+    before = lost()
+    pid = os.fork()
+    if pid == 0:
+        os.execv(program, ["lost", str(theirs.fileno()), "in the flood " * 20])
+    ours.recv(1)
+    assert lost() > before
+    own.poll(0)
+    ours.send(b"x")
+    os.waitpid(pid, 0)
+    events = collect(own, lambda event: event["fd.name"] == "/after/the/loss")
+    event = next(event for event in events if event["fd.name"] == "/after/the/loss")
+    assert (event["proc.exe"], event["proc.exepath"]) == ("lost", program)
+    assert event["proc.args"] == f"{theirs.fileno()} " + "in the flood " * 20
+    assert (event["proc.pid"], event["proc.ppid"]) == (pid, os.getpid())
+    assert not [event for event in events if event["evt.type"] == "execve" and event["proc.pid"] == pid]

@@ -1,0 +1,118 @@
+"""Switching to other rules while the machine goes on: nothing is missed, nothing is seen twice."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+
+import pytest
+from tiercel_engine.evaluation.requirements import Requirements
+
+OPENS = frozenset({"open", "close"})
+MARKER = "/tiercel-test-marker/"
+
+
+@pytest.fixture(scope="module")
+def own(opened_detectors):
+    return opened_detectors(Requirements(OPENS, frozenset(), frozenset()))
+
+
+@pytest.fixture
+def ticking(call):
+    """A process that opens a marker of its own every millisecond, numbered from 0, until it is told to stop. A function
+    that stops it and tells how many it opened."""
+    report, reporting = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        number = 0
+        ended = []
+        signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+        while not ended:
+            call("open", f"{MARKER}{number}", os.O_RDONLY)
+            number += 1
+            signal.sigtimedwait([], 0.001)
+        call("open", f"{MARKER}end", os.O_RDONLY)
+        os.write(reporting, b"%d" % number)
+        os._exit(0)
+    os.close(reporting)
+
+    def stop():
+        os.kill(pid, signal.SIGTERM)
+        with os.fdopen(report, "rb") as pipe:
+            return int(pipe.read())
+
+    yield stop
+    os.waitpid(pid, 0)
+
+
+def markers(events):
+    return [event["fd.name"].removeprefix(MARKER) for event in events if str(event["fd.name"]).startswith(MARKER)]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [Requirements(frozenset({"open", "mkdir"}), frozenset(), frozenset()), Requirements(OPENS, frozenset({"proc.name"}), frozenset())],
+        [Requirements(OPENS, frozenset({"proc.env", "proc.cwd"}), frozenset()), Requirements(None, frozenset(), frozenset())],
+    ],
+    ids=["the same programs", "other programs"],
+)
+def test_markers(own, ticking, collect, others):
+    def marked(event):
+        return str(event["fd.name"]).startswith(MARKER)
+
+    seen = collect(own, marked)
+    for requirements in others:
+        own.update(requirements)
+        seen += collect(own, marked)
+    count = ticking()
+    seen += collect(own, lambda event: event["fd.name"] == f"{MARKER}end")
+    times = collections.Counter(markers(seen))
+    first = min(int(marker) for marker in times if marker != "end")
+    assert times == collections.Counter([*map(str, range(first, count)), "end"])
+    assert not own.counters().lost
+
+
+def test_other_types_from_then_on(own, collect, call):
+    """What the new rules ask for comes, and what only the old ones asked for doesn't."""
+    own.update(Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
+    assert own.counters().system_calls == {"rmdir"}
+    own.poll(0)
+    pid = os.fork()
+    if pid == 0:
+        call("open", f"{MARKER}late", os.O_RDONLY)
+        call("rmdir", f"{MARKER}first")
+        call("rmdir", f"{MARKER}last")
+        os._exit(0)
+    os.waitpid(pid, 0)
+    events = [event for event in collect(own, lambda event: event["fs.path.name"] == f"{MARKER}last") if event["proc.pid"] == pid]
+    assert [event["evt.type"] for event in events] == ["rmdir", "rmdir"]
+
+
+def test_processes_are_known_across_an_update(own, collect):
+    """Their images come from exec records, whichever programs sent them."""
+    own.update(Requirements(frozenset({"openat"}), frozenset(), frozenset()))
+    ready, start = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(ready, 9)
+        os.execv("/bin/sh", ["sh", "-c", "read line <&9; : </etc/hostname", "an argument"])
+    own.update(Requirements(frozenset({"openat"}), frozenset({"proc.env"}), frozenset()))
+    os.write(start, b"go\n")
+
+    def opens(event):
+        return event["proc.pid"] == pid and event["fd.name"] == "/etc/hostname"
+
+    event = next(event for event in collect(own, opens) if opens(event))
+    os.waitpid(pid, 0)
+    assert (event["proc.exe"], event["proc.args[2]"]) == ("sh", "an argument")
+    assert event["proc.exepath"] == os.path.realpath("/bin/sh")
+
+
+def test_closing_twice(opened_detectors):
+    detector = opened_detectors(Requirements(OPENS, frozenset(), frozenset()))
+    detector.close()
+    kept = os.open("/etc/hostname", os.O_RDONLY)  # may get the number of a descriptor that was closed
+    detector.close()
+    os.close(kept)
