@@ -83,7 +83,9 @@ def test_dots_above_the_root(run, call):
     assert event["fd.nameraw"] == "/../../etc/./../etc//hostname"
 
 
-@pytest.mark.parametrize("given", ["/proc/self/cwd/file", "/proc/self/root%s/file", "/dev/fd/9", "/proc/thread-self/fd/9"])
+@pytest.mark.parametrize(
+    "given", ["/proc/self/cwd/file", "/proc/self/root%s/file", "/dev/fd/9", "/proc/thread-self/fd/9"]
+)
 def test_links_of_proc(run, call, tmp_path, given):
     (tmp_path / "file").touch()
     given = given.replace("%s", str(tmp_path))
@@ -231,7 +233,7 @@ def test_nested_folders(run, call, tmp_path, levels):
 
 
 def test_path_that_no_record_can_hold(run, call, tmp_path):
-    """Below folders of more than 4095 bytes together, a name is what was passed: never the end of a path as if it began at /."""
+    """Below folders of more than 4095 bytes, a name is what was passed: never the end of a path as if it began at /."""
 
     def body():
         os.chdir(tmp_path)
@@ -298,6 +300,21 @@ def test_calls_that_follow_the_last_link(run, call, tmp_path):
     assert done.one("chmod")["fs.path.realname"] == f"{tmp_path}/file"
     assert done.one("truncate")["fs.path.realname"] == f"{tmp_path}/file"
     assert done.one("lchown")["fs.path.realname"] is None
+
+
+def test_refused_open_through_a_link(run, call, tmp_path):
+    (tmp_path / "link").symlink_to("/etc/shadow")
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o001 == 0:
+            folder.chmod(folder.stat().st_mode | 0o001)
+
+    def body():
+        os.setuid(65534)
+        call("open", tmp_path / "link", os.O_RDONLY)
+
+    event = run(body).one("open")
+    assert event["evt.res"] == "EACCES"
+    assert names(event) == [f"{tmp_path}/link", "/etc/shadow"]
 
 
 def test_overlay_layers(run, call, tmp_path):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from contextlib import suppress
 
 from tiercel_agent.context.rootfs import open_in_root, process_directory, process_root
 
@@ -47,14 +48,14 @@ def absolute(cwd: str, path: str) -> str:
     return clean(path if path.startswith("/") else f"{cwd}/{path}")
 
 
-def resolve_in_root(pid: int, path: str) -> str | None:
+def resolve_in_root(pid: int, path: str, *, follow: bool = False) -> str | None:
     """The path as the kernel resolves it inside that process's root.
 
-    Links in its directory part are followed, the last name isn't. ``path`` is absolute as the process sees it
-    and not cleaned (``clean`` reads ``link/..`` as nothing, the kernel doesn't). None if the process or the
-    directory is gone, or if the path leads into /proc, which looks different to every process. Nothing but
-    directories is opened, and those without effect (O_PATH). A directory on a file system whose server doesn't
-    answer (NFS, FUSE with allow_other) holds the caller.
+    Links in its directory part are followed; the last name only with ``follow``, and if it leads to something.
+    ``path`` is absolute as the process sees it and not cleaned (``clean`` reads ``link/..`` as nothing, the kernel
+    doesn't). None if the process or the directory is gone, or if the path leads into /proc, which looks different to
+    every process. What is opened is opened without effect (O_PATH). A directory on a file system whose server
+    doesn't answer (NFS, FUSE with allow_other) holds the caller.
     """
     if not path.startswith("/") or len(path) > _LONGEST:
         return None
@@ -64,7 +65,10 @@ def resolve_in_root(pid: int, path: str) -> str | None:
         directory, name = path, ""
     try:
         with process_directory(pid) as process_fd, process_root(process_fd) as root_fd:
-            resolved = _directory(root_fd, directory or "/")
+            if follow and name:
+                with suppress(OSError):
+                    return _place(root_fd, path, 0)
+            resolved = _place(root_fd, directory or "/", os.O_DIRECTORY)
     except OSError:
         return None
     if resolved is None:
@@ -80,21 +84,21 @@ def _without_own_root(path: str) -> str:
     return path
 
 
-def _directory(root_fd: int, directory: str) -> str | None:
-    """The path of a directory from the root, links followed."""
-    fd = open_in_root(root_fd, directory, os.O_PATH | os.O_DIRECTORY)
+def _place(root_fd: int, path: str, flags: int) -> str | None:
+    """The path of a file or directory from the root, links followed."""
+    fd = open_in_root(root_fd, path, os.O_PATH | flags)
     try:
         if os.fstat(fd).st_nlink == 0 or _is_procfs(fd):
             return None
-        path = _link(fd)
+        place = _link(fd)
     finally:
         os.close(fd)
     root = _link(root_fd)
     if root == "/":
-        return path
-    if path == root:
+        return place
+    if place == root:
         return "/"
-    return path.removeprefix(root) if path.startswith(f"{root}/") else None
+    return place.removeprefix(root) if place.startswith(f"{root}/") else None
 
 
 def _link(fd: int) -> str:

@@ -12,6 +12,7 @@ from tiercel_agent.events.record import Record
 from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
 from tiercel_agent.events.wire import Section
 
+_AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _UMOUNT_NOFOLLOW = 0x100, 0x400, 8
 _REFUSED = (-errno.EACCES, -errno.EPERM)
 _TOWARDS = frozenset({"connect", "sendto", "sendmsg", "sendmmsg"})  # with the address that the socket talks to
 
@@ -95,7 +96,7 @@ def _opened(event: Record) -> Name:
         return Name(None, real)
     raw, full = passed
     if event.header.result in _REFUSED:
-        real = resolve_in_root(event.process.pid, full)
+        real = resolve_in_root(event.process.pid, full, follow=True)
     if not full.startswith("/"):
         return Name(raw, real or raw)
     return _name(raw, clean(full), real)
@@ -107,8 +108,36 @@ def _by_path(event: Record, slot: int) -> Name:
         return NOTHING
     raw, full = passed
     result = event.header.result
-    real = resolve_in_root(event.process.pid, full) if result >= 0 or result in _REFUSED else None
+    real = None
+    if result >= 0 or result in _REFUSED:
+        real = resolve_in_root(event.process.pid, full, follow=_follows(event, slot))
     return _name(raw, clean(full), real)
+
+
+def _follows(event: Record, slot: int) -> bool:
+    """Whether the call acts on what a link leads to, where the last name is one."""
+    header = event.header
+    match event.call.name:
+        case (
+            "chmod"
+            | "fchmodat"
+            | "chown"
+            | "truncate"
+            | "chdir"
+            | "chroot"
+            | "pivot_root"
+            | "mount"
+            | "execve"
+            | "execveat"
+        ):
+            return True
+        case "fchownat":
+            return not header.arg4 & _AT_SYMLINK_NOFOLLOW
+        case "umount2":
+            return not header.arg1 & _UMOUNT_NOFOLLOW
+        case "linkat":
+            return slot == 0 and bool(header.arg4 & _AT_SYMLINK_FOLLOW)
+    return False
 
 
 def _executed(event: Record) -> Name:
