@@ -1,7 +1,7 @@
 """Real system calls through the real kernel.
 
-`run` forks a child that makes the calls; a marker before and after tells which of its events count. The child lives until
-the test ends, since some fields are looked up in its root directory.
+`run` forks a child that makes the calls; a marker before and after tells which of its events count. The child lives
+until the test ends, since some fields are looked up in its root directory.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tiercel_agent.detector import Detector, open_detector
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
 from tiercel_agent.source import DetectorError
@@ -66,7 +67,7 @@ def opened_detectors() -> Iterator[Callable[[Requirements], Detector]]:
 
 @pytest.fixture(scope="session")
 def elder() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that was there before the detector. It waits for a line, opens the file that the line names, and ends."""
+    """A process that was there before the detector. It waits for a line, opens the file that it names, and ends."""
     program = "import os, sys; os.open(sys.stdin.readline().strip(), os.O_RDONLY)"
     with subprocess.Popen([sys.executable, "-c", program, "an elder"], stdin=subprocess.PIPE, bufsize=0) as process:
         while b"an elder" not in Path(f"/proc/{process.pid}/cmdline").read_bytes():
@@ -77,9 +78,7 @@ def elder() -> Iterator[subprocess.Popen[bytes]]:
 
 
 @pytest.fixture(scope="session")
-def detector(
-    elder: subprocess.Popen[bytes], opened_detectors: Callable[[Requirements], Detector]
-) -> Detector:
+def detector(elder: subprocess.Popen[bytes], opened_detectors: Callable[[Requirements], Detector]) -> Detector:
     """Watches every type of event with everything that can be asked for."""
     return opened_detectors(everything())
 
@@ -122,10 +121,10 @@ class Run:
     events: list[Event] = field(default_factory=list)
     value: Any = None
 
-    def all(self, type_: str, fields: Mapping[str, object] = {}) -> list[Event]:  # noqa: B006 (never changed)
+    def all(self, type_: str, fields: Mapping[str, object] = {}) -> list[Event]:
         return [event for event in self.events if matches(event, type_, fields)]
 
-    def one(self, type_: str, fields: Mapping[str, object] = {}) -> Event:  # noqa: B006 (never changed)
+    def one(self, type_: str, fields: Mapping[str, object] = {}) -> Event:
         """The only event of that type with these fields."""
         found = self.all(type_, fields)
         if len(found) != 1:
@@ -141,7 +140,8 @@ def collect(detector: Detector, done: Callable[[Event], bool], missing: str = "e
     while time.monotonic() < deadline:
         batch = detector.poll(1.0)
         events += batch
-        if any([done(event) for event in batch]):
+        found = [done(event) for event in batch]  # of each: it may count them
+        if any(found):
             return events
     pytest.fail(f"no {missing} within {_DEADLINE:.0f} s")
 

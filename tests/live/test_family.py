@@ -96,7 +96,9 @@ def test_ten_threads_at_once(run, call, tmp_path):
             call("open", tmp_path / f"of thread {number}", os.O_RDONLY | os.O_CREAT)
             return threading.get_native_id()
 
-        threads = [threading.Thread(target=lambda number=number: ids.update({number: work(number)})) for number in range(10)]
+        threads = [
+            threading.Thread(target=lambda number=number: ids.update({number: work(number)})) for number in range(10)
+        ]
         ids: dict[int, int] = {}
         for thread in threads:
             thread.start()
@@ -175,7 +177,11 @@ def test_session_and_groups(run, call):
     assert done.one("setpgid", {"evt.arg.pid": "0"})["evt.res"] == "SUCCESS"
     event = done.one("open")
     assert (event["proc.sid"], event["proc.is_sid_leader"]) == (done.value, False)
-    assert (event["proc.pgid"], event["proc.is_pgid_leader"], event["proc.is_vpgid_leader"]) == (event["proc.pid"], True, True)
+    assert (event["proc.pgid"], event["proc.is_pgid_leader"], event["proc.is_vpgid_leader"]) == (
+        event["proc.pid"],
+        True,
+        True,
+    )
     assert event["proc.pname"] == "the leader"
 
 

@@ -116,7 +116,12 @@ def test_what_an_open_asks_for(run, call, tmp_path, flags, mode, read, write, cr
 def test_a_failed_open(run, call, tmp_path, name):
     path = tmp_path / "missing" / "file"
     how = OpenHow(os.O_RDONLY, 0, 0)
-    arguments = {"open": (path, 0), "creat": (path, 0), "openat": (AT_FDCWD, path, 0), "openat2": (AT_FDCWD, path, how, 24)}
+    arguments = {
+        "open": (path, 0),
+        "creat": (path, 0),
+        "openat": (AT_FDCWD, path, 0),
+        "openat2": (AT_FDCWD, path, how, 24),
+    }
     event = run(lambda: call(name, *arguments[name])).one(name)
     assert (event["evt.res"], event["evt.rawres"], event["evt.failed"]) == ("ENOENT", -2, True)
     assert event["evt.arg.fd"] == "ENOENT"

@@ -15,7 +15,7 @@ HOSTILE = [
     b"\xe2\x80\xae reversed",
     b" ",
     b"$(reboot);`id`",
-    b"' OR \"1\"",
+    b'\' OR "1"',
     b"deleted (deleted)",
     bytes(byte for byte in range(1, 256) if byte != 0x2F),
     b"\n" * 255,
@@ -213,7 +213,7 @@ def listener():
     server = socket.socket()
     server.bind(("127.0.0.1", 0))
     server.listen()
-    thread = threading.Thread(target=lambda: server.accept(), daemon=True)
+    thread = threading.Thread(target=server.accept, daemon=True)
     thread.start()
     return server
 

@@ -9,6 +9,7 @@ import struct
 from pathlib import Path
 
 import pytest
+
 from tiercel_agent.context.cgroups import mount_point, parse_membership
 
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET = 0x10000000, 0x20000, 0x40000000
@@ -31,7 +32,10 @@ def test_change_of_user(run, call, name, arguments, shown):
         call("open", "/etc/hostname", os.O_RDONLY)
         call(name, *[0 for _ in arguments])
 
-    if pwd.getpwuid(NOBODY).pw_name != "nobody" or (pwd.getpwuid(1).pw_name, pwd.getpwuid(2).pw_name) != ("daemon", "bin"):
+    if pwd.getpwuid(NOBODY).pw_name != "nobody" or (pwd.getpwuid(1).pw_name, pwd.getpwuid(2).pw_name) != (
+        "daemon",
+        "bin",
+    ):
         pytest.skip("other users than usual")
     done = run(body)
     before, after = done.all("open")
@@ -47,7 +51,14 @@ def test_change_of_user(run, call, name, arguments, shown):
 def test_user_that_may_not_change(run, call):
     def body():
         os.setresuid(NOBODY, NOBODY, NOBODY)
-        for name, count in (("setuid", 1), ("setreuid", 2), ("setresuid", 3), ("setgid", 1), ("setregid", 2), ("setresgid", 3)):
+        for name, count in (
+            ("setuid", 1),
+            ("setreuid", 2),
+            ("setresuid", 3),
+            ("setgid", 1),
+            ("setregid", 2),
+            ("setresgid", 3),
+        ):
             call(name, *[1] * count)
 
     done = run(body)
@@ -186,6 +197,10 @@ def test_container_by_its_control_group(run, call):
         event = done.one("open", {"fd.name": "/etc/hostname"})
         assert (event["container.id"], event["container.name"]) == ("host", "host")
         event = done.one("open", {"fd.name": "/etc/hosts"})
-        assert (event["container.id"], event["container.full_id"], event["container.type"]) == (identity[:12], identity, "docker")
+        assert (event["container.id"], event["container.full_id"], event["container.type"]) == (
+            identity[:12],
+            identity,
+            "docker",
+        )
     finally:
         group.rmdir()

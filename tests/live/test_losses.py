@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+from contextlib import suppress
 
 import pytest
+
 from tiercel_engine.evaluation.requirements import Requirements
 
 CALLS = "system calls, because the ring buffer was full"
@@ -15,7 +17,9 @@ PROCESSES = "process starts and ends, because the ring buffer was full"
 
 @pytest.fixture
 def own(opened_detectors):
-    detector = opened_detectors(Requirements(frozenset({"open", "openat", "execve"}), frozenset({"proc.cwd", "proc.env"}), frozenset()))
+    detector = opened_detectors(
+        Requirements(frozenset({"open", "openat", "execve"}), frozenset({"proc.cwd", "proc.env"}), frozenset())
+    )
     yield detector
     detector.close()  # each test starts with empty rings
 
@@ -41,10 +45,8 @@ def test_flood_of_calls(own, call, collect):
         while not done:
             for _ in range(1000):
                 call("open", name, os.O_RDONLY)
-            try:
+            with suppress(BlockingIOError):
                 done = len(os.read(stop, 1))
-            except BlockingIOError:
-                pass
         call("open", "/flood-end", os.O_RDONLY)
         os._exit(0)
     while CALLS not in own.counters().lost:

@@ -15,7 +15,11 @@ CLONE_NEWNS = 0x20000
 # call, its arguments with %s for the path, the fields that a rule reads
 BY_PATH = [
     ("unlink", ("%s/file",), {"fs.path.name": "%s/file", "evt.arg.path": "%s/file"}),
-    ("unlinkat", (AT_FDCWD, "%s/file", 0), {"fs.path.name": "%s/file", "evt.arg.name": "%s/file", "evt.arg.flags": "0"}),
+    (
+        "unlinkat",
+        (AT_FDCWD, "%s/file", 0),
+        {"fs.path.name": "%s/file", "evt.arg.name": "%s/file", "evt.arg.flags": "0"},
+    ),
     ("unlinkat", (AT_FDCWD, "%s/folder", 0x200), {"fs.path.name": "%s/folder", "evt.arg.flags": "AT_REMOVEDIR"}),
     ("rmdir", ("%s/folder",), {"fs.path.name": "%s/folder", "evt.arg.path": "%s/folder"}),
     ("mkdir", ("%s/new", 0o700), {"fs.path.name": "%s/new", "evt.arg.mode": "S_IXUSR|S_IWUSR|S_IRUSR"}),
@@ -55,11 +59,15 @@ BY_PATH = [
 ]
 
 
-@pytest.mark.parametrize(("name", "arguments", "fields"), BY_PATH, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("name", "arguments", "fields"), BY_PATH, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_call_by_path(run, call, tmp_path, name, arguments, fields):
     (tmp_path / "file").touch()
     (tmp_path / "folder").mkdir()
-    filled = [argument.replace("%s", str(tmp_path)) if isinstance(argument, str) else argument for argument in arguments]
+    filled = [
+        argument.replace("%s", str(tmp_path)) if isinstance(argument, str) else argument for argument in arguments
+    ]
     event = run(lambda: call(name, *filled)).one(name)
     assert (event["evt.res"], event["evt.rawres"]) == ("SUCCESS", 0)
     for key, value in fields.items():

@@ -227,7 +227,10 @@ def test_ways_to_fork(run, call):
 
     done = run(body)
     for name in ("fork", "clone3", "clone"):
-        parent, child = (done.one(name, {"evt.failed": False, "proc.pid": pid}) for pid in (done.pid, done.all(name)[0]["evt.rawres"] or done.all(name)[0]["proc.pid"]))
+        parent, child = (
+            done.one(name, {"evt.failed": False, "proc.pid": pid})
+            for pid in (done.pid, done.all(name)[0]["evt.rawres"] or done.all(name)[0]["proc.pid"])
+        )
         assert parent["evt.rawres"] == child["proc.pid"]
         assert child["evt.rawres"] == 0
         assert child["proc.exepath"] == parent["proc.exepath"] == os.path.realpath(sys.executable)

@@ -9,7 +9,9 @@ import struct
 import pytest
 
 FAMILIES = pytest.mark.parametrize(
-    ("family", "address", "char"), [(socket.AF_INET, "127.0.0.1", "4"), (socket.AF_INET6, "::1", "6")], ids=["IPv4", "IPv6"]
+    ("family", "address", "char"),
+    [(socket.AF_INET, "127.0.0.1", "4"), (socket.AF_INET6, "::1", "6")],
+    ids=["IPv4", "IPv6"],
 )
 
 
@@ -34,7 +36,12 @@ def test_socket(run, call):
     done = run(body)
     event = done.one("socket", {"evt.arg.domain": "AF_INET", "evt.arg.proto": "6"})
     assert (event["evt.arg.type"], event["evt.rawres"] >= 0) == ("SOCK_STREAM|SOCK_CLOEXEC", True)
-    assert (event["fd.typechar"], event["fd.type"], event["fd.l4proto"], event["fd.sockfamily"]) == ("4", "ipv4", "tcp", "ip")
+    assert (event["fd.typechar"], event["fd.type"], event["fd.l4proto"], event["fd.sockfamily"]) == (
+        "4",
+        "ipv4",
+        "tcp",
+        "ip",
+    )
     assert event["fd.num"] == event["evt.rawres"]
     assert event["fd.name"] is None
     assert done.one("socket", {"evt.arg.domain": "AF_PACKET"})["evt.arg.type"] == "SOCK_RAW"
@@ -67,8 +74,18 @@ def test_connection(run, call, family, address, char, accept):
     ):
         assert event["evt.res"] == "SUCCESS"
         assert (event["fd.name"], event["fd.typechar"], event["fd.l4proto"]) == (name, char, "tcp")
-        assert (event["fd.cip"], event["fd.cport"], event["fd.sip"], event["fd.sport"]) == (address, client_port, address, server_port)
-        assert (event["fd.lip"], event["fd.lport"], event["fd.rip"], event["fd.rport"]) == (address, local, address, remote)
+        assert (event["fd.cip"], event["fd.cport"], event["fd.sip"], event["fd.sport"]) == (
+            address,
+            client_port,
+            address,
+            server_port,
+        )
+        assert (event["fd.lip"], event["fd.lport"], event["fd.rip"], event["fd.rport"]) == (
+            address,
+            local,
+            address,
+            remote,
+        )
         assert (event["fd.is_server"], event["fd.connected"]) == (is_server, True)
         assert sorted(event["fd.port"]) == sorted([client_port, server_port])
         assert event["evt.arg.tuple"] == name
@@ -150,7 +167,7 @@ def test_ipv4_in_ipv6(run, call):
 
     done = run(body)
     event = done.one("connect")
-    assert event["fd.name"] == "127.0.0.1:%d->127.0.0.1:%d" % done.value
+    assert event["fd.name"] == "127.0.0.1:{}->127.0.0.1:{}".format(*done.value)
     assert (event["fd.sip"], event["fd.typechar"], event["fd.type"]) == ("127.0.0.1", "4", "ipv4")
 
 
@@ -206,7 +223,11 @@ def test_messages(run, call):
     assert (event["evt.rawres"], event["fd.sip"], event["fd.sport"]) == (13, "127.0.0.1", done.value[0])
     assert event["evt.buffer"] == b"first, "
     event = done.one("recvmsg")
-    assert (event["fd.cport"], event["fd.sport"], event["evt.buffer"]) == (done.value[1], done.value[0], b"first, second")
+    assert (event["fd.cport"], event["fd.sport"], event["evt.buffer"]) == (
+        done.value[1],
+        done.value[0],
+        b"first, second",
+    )
 
 
 def test_failed_messages(run, call):
@@ -237,7 +258,20 @@ def test_several_messages_at_once(run, call):
             vectors = [ctypes.create_string_buffer(part, 16) for part in parts]
             name = ctypes.create_string_buffer(address, len(address)) if address else None
             headers = b"".join(
-                struct.pack("=QIIQQQQIIII", ctypes.addressof(name) if name else 0, len(address), 0, ctypes.addressof(one), 1, 0, 0, 0, 0, 0, 0)
+                struct.pack(
+                    "=QIIQQQQIIII",
+                    ctypes.addressof(name) if name else 0,
+                    len(address),
+                    0,
+                    ctypes.addressof(one),
+                    1,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                    0,
+                )
                 for one in vectors
             )
             return ctypes.create_string_buffer(headers, len(headers)), (kept, vectors, name)
@@ -281,5 +315,5 @@ def test_reverse_shell(run, call):
     for descriptor in range(3):
         event = done.one("dup2", {"fd.num": descriptor})
         assert event["evt.rawres"] == descriptor
-        assert event["fd.name"] == "127.0.0.1:%d->127.0.0.1:%d" % done.value
+        assert event["fd.name"] == "127.0.0.1:{}->127.0.0.1:{}".format(*done.value)
         assert (event["fd.typechar"], event["fd.connected"], event["fd.is_server"]) == ("4", True, False)

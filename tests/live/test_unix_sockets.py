@@ -40,7 +40,12 @@ def test_by_path(run, call, place):
     path = str(place / "socket")
     for name in ("bind", "listen", "connect", "accept4", "sendto", "recvfrom"):
         event = done.one(name)
-        assert (event["evt.failed"], event["fd.name"], event["fd.typechar"], event["fd.type"]) == (False, path, "u", "unix"), name
+        assert (event["evt.failed"], event["fd.name"], event["fd.typechar"], event["fd.type"]) == (
+            False,
+            path,
+            "u",
+            "unix",
+        ), name
         assert event["fd.sockfamily"] == "unix"
         assert event["fd.l4proto"] is None
         assert event["fd.sip"] is None

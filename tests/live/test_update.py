@@ -7,6 +7,7 @@ import os
 import signal
 
 import pytest
+
 from tiercel_engine.evaluation.requirements import Requirements
 
 OPENS = frozenset({"open", "close"})
@@ -53,8 +54,14 @@ def markers(events):
 @pytest.mark.parametrize(
     "others",
     [
-        [Requirements(frozenset({"open", "mkdir"}), frozenset(), frozenset()), Requirements(OPENS, frozenset({"proc.name"}), frozenset())],
-        [Requirements(OPENS, frozenset({"proc.env", "proc.cwd"}), frozenset()), Requirements(None, frozenset(), frozenset())],
+        [
+            Requirements(frozenset({"open", "mkdir"}), frozenset(), frozenset()),
+            Requirements(OPENS, frozenset({"proc.name"}), frozenset()),
+        ],
+        [
+            Requirements(OPENS, frozenset({"proc.env", "proc.cwd"}), frozenset()),
+            Requirements(None, frozenset(), frozenset()),
+        ],
     ],
     ids=["the same programs", "other programs"],
 )
@@ -86,7 +93,11 @@ def test_other_types_from_then_on(own, collect, call):
         call("rmdir", f"{MARKER}last")
         os._exit(0)
     os.waitpid(pid, 0)
-    events = [event for event in collect(own, lambda event: event["fs.path.name"] == f"{MARKER}last") if event["proc.pid"] == pid]
+    events = [
+        event
+        for event in collect(own, lambda event: event["fs.path.name"] == f"{MARKER}last")
+        if event["proc.pid"] == pid
+    ]
     assert [event["evt.type"] for event in events] == ["rmdir", "rmdir"]
 
 
