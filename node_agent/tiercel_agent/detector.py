@@ -7,6 +7,7 @@ import platform
 import select
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.cgroups import CgroupTable
@@ -30,7 +31,8 @@ _OLDEST_KERNEL = (5, 8)
 _CALLS_PAGES = 2048  # 8 MiB
 _PROCESSES_PAGES = 1024  # 4 MiB
 _DATA_BYTES = 256
-_HANDOVER = 5_000_000  # ns between the attachment of new programs and the instant from which they count
+_HANDOVER = 0.01  # seconds in which old programs finish what they have begun
+_READ_EVERY = 0.05  # seconds
 _CLOCK_EVERY = 1_000_000_000  # ns
 
 
@@ -64,9 +66,7 @@ class Detector:
         self._world.processes.scan()
 
     def poll(self, timeout: float) -> list[Event]:
-        self._poller.poll(timeout * 1000)
-        self._programs.processes.consume()
-        self._programs.calls.consume()
+        self._read(timeout)
         events, self._events = self._events, []
         events.sort(key=lambda event: event.time)
         for event in events:
@@ -80,11 +80,11 @@ class Detector:
             return
         # Old and new programs run side by side; each record counts in one of them, by the time that it bears.
         old, types = self._programs, self._types
-        new = self._load(requirements)
-        instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _HANDOVER
+        new = self._load_beside(requirements)
         self._programs = new
         self._ask(requirements)
-        time.sleep(2 * _HANDOVER / 1e9)
+        instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        time.sleep(_HANDOVER)
         old.detach()
         kept = self._events
         self._events = []
@@ -117,6 +117,11 @@ class Detector:
         self._world.cgroups.close()
 
     # records
+
+    def _read(self, timeout: float) -> None:
+        self._poller.poll(timeout * 1000)
+        self._programs.processes.consume()
+        self._programs.calls.consume()
 
     def _drain_processes(self) -> None:
         self._programs.processes.consume()
@@ -174,6 +179,14 @@ class Detector:
         except (CompileError, LibbpfError) as error:
             raise DetectorError(_reason(error)) from error
         return programs
+
+    def _load_beside(self, requirements: Requirements) -> ProgramSet:
+        """Loads while reading on: compiling takes so long that the rings in use would run full."""
+        with ThreadPoolExecutor(1) as compiler:
+            loading = compiler.submit(self._load, requirements)
+            while not loading.done():
+                self._read(_READ_EVERY)
+            return loading.result()
 
     def _ask(self, requirements: Requirements) -> None:
         """Lets the calls pass that these rules can match."""
