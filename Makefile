@@ -12,8 +12,6 @@ setup:
 	@scripts/setup
 
 run: setup
-	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing || true
-	@mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf || true
 	@exec $(BIN)/tiercel detect $(ARGS)
 
 lint: setup
