@@ -51,7 +51,8 @@ def agent(path: Path) -> None:
         with pid_file(read.config.pid_file) if read.config.pid_file else contextlib.nullcontext():
             _run(path, read.config)
     except DetectorError as error:
-        LOGGER.critical("%s", error)
+        for line in (str(error), *error.log.splitlines()):
+            LOGGER.critical("%s", line)
         sys.exit(CANNOT_WATCH)
     except AlreadyRunning as error:
         LOGGER.critical("%s", error)

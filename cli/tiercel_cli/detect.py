@@ -119,7 +119,7 @@ def detect(
     try:
         source = open_detector(showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements)
     except DetectorError as error:
-        click.echo(f"Error: {printable(str(error))}", err=True)
+        _to_stderr([f"Error: {error}", *error.log.splitlines()])
         sys.exit(CANNOT_WATCH)
     if view is not None:
         outputs.add_view(OutputQueue(view), sighting)

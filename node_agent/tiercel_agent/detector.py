@@ -18,9 +18,10 @@ from tiercel_agent.events.occurrence import Occurrence, Surroundings
 from tiercel_agent.events.processes import ProcessTable, image_of
 from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, native_numbers, plans
 from tiercel_agent.kernel.btf import Btf
-from tiercel_agent.kernel.compiler import CompileError
+from tiercel_agent.kernel.compiler import BccMissing, CompileError
 from tiercel_agent.kernel.libbpf import LibbpfError
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
+from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
 from tiercel_agent.kernel.programs import ProgramSet
 from tiercel_agent.source import Counters, DetectorError
 from tiercel_engine.evaluation.requirements import Requirements
@@ -177,7 +178,7 @@ class Detector:
         try:
             programs = ProgramSet(macros, self._take_call, self._take_process)
         except (CompileError, LibbpfError) as error:
-            raise DetectorError(_reason(error)) from error
+            raise _explained(error) from error
         return programs
 
     def _load_beside(self, requirements: Requirements) -> ProgramSet:
@@ -223,13 +224,13 @@ def _wanted(macros: Mapping[str, int]) -> dict[str, int]:
     return {name: value for name, value in macros.items() if name.startswith("WANT_")}
 
 
-def _reason(error: Exception) -> str:
-    text = str(error)
-    if "No module named 'bcc'" in text:
-        return "bcc is not installed: apt-get install python3-bpfcc, and use a Python that sees it"
-    if "Operation not permitted" in text or "EPERM" in text:
-        return "eBPF programs may not be loaded: run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE"
-    return f"eBPF programs could not be loaded: {text}"
+def _explained(error: CompileError | LibbpfError) -> DetectorError:
+    text, log = str(error), error.log if isinstance(error, CompileError) else ""
+    if isinstance(error, BccMissing):
+        return DetectorError(f"bcc can't be used ({text}): apt-get install python3-bpfcc, for a Python that sees it")
+    if any(sign in text + log for sign in ("Operation not permitted", "super-user")):
+        return DetectorError(REFUSED)
+    return DetectorError(f"eBPF programs could not be loaded, please report it: {text}", log)
 
 
 def open_detector(requirements: Requirements) -> Detector:
@@ -237,14 +238,16 @@ def open_detector(requirements: Requirements) -> Detector:
     release = platform.release()
     if tuple(int(part) for part in release.split("-")[0].split(".")[:2]) < _OLDEST_KERNEL:
         raise DetectorError(f"kernel {release} is too old: 5.8 or newer is needed")
+    if reason := refusal():
+        raise DetectorError(reason)
     try:
         btf = Btf()
     except LibbpfError as error:
-        raise DetectorError(f"{error.strerror}: use a kernel with CONFIG_DEBUG_INFO_BTF=y") from error
+        raise DetectorError(str(error.strerror)) from error
     try:
         offsets, notes = resolve(btf, platform.machine())
     except MissingMembers as error:
         raise DetectorError(f"kernel {release} has no {error}: it can't be watched, please report it") from error
     finally:
         btf.close()
-    return Detector(offsets, notes, requirements)
+    return Detector(offsets, [*notes, *blind_spots()], requirements)

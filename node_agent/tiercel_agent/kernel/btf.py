@@ -25,7 +25,10 @@ class Btf:
         # libbpf 0.x returns an error pointer, 1.x NULL
         if not self._btf or self._btf > 2**64 - 4096:
             self._btf = None
-            raise LibbpfError(ctypes.get_errno(), "the kernel has no type information (/sys/kernel/btf/vmlinux)")
+            raise LibbpfError(
+                ctypes.get_errno(),
+                "the kernel shows no type information in /sys/kernel/btf/vmlinux: use one with CONFIG_DEBUG_INFO_BTF=y",
+            )
 
     def close(self) -> None:
         self._lib.btf__free(self._btf)

@@ -50,6 +50,7 @@ _EMPTY_HEADERS = (
 )
 _TIMEOUT = 60.0  # seconds; a verifier that rejects makes bcc print its log and try again
 _DESCRIPTORS = 64
+_NO_BCC = 4  # exit status of the child
 _WARNINGS = ("-Wno-everything", "-Werror=implicit-function-declaration", "-Werror=return-type")
 # At each call of a helper of these names bcc reads all of /proc/kallsyms, to learn whether the kernel has it: two
 # thirds of the time of a compile. Kernels from 5.5 have them; under other names, bcc declares and calls the same ones.
@@ -57,7 +58,15 @@ _RENAMED = ("-Dbpf_probe_read_user=probe_read_user", "-Dbpf_probe_read_user_str=
 
 
 class CompileError(Exception):
-    """The programs could not be compiled or loaded; the message is the last lines of bcc's log."""
+    """The programs could not be compiled or loaded: why, in a line; ``log`` is the end of what bcc printed."""
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+class BccMissing(CompileError):
+    """There is no bcc that could be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +98,10 @@ def compile_programs(macros: Mapping[str, int]) -> Loaded:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-            raise CompileError(f"no result within {_TIMEOUT:.0f} seconds\n{_tail(log.fileno())}") from None
+            raise CompileError(f"no result within {_TIMEOUT:.0f} seconds", _tail(log.fileno())) from None
         if child.returncode != 0:
-            raise CompileError(_tail(log.fileno()) or f"the compiler ended with status {child.returncode}")
+            *printed, reason = _tail(log.fileno()).splitlines() or [f"the compiler's status is {child.returncode}"]
+            raise (BccMissing if child.returncode == _NO_BCC else CompileError)(reason, "\n".join(printed))
         message, fds, _, _ = socket.recv_fds(ours, 65536, _DESCRIPTORS)
     names = json.loads(message)
     programs = dict(zip(names["programs"], fds, strict=False))
@@ -112,7 +122,11 @@ def _main(channel: int) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         os.environ["BCC_KERNEL_SOURCE"] = folder
-        from bcc import BPF  # noqa: PLC0415 (reads the environment, and LLVM is wanted in this process only)
+        try:
+            from bcc import BPF  # noqa: PLC0415 (reads the environment, and LLVM is wanted in this process only)
+        except (ImportError, OSError) as error:  # OSError: its library is missing
+            print(error)
+            sys.exit(_NO_BCC)
 
         bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), *_WARNINGS, *_RENAMED])
         programs = {name: bpf.load_func(name, BPF.RAW_TRACEPOINT).fd for name in PROGRAMS}
@@ -124,4 +138,7 @@ def _main(channel: int) -> None:
 
 
 if __name__ == "__main__":
-    _main(int(sys.argv[1]))
+    try:
+        _main(int(sys.argv[1]))
+    except Exception as error:
+        sys.exit(str(error))
