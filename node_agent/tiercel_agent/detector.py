@@ -94,7 +94,8 @@ class Detector:
         old.processes.consume()
         old.calls.consume()
         kept += [event for event in self._events if event.occurrence.header.time < instant]
-        self._events = kept
+        # like the agent itself, its compiler is not watched
+        self._events = [event for event in kept if event.occurrence.process.pid != new.compiler]
         self._since = instant
         for name, number in old.counters().items():
             self._retired[name] = self._retired.get(name, 0) + number

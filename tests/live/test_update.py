@@ -127,3 +127,12 @@ def test_closing_twice(opened_detectors):
     kept = os.open("/etc/hostname", os.O_RDONLY)  # may get the number of a descriptor that was closed
     detector.close()
     os.close(kept)
+
+
+def test_the_agents_own_loading_of_programs_is_no_event(own):
+    """Or every change of the rules would raise the alerts for what loads eBPF programs."""
+    own.update(Requirements(frozenset({"bpf", "execve"}), frozenset(), frozenset()))
+    own.poll(0)
+    own.update(Requirements(frozenset({"bpf", "execve"}), frozenset({"proc.cwd"}), frozenset()))
+    seen = [event for event in own.poll(0) if os.getpid() in event["proc.apid"]]
+    assert [event["proc.cmdline"] for event in seen] == []

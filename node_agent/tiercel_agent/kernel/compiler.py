@@ -75,6 +75,8 @@ class Loaded:
 
     programs: Mapping[str, int]
     maps: Mapping[str, int]
+    compiler: int
+    """The pid that the compiler had."""
 
     def close(self) -> None:
         for fd in (*self.programs.values(), *self.maps.values()):
@@ -105,7 +107,7 @@ def compile_programs(macros: Mapping[str, int]) -> Loaded:
         message, fds, _, _ = socket.recv_fds(ours, 65536, _DESCRIPTORS)
     names = json.loads(message)
     programs = dict(zip(names["programs"], fds, strict=False))
-    return Loaded(programs, dict(zip(names["maps"], fds[len(programs) :], strict=True)))
+    return Loaded(programs, dict(zip(names["maps"], fds[len(programs) :], strict=True)), child.pid)
 
 
 def _tail(fd: int, size: int = 3000) -> str:

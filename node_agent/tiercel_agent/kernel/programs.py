@@ -33,6 +33,7 @@ class ProgramSet:
         self._planned: frozenset[int] = frozenset()
         self._closed = False
         self._loaded = compile_programs({**macros, "CPUS": self._cpus})
+        self.compiler = self._loaded.compiler
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
             self._plans, self._counters = maps["plans"], maps["counters"]
