@@ -230,6 +230,10 @@ def test_quantifiers(quantifier: str, yes: list[str], no: list[str]) -> None:
 def test_quantified_equality() -> None:
     assert holds_for(atom(NAME, "!=", "a", "b", quantifier="allof"), {NAME: "c"})
     assert not holds_for(atom(NAME, "!=", "a", "b", quantifier="allof"), {NAME: "b"})
+    # Of no values nothing holds, whatever the quantifier and operator.
+    for operator in ("=", "!=", "startswith", "contains"):
+        for quantifier in ("oneof", "anyof", "allof"):
+            assert not holds_for(atom(NAME, operator, quantifier=quantifier), {NAME: "c"})
     assert holds_for(atom(NAME, "!=", "a", "b", quantifier="anyof"), {NAME: "b"})
     assert holds_for(atom(NAME, "=", "a", "b", quantifier="anyof"), {NAME: "b"})
     assert holds_for(atom(NAME, "startswith", "a", "b", quantifier="anyof"), {NAME: "bc"})

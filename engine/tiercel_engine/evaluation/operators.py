@@ -90,7 +90,12 @@ def _quantified(
     quantifier: Quantifier | None,
     regex: Callable[[str], Test],
 ) -> Test:
-    """The test of one member; ``oneof`` holds for exactly one of the constants, ``anyof`` for one or more."""
+    """The test of one member; ``oneof`` holds for exactly one of the constants, ``anyof`` for one or more.
+
+    Of no constants at all nothing holds, ``allof`` too (Falco: sinsp_filter_check::compare_rhs_with_mod).
+    """
+    if not constants and quantifier is not None:
+        return lambda _value: False
     if quantifier is None or len(constants) == 1:
         return _scalar(kind, operator, constants, regex)
     if quantifier is Quantifier.ANY_OF:
