@@ -2,8 +2,8 @@
 
 ``%field``, ``%field[argument]``, ``%transformer(field)`` as in conditions, and a width as in ``%20proc.name``, which
 pads and cuts. A ``*`` before the whole text asks for what happens anyway: a field without a value
-prints ``<NA>``. Falco's formatter (libsinsp, eventformatter.cpp) is the model, but a field that
-is followed by more text without a boundary isn't guessed at by ever shorter names, only by parts.
+prints ``<NA>``. As in Falco (libsinsp, eventformatter.cpp), a field may touch the text behind it:
+``%proc.names`` is ``%proc.name`` and an s, which is worth a remark.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ from tiercel_engine.event import Event, Value
 from tiercel_engine.fields import lookup, similar
 from tiercel_engine.fields.model import Argument, FieldType
 from tiercel_engine.language.errors import ConditionError
-from tiercel_engine.language.operand_types import field_operand, transformed
+from tiercel_engine.language.lexer import shown
+from tiercel_engine.language.operand_types import UnknownField, field_operand, transformed
 from tiercel_engine.language.parser import parse
 from tiercel_engine.language.syntax import Call, Check, FieldRef
 
 MISSING = "<NA>"
+
+_LONGEST_NAME = 256
+# What older rules name, and Falco still accepts and drops.
+_DROPPED = "container.info"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*")
 _WIDTH = re.compile(r"[0-9]{0,4}")
@@ -36,14 +41,29 @@ _BRACKETS = re.compile(r"""[()"']|\\.""", re.DOTALL)
 
 
 class OutputError(Exception):
-    """What is wrong with an output at ``start`` to ``end`` (offsets in characters), and what would be right."""
+    """What is wrong with an output at ``start`` to ``end`` (offsets in characters), and what would be right.
 
-    def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
+    ``unknown_field``: a field is not known, which ``skip-if-unknown-filter`` forgives.
+    """
+
+    def __init__(self, message: str, start: int, end: int, hint: str = "", *, unknown_field: bool = False) -> None:
         super().__init__(message)
         self.message = message
         self.start = start
         self.end = end
         self.hint = hint
+        self.unknown_field = unknown_field
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Something odd in an output that can be printed all the same; ``code`` is one of Falco's warnings."""
+
+    code: str
+    message: str
+    start: int
+    end: int
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,7 @@ class Output:
     """A template. ``parts`` are literal text and placeholders, as they follow each other."""
 
     parts: tuple[str | Placeholder, ...]
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def fields(self) -> frozenset[str]:
@@ -118,25 +139,35 @@ def rfc3339(time: int) -> str:
 def compile_output(text: str) -> Output:
     """The template that a rule's ``output`` describes. Raises OutputError."""
     parts: list[str | Placeholder] = []
+    remarks: list[Remark] = []
     position = 1 if text.startswith("*") else 0
     while (percent := text.find("%", position)) >= 0:
         if percent > position:
             parts.append(text[position:percent])
-        placeholder, position = _placeholder(text, percent)
+        if text.startswith(_DROPPED, percent + 1):
+            position = percent + 1 + len(_DROPPED)
+            message = f"%{_DROPPED} is deprecated and prints nothing"
+            hint = "write %container.id and %container.name"
+            remarks.append(Remark("LOAD_DEPRECATED_ITEM", message, percent, position, hint))
+            continue
+        placeholder, position = _placeholder(text, percent, remarks)
         parts.append(placeholder)
     if position < len(text):
         parts.append(text[position:])
-    return Output(tuple(parts))
+    return Output(tuple(parts), tuple(remarks))
 
 
-def _placeholder(text: str, percent: int) -> tuple[Placeholder, int]:
+def _placeholder(text: str, percent: int, remarks: list[Remark]) -> tuple[Placeholder, int]:
     match = _WIDTH.match(text, percent + 1)
     assert match is not None
-    operand, shown, end = _operand(text, match.end(), percent)
-    return Placeholder(shown, operand, int(match[0] or 0)), end
+    operand, name, end = _operand(text, match.end(), percent, remarks)
+    if any(inner.field.name == "evt.dir" for inner in field_operands(operand)):
+        message = "evt.dir is always <, since an event is a system call at its return"
+        remarks.append(Remark("LOAD_DEPRECATED_ITEM", message, match.end(), end, "leave it out"))
+    return Placeholder(name, operand, int(match[0] or 0)), end
 
 
-def _operand(text: str, start: int, percent: int) -> tuple[FieldOperand | Transformed, str, int]:
+def _operand(text: str, start: int, percent: int, remarks: list[Remark]) -> tuple[FieldOperand | Transformed, str, int]:
     """The field or transformer at ``start``, its name in ``output_fields``, and the offset behind it."""
     match = _NAME.match(text, start)
     if match is None:
@@ -145,14 +176,20 @@ def _operand(text: str, start: int, percent: int) -> tuple[FieldOperand | Transf
         end = _end_of_call(text, match)
         operand = _transformer(text, start, end)
         return operand, text[start:end], end
-    name = match[0]
-    while (field := lookup(name)) is None and "." in name:
-        name = name.rpartition(".")[0]
-    if field is None:
-        meant = similar(match[0], 1)
-        hint = f"did you mean %{meant[0]}?" if meant else "`tiercel fields` lists all fields"
-        raise OutputError(f"there is no field {match[0]}", start, match.end(), hint)
+    written = match[0]
+    name = written[:_LONGEST_NAME]
+    while (field := lookup(name)) is None and name:
+        name = name[:-1]
     end = start + len(name)
+    if field is None or (end < match.end() and text[end] != "."):
+        meant = similar(written, 1)
+        hint = f"did you mean %{meant[0]}?" if meant else "`tiercel fields` lists all fields"
+        message = f"there is no field {shown(written)}"
+        if field is None:
+            raise OutputError(message, start, match.end(), hint, unknown_field=True)
+        rest = written[len(name) :]
+        message += f": it is read as %{name} with the text {shown(rest)} behind it"
+        remarks.append(Remark("LOAD_COMPILE_CONDITION", message, start, match.end(), hint if meant else ""))
     argument = None if field.argument is Argument.NONE else _ARGUMENT.match(text, end)
     value = None
     if argument is not None:
@@ -190,4 +227,6 @@ def _transformer(text: str, start: int, end: int) -> Transformed:
         assert isinstance(check.left, Call)
         return transformed(check.left)
     except ConditionError as error:
-        raise OutputError(error.message, start + error.start, min(start + error.end, end), error.hint) from None
+        unknown = isinstance(error, UnknownField)
+        place = start + error.start, min(start + error.end, end)
+        raise OutputError(error.message, *place, error.hint, unknown_field=unknown) from None

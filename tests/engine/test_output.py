@@ -50,10 +50,30 @@ VALUES = {
         ("*%proc.name %proc.pname", "cat <NA>"),
         ("* a * b", " a * b"),
         ("%proc.name[x]", "cat[x]"),
+        ("%proc.names %user.uid_x", "cats 0_x"),
+        ("%proc.name.next", "cat.next"),
+        ("a %container.info b", "a  b"),
     ],
 )
 def test_formatting(template: str, text: str) -> None:
     assert compile_output(template).format(event(VALUES)) == text
+
+
+def test_what_is_odd_is_remarked_upon() -> None:
+    template = "%proc.name %proc.exepat %container.info %evt.dir %proc.name.next"
+    found = [(template[remark.start : remark.end], remark.code) for remark in compile_output(template).remarks]
+    assert found == [
+        ("proc.exepat", "LOAD_COMPILE_CONDITION"),
+        ("%container.info", "LOAD_DEPRECATED_ITEM"),
+        ("evt.dir", "LOAD_DEPRECATED_ITEM"),
+    ]
+    assert compile_output(template).remarks[0].hint == "did you mean %proc.exepath?"
+
+
+def test_a_long_unknown_name_is_told_in_short() -> None:
+    with pytest.raises(OutputError) as error:
+        compile_output("%" + ".".join(["a"] * 100_000))
+    assert len(error.value.message) < 200
 
 
 def test_the_fields_that_are_read() -> None:

@@ -122,7 +122,6 @@ ERRORS = {
 def test_an_error_points_at_the_entry(lines: list[str]) -> None:
     loaded, expected = load_marked(with_exceptions(*lines) + rule("evt.type = open", "Good"))
     assert [place(error) for error in loaded.errors] == [expected], loaded.errors
-    assert loaded.errors[0].code in ("LOAD_ERR_VALIDATE", "LOAD_ERR_YAML_VALIDATE")
     assert [found.name for found in loaded.rules] == ["Good"]
 
 
@@ -155,3 +154,57 @@ def test_an_unknown_key_of_an_exception_is_a_warning() -> None:
         with_exceptions("- name: e", "  fields: [proc.name]", "  «value: [[a]]", "  values: [[a]]")
     )
     assert [(found.code, place(found)) for found in loaded.warnings] == [("LOAD_UNKNOWN_KEY", expected)]
+
+
+CODES = {
+    "no fields": ("LOAD_ERR_YAML_VALIDATE", ["- name: e", "  values: [[a]]"]),
+    "no name": ("LOAD_ERR_YAML_VALIDATE", ["- fields: [proc.name]", "  values: [[a]]"]),
+    "lengths": ("LOAD_ERR_VALIDATE", ["- name: e", "  fields: [proc.name, fd.name]", "  values: [[a]]"]),
+    "comparison": ("LOAD_ERR_VALIDATE", ["- name: e", "  fields: [proc.name]", "  comps: [like]", "  values: [[a]]"]),
+    "unknown field": ("LOAD_ERR_VALIDATE", ["- name: e", "  fields: [proc.nmae]", "  values: [[a]]"]),
+    "value of another type": ("LOAD_ERR_COMPILE_CONDITION", ["- name: e", "  fields: [fd.num]", "  values: [[x]]"]),
+    "operator that does not fit": (
+        "LOAD_ERR_COMPILE_CONDITION",
+        ["- name: e", "  fields: [fd.num]", "  comps: [startswith]", "  values: [[x]]"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("code", "lines"), CODES.values(), ids=CODES.keys())
+def test_errors_have_falcos_codes(code: str, lines: list[str]) -> None:
+    assert [error.code for error in load_text(with_exceptions(*lines)).errors] == [code]
+
+
+def test_a_new_exception_cannot_be_appended_without_values() -> None:
+    loaded, expected = load_marked(
+        rule("evt.type = open")
+        + "- rule: R\n  exceptions: [{name: «e, fields: [proc.name]}]\n  override: {exceptions: append}\n"
+    )
+    assert [(error.code, place(error)) for error in loaded.errors] == [("LOAD_ERR_VALIDATE", expected)]
+
+
+def test_exceptions_without_anything_in_them_are_none() -> None:
+    loaded = load_text(rule("evt.type = open", extra="exceptions:"))
+    assert loaded.errors == ()
+    assert matching(loaded, evt_type="open") == ["R"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "comps", "values"),
+    [
+        ("[proc.name, fd.name]", '[" in ", startswith anyof]', "[[[vi, vim], [/etc/, /usr/]]]"),
+        ("proc.name", "startswith  anyof", "[vi, em]"),
+        ("[proc.name]", '["= anyof"]', '[["(vi, vim)"]]'),
+    ],
+)
+def test_comparisons_may_have_blanks_and_a_quantifier(fields: str, comps: str, values: str) -> None:
+    loaded = load_text(with_exceptions("- name: e", f"  fields: {fields}", f"  comps: {comps}", f"  values: {values}"))
+    assert loaded.errors == ()
+    assert matching(loaded, evt_type="open", proc_name="vim", fd_name="/etc/x") == []
+    assert matching(loaded, evt_type="open", proc_name="nano", fd_name="/etc/x") == ["R"]
+
+
+@pytest.mark.parametrize("comps", ["in anyof", "> oneof", "startswith someof", "startswith any of"])
+def test_a_quantifier_that_does_not_fit_is_no_comparison(comps: str) -> None:
+    loaded = load_text(with_exceptions("- name: e", "  fields: proc.name", f"  comps: '{comps}'", "  values: [a]"))
+    assert [error.code for error in loaded.errors] == ["LOAD_ERR_VALIDATE"]

@@ -9,7 +9,8 @@ GOOD = rule("evt.type = open", name="Good")
 
 ERRORS = {
     "no YAML": ("LOAD_ERR_YAML_PARSE", "- rule: «[x\n"),
-    "not a list": ("LOAD_ERR_YAML_PARSE", "«rule: x\n"),
+    "not a list": ("LOAD_ERR_YAML_VALIDATE", "«rule: x\n"),
+    "a single value": ("LOAD_ERR_YAML_VALIDATE", "«hello\n"),
     "item not a mapping": ("LOAD_ERR_YAML_VALIDATE", f"{GOOD}- «text\n"),
     "no name": ("LOAD_ERR_YAML_VALIDATE", f'{GOOD}- rule: «""\n  condition: evt.type = open\n  {REST}\n'),
     "missing keys": ("LOAD_ERR_YAML_VALIDATE", f"{GOOD}- rule: «R\n  condition: evt.type = open\n  output: x\n"),
@@ -44,7 +45,7 @@ ERRORS = {
         f"{GOOD}- macro: a\n  condition: «b\n- macro: b\n  condition: proc.name = x\n{rule('evt.type = open and a')}",
     ),
     "macro loop": (
-        "LOAD_ERR_COMPILE_CONDITION",
+        "LOAD_ERR_VALIDATE",
         f"{GOOD}- macro: a\n  condition: proc.name = x\n- macro: b\n  condition: «a\n- macro: a\n  condition: b\n"
         + rule("evt.type = open and b"),
     ),
@@ -81,8 +82,28 @@ ERRORS = {
     "engine number": ("LOAD_ERR_VALIDATE", f"- required_engine_version: «64\n{GOOD}"),
     "engine version form": ("LOAD_ERR_YAML_VALIDATE", f"- required_engine_version: «new\n{GOOD}"),
     "plugin version form": (
-        "LOAD_ERR_YAML_VALIDATE",
+        "LOAD_ERR_VALIDATE",
         f"- required_plugin_versions:\n  - name: json\n    version: «x\n{GOOD}",
+    ),
+    "plugin named twice": (
+        "LOAD_ERR_VALIDATE",
+        "- required_plugin_versions:\n  - {name: json, version: 0.7.0, alternatives: [«{name: json, version: 1.0.0}]}\n"
+        + GOOD,
+    ),
+    "plugin without version": ("LOAD_ERR_YAML_VALIDATE", f"- required_plugin_versions: [«{{name: json}}]\n{GOOD}"),
+    "empty condition": ("LOAD_ERR_YAML_VALIDATE", GOOD + rule('«""')),
+    "empty output": ("LOAD_ERR_YAML_VALIDATE", GOOD + rule("evt.type = open").replace("o %proc.name", '«""')),
+    "empty description": ("LOAD_ERR_YAML_VALIDATE", GOOD + rule("evt.type = open").replace("desc: d", 'desc: «""')),
+    "unknown macro in a macro that nothing uses": (
+        "LOAD_ERR_VALIDATE",
+        f"{GOOD}- macro: m\n  condition: proc.name = x and «nothing_so\n",
+    ),
+    "append of no key": ("LOAD_ERR_VALIDATE", f"{GOOD}- rule: Good\n  append: «true\n"),
+    "list to append without items": ("LOAD_ERR_YAML_VALIDATE", f"{GOOD}- list: l\n  append: «true\n"),
+    "append under another source": (
+        "LOAD_ERR_VALIDATE",
+        f"{GOOD}- rule: Good\n  source: «k8s_audit\n  condition: or evt.type = close\n"
+        "  override: {condition: append}\n",
     ),
     "list in itself": (
         "LOAD_ERR_VALIDATE",
@@ -114,6 +135,7 @@ WARNINGS = {
     "unknown source": ("LOAD_UNKNOWN_SOURCE", USED + rule("ka.verb = get", name="K", extra="source: «k8s_audit")),
     "comparison with NA": ("LOAD_UNSAFE_NA_CHECK", rule('evt.type = open and proc.name != «"<NA>"')),
     "every event type": ("LOAD_NO_EVTTYPE", rule("«proc.name = x")),
+    "most event types": ("LOAD_NO_EVTTYPE", rule("«not evt.type in (open, close)")),
     "unknown filter": (
         "LOAD_UNKNOWN_FILTER",
         USED + rule("evt.type = open and «proc.nmae = x", name="S", extra="skip-if-unknown-filter: true"),
@@ -123,6 +145,20 @@ WARNINGS = {
         "- macro: m\n  condition: «proc.nmae = x\n"
         + rule("evt.type = open and m", name="S", extra="skip-if-unknown-filter: true"),
     ),
+    "unknown filter in an output": (
+        "LOAD_UNKNOWN_FILTER",
+        USED
+        + rule("evt.type = open", name="S", extra="skip-if-unknown-filter: true").replace(
+            "o %proc.name", "o %«foo.bar"
+        ),
+    ),
+    "empty override": ("LOAD_UNKNOWN_KEY", rule("evt.type = open", extra="override: «{}")),
+    "field that touches text": (
+        "LOAD_COMPILE_CONDITION",
+        rule("evt.type = open").replace("%proc.name", "%«proc.namefoo"),
+    ),
+    "container.info": ("LOAD_DEPRECATED_ITEM", rule("evt.type = open").replace("%proc.name", "«%container.info")),
+    "direction in an output": ("LOAD_DEPRECATED_ITEM", rule("evt.type = open").replace("%proc.name", "%«evt.dir")),
     "unused macro": ("LOAD_UNUSED_MACRO", f"{USED}- macro: «m\n  condition: proc.name = x\n"),
     "unused list": ("LOAD_UNUSED_LIST", f"{USED}- list: «l\n  items: [x]\n"),
     "unknown item": ("LOAD_UNKNOWN_ITEM", f"{USED}- «lists: l\n  items: [x]\n"),

@@ -68,6 +68,40 @@ def test_override_replaces_and_appends_key_by_key() -> None:
     assert (found.priority, found.enabled) == (Priority.ERROR, False)
 
 
+def test_an_override_may_name_the_source_that_the_rule_has() -> None:
+    loaded = load_text(
+        rule("evt.type = open")
+        + "- rule: R\n  source: syscall\n  condition: evt.type = close\n  override: {condition: replace}\n"
+    )
+    assert loaded.errors == ()
+    assert matching(loaded, evt_type="close") == ["R"]
+
+
+def test_to_replace_a_macro_or_list_is_to_define_it_even_if_it_is_new() -> None:
+    loaded = load_text(
+        "- list: l\n  items: [open]\n  override: {items: replace}\n"
+        "- macro: m\n  condition: evt.type in (l)\n  override: {condition: replace}\n" + rule("m")
+    )
+    assert (loaded.errors, loaded.warnings) == ((), ())
+    assert matching(loaded, evt_type="open") == ["R"]
+
+
+def test_an_empty_override_is_as_none() -> None:
+    loaded = load_text(rule("evt.type = open") + rule("evt.type = close", extra="override:"))
+    assert loaded.errors == ()
+    assert matching(loaded, evt_type="close") == ["R"]
+
+
+def test_items_with_nothing_in_them_are_passed_over() -> None:
+    loaded = load_text("-\n" + rule("evt.type = open") + "- ~\n- null\n")
+    assert (codes(loaded), names(loaded)) == ([], ["R"])
+
+
+def test_a_macro_that_only_rules_of_an_unknown_source_use_may_name_their_fields() -> None:
+    loaded = load_text("- macro: m\n  condition: ka.verb = get\n" + rule("m", extra="source: k8s_audit"))
+    assert codes(loaded) == ["LOAD_UNKNOWN_SOURCE"]
+
+
 def test_enabled_alone_switches_a_known_rule_off_and_on() -> None:
     off = rule("evt.type = open") + "- rule: R\n  enabled: false\n"
     assert [found.enabled for found in load_text(off).rules] == [False]

@@ -26,7 +26,6 @@ from tiercel_engine.rules.items import RuleItem
 from tiercel_engine.rules.lists import expand_lists
 from tiercel_engine.rules.references import References, references
 from tiercel_engine.rules.report import Report
-from tiercel_engine.rules.source import Text
 
 COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
 
@@ -70,14 +69,11 @@ class Compiler:
             self._add(parsed.diagnostics)
             return None
         node = self._condition(rule, parsed, exceptions)
-        output_is_good = self._check_output(rule.output, item)
+        output_is_good = self._check_output(rule)
         if node is None or not output_is_good:
             return None
-        if rule.warn_evttypes is not False and event_types(node, source_of(rule)) is None:
-            message = "the condition holds for every event type, so every event is looked at"
-            hint = "add a condition such as evt.type = openat, or warn_evttypes: false"
-            place = rule.condition.span(0, len(rule.condition.text))
-            self._report.warning("LOAD_NO_EVTTYPE", message, place, item, hint)
+        if rule.warn_evttypes is not False:
+            self._warn_of_event_types(rule, node)
         return Rule(
             name=rule.name,
             description=rule.desc.text if rule.desc else "",
@@ -89,6 +85,18 @@ class Compiler:
             location=rule.span.source.location(rule.span.start),
             enabled=rule.enabled is not False,
         )
+
+    def _warn_of_event_types(self, rule: RuleItem, node: Node) -> None:
+        """Warns of a rule that has to look at most events."""
+        assert rule.condition is not None
+        known = EVENT_TYPES[source_of(rule)]
+        possible = event_types(node, source_of(rule))
+        count = len(known if possible is None else possible & known)
+        if count > len(known) // 2:
+            message = f"the condition can hold for {count} of {len(known)} event types, so most events are looked at"
+            hint = "add a condition such as evt.type = openat, or warn_evttypes: false"
+            place = rule.condition.span(0, len(rule.condition.text))
+            self._report.warning("LOAD_NO_EVTTYPE", message, place, ("rule", rule.name), hint)
 
     def _exceptions(self, rule: RuleItem) -> list[ExceptionCondition] | None:
         """The conditions of the rule's exceptions; None if one has an error."""
@@ -145,12 +153,22 @@ class Compiler:
                     )
                 )
 
-    def _check_output(self, output: Text, item: tuple[str, str]) -> bool:
+    def _check_output(self, rule: RuleItem) -> bool:
+        assert rule.output is not None
+        item = ("rule", rule.name)
         try:
-            compile_output(output.text)
+            output = compile_output(rule.output.text)
         except OutputError as error:
-            self._report.error(COMPILE_OUTPUT, error.message, output.span(error.start, error.end), item, error.hint)
+            place = rule.output.span(error.start, error.end)
+            if error.unknown_field and rule.skip_if_unknown_filter:
+                message = f"{error.message}; the rule is skipped"
+                self._report.warning("LOAD_UNKNOWN_FILTER", message, place, item, error.hint)
+            else:
+                self._report.error(COMPILE_OUTPUT, error.message, place, item, error.hint)
             return False
+        for remark in output.remarks:
+            place = rule.output.span(remark.start, remark.end)
+            self._report.warning(remark.code, remark.message, place, item, remark.hint)
         return True
 
     def _add(self, diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
@@ -165,7 +183,7 @@ class Compiler:
             for found in self._conditions.macro_diagnostics(name):
                 if found.severity is Severity.WARNING:
                     self._report.add(found)
-                elif used_by or parsed.expr is None:
+                elif used_by or parsed.expr is None or not self._conditions.is_compiled(name):
                     self._report.add(replace(found, message=found.message + consequence))
 
     def _report_unused(self) -> None:

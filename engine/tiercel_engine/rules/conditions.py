@@ -61,12 +61,14 @@ def parse_condition(text: Text, item: tuple[str, str]) -> Parsed:
     return Parsed(expr, references(expr))
 
 
-def located(problems: Iterable[Problem], text: Text, item: tuple[str, str], code: str = "") -> tuple[Diagnostic, ...]:
-    """The problems at their places in the files; ``code`` replaces that of errors."""
+def located(
+    problems: Iterable[Problem], text: Text, item: tuple[str, str], unknown_field: str = COMPILE_CONDITION
+) -> tuple[Diagnostic, ...]:
+    """The problems at their places in the files; ``unknown_field`` is the code of fields that do not exist."""
     return tuple(
         diagnose(
             problem.severity,
-            code if code and problem.severity is Severity.ERROR else problem.code,
+            unknown_field if problem.unknown_field else problem.code,
             problem.message,
             text.span(problem.start, problem.end),
             item,
@@ -116,13 +118,29 @@ class Conditions:
         self._compile_macros(parsed)
         return self._check(parsed, text, item, inf)
 
+    def is_compiled(self, name: str) -> bool:
+        return name in self._compiled
+
     def macro(self, name: str) -> Compiled:
         """A macro that some compiled condition uses."""
         return self._compiled[name]
 
     def macro_diagnostics(self, name: str) -> tuple[Diagnostic, ...]:
-        """What is known to be wrong with a macro: of one that nothing uses only whether it can be read."""
-        return (self._compiled.get(name) or self.macros[name]).diagnostics
+        """What is known to be wrong with a macro: of one that nothing uses, its grammar and the macros it names."""
+        compiled = self._compiled.get(name)
+        return compiled.diagnostics if compiled else (*self.macros[name].diagnostics, *self._missing_macros(name))
+
+    def _missing_macros(self, name: str) -> Iterator[Diagnostic]:
+        """An error for each macro that a macro names and does not see."""
+        definition = self.definitions.macros[name]
+        condition = definition.item.condition
+        assert condition is not None
+        for ref in self.macros[name].refers_to.macros:
+            other = self.definitions.macros.get(ref.name)
+            is_seen = other is not None and other.place < definition.seen_from and ref.name != name
+            if not is_seen and ("macro", ref.name) not in self.definitions.broken:
+                message, place = f"there is no macro {ref.name}", condition.span(ref.start, ref.end)
+                yield diagnose(Severity.ERROR, VALIDATE, message, place, ("macro", name))
 
     def _compile_macros(self, parsed: Parsed) -> None:
         """Compiles the macros that are used, and those that they use, without recursion."""
@@ -159,7 +177,7 @@ class Conditions:
         assert condition is not None
         message = f"the macro {name} uses itself, through {through}"
         place = condition.span(ref.start, ref.end)
-        found = diagnose(Severity.ERROR, COMPILE_CONDITION, message, place, ("macro", name))
+        found = diagnose(Severity.ERROR, VALIDATE, message, place, ("macro", name))
         return Compiled(None, (found,), frozenset({name}))
 
     def _check(

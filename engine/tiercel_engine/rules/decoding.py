@@ -59,8 +59,8 @@ def scalar(node: YamlNode, key: str) -> Scalar:
 
 def text(source: Source, node: YamlNode, key: str) -> Text:
     found = scalar(node, key)
-    if found.is_null:
-        raise DecodeError(f"{key} has no value", node, 'write "" for an empty text')
+    if found.is_null or not found.value:
+        raise DecodeError(f"{key} has no value", node)
     return text_of(source, found)
 
 
@@ -112,15 +112,22 @@ def names(source: Source, node: YamlNode, key: str) -> Names:
     return Names((text(source, node, key),), True, span(source, node))
 
 
-def exceptions(source: Source, node: YamlNode, report: Report, rule: str) -> tuple[ExceptionItem, ...] | None:
-    """A rule's exceptions; None if one of them has an error, all of which are reported."""
+def exceptions(
+    source: Source, node: YamlNode, report: Report, rule: str, appending: bool
+) -> tuple[ExceptionItem, ...] | None:
+    """A rule's exceptions; None if one of them has an error, all of which are reported.
+
+    ``appending``: they are appended to a rule's, so that an exception may have values alone.
+    """
+    if isinstance(node, Scalar) and node.is_null:
+        return ()
     if not isinstance(node, Sequence):
         raise DecodeError(f"exceptions must be a list, not {kind_word(node)}", node)
     found: list[ExceptionItem] = []
     failed = False
     for entry in node.items:
         try:
-            found.append(_exception(source, entry, report))
+            found.append(_exception(source, entry, report, appending))
         except DecodeError as error:
             failed = True
             item = ("exception", _exception_name(entry)) if isinstance(entry, Mapping) else ("rule", rule)
@@ -139,7 +146,7 @@ def _exception_name(node: Mapping) -> str:
     return name.value if isinstance(name, Scalar) else ""
 
 
-def _exception(source: Source, node: YamlNode, report: Report) -> ExceptionItem:
+def _exception(source: Source, node: YamlNode, report: Report, appending: bool) -> ExceptionItem:
     if not isinstance(node, Mapping):
         raise DecodeError(f"an exception must be a mapping, not {kind_word(node)}", node)
     name_node = node.get("name")
@@ -165,4 +172,6 @@ def _exception(source: Source, node: YamlNode, report: Report) -> ExceptionItem:
                 ("exception", name),
                 "an exception has name, fields, comps, values",
             )
+    if fields is None and not appending:
+        raise DecodeError("the exception has no fields", name_node, "add fields: [proc.name, …]")
     return ExceptionItem(name, span(source, name_node), fields, comps, values)

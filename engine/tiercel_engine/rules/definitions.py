@@ -97,16 +97,24 @@ class _Collector:
     def _define_rule(self, item: RuleItem) -> None:
         before = self.found.rules.get(item.name)
         source = source_of(item)
-        place = item.source.span(0, len(item.source.text)) if item.source else item.span
-        if before is not None and source_of(before.item) != source:
-            message = f"the rule is defined anew with another source than before, {source_of(before.item)}"
-            self._report.error(VALIDATE, message, place, ("rule", item.name), "give it another name")
+        if before is not None and self._moves(before.item, item, DEFAULT_SOURCE):
             return
         if source not in EVENT_TYPES:
+            place = item.source.span(0, len(item.source.text)) if item.source else item.span
             hint = f"known: {', '.join(EVENT_TYPES)}"
             message = f"unknown source {source}, the rule is skipped"
             self._report.warning("LOAD_UNKNOWN_SOURCE", message, place, ("rule", item.name), hint)
         self._define(self.found.rules, item)
+
+    def _moves(self, before: RuleItem, item: RuleItem, default: str = "") -> bool:
+        """Whether an item would move a rule to another source, which is an error; ``default`` if it names none."""
+        source = item.source.text if item.source else default
+        if source in ("", source_of(before)):
+            return False
+        place = item.source.span(0, len(item.source.text)) if item.source else item.span
+        message = f"the rule is defined anew with another source than before, {source_of(before)}"
+        self._report.error(VALIDATE, message, place, ("rule", item.name), "give it another name")
+        return True
 
     def _change(self, table: dict[str, Definition[_I]], item: _I, change: Change) -> None:
         kind = kind_of(item)
@@ -123,6 +131,8 @@ class _Collector:
         if before.changes >= MAX_CHANGES:
             message = f"more than {MAX_CHANGES} changes of one {kind}"
             self._report.error(VALIDATE, message, item.span, (kind, item.name))
+            return
+        if isinstance(before.item, RuleItem) and isinstance(item, RuleItem) and self._moves(before.item, item):
             return
         values: dict[str, object] = {name: getattr(item, name) for name in change.replaced}
         for name in change.appended:
@@ -154,6 +164,10 @@ def _with_exceptions(
         if not exception.values:
             report.warning("LOAD_APPEND_NO_VALUES", "an exception is appended without values", exception.span, item)
         position = positions.get(exception.name)
+        if position is None and not exception.values:
+            message = "the rule has no exception by this name, so a new one needs fields and values"
+            report.error(VALIDATE, message, exception.span, item)
+            continue
         if position is None:
             positions[exception.name] = len(result)
             result[len(result)] = exception

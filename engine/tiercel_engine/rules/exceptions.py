@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Container
 from dataclasses import dataclass, replace
 
-from tiercel_engine.condition import Operator
+from tiercel_engine.condition import Operator, Quantifier
 from tiercel_engine.language import ConditionError, parse
+from tiercel_engine.language.operators import QUANTIFIABLE, QUANTIFIERS, SET
 from tiercel_engine.language.syntax import And, Check, Expr, Left, Or, Word, WordList
 from tiercel_engine.rules.decoding import VALIDATE, kind_word
 from tiercel_engine.rules.document import Scalar, Sequence, YamlNode
@@ -14,11 +15,22 @@ from tiercel_engine.rules.items import ExceptionItem, ExceptionValue, Names
 from tiercel_engine.rules.report import Report
 from tiercel_engine.rules.source import Source, Span, Text, text_of
 
-_SET_OPERATORS = frozenset({Operator.IN, Operator.INTERSECTS, Operator.PMATCH})
 _OPERATORS: dict[str, Operator] = {
     **{operator.value: operator for operator in Operator if operator is not Operator.EXISTS},
     "==": Operator.EQ,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """An entry of ``comps``: ``in``, ``startswith``, ``startswith anyof``."""
+
+    operator: Operator
+    quantifier: Quantifier | None = None
+
+    @property
+    def takes_a_set(self) -> bool:
+        return self.operator in SET or self.quantifier is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +79,16 @@ class _Builder:
         exception = self._exception
         if exception.fields is None:
             raise _ExceptionError("the exception has no fields", exception.span, "add fields: [proc.name, …]")
-        operators = _operators(exception.fields, exception.comps)
+        comparisons = _comparisons(exception.fields, exception.comps)
         fields = [self._field(text) for text in exception.fields.texts]
         checks: list[Expr]
         if not exception.values:
             checks = [Check(field, Operator.EXISTS, start=field.start, end=field.end) for field in fields]
         elif exception.fields.single:
             words = [word for value in exception.values for word in self._single(value)]
-            checks = [self._check(fields[0], operators[0], WordList(tuple(words), fields[0].start, fields[0].end))]
+            checks = [self._check(fields[0], comparisons[0], WordList(tuple(words), fields[0].start, fields[0].end))]
         else:
-            checks = [self._row(value, fields, operators) for value in exception.values]
+            checks = [self._row(value, fields, comparisons) for value in exception.values]
         expr = checks[0] if len(checks) == 1 else Or(tuple(checks), 0, self._length)
         return ExceptionCondition(exception, expr, self._joined(), empty=not exception.values)
 
@@ -108,7 +120,7 @@ class _Builder:
             raise _ExceptionError(f"{text.text[:80]!r} is not a field", place, "such as proc.name")
         return expr.left
 
-    def _row(self, value: ExceptionValue, fields: list[Left], operators: list[Operator]) -> Expr:
+    def _row(self, value: ExceptionValue, fields: list[Left], comparisons: list[_Comparison]) -> Expr:
         node = value.node
         if not isinstance(node, Sequence):
             hint = f"write [{', '.join('…' for _ in fields)}], or make fields a single name"
@@ -117,25 +129,26 @@ class _Builder:
             message = f"fields and the row of values differ in length: {len(fields)} and {len(node.items)}"
             raise _ExceptionError(message, value.span)
         checks = tuple(
-            self._cell(value.source, cell, field, operator)
-            for cell, field, operator in zip(node.items, fields, operators, strict=True)
+            self._cell(value.source, cell, field, comparison)
+            for cell, field, comparison in zip(node.items, fields, comparisons, strict=True)
         )
         return checks[0] if len(checks) == 1 else And(checks, checks[0].start, checks[-1].end)
 
-    def _cell(self, source: Source, node: YamlNode, field: Left, operator: Operator) -> Check:
-        if operator in _SET_OPERATORS:
+    def _cell(self, source: Source, node: YamlNode, field: Left, comparison: _Comparison) -> Check:
+        if comparison.takes_a_set:
             start = self._length
             entries = node.items if isinstance(node, Sequence) else (node,)
             words = [word for entry in entries for word in self._members(source, entry)]
-            return self._check(field, operator, WordList(tuple(words), start, self._length))
+            return self._check(field, comparison, WordList(tuple(words), start, self._length))
         if not isinstance(node, Scalar):
+            operator = comparison.operator
             hint = f"use the comparison in instead of {operator.value}" if isinstance(node, Sequence) else ""
             raise _ExceptionError(
                 f"a value to compare by {operator.value} must be a single one, not {kind_word(node)}",
                 Span(source, node.start, node.end),
                 hint,
             )
-        return self._check(field, operator, self._word(source, node, _unquoted(node.value)))
+        return self._check(field, comparison, self._word(source, node, _unquoted(node.value)))
 
     def _single(self, value: ExceptionValue) -> list[Word]:
         if not isinstance(value.node, Scalar):
@@ -163,30 +176,46 @@ class _Builder:
         offset = self._place(text_of(source, node))
         return Word(text, quoted, offset, self._length)
 
-    def _check(self, field: Left, operator: Operator, right: Word | WordList) -> Check:
-        return Check(field, operator, right, None, right.start, right.end, right.start, right.end)
+    def _check(self, field: Left, comparison: _Comparison, right: Word | WordList) -> Check:
+        place = right.start, right.end
+        return Check(field, comparison.operator, right, comparison.quantifier, *place, *place)
 
 
-def _operators(fields: Names, comps: Names | None) -> list[Operator]:
-    """One operator for each field."""
+def _comparisons(fields: Names, comps: Names | None) -> list[_Comparison]:
+    """One comparison for each field."""
     if comps is None:
-        return [Operator.IN if fields.single else Operator.EQ] * len(fields.texts)
+        return [_Comparison(Operator.IN if fields.single else Operator.EQ)] * len(fields.texts)
     if comps.single != fields.single:
         raise _ExceptionError("fields and comps must both be single names or both be lists", comps.span)
     if len(comps.texts) != len(fields.texts):
         message = f"fields and comps differ in length: {len(fields.texts)} and {len(comps.texts)}"
         raise _ExceptionError(message, comps.span)
-    operators: list[Operator] = []
+    comparisons: list[_Comparison] = []
     for text in comps.texts:
-        operator = _OPERATORS.get(text.text)
+        comparison = _comparison(text.text)
         place = text.span(0, len(text.text))
-        if operator is None:
+        if comparison is None:
             raise _ExceptionError(f"{text.text[:40]!r} is not a comparison", place, f"one of {' '.join(_OPERATORS)}")
-        if fields.single and operator not in _SET_OPERATORS:
+        if fields.single and not comparison.takes_a_set:
+            operator = comparison.operator.value
             hint = "one of in, pmatch, intersects; make fields a list for other comparisons"
-            raise _ExceptionError(f"{operator.value} does not take a set of values", place, hint)
-        operators.append(operator)
-    return operators
+            if comparison.operator in QUANTIFIABLE:
+                hint = f"write {operator} anyof, or one of in, pmatch, intersects"
+            raise _ExceptionError(f"{operator} does not take a set of values", place, hint)
+        comparisons.append(comparison)
+    return comparisons
+
+
+def _comparison(text: str) -> _Comparison | None:
+    match text.split():
+        case [word]:
+            operator = _OPERATORS.get(word)
+            return _Comparison(operator) if operator else None
+        case [word, quantifier]:
+            operator = _OPERATORS.get(word)
+            if operator in QUANTIFIABLE and quantifier in QUANTIFIERS:
+                return _Comparison(operator, QUANTIFIERS[quantifier])
+    return None
 
 
 def _unquoted(value: str) -> str:

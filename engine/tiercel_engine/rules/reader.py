@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from tiercel_engine.rules import decoding
-from tiercel_engine.rules.decoding import YAML_VALIDATE, DecodeError, kind_word, span
+from tiercel_engine.rules.decoding import VALIDATE, YAML_VALIDATE, DecodeError, kind_word, span
 from tiercel_engine.rules.document import Mapping, Scalar, Sequence, YamlError, YamlNode, compose, repeated_keys
 from tiercel_engine.rules.items import Broken, Change, Define, Item, ListItem, MacroItem, RuleItem, Statement
 from tiercel_engine.rules.report import Report
@@ -93,7 +93,8 @@ def read_statements(source: Source, report: Report) -> list[Statement]:
     statements: list[Statement] = []
     for document in documents:
         for item in document_items(source, document, report):
-            statements.extend(_ItemReader(source, report).read(item))
+            if not (isinstance(item, Scalar) and item.is_null):  # a lone - says nothing
+                statements.extend(_ItemReader(source, report).read(item))
     return statements
 
 
@@ -108,7 +109,7 @@ def document_items(source: Source, document: YamlNode, report: Report) -> tuple[
             return _manifest_items(source, document, report)
     hint = "write each rule, macro and list as an item that begins with -"
     message = f"a rules file is a list of items, not {kind_word(document)}"
-    report.error(YAML_PARSE, message, span(source, document), ("file", source.name), hint)
+    report.error(YAML_VALIDATE, message, span(source, document), ("file", source.name), hint)
     return ()
 
 
@@ -175,7 +176,8 @@ class _ItemReader:
         changes = self._changes(form, node, name_node)
         decoded: dict[str, object] = {}
         for key, value in values.items():
-            found = self._guard(self._decode, key.value, value, name)
+            appending = changes is not None and key.value in changes[1]
+            found = self._guard(self._decode, key.value, value, name, appending)
             if form.keys[key.value] and found is not None:
                 decoded[form.keys[key.value]] = found
         if self._failed or changes is None:
@@ -198,6 +200,9 @@ class _ItemReader:
         """
         present = [key.value for key, _ in node.entries if key.value in form.keys]
         append, override = node.get("append"), node.get("override")
+        if override is not None and _is_empty(override):
+            self._warning("LOAD_UNKNOWN_KEY", "override is empty and has no effect", override)
+            override = None
         flag = append is not None and self._guard(decoding.boolean, append, "append")
         if override is not None and flag and append is not None:
             self._error("append and override cannot be used together", append, "remove append")
@@ -221,13 +226,15 @@ class _ItemReader:
         self._warning("LOAD_DEPRECATED_ITEM", "append: true is deprecated", append, "use override: {…: append}")
         appended = tuple(key for key in present if key in form.appended_by_flag)
         if not appended:
-            self._error(f"append: true needs {' or '.join(form.appended_by_flag)}", append)
+            # Falco reads a list without items as badly formed, a rule that appends nothing as meaningless.
+            code = VALIDATE if form.make is RuleItem else YAML_VALIDATE
+            self._error(f"append: true needs {' or '.join(form.appended_by_flag)}", append, code=code)
             return None
         self._without_effect(node, set(form.keys) - {*appended, "source"}, "append: true")
         return "append", appended, ()
 
     def _overrides(self, form: _Kind, node: Mapping, override: YamlNode) -> _Changes | None:
-        if not isinstance(override, Mapping) or not override.entries:
+        if not isinstance(override, Mapping):
             self._error("override must say for each key append or replace", override, "override: {condition: append}")
             return None
         keys: dict[str, list[str]] = {"append": [], "replace": []}
@@ -244,11 +251,13 @@ class _ItemReader:
             else:
                 keys[mode.value].append(key.value)
         for key, _ in node.entries:
-            if key.value in form.keys and override.get(key.value) is None:
+            if key.value in form.replaceable and override.get(key.value) is None:
                 self._error(f"override does not name {key.value}", key, f"add {key.value}: replace to override")
-        return ("override", tuple(keys["append"]), tuple(keys["replace"]))
+        if form.make is not RuleItem and keys["replace"]:
+            return "", (), ()  # a macro or list has one key: to replace it is to define it, known before or not
+        return "override", tuple(keys["append"]), tuple(keys["replace"])
 
-    def _decode(self, key: str, value: YamlNode, name: str) -> object:
+    def _decode(self, key: str, value: YamlNode, name: str, appending: bool) -> object:
         match key:
             case "condition" | "output" | "desc" | "source":
                 return decoding.text(self._source, value, key)
@@ -259,7 +268,7 @@ class _ItemReader:
             case "capture_duration":
                 return decoding.number(value, key)
             case "exceptions":
-                found = decoding.exceptions(self._source, value, self._report, name)
+                found = decoding.exceptions(self._source, value, self._report, name, appending)
                 self._failed |= found is None
                 return found
             case _:
@@ -297,3 +306,12 @@ class _ItemReader:
 
     def _warning(self, code: str, message: str, node: YamlNode, hint: str = "") -> None:
         self._report.warning(code, message, span(self._source, node), self._item, hint)
+
+
+def _is_empty(node: YamlNode) -> bool:
+    match node:
+        case Mapping(entries):
+            return not entries
+        case Scalar():
+            return node.is_null
+    return False
