@@ -148,7 +148,7 @@ def executing(_choose: random.Random) -> dict[str, Value | None]:
 
 
 def events(seed: int = 1) -> Iterator[Event]:
-    choose = random.Random(seed)  # noqa: S311  (not for secrets)
+    choose = random.Random(seed)
     kinds = choose.choices([opening, connecting, executing], weights=[70, 25, 5], k=EVENTS)
     for number, kind in enumerate(kinds):
         yield Event("syscall", 1_700_000_000_000_000_000 + number * 10_000, process_fields(choose) | kind(choose))

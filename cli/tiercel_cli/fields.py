@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 import click
 import orjson
+
 from tiercel_engine.fields import Argument, ArgumentKind, Field, Multiplicity, Stage, documented, lookup, similar
 from tiercel_engine.printable import printable
 
