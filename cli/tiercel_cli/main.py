@@ -40,14 +40,41 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(SUMMARIES.items()))
 
     def invoke(self, ctx: click.Context) -> Any:
+        _open_standard_streams()
         try:
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader went away (`| head`): end as a process that SIGPIPE ends, and leave nothing to flush.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # The reader went away (`| head`): end as a process that SIGPIPE ends.
+            _leave_nothing_to_flush()
             ctx.exit(128 + signal.SIGPIPE)
+        except OSError as error:
+            # Commands tell what is wrong with their files: what is left is standard output, on a full disk say.
+            _leave_nothing_to_flush()
+            click.echo(
+                f"Error: {ascii(error.filename) if error.filename else 'standard output'}: {error.strerror}", err=True
+            )
+            ctx.exit(1)
         return result
+
+
+def _open_standard_streams() -> None:
+    """Opens /dev/null for standard streams that the caller closed: no other file must get their numbers."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, closefd=False)
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", closefd=False)
+
+
+def _leave_nothing_to_flush() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

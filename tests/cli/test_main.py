@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -62,3 +63,40 @@ def test_a_reader_who_goes_away_gets_no_traceback():
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 141
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    path = tmp_path / "rules.yaml"
+    path.write_text("- rule: R\n  desc: d\n  condition: evt.type = open\n  output: o\n  priority: INFO\n")
+    (tmp_path / "events.jsonl").write_text('{"source": "syscall", "time": 1, "fields": {"evt.type": "open"}}\n')
+    return path
+
+
+COMMANDS = {
+    "lint": "lint rules.yaml",
+    "lint --json": "lint --json rules.yaml",
+    "convert": "convert rules.yaml",
+    "fields": "fields",
+    "replay": "replay events.jsonl -r rules.yaml --summary",
+}
+
+
+def run(rules: Path, command: str, redirection: str) -> subprocess.CompletedProcess[str]:
+    tool = f"{sys.executable} -c 'from tiercel_cli.main import main; main()' {command} {redirection}"
+    return subprocess.run(["sh", "-c", tool], cwd=rules.parent, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_a_full_disk_is_told_in_one_line(rules: Path, command: str):
+    result = run(rules, command, ">/dev/full")
+    assert (result.returncode, result.stderr) == (1, "Error: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_closed_standard_streams_are_as_dev_null(rules: Path, command: str, redirection: str):
+    result = run(rules, command, redirection)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert bool(result.stdout) == (">&-" not in redirection.replace("2>&-", ""))

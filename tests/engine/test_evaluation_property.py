@@ -52,7 +52,7 @@ def atom_holds(node: Atom, values: dict[str, Any]) -> bool:
     def member_holds(member: Any, operator: Operator = node.operator) -> bool:
         results = [compare(member, operator, constant, node.left.type) for constant in constants]
         if node.quantifier is Quantifier.ALL_OF:
-            return all(results)
+            return bool(results) and all(results)
         if node.quantifier is Quantifier.ONE_OF:
             return results.count(True) == 1
         return any(results)
