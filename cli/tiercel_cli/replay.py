@@ -38,7 +38,7 @@ _SHOWN_MALFORMED = 20
     help="A rules file, or a folder of them. May be given several times; the order counts.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
-@click.option("--summary", is_flag=True, help="At the end, print counts on standard error.")
+@click.option("--summary", is_flag=True, help="At the end, print counts; with --json on standard error.")
 def replay(events: tuple[str, ...], rules_paths: tuple[Path, ...], as_json: bool, summary: bool) -> None:
     """Evaluate recorded events against rules, without a kernel.
 
@@ -56,7 +56,7 @@ def replay(events: tuple[str, ...], rules_paths: tuple[Path, ...], as_json: bool
         click.echo(f"… and {run.malformed - _SHOWN_MALFORMED} more lines that hold no event", err=True)
     if summary:
         for line in run.summary():
-            click.echo(line, err=True)
+            click.echo(line, err=as_json)  # what reads JSON gets nothing else
     if run.malformed:
         raise SystemExit(1)
 
@@ -84,6 +84,15 @@ def _open(name: str, stack: ExitStack) -> BinaryIO:
         raise SystemExit(1) from None
 
 
+def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
+    """The lines of a file, or exit status 1 where it cannot be read on."""
+    try:
+        yield from read_lines(file)
+    except OSError as error:
+        click.echo(f"Error: cannot read {printable(name)}: {error.strerror}", err=True)
+        raise SystemExit(1) from None
+
+
 class _Run:
     """Replays files, prints their alerts and counts."""
 
@@ -98,19 +107,13 @@ class _Run:
 
     def replay(self, file: BinaryIO, name: str) -> None:
         match = self._matcher.match
-        try:
-            for event in read_events(read_lines(file), "standard input" if name == "-" else name):
-                if isinstance(event, Malformed):
-                    self._tell(event)
-                    continue
-                self._events += 1
-                for rule, view in match(event):
-                    self._alert(rule, view)
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            click.echo(f"Error: cannot read {printable(name)}: {error.strerror}", err=True)
-            raise SystemExit(1) from None
+        for event in read_events(_lines(file, name), "standard input" if name == "-" else name):
+            if isinstance(event, Malformed):
+                self._tell(event)
+                continue
+            self._events += 1
+            for rule, view in match(event):
+                self._alert(rule, view)
 
     def _alert(self, rule: Rule, event: Event) -> None:
         self._alerts[rule.name] += 1
