@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,8 @@ log: [stderr]
         ("rules: a.yaml\nrules: b.yaml", "is there twice"),
         ("rules: a.yaml\nlog: {targets: [journal]}", "'journal' is no target of logs"),
         ("rules: \udcff", "not valid UTF-8"),
+        ('rules: ["a\\0b"]', "rules holds a zero byte"),
+        ('rules: a.yaml\npid_file: "a\\0b"', "pid_file holds a zero byte"),
         ("a: &a [x, x]\nb: &b [*a, *a]\n" + "c: " + "[" * 200, "nested deeper"),
     ],
 )
@@ -112,3 +115,9 @@ def test_an_unreadable_file_is_an_error(tmp_path: Path):
     read = read_config(tmp_path / "missing.yaml")
     assert read.config is None
     assert "missing.yaml:1:1: error CONFIG_FILE_READ: cannot read the file: No such file" in render(read.errors[0])
+
+
+def test_what_has_no_end_is_not_read(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path("/dev/zero"), tmp_path / "pipe"):
+        assert "cannot read the file: not a regular file" in render(read_config(path).errors[0])

@@ -106,3 +106,18 @@ def test_a_wrong_value_is_an_error_with_its_place(read):
     assert "falco.yaml:2:11: error CONFIG_INVALID: priority is 'hihg'" in text
     assert "falco.yaml:3:14: error CONFIG_INVALID: json_output must be a text" in text
     assert "file_output has no filename" in text
+
+
+def test_rules_switched_on_and_off_do_not_make_it_another_form(read, tmp_path: Path):
+    found = read(
+        "rules_files: [falco_rules.yaml]\nrules:\n  - disable: {tag: network}\nstdout_output: {enabled: true}\n"
+    )
+    assert found.config is not None
+    assert found.config.rules == (tmp_path / "falco_rules.yaml",)
+    assert "falco.yaml:2:1: warning CONFIG_UNKNOWN_KEY: rules has no effect here" in warnings(found)
+
+
+def test_a_name_that_no_file_can_have_is_passed_over(read):
+    found = read(f"rules_files: [falco_rules.yaml, {'a' * 5000}]\nstdout_output: {{enabled: true}}\n")
+    assert found.config is not None
+    assert "doesn't exist and is passed over" in warnings(found)

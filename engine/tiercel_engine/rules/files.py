@@ -51,12 +51,16 @@ def _members(path: Path) -> Sequence[Path]:
 
 def _read(path: Path, files: list[RulesFile], diagnostics: list[Diagnostic]) -> None:
     try:
-        files.append(RulesFile(str(path), _content(path).decode("utf-8", "surrogateescape")))
+        files.append(RulesFile(str(path), read_text(path)))
     except (OSError, ValueError) as error:
         diagnostics.append(_unreadable(str(path), error))
 
 
-def _content(path: Path) -> bytes:
+def read_text(path: Path) -> str:
+    """The text of a regular file of at most ``MAX_FILE_BYTES``; bytes that are not UTF-8 are surrogate escapes.
+
+    Raises OSError, or ValueError for a file that is not regular or too large.
+    """
     # O_NONBLOCK: opening a FIFO nobody writes to must not wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -66,7 +70,7 @@ def _content(path: Path) -> bytes:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
-    return content
+    return content.decode("utf-8", "surrogateescape")
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> Diagnostic:

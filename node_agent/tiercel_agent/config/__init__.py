@@ -9,6 +9,7 @@ from tiercel_agent.config import falco_yaml, tiercel_yaml
 from tiercel_agent.config.model import Config, FileConfig, LogConfig, OutputConfig, StdoutConfig, default_hostname
 from tiercel_agent.config.section import open_settings
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
+from tiercel_engine.rules.files import read_text
 from tiercel_engine.rules.report import Report
 
 __all__ = [
@@ -36,9 +37,10 @@ class ReadConfig:
 def read_config(path: Path) -> ReadConfig:
     """Reads Tiercel's own form or a falco.yaml. Raises nothing."""
     try:
-        text = path.read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        message = f"cannot read the file: {error.strerror}"
+        text = read_text(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        message = f"cannot read the file: {reason}"
         place = Location(str(path), 1, 1)
         return ReadConfig(None, (Diagnostic(Severity.ERROR, "CONFIG_FILE_READ", message, place, "file"),), ())
     return parse_config(str(path), text)

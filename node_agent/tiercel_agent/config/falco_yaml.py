@@ -8,8 +8,9 @@ from tiercel_agent.config.model import Config, FileConfig, LogConfig, OutputConf
 from tiercel_agent.config.section import Section
 
 _OWN_KEYS = frozenset({"rules", "format", "outputs", "log", "pid_file"})
+_RULES_KEYS = frozenset({"rules_file", "rules_files"})
 _FALCO_KEYS = frozenset(
-    {"rules_file", "rules_files", "json_output", "stdout_output", "file_output", "program_output", "http_output"}
+    {"json_output", "stdout_output", "file_output", "program_output", "http_output"}
     | {"syslog_output", "log_level", "log_stderr", "log_syslog", "engine", "plugins", "load_plugins", "webserver"}
 )
 _LATER_OUTPUTS = ("program_output", "http_output", "syslog_output")
@@ -29,7 +30,8 @@ _LOG_LEVELS = {
 
 def recognised(settings: Section) -> bool:
     keys = set(settings.keys)
-    return bool(keys & _FALCO_KEYS) and not keys & _OWN_KEYS
+    # In a falco.yaml, `rules` switches rules on and off.
+    return bool(keys & _RULES_KEYS) or (bool(keys & _FALCO_KEYS) and not keys & _OWN_KEYS)
 
 
 def translate(settings: Section) -> Config:
@@ -60,13 +62,20 @@ def _existing_rules(settings: Section) -> tuple[Path, ...]:
     """Falco passes over rules files that don't exist (its own list names optional ones)."""
     key = "rules_files" if "rules_files" in settings else "rules_file"
     paths = [*settings.paths("rules_file"), *settings.paths("rules_files")]
+    existing = tuple(path for path in paths if _exists(path))
     for path in paths:
-        if not path.exists():
+        if path not in existing:
             settings.unsupported(key, f"the rules file {path} doesn't exist and is passed over")
-    existing = tuple(path for path in paths if path.exists())
     if not existing:
         settings.error(key, "none of the rules files exists", "list files and folders under rules_files:")
     return existing
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, a folder that may not be searched
+        return False
 
 
 def _outputs(settings: Section) -> tuple[OutputConfig, ...]:

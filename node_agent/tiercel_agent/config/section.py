@@ -52,7 +52,7 @@ class Section:
         if not isinstance(node, Scalar):
             self.error(key, f"{self._name(key)} must be a text", node=node)
             return default
-        return node.value
+        return self._harmless(key, node)
 
     def boolean(self, key: str, default: bool) -> bool:
         text = self.text(key, str(default))
@@ -84,7 +84,7 @@ class Section:
         for item in items:
             if not isinstance(item, Scalar):
                 self.error(key, f"{self._name(key)} must be a list of texts", node=item)
-        return tuple(item.value for item in items if isinstance(item, Scalar))
+        return tuple(self._harmless(key, item) for item in items if isinstance(item, Scalar))
 
     def paths(self, key: str) -> tuple[Path, ...]:
         """Paths; a relative one starts from the configuration file's folder, ``~`` is the user's home."""
@@ -116,6 +116,12 @@ class Section:
                 span = Span(self._source, name.start, name.end)
                 key = self._name(name.value)
                 self.report.warning(UNKNOWN_KEY, f"{key} has no effect here", span, ("key", key))
+
+    def _harmless(self, key: str, node: Scalar) -> str:
+        """The text of a value; an error if it holds a zero byte, which no path or name can."""
+        if "\0" in node.value:
+            self.error(key, f"{self._name(key)} holds a zero byte", node=node)
+        return node.value.replace("\0", "")
 
     def _name(self, key: str) -> str:
         return f"{self._path}.{key}" if self._path else key
