@@ -18,8 +18,9 @@ from tiercel_engine.condition import FieldOperand, Operand, Transformed
 from tiercel_engine.evaluation.transformers import value_of
 from tiercel_engine.evaluation.walk import field_operands
 from tiercel_engine.event import Event, Value
-from tiercel_engine.fields import lookup, similar
+from tiercel_engine.fields import lookup
 from tiercel_engine.fields.model import Argument, FieldType
+from tiercel_engine.guesses import Guesses
 from tiercel_engine.language.errors import ConditionError
 from tiercel_engine.language.lexer import shown
 from tiercel_engine.language.operand_types import UnknownField, field_operand, transformed
@@ -136,8 +137,12 @@ def rfc3339(time: int) -> str:
         return str(time)
 
 
-def compile_output(text: str) -> Output:
-    """The template that a rule's ``output`` describes. Raises OutputError."""
+def compile_output(text: str, guesses: Guesses | None = None) -> Output:
+    """The template that a rule's ``output`` describes. Raises OutputError.
+
+    ``guesses`` gives the hints for misspelt fields: many outputs share one.
+    """
+    guesses = guesses or Guesses()
     parts: list[str | Placeholder] = []
     remarks: list[Remark] = []
     position = 1 if text.startswith("*") else 0
@@ -150,31 +155,33 @@ def compile_output(text: str) -> Output:
             hint = "write %container.id and %container.name"
             remarks.append(Remark("LOAD_DEPRECATED_ITEM", message, percent, position, hint))
             continue
-        placeholder, position = _placeholder(text, percent, remarks)
+        placeholder, position = _placeholder(text, percent, remarks, guesses)
         parts.append(placeholder)
     if position < len(text):
         parts.append(text[position:])
     return Output(tuple(parts), tuple(remarks))
 
 
-def _placeholder(text: str, percent: int, remarks: list[Remark]) -> tuple[Placeholder, int]:
+def _placeholder(text: str, percent: int, remarks: list[Remark], guesses: Guesses) -> tuple[Placeholder, int]:
     match = _WIDTH.match(text, percent + 1)
     assert match is not None
-    operand, name, end = _operand(text, match.end(), percent, remarks)
+    operand, name, end = _operand(text, match.end(), percent, remarks, guesses)
     if any(inner.field.name == "evt.dir" for inner in field_operands(operand)):
         message = "evt.dir is always <, since an event is a system call at its return"
         remarks.append(Remark("LOAD_DEPRECATED_ITEM", message, match.end(), end, "leave it out"))
     return Placeholder(name, operand, int(match[0] or 0)), end
 
 
-def _operand(text: str, start: int, percent: int, remarks: list[Remark]) -> tuple[FieldOperand | Transformed, str, int]:
+def _operand(
+    text: str, start: int, percent: int, remarks: list[Remark], guesses: Guesses
+) -> tuple[FieldOperand | Transformed, str, int]:
     """The field or transformer at ``start``, its name in ``output_fields``, and the offset behind it."""
     match = _NAME.match(text, start)
     if match is None:
         raise OutputError("% must be followed by a field", percent, percent + 1, "such as %proc.name")
     if text.startswith("(", match.end()):
         end = _end_of_call(text, match)
-        operand = _transformer(text, start, end)
+        operand = _transformer(text, start, end, guesses)
         return operand, text[start:end], end
     written = match[0]
     name = written[:_LONGEST_NAME]
@@ -182,14 +189,13 @@ def _operand(text: str, start: int, percent: int, remarks: list[Remark]) -> tupl
         name = name[:-1]
     end = start + len(name)
     if field is None or (end < match.end() and text[end] != "."):
-        meant = similar(written, 1)
-        hint = f"did you mean %{meant[0]}?" if meant else "`tiercel fields` lists all fields"
+        hint = guesses.field(f"%{written}")
         message = f"there is no field {shown(written)}"
         if field is None:
             raise OutputError(message, start, match.end(), hint, unknown_field=True)
         rest = written[len(name) :]
         message += f": it is read as %{name} with the text {shown(rest)} behind it"
-        remarks.append(Remark("LOAD_COMPILE_CONDITION", message, start, match.end(), hint if meant else ""))
+        remarks.append(Remark("LOAD_COMPILE_CONDITION", message, start, match.end(), hint))
     argument = None if field.argument is Argument.NONE else _ARGUMENT.match(text, end)
     value = None
     if argument is not None:
@@ -219,7 +225,7 @@ def _end_of_call(text: str, name: re.Match[str]) -> int:
     raise OutputError(f"the parenthesis of {name[0]} is not closed", name.start(), name.end() + 1)
 
 
-def _transformer(text: str, start: int, end: int) -> Transformed:
+def _transformer(text: str, start: int, end: int, guesses: Guesses) -> Transformed:
     # A transformer is written as in a condition, so it is read as the left side of one.
     try:
         check = parse(f"{text[start:end]} exists")
@@ -228,5 +234,6 @@ def _transformer(text: str, start: int, end: int) -> Transformed:
         return transformed(check.left)
     except ConditionError as error:
         unknown = isinstance(error, UnknownField)
+        hint = guesses.field(error.name) if isinstance(error, UnknownField) else error.hint
         place = start + error.start, min(start + error.end, end)
-        raise OutputError(error.message, *place, error.hint, unknown_field=unknown) from None
+        raise OutputError(error.message, *place, hint, unknown_field=unknown) from None

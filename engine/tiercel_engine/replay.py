@@ -19,8 +19,9 @@ from typing import Any, BinaryIO, NoReturn
 import orjson
 
 from tiercel_engine.event import Event, Value
-from tiercel_engine.fields import lookup, similar
+from tiercel_engine.fields import lookup
 from tiercel_engine.fields.model import FAMILIES, Argument, ArgumentKind, Field, FieldType, Multiplicity
+from tiercel_engine.guesses import Guesses
 from tiercel_engine.printable import printable_json
 
 MAX_LINE_BYTES = 16 << 20
@@ -97,6 +98,7 @@ class _Reader:
     def __init__(self) -> None:
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._accepted: set[tuple[str, type]] = set()
+        self._guesses = Guesses()
 
     def event(self, line: bytes) -> Event:
         document = _parse(line)
@@ -125,7 +127,7 @@ class _Reader:
         for key, value in fields.items():
             if (key, type(value)) in self._accepted:
                 continue
-            field = _field_of(key)
+            field = _field_of(key, self._guesses)
             if field.type is FieldType.BYTES or (field.multiplicity is not Multiplicity.ONE and key == field.name):
                 conversions.append((key, partial(_convert, field)))
                 continue
@@ -158,13 +160,12 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _field_of(key: str) -> Field:
+def _field_of(key: str, guesses: Guesses) -> Field:
     """The registered field that a key of an event means."""
     name, bracket, argument = key.partition("[")
     field = lookup(name)
     if field is None:
-        meant = similar(name, 1)
-        raise _Error(f"is no field{f'; did you mean {meant[0]}?' if meant else ''}", key)
+        raise _Error(f"is no field; {guesses.field(name)}", key)
     if not bracket:
         if field.argument is Argument.REQUIRED:
             raise _Error(f"needs an argument: {name}[…]", key)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from tiercel_engine import condition
 from tiercel_engine.condition import Constant, FieldOperand, Node, Operator, Transformed
 from tiercel_engine.diagnostics import Severity
 from tiercel_engine.fields import FieldType, Multiplicity
+from tiercel_engine.guesses import Guesses
 from tiercel_engine.language import operators, syntax
 from tiercel_engine.language.constants import ConstantError, read_constant
 from tiercel_engine.language.errors import ConditionError, Problem
@@ -41,16 +41,23 @@ class Checked:
     """Names of the lists that the condition names itself."""
 
 
-def check(expr: syntax.Expr, *, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]]) -> Checked:
+def check(
+    expr: syntax.Expr,
+    *,
+    macros: Mapping[str, Node],
+    lists: Mapping[str, tuple[str, ...]],
+    guesses: Guesses | None = None,
+) -> Checked:
     """The typed condition of ``expr``.
 
     ``macros`` are the typed conditions of the macros that may be used; their nodes are shared, not
     copied. ``lists`` are the items of each list, with lists in lists already replaced; an item in
-    quotes stands for what is in them, as it would in a condition. Raises nothing.
+    quotes stands for what is in them, as it would in a condition. ``guesses`` gives the hints for misspelt
+    names: many conditions share one. Raises nothing.
     Time is linear in the expression and the distinct nodes of the macros used: a condition that
     would be larger than ``size.MAX_SIZE`` or deeper than ``size.MAX_DEPTH`` with its macros expanded is an error.
     """
-    return _Checker(macros, lists).check(expr)
+    return _Checker(macros, lists, guesses or Guesses()).check(expr)
 
 
 class _TooMany(Exception):
@@ -58,9 +65,10 @@ class _TooMany(Exception):
 
 
 class _Checker:
-    def __init__(self, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]], guesses: Guesses) -> None:
         self._macros = macros
         self._lists = lists
+        self._guesses = guesses
         self._problems: list[Problem] = []
         self._used_macros: set[str] = set()
         self._used_lists: set[str] = set()
@@ -137,7 +145,7 @@ class _Checker:
             if name.name in self._lists:
                 hint = f"{shown(name.name)} is a list: write `field in ({shown(name.name)})`"
             else:
-                hint = _similar(name.name, self._macros)
+                hint = self._guesses.similar(name.name, self._macros, cutoff=0.75)
             self._report(Severity.ERROR, VALIDATE, f"there is no macro {shown(name.name)}", name, hint)
         return node
 
@@ -146,18 +154,12 @@ class _Checker:
             left = _left(check.left)
             self._fits(check, left)
             right = self._right(check, left)
+        except UnknownField as error:
+            hint = self._guesses.field(error.name)
+            self._add(Problem(Severity.ERROR, COMPILE, error.message, error.start, error.end, hint, unknown_field=True))
+            return None
         except ConditionError as error:
-            self._add(
-                Problem(
-                    Severity.ERROR,
-                    COMPILE,
-                    error.message,
-                    error.start,
-                    error.end,
-                    error.hint,
-                    isinstance(error, UnknownField),
-                )
-            )
+            self._add(Problem(Severity.ERROR, COMPILE, error.message, error.start, error.end, error.hint))
             return None
         if right is None:
             return None
@@ -202,7 +204,8 @@ class _Checker:
     def _named_list(self, word: syntax.Word, left: _Left, operator: Operator) -> tuple[Constant, ...] | None:
         """``in shells``, without parentheses."""
         if word.text not in self._lists:
-            hint = _similar(word.text, self._lists) or f"write `({shown(word.text)})` if that is the value"
+            hint = self._guesses.similar(word.text, self._lists, cutoff=0.75)
+            hint = hint or f"write `({shown(word.text)})` if that is the value"
             message = f"there is no list {shown(word.text)}: it is taken for a value"
             self._report(Severity.WARNING, UNKNOWN_ITEM, message, word, hint)
         return self._constants_of((word,), left, operator)
@@ -300,8 +303,3 @@ def _unquoted(item: str) -> str:
         if word is not None and lexer.at_end():
             return word.text
     return item
-
-
-def _similar(name: str, known: Mapping[str, object]) -> str:
-    names = get_close_matches(name[:64], [other for other in known if len(other) < 64][:10_000], n=1, cutoff=0.75)
-    return f"did you mean {names[0]}?" if names else ""

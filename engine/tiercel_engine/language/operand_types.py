@@ -35,7 +35,11 @@ _LIST = frozenset({Operator.IN, Operator.INTERSECTS, Operator.EXISTS})
 
 
 class UnknownField(ConditionError):
-    """A field that no registry knows."""
+    """A field that no registry knows, by ``name``. Who tells it gives the hint: see ``Guesses.field``."""
+
+    def __init__(self, name: str, start: int, end: int) -> None:
+        super().__init__(f"there is no field {shown(name)}", start, end)
+        self.name = name
 
 
 def kind(type_: FieldType) -> str:
@@ -62,9 +66,7 @@ def field_operand(ref: FieldRef) -> FieldOperand:
     """The field that ``ref`` names. Raises ConditionError, UnknownField among them."""
     field = fields.lookup(ref.name)
     if field is None:
-        names = fields.similar(ref.name, 1)
-        hint = f"did you mean {names[0]}?" if names else "`tiercel fields` lists all fields"
-        raise UnknownField(f"there is no field {shown(ref.name)}", ref.start, ref.end, hint)
+        raise UnknownField(ref.name, ref.start, ref.end)
     argument = ref.argument
     if argument is None:
         if field.argument is Argument.REQUIRED:

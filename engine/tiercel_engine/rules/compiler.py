@@ -37,7 +37,7 @@ class Compiler:
         self._definitions = definitions
         self._report = report
         self._lists = expand_lists(definitions, report)
-        self._conditions = Conditions(definitions, self._lists)
+        self._conditions = Conditions(definitions, self._lists, report.guesses)
         self._used_lists = set(self._lists.used)
         self._used_macros: set[str] = set()
         self._left_out: dict[str, list[str]] = {}
@@ -115,7 +115,7 @@ class Compiler:
         failed = compiled.node is None or exceptions is None
         for exception in exceptions or ():
             name = exception.exception.name
-            checked = check(exception.expr, macros={}, lists=self._lists.items)
+            checked = check(exception.expr, macros={}, lists=self._lists.items, guesses=self._report.guesses)
             refers_to = references(exception.expr)
             broken = broken_lists(refers_to, self._lists, exception.text, ("exception", name))
             diagnostics += (*located(checked.problems, exception.text, ("exception", name), VALIDATE), *broken)
@@ -157,7 +157,7 @@ class Compiler:
         assert rule.output is not None
         item = ("rule", rule.name)
         try:
-            output = compile_output(rule.output.text)
+            output = compile_output(rule.output.text, self._report.guesses)
         except OutputError as error:
             place = rule.output.span(error.start, error.end)
             if error.unknown_field and rule.skip_if_unknown_filter:

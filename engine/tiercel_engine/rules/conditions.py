@@ -9,6 +9,7 @@ from math import inf
 from tiercel_engine.condition import Atom, FieldOperand, Node, Operator
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.fields import REGISTRY, lookup
+from tiercel_engine.guesses import Guesses
 from tiercel_engine.language import ConditionError, Problem, check, parse
 from tiercel_engine.language.syntax import Expr
 from tiercel_engine.rules.decoding import VALIDATE
@@ -101,6 +102,7 @@ class Conditions:
 
     definitions: Definitions
     lists: Lists
+    guesses: Guesses
     macros: dict[str, Parsed] = field(default_factory=dict)
     _compiled: dict[str, Compiled] = field(default_factory=dict)
 
@@ -185,7 +187,9 @@ class Conditions:
     ) -> Compiled:
         if parsed.expr is None:
             return Compiled(None, parsed.diagnostics, frozenset({name}) if name else frozenset())
-        checked = check(parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists.items)
+        checked = check(
+            parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists.items, guesses=self.guesses
+        )
         diagnostics = located(checked.problems, text, item) + broken_lists(parsed.refers_to, self.lists, text, item)
         used = [self._compiled[ref.name] for ref in parsed.refers_to.macros if ref.name in self._compiled]
         spoilers = frozenset[str]().union(*(macro.spoilers for macro in used))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
-from itertools import islice
 
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
+from tiercel_engine.guesses import Guesses
 from tiercel_engine.rules.source import Span
 
 MAX_DIAGNOSTICS = 1000
 """Diagnostics of each severity that are kept; how many more there were is said in a last one."""
-
-MAX_GUESSES = 200
-"""Guesses at what a misspelt name means: they cost time, and hostile files could ask for many."""
 
 
 class Report:
@@ -21,7 +17,7 @@ class Report:
 
     def __init__(self, files: Iterable[str] = ()) -> None:
         self._files = {name: position for position, name in enumerate(files)}
-        self._guesses = 0
+        self.guesses = Guesses()
         self._found: dict[Severity, list[Diagnostic]] = {Severity.ERROR: [], Severity.WARNING: []}
         self._unshown = {Severity.ERROR: 0, Severity.WARNING: 0}
 
@@ -43,11 +39,7 @@ class Report:
 
     def similar(self, name: str, known: Iterable[str]) -> str:
         """A hint for a name that is not among ``known``, or ""."""
-        self._guesses += 1
-        if self._guesses > MAX_GUESSES:
-            return ""
-        matches = get_close_matches(name[:100], list(islice(known, 1000)), n=1)
-        return f"did you mean {matches[0]}?" if matches else ""
+        return self.guesses.similar(name, known)
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
