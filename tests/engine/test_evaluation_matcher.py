@@ -10,6 +10,7 @@ from evaluation_help import atom, event, holds_for, rule
 from rules_support import STOCK_FOLDER, STOCK_SYSCALL
 
 from tiercel_engine.condition import And, Node, Not, Or
+from tiercel_engine.evaluation import codegen
 from tiercel_engine.evaluation.matcher import Matcher
 from tiercel_engine.evaluation.requirements import Requirements, event_types, fields
 from tiercel_engine.event import Event, Value
@@ -190,6 +191,21 @@ def test_ten_thousand_alternatives() -> None:
     wide = Or(tuple(atom("proc.name", "contains", f"<{number}>") for number in range(10_000)))
     assert holds_for(wide, {"proc.name": "a <9999>"})
     assert not holds_for(wide, {"proc.name": "a <10000>"})
+
+
+@pytest.mark.parametrize(
+    ("width", "widest"), [(249, 250), (250, 250), (251, 250), (501, 250), (9, 3), (10, 3), (28, 3), (40, 3)]
+)
+def test_wide_conditions_are_evaluated_whole(width: int, widest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wider than one function takes, and than a function of functions takes."""
+    monkeypatch.setattr(codegen, "_MAX_WIDTH", widest)
+    rows = tuple(And((atom("proc.name", "=", f"p{n}"), atom("fd.name", "contains", f"/f{n}."))) for n in range(width))
+    some_row = Or(rows)
+    each_differs = And(tuple(Not(row) for row in rows))
+    for number in (0, width // 2, width - 1, width):
+        event_fields = {"proc.name": f"p{number}", "fd.name": f"/f{number}.x"}
+        assert holds_for(some_row, event_fields) is (number < width)
+        assert holds_for(each_differs, event_fields) is (number == width)
 
 
 def test_constants_never_become_code() -> None:

@@ -28,6 +28,10 @@ Program = Callable[[Event], list[int]]
 _MAX_DEPTH = 24
 # Functions that call each other deeper than this are begun from below, needed or not: recursion has a limit too.
 _MAX_CALLS = 200
+# Wider expressions are cut into functions, and functions compiled in portions of so many characters: Python's compiler
+# takes two hundred times the memory of the text that it is given at once.
+_MAX_WIDTH = 250
+_PORTION = 1 << 16
 # Levels of `if` that conditions with a common demand are put under.
 _MAX_LEVELS = 12
 
@@ -92,13 +96,15 @@ class _Writer:
             " return found",
         ]
         self._namespace["slots"] = [...] * len(self._slots)
-        code = compile("\n".join([*self._functions, *lines]), "<conditions>", "exec")
-        exec(code, self._namespace)  # noqa: S102
+        for portion in _portions([*self._functions, "\n".join(lines)]):
+            exec(compile(portion, "<conditions>", "exec"), self._namespace)  # noqa: S102
         return cast(Program, self._namespace["program"])
 
     def _conjuncts(self, node: int) -> tuple[int, ...]:
         part = self._graph.parts[node]
-        return part.operands if isinstance(part, Junction) and part.is_and else (node,)
+        if isinstance(part, Junction) and part.is_and and len(part.operands) <= _MAX_WIDTH:
+            return part.operands
+        return (node,)
 
     def _write_nodes(self, roots: Iterable[int]) -> list[str]:
         """Writes the expression of each node; what has to be computed ahead is returned as lines."""
@@ -146,17 +152,15 @@ class _Writer:
             return self._atom(part)
         operands = [self._nodes[operand] for operand in self._graph.operands(node)]
         if isinstance(part, Negation):
-            text = f"(not {operands[0].text})"
-        else:
-            text = (
-                f"({(' and ' if cast(Junction, part).is_and else ' or ').join(operand.text for operand in operands)})"
-            )
-        return _Text(
-            text,
-            frozenset[str]().union(*(operand.variables for operand in operands)),
-            max(operand.depth for operand in operands) + 1,
-            max(operand.calls for operand in operands),
-        )
+            return _combined(f"(not {operands[0].text})", operands)
+        connective = " and " if cast(Junction, part).is_and else " or "
+        while len(operands) > _MAX_WIDTH:
+            pieces = [operands[at : at + _MAX_WIDTH] for at in range(0, len(operands), _MAX_WIDTH)]
+            operands = [
+                self._remembered(("piece", node, len(pieces), number), _joined(connective, piece))
+                for number, piece in enumerate(pieces)
+            ]
+        return _joined(connective, operands)
 
     def _is_cheap(self, node: int) -> bool:
         """Whether to evaluate anew costs no more than to remember."""
@@ -213,12 +217,13 @@ class _Writer:
     def _remembered(self, key: Hashable, expression: _Text) -> _Text:
         """An expression that computes another when it is first evaluated for an event, and only then."""
         slot = self._slots.setdefault(key, len(self._slots))
-        self._functions += [
+        body = [
             f"def s{slot}(e, s):",
             _unread(expression.variables),
             f" s[{slot}] = r = {expression.text}",
             " return r",
         ]
+        self._functions.append("\n".join(body))
         self._calls[slot] = expression.calls + 1
         return self._slot(key)
 
@@ -230,6 +235,33 @@ class _Writer:
         name = f"c{len(self._namespace)}"
         self._namespace[name] = value
         return name
+
+
+def _combined(text: str, operands: Sequence[_Text]) -> _Text:
+    """An expression made of operands."""
+    return _Text(
+        text,
+        frozenset[str]().union(*(operand.variables for operand in operands)),
+        max(operand.depth for operand in operands) + 1,
+        max(operand.calls for operand in operands),
+    )
+
+
+def _joined(connective: str, operands: Sequence[_Text]) -> _Text:
+    return _combined(f"({connective.join(operand.text for operand in operands)})", operands)
+
+
+def _portions(functions: Iterable[str]) -> Iterable[str]:
+    """The text of functions in portions to be compiled one by one."""
+    portion: list[str] = []
+    length = 0
+    for function in functions:
+        if portion and length + len(function) > _PORTION:
+            yield "\n".join(portion)
+            portion, length = [], 0
+        portion.append(function)
+        length += len(function)
+    yield "\n".join(portion)
 
 
 def _unread(variables: Iterable[str]) -> str:
