@@ -196,6 +196,8 @@ ERRORS = [
     ("join(',', «proc.name») = a", "takes a list of texts here", ""),
     ("join(«fd.types», fd.types) = a", "takes one text here", ""),
     ("«concat(proc.name)» = a", "two arguments or more", ""),
+    (f"«concat({', '.join(['proc.name'] * 201)})» = a", "no more than 200 values", ""),
+    (f"«join('-', ({', '.join(['proc.name'] * 200)}))» = a", "no more than 200 values", ""),
     ("concat(proc.name, «fd.num») = a", "takes one text here; this is a number", ""),
     ("getopt(«proc.args», 'a') exists", "takes a list of texts here", ""),
     ("«tolower(proc.name)[a]» = a", "takes no `[a]`", ""),

@@ -11,6 +11,8 @@ from tiercel_engine.language.lexer import shown
 from tiercel_engine.language.syntax import ArgumentList, Call, FieldRef, Word
 
 LARGEST_INDEX = 999_999
+MAX_OPERANDS = 200
+"""Operands of one transformer."""
 
 _TEXT = frozenset({FieldType.STRING, FieldType.FLAGS})
 _KIND = {
@@ -93,6 +95,8 @@ def transformed(call: Call) -> Transformed:
     operand. Argument and result types follow libsinsp (sinsp_filter_transformers,
     sinsp_filtercheck_multivalue_transformer.cpp).
     """
+    if sum(len(given.items) if isinstance(given, ArgumentList) else 1 for given in call.arguments) > MAX_OPERANDS:
+        raise ConditionError(f"`{call.name}(…)` takes no more than {MAX_OPERANDS} values", call.start, call.end)
     if call.selector is not None and (call.name != "getopt" or len(call.selector) != 1):
         hint = "only getopt(…) takes one option letter in brackets, such as `getopt(…)[t]`"
         raise ConditionError(f"`{call.name}(…)` takes no `[{shown(call.selector)}]`", call.start, call.end, hint)
