@@ -15,12 +15,26 @@ from tiercel_engine.rules.manifest import manifest_name, to_manifest
 LARGE_OBJECT = 1_000_000
 """Bytes from which an object comes near the 1.5 MB that etcd takes in one request."""
 
+_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _COMMENT = re.compile(r"(?m)(?:^|[ \t])#")
+
+
+def _read_namespace(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
+    if not _NAMESPACE.fullmatch(value):
+        raise click.BadParameter(f"{ascii(value)} is no namespace: at most 63 of a to z, 0 to 9 and, within, -")
+    return value
 
 
 @click.command()
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path())
-@click.option("-n", "--namespace", default="tiercel-system", show_default=True, help="The namespace of the objects.")
+@click.option(
+    "-n",
+    "--namespace",
+    default="tiercel-system",
+    show_default=True,
+    callback=_read_namespace,
+    help="The namespace of the objects.",
+)
 def convert(paths: tuple[str, ...], namespace: str) -> None:
     """Turn Falco rules files into SecurityRule manifests, one a file, ready to apply.
 

@@ -145,3 +145,13 @@ def test_stock_rules_mean_the_same_as_manifests(name: str) -> None:
     file = RulesFile(name, (STOCK_FOLDER / f"{name}.yaml").read_text())
     manifest = to_manifest(file, name, "tiercel-system")
     assert meaning(load([RulesFile(name, manifest)])) == meaning(load([file]))
+
+
+@pytest.mark.parametrize("namespace", ["", "Team", "a.b", "-a", "a-", "a" * 64, "a\n", "\x1b[31m"])
+def test_a_namespace_that_kubernetes_refuses_is_wrong_usage(tmp_path: Path, namespace: str) -> None:
+    path = tmp_path / "r.yaml"
+    path.write_text(RULES)
+    result = convert(path, "-n", namespace)
+    assert result.exit_code == 2
+    assert "is no namespace" in result.stderr
+    assert "\x1b" not in result.output
