@@ -21,7 +21,7 @@ _COMMENT = re.compile(r"(?m)(?:^|[ \t])#")
 
 def _read_namespace(_ctx: click.Context, _param: click.Parameter, value: str) -> str:
     if not _NAMESPACE.fullmatch(value):
-        raise click.BadParameter(f"{ascii(value)} is no namespace: at most 63 of a to z, 0 to 9 and, within, -")
+        raise click.BadParameter(f"{value!a} is no namespace: at most 63 of a to z, 0 to 9 and, within, -")
     return value
 
 
