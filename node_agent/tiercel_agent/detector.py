@@ -59,7 +59,6 @@ class Detector:
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
         )
-        self._world.processes.with_environment = "WANT_ENV" in _macros(requirements)
         self._programs = self._load(requirements)
         self._poller = select.poll()
         self._watch_rings()
@@ -192,6 +191,7 @@ class Detector:
 
     def _ask(self, requirements: Requirements) -> None:
         """Lets the calls pass that these rules can match."""
+        self._world.processes.with_environment = "WANT_ENV" in _macros(requirements)
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         calls = [call for call in SYSCALLS if call.name in wanted]
         self._programs.set_plans(plans(calls, self._machine))
