@@ -4,6 +4,7 @@
 #include "read.h"
 #include "wire.h"
 #include "maps.h"
+#include "filter.h"
 #include "record.h"
 #include "task.h"
 #include "path.h"
@@ -29,7 +30,7 @@ static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *
 	struct call call = {.regs = (const char *)ctx->args[0]};
 	call.number = READ(u32, call.regs, REGS_NUMBER) & ~0x40000000u; /* x32 marks its calls with that bit */
 	struct plan *plan = plan_of(call.number);
-	if (!plan || !(plan->family | plan->compat))
+	if (!plan || !(plan->family | plan->compat | plan->changes))
 		return call;
 	call.compat = READ(u32, bpf_get_current_task(), TASK_STATUS) & 2; /* TS_COMPAT */
 	if (call.compat) {
@@ -41,7 +42,7 @@ static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *
 		}
 		plan = call.number ? plan_of(call.number) : NULL;
 	}
-	call.plan = plan && plan->family ? plan : NULL;
+	call.plan = plan && (plan->family | plan->changes) ? plan : NULL;
 	return call;
 }
 
@@ -69,13 +70,32 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 		header->args[5] = READ(u64, regs, REGS_R9);
 	}
 }
+
+static __always_inline u64 saved_argument(struct record *record, s8 index)
+{
+	const char *regs = (const char *)record->regs;
+	switch (index) {
+	case 0:
+		return *(u64 *)(regs + REGS_DI);
+	case 1:
+		return *(u64 *)(regs + REGS_SI);
+	case 2:
+		return *(u64 *)(regs + REGS_DX);
+	case 3:
+		return *(u64 *)(regs + REGS_R10);
+	case 4:
+		return *(u64 *)(regs + REGS_R8);
+	default:
+		return *(u64 *)(regs + REGS_R9);
+	}
+}
 #else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
 static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct call call = {.regs = (const char *)ctx->args[0]};
 	call.number = READ(u32, call.regs, REGS_NUMBER);
 	struct plan *plan = plan_of(call.number);
-	call.plan = plan && plan->family ? plan : NULL;
+	call.plan = plan && (plan->family | plan->changes) ? plan : NULL;
 	return call;
 }
 
@@ -85,17 +105,70 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 	for (int i = 1; i < 6; i++)
 		header->args[i] = READ(u64, call->regs, REGS_X0 + 8 * i);
 }
+
+static __always_inline u64 saved_argument(struct record *record, s8 index)
+{
+	const char *regs = (const char *)record->regs;
+	return *(u64 *)(regs + (index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0));
+}
 #endif
+
+/* One copy of all registers is cheaper than several reads. */
+static __always_inline void save_arguments(struct record *record, struct call *call)
+{
+	bpf_probe_read_kernel(record->regs, sizeof(record->regs), call->regs);
+}
+
+static __always_inline void section_filter(struct record *record)
+{
+	u8 *payload = section_payload(record);
+	if (!payload)
+		return;
+	__builtin_memcpy(payload, &record->filter, sizeof(record->filter));
+	section_end(record, SECTION_FILTER, sizeof(record->filter), 0);
+}
+
+static __always_inline void save_call(struct record *record, struct call *call)
+{
+	record->call_number = call->number;
+	record->call_compat = call->compat;
+	record->call_socketcall = call->socketcall;
+}
+
+/* The call that on_return() has looked at; `plan` is NULL if it can't be had any more. */
+static __always_inline struct call saved_call(struct bpf_raw_tracepoint_args *ctx, struct record *record)
+{
+	struct call call = {.regs = (const char *)ctx->args[0]};
+	if (!record)
+		return call;
+	call.number = record->call_number;
+	call.compat = record->call_compat;
+	call.socketcall = record->call_socketcall;
+	call.plan = plan_of(call.number);
+	return call;
+}
+
+#include "filter.c"
 
 int on_return(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct call call = current_call(ctx);
 	if (!call.plan)
 		return 0;
+	if (call.plan->changes)
+		changed_process(bpf_get_current_pid_tgid() >> 32);
+	if (!call.plan->family)
+		return 0;
 	if ((call.plan->flags & PLAN_ONLY_FAILED) && (s64)ctx->args[1] >= 0)
 		return 0;
 	if (bpf_get_current_pid_tgid() >> 32 == AGENT_PID)
 		return 0;
+	struct record *record = scratch();
+	if (!record)
+		return 0;
+	if (filtered(record, &call, (s64)ctx->args[1]))
+		return 0;
+	save_call(record, &call);
 	families.call(ctx, FAMILY_HEADER);
 	return 0;
 }
@@ -103,8 +176,8 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 /* Fills in the header; the family's program finds it in the scratch space. */
 int begin(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct call call = current_call(ctx);
 	struct record *record = scratch();
+	struct call call = saved_call(ctx, record);
 	if (!record || !call.plan)
 		return 0;
 	count(SEEN_CALLS);
@@ -121,6 +194,7 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 		record->header.result = (s32)ctx->args[1];
 	}
 	read_arguments(&record->header, &call);
+	section_filter(record);
 #ifdef WANT_CWD
 	want_base(record, SECTION_CWD, AT_FDCWD);
 #endif

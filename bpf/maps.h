@@ -8,6 +8,8 @@ struct plan {
 	s8 base[2];    /* descriptors that relative paths start from */
 	s8 descriptor; /* the descriptor that the event is about; RETURNED: the result */
 	s8 address;    /* socket address */
+	s8 keyed[3];   /* arguments that the filter's verdict depends on */
+	u8 changes;    /* 1: the call changes what the process's class depends on */
 	u16 compat;    /* native number of the i386 call of this index, 0: nobody asks; SOCKETCALL: see there */
 };
 
@@ -26,6 +28,8 @@ struct plan {
 #define PLAN_MSGHDR 2     /* argument 1 points to a msghdr, which holds address and data */
 #define PLAN_FREE_TEXT 4  /* the first path argument is a text: the target of a symbolic link */
 #define PLAN_ONLY_FAILED 8 /* success is reported elsewhere: exec */
+#define PLAN_SUBJECT_PATH 32 /* the filter looks at the path passed and the file opened */
+#define PLAN_SUBJECT_END 64  /* the filter looks at the ends of the connection */
 #define PLAN_MMSGHDR 16   /* that msghdr is the first of several, each followed by the length of its data */
 
 /* The calls, then what i386's socketcall can be told to do (linux/net.h): only the `compat` of those counts. */
@@ -54,6 +58,7 @@ BPF_TABLE("lru_hash", struct ended, u8, ended, 1024);
 #define LOST_CALLS 0
 #define LOST_PROCESSES 1
 #define SEEN_CALLS 2
+#define FILTERED_CALLS 3
 BPF_PERCPU_ARRAY(counters, u64, 8);
 
 static __always_inline void count(u32 which)

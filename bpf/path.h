@@ -141,9 +141,11 @@ static __always_inline const char *file_of(s32 descriptor)
 {
 	const char *task = (const char *)bpf_get_current_task();
 	const char *table = READ_POINTER(READ_POINTER(task, TASK_FILES), FILES_FDT);
-	if (descriptor < 0 || (u32)descriptor >= READ(u32, table, FDTABLE_MAX))
+	u64 start[2]; /* the table begins with max_fds and fd */
+	if (descriptor < 0 || bpf_probe_read_kernel(start, sizeof(start), table) != 0 ||
+	    (u32)descriptor >= (u32)start[FDTABLE_MAX / 8])
 		return NULL;
-	return READ_POINTER(READ_POINTER(table, FDTABLE_FD), (u64)descriptor * 8);
+	return READ_POINTER((const char *)start[FDTABLE_FD / 8], (u64)descriptor * 8);
 }
 
 /* The folder that a relative path starts from. */

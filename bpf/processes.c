@@ -38,6 +38,9 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	if (READ_POINTER(bprm, BPRM_FDPATH))
 		record->header.flags |= FLAG_BY_DESCRIPTOR;
 #endif
+	changed_process(record->header.self.pid);
+	if (has_descendants((const char *)bpf_get_current_task()))
+		changed_lineage(record->header.time + CHANGE_TAKES);
 	section_kernel_string(record, SECTION_FILENAME, READ_POINTER(bprm, BPRM_FILENAME), 0);
 	families.call(ctx, FAMILY_IMAGE);
 	return 0;
@@ -76,6 +79,10 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (ended.insert(&process, &yes) != 0)
 		return 0;
 	undelivered.delete(&exit.self.pid);
+	process_classes.delete(&exit.self.pid);
+	changes.delete(&exit.self.pid);
+	if (has_descendants(task))
+		changed_lineage(exit.time + CHANGE_TAKES); /* until it is done: FLAG_LINEAGE_ENDS */
 	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)
 		count(LOST_PROCESSES);
 #ifdef WANT_EXIT

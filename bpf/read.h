@@ -17,6 +17,9 @@
 		value_;                                                                        \
 	})
 
+/* Makes the compiler forget what it knows of a number, so that it keeps the mask that the verifier wants to see. */
+#define FORGET(number) asm volatile("" : "+r"(number))
+
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define AT_FDCWD -100

@@ -54,6 +54,8 @@ static __always_inline void read_ancestors(struct header *header, const char *ta
 		read_process(ancestor, parent);
 		if (ancestor->pid == 0) /* the idle task, parent of init */
 			break;
+		if (READ(u32, READ_POINTER(parent, TASK_SIGNAL), SIGNAL_LIVE) == 0)
+			header->flags |= FLAG_LINEAGE_ENDS;
 		current_task = READ_POINTER(parent, TASK_GROUP_LEADER);
 	}
 }

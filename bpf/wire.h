@@ -69,6 +69,7 @@ struct exit_record {
 #define FLAG_TRUNCATED 2 /* a section did not fit and is missing */
 #define FLAG_AGAIN 4     /* an exec record that is sent once more: not an event */
 #define FLAG_BY_DESCRIPTOR 8 /* exec of an open descriptor: execveat or fexecve */
+#define FLAG_LINEAGE_ENDS 16 /* an ancestor is ending: its children will soon have another parent */
 
 struct section {
 	u16 kind;
@@ -92,6 +93,7 @@ struct section {
 #define SECTION_FILENAME 14   /* the name passed to execve, the kernel's copy */
 #define SECTION_CWD 15
 #define SECTION_UNIX_PATH 16  /* address of a Unix socket; number: 1 if it is the peer's */
+#define SECTION_FILTER 18     /* struct filter_facts of filter.h */
 #define SECTION_OPEN_HOW 17   /* flags, mode, resolve: three u64 */
 
 struct file_facts {

@@ -10,6 +10,7 @@ import pytest
 from tiercel_agent.source import Counters, DetectorError
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
+from tiercel_engine.rule import Rule
 
 
 @dataclass
@@ -24,6 +25,7 @@ class ScriptedSource:
     requirements: Requirements | None = None
     events: int = 0
     closed: bool = False
+    unmatched_events: list[Event] = field(default_factory=list)
 
     def poll(self, timeout: float) -> list[Event]:
         if not self.batches:
@@ -33,10 +35,13 @@ class ScriptedSource:
         self.events += len(batch)
         return batch
 
-    def update(self, requirements: Requirements) -> None:
+    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> None:
         if self.refuse:
             raise DetectorError(self.refuse)
         self.requirements = requirements
+
+    def unmatched(self, event: Event) -> None:
+        self.unmatched_events.append(event)
 
     def counters(self) -> Counters:
         types = self.requirements.event_types if self.requirements else None

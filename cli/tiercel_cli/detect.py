@@ -117,7 +117,7 @@ def detect(
     except OSError as error:
         raise click.ClickException(f"cannot write {printable(str(error.filename))}: {error.strerror}") from error
     try:
-        source = open_detector(showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements)
+        source = open_detector(showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements, rules.rules)
     except DetectorError as error:
         _to_stderr([f"Error: {error}", *error.log.splitlines()])
         sys.exit(CANNOT_WATCH)

@@ -17,6 +17,7 @@ from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence, Surroundings
 from tiercel_agent.events.processes import ProcessTable, image_of
 from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, native_numbers, plans
+from tiercel_agent.filter.learner import Learner, Maps
 from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.compiler import BccMissing, CompileError
 from tiercel_agent.kernel.libbpf import LibbpfError
@@ -27,6 +28,7 @@ from tiercel_agent.source import Counters, DetectorError
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
+from tiercel_engine.rule import Rule
 
 _OLDEST_KERNEL = (5, 8)
 _CALLS_PAGES = 2048  # 8 MiB
@@ -35,12 +37,15 @@ _DATA_BYTES = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
 _CLOCK_EVERY = 1_000_000_000  # ns
+_ALL = 1 << 30  # records
 
 
 class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``."""
 
-    def __init__(self, offsets: Mapping[str, int], notes: Sequence[str], requirements: Requirements) -> None:
+    def __init__(
+        self, offsets: Mapping[str, int], notes: Sequence[str], requirements: Requirements, rules: Sequence[Rule]
+    ) -> None:
         self.notes = notes
         self._offsets = dict(offsets)
         self._machine = platform.machine()
@@ -52,6 +57,7 @@ class Detector:
         self._clock_read = 0
         self._epoch_of_boot = 0
         self._retired: dict[str, int] = {}
+        self._learner: Learner | None = None
         self._world = Surroundings(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(),
@@ -63,7 +69,19 @@ class Detector:
         self._poller = select.poll()
         self._watch_rings()
         self._ask(requirements)
+        self._learner = self._learn_from_now(rules)
         self._world.processes.scan()
+
+    def unmatched(self, event: Event) -> None:
+        if self._learner is not None and isinstance(event, LiveEvent):
+            self._learner.learn(event)
+
+    def _learn_from_now(self, rules: Sequence[Rule]) -> Learner:
+        """The filter for these rules; without rules nothing is filtered."""
+        before = self._learner.generation if self._learner else 0
+        learner = Learner(Maps(*(self._programs.maps[name] for name in Maps._fields)), before)
+        learner.use(rules)
+        return learner
 
     def poll(self, timeout: float) -> list[Event]:
         self._read(timeout)
@@ -74,9 +92,10 @@ class Detector:
             event.occurrence.number = self._number
         return list(events)
 
-    def update(self, requirements: Requirements) -> None:
+    def update(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> None:
         if _macros(requirements) == _wanted(self._programs.macros):
             self._ask(requirements)
+            self._learner = self._learn_from_now(rules)
             return
         # Old and new programs run side by side; each record counts in one of them, by the time that it bears.
         old, types = self._programs, self._types
@@ -90,8 +109,8 @@ class Detector:
         self._events = []
         self._types |= types
         self._programs = old
-        old.processes.consume()
-        old.calls.consume()
+        old.processes.consume(_ALL)
+        old.calls.consume(_ALL)
         kept += [event for event in self._events if event.occurrence.header.time < instant]
         # like the agent itself, its compiler is not watched
         self._events = [event for event in kept if event.occurrence.process.pid != new.compiler]
@@ -102,6 +121,7 @@ class Detector:
         self._programs = new
         self._watch_rings()
         self._ask(requirements)
+        self._learner = self._learn_from_now(rules)
 
     def counters(self) -> Counters:
         totals = {name: number + self._retired.get(name, 0) for name, number in self._programs.counters().items()}
@@ -109,7 +129,8 @@ class Detector:
             "system calls, because the ring buffer was full": totals["lost calls"],
             "process starts and ends, because the ring buffer was full": totals["lost processes"],
         }
-        return Counters(self._number, {cause: number for cause, number in lost.items() if number}, self._types)
+        told = {cause: number for cause, number in lost.items() if number}
+        return Counters(self._number, told, self._types, totals["filtered calls"])
 
     def close(self) -> None:
         self._programs.close()
@@ -121,11 +142,11 @@ class Detector:
 
     def _read(self, timeout: float) -> None:
         self._poller.poll(timeout * 1000)
-        self._programs.processes.consume()
+        self._programs.processes.consume(_ALL)
         self._programs.calls.consume()
 
     def _drain_processes(self) -> None:
-        self._programs.processes.consume()
+        self._programs.processes.consume(_ALL)
 
     def _take_call(self, record: bytes) -> None:
         header = wire.header(record)
@@ -234,7 +255,7 @@ def _explained(error: CompileError | LibbpfError) -> DetectorError:
     return DetectorError(f"eBPF programs could not be loaded, please report it: {text}", log)
 
 
-def open_detector(requirements: Requirements) -> Detector:
+def open_detector(requirements: Requirements, rules: Sequence[Rule] = ()) -> Detector:
     """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do."""
     release = platform.release()
     if tuple(int(part) for part in release.split("-")[0].split(".")[:2]) < _OLDEST_KERNEL:
@@ -251,4 +272,4 @@ def open_detector(requirements: Requirements) -> Detector:
         raise DetectorError(f"kernel {release} has no {error}: it can't be watched, please report it") from error
     finally:
         btf.close()
-    return Detector(offsets, [*notes, *blind_spots()], requirements)
+    return Detector(offsets, [*notes, *blind_spots()], requirements, rules)

@@ -24,11 +24,13 @@ HOUSEKEEPING = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Totals since detection began; ``lost`` counts events and alerts, by cause."""
+    """Totals since detection began; ``lost`` counts events and alerts, by cause, ``stopped`` the system calls that were
+    left in the kernel because no rule can match them."""
 
     events: int
     alerts: Mapping[str, int]
     lost: Mapping[str, int]
+    stopped: int = 0
 
     def lines(self) -> list[str]:
         """For people: alerts by rule, the most frequent first, events seen, what was lost."""
@@ -37,7 +39,7 @@ class Summary:
         return [
             f"Alerts: {sum(self.alerts.values())}",
             *(f"{count:>8}  {rule}" for rule, count in counted),
-            f"Events seen: {self.events}",
+            f"Events seen: {self.events}" + (f", stopped in the kernel: {self.stopped}" if self.stopped else ""),
             f"Lost: {lost}",
         ]
 
@@ -78,7 +80,7 @@ class EngineLoop:
 
     def replace(self, rules: RuleSet) -> None:
         """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
-        self._source.update(rules.requirements)
+        self._source.update(rules.requirements, rules.rules)
         self._rules = rules
 
     def finish(self) -> None:
@@ -90,7 +92,7 @@ class EngineLoop:
 
     def summary(self) -> Summary:
         counters = self._source.counters()
-        return Summary(counters.events, dict(self._alerts), self._lost())
+        return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped)
 
     def _take(self, event: Event) -> None:
         if self._recording is not None:
@@ -98,6 +100,8 @@ class EngineLoop:
         outputs = self._rules.outputs
         try:
             matches = self._rules.matcher.match(event)
+            if not matches and self._recording is None:
+                self._source.unmatched(event)
             alerts = [(make_alert(rule, view, outputs[rule.name], self._hostname), view) for rule, view in matches]
         except Exception as error:  # one event that trips the engine must not end detection
             self._failures[f"events that could not be evaluated: {type(error).__name__}"] += 1

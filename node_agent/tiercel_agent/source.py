@@ -8,6 +8,7 @@ from typing import Protocol
 
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
+from tiercel_engine.rule import Rule
 
 
 class DetectorError(Exception):
@@ -31,6 +32,8 @@ class Counters:
     """Events lost, by cause in words."""
     system_calls: frozenset[str] = frozenset()
     """The system calls that are watched now."""
+    stopped: int = 0
+    """Calls that were left in the kernel, because no rule can match them."""
 
 
 class EventSource(Protocol):
@@ -43,11 +46,14 @@ class EventSource(Protocol):
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""
 
-    def update(self, requirements: Requirements) -> None:
+    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> None:
         """Watches for other rules from now on.
 
         Raises DetectorError, and goes on watching as before.
         """
+
+    def unmatched(self, event: Event) -> None:
+        """Told of an event that no rule matched: its like need not come again."""
 
     def counters(self) -> Counters: ...
 

@@ -220,3 +220,19 @@ def test_all_events_are_recorded_with_every_field_that_they_can_compute(scripted
     Run(scripted_source([[opened(), lazy]]), rules(), recording=OutputQueue(recorded)).finish()
     assert recorded.items[0]["fd.name"] == "/etc/shadow"
     assert (recorded.items[1].time, dict(recorded.items[1])) == (7, {"evt.type": "close", "computed": 1})
+
+
+def test_the_source_is_told_of_events_that_nothing_matched(scripted_source, opened, rules):
+    harmless = opened("/tmp/x", "less")
+    source = scripted_source([[opened(), harmless]])
+    Run(source, rules()).finish()
+    assert source.unmatched_events == [harmless]
+
+
+def test_a_recording_wants_every_event(scripted_source, opened, rules):
+    source = scripted_source([[opened("/tmp/x", "less")]])
+    recording = Collected()
+    run = Run(source, rules(), recording=OutputQueue(recording))
+    run.finish()
+    assert source.unmatched_events == []
+    assert [event["fd.name"] for event in recording.items] == ["/tmp/x"]

@@ -52,7 +52,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, capfd:
             [list(batch) for batch in batches], at_end=lambda: os.kill(os.getpid(), signal.SIGTERM), **source
         )
 
-        def open_detector(requirements):
+        def open_detector(requirements, rules):
             scripted.requirements = requirements
             return scripted
 
@@ -149,7 +149,7 @@ def test_losses_are_in_the_summary_and_an_alert(run):
 
 
 def test_a_machine_that_cannot_be_watched_is_status_three(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    def refuse(requirements):
+    def refuse(requirements, rules):
         raise DetectorError("no BTF: use a kernel with CONFIG_DEBUG_INFO_BTF")
 
     monkeypatch.setattr(tiercel_cli.detect, "open_detector", refuse)
@@ -244,7 +244,7 @@ def run_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, 
         source = scripted_source(
             [list(batch) for batch in batches], at_end=lambda: os.kill(os.getpid(), signal.SIGTERM)
         )
-        monkeypatch.setattr(tiercel_cli.agent, "open_detector", lambda requirements: source)
+        monkeypatch.setattr(tiercel_cli.agent, "open_detector", lambda requirements, rules: source)
         try:
             main(["agent", "--config", str(tmp_path / "config.yaml")])
         except SystemExit as ended:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filter_help import Pair
 
 from tiercel_agent.detector import Detector, open_detector
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
@@ -283,3 +284,24 @@ def spawned() -> Callable[..., int]:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     return spawn
+
+
+@pytest.fixture(scope="session")
+def pair() -> Iterator[Pair]:
+    """A detector that filters and one that doesn't: ``pair(body)`` runs a body in front of both."""
+    if os.geteuid() != 0:
+        pytest.skip("live tests need root")
+    both = Pair()
+    yield both
+    both.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A harmless file, which everybody may open."""
+    path = tmp_path / "tc-harmless"
+    path.write_text("x")
+    path.chmod(0o666)
+    for folder in (tmp_path, *tmp_path.parents[:-2]):
+        folder.chmod(0o755)
+    return path

@@ -185,7 +185,7 @@ def test_duplicates(run, call, file):
         call("dup", original)
         call("dup2", original, 100)
         call("dup3", original, 101, os.O_CLOEXEC)
-        call("dup2", 77, 102)
+        call("dup2", 9977, 102)
         return original
 
     done = run(body)
@@ -205,12 +205,12 @@ def test_close(run, call, file):
     def body():
         descriptor = os.open(file, os.O_RDONLY)
         call("close", descriptor)
-        call("close", 77)
+        call("close", 9977)
         return descriptor
 
     done = run(body)
     assert done.one("close", {"evt.arg.fd": str(done.value)})["evt.res"] == "SUCCESS"
-    assert done.one("close", {"evt.arg.fd": "77"})["evt.res"] == "EBADF"
+    assert done.one("close", {"evt.arg.fd": "9977"})["evt.res"] == "EBADF"
 
 
 def test_changes_by_descriptor(run, call, file):
@@ -219,7 +219,7 @@ def test_changes_by_descriptor(run, call, file):
         call("fchmod", descriptor, 0o4755)
         call("fchown", descriptor, 0, 0)
         call("ftruncate", descriptor, 3)
-        call("ftruncate", 77, 3)
+        call("ftruncate", 9977, 3)
         return descriptor
 
     done = run(body)
@@ -230,7 +230,7 @@ def test_changes_by_descriptor(run, call, file):
     assert (event["fd.name"], event["evt.arg.uid"], event["evt.arg.gid"]) == (str(file), "root", "root")
     event = done.one("ftruncate", {"fd.num": done.value})
     assert (event["fd.name"], event["evt.arg.length"]) == (str(file), "3")
-    assert done.one("ftruncate", {"evt.arg.fd": "77"})["evt.res"] == "EBADF"
+    assert done.one("ftruncate", {"evt.arg.fd": "9977"})["evt.res"] == "EBADF"
 
 
 def test_fchdir(run, call, tmp_path):

@@ -146,7 +146,7 @@ def test_setns(run, call):
     def body():
         ours = os.open("/proc/self/ns/net", os.O_RDONLY)
         call("setns", ours, CLONE_NEWNET)
-        call("setns", 77, 0)
+        call("setns", 9977, 0)
         return ours
 
     done = run(body)

@@ -112,12 +112,12 @@ def test_folder_descriptor_behind_a_link(run, call, tmp_path):
 
 
 def test_absolute_path_ignores_the_descriptor(run, call, tmp_path):
-    event = run(lambda: call("openat", 77, "/etc/hostname", os.O_RDONLY)).one("openat")
-    assert (event["evt.arg.dirfd"], event["fd.name"]) == ("77", "/etc/hostname")
+    event = run(lambda: call("openat", 9977, "/etc/hostname", os.O_RDONLY)).one("openat")
+    assert (event["evt.arg.dirfd"], event["fd.name"]) == ("9977", "/etc/hostname")
 
 
 def test_bad_folder_descriptor(run, call):
-    event = run(lambda: call("openat", 77, "file", os.O_RDONLY)).one("openat")
+    event = run(lambda: call("openat", 9977, "file", os.O_RDONLY)).one("openat")
     assert (event["evt.res"], event["fd.name"]) == ("EBADF", "file")
 
 

@@ -90,7 +90,7 @@ def test_kernel_modules(run, call, tmp_path):
         call("init_module", b"no module", 9, b"parameter=1")
         module = os.open(tmp_path / "evil.ko", os.O_RDONLY)
         call("finit_module", module, b"", 2)
-        call("finit_module", 77, b"", 0)
+        call("finit_module", 9977, b"", 0)
         call("delete_module", b"no_such_module", os.O_NONBLOCK)
         return module
 
@@ -102,7 +102,7 @@ def test_kernel_modules(run, call, tmp_path):
     assert event["evt.failed"] is True
     assert (event["fd.name"], event["fd.num"]) == (f"{tmp_path}/evil.ko", done.value)
     assert event["evt.arg.flags"] == "MODULE_INIT_IGNORE_VERMAGIC"
-    assert done.one("finit_module", {"evt.arg.fd": "77"})["evt.failed"] is True
+    assert done.one("finit_module", {"evt.arg.fd": "9977"})["evt.failed"] is True
     event = done.one("delete_module")
     assert event["evt.res"] in ("ENOENT", "ENOSYS", "EPERM")
     assert event["evt.arg.name"] == "no_such_module"

@@ -107,10 +107,10 @@ def test_bind_and_listen(run, call, family, address, char):
 
 def test_failed_calls(run, call):
     def body():
-        call("bind", 77, sockaddr("127.0.0.1", 1), 16)
-        call("listen", 77, 1)
-        call("accept", 77, None, None)
-        call("accept4", 77, None, None, 0)
+        call("bind", 9977, sockaddr("127.0.0.1", 1), 16)
+        call("listen", 9977, 1)
+        call("accept", 9977, None, None)
+        call("accept4", 9977, None, None, 0)
         call("bind", socket.socket().detach(), sockaddr("192.0.2.1", 4242), 16)
 
     done = run(body)
@@ -233,14 +233,14 @@ def test_messages(run, call):
 def test_failed_messages(run, call):
     def body():
         for name, arguments in (("sendto", (b"x", 1, 0, None, 0)), ("recvfrom", (None, 0, 0, None, None))):
-            call(name, 77, *arguments)
+            call(name, 9977, *arguments)
         for name in ("sendmsg", "recvmsg", "sendmmsg", "recvmmsg"):
-            call(name, 77, None, 0, 0, None)
+            call(name, 9977, None, 0, 0, None)
 
     done = run(body)
     for name in ("sendto", "recvfrom", "sendmsg", "recvmsg", "sendmmsg", "recvmmsg"):
         event = done.one(name)
-        assert (event["evt.res"], event["evt.arg.fd"], event["evt.buffer"]) == ("EBADF", "77", None)
+        assert (event["evt.res"], event["evt.arg.fd"], event["evt.buffer"]) == ("EBADF", "9977", None)
 
 
 def test_several_messages_at_once(run, call):

@@ -33,6 +33,10 @@ class Surroundings:
     """The last connection that each datagram socket was seen with, by the socket's inode."""
     _containers: dict[int | tuple[int, int, int], ContainerId | None] = field(default_factory=dict)
 
+    def knows_cgroup(self, cgroup: int, pid: int) -> bool:
+        """Whether what ``container`` says of the cgroup is the last word."""
+        return cgroup == _ROOT_CGROUP or self.cgroups.path(cgroup, pid) is not None
+
     def container(self, cgroup: int, process: ProcessRef) -> ContainerId | None:
         """The container of a cgroup, by its id. Where runtimes use version 1 hierarchies only, all processes are in the
         root of version 2: there by the process's membership, asked once an exec."""

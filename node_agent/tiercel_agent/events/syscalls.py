@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 RETURNED = 100  # bpf/maps.h
-_PLAN = struct.Struct("=BB2b2bbbH")
+_PLAN = struct.Struct("=BB2b2bbb3bBH")
 
 
 class Family(IntEnum):
@@ -26,7 +26,15 @@ class Family(IntEnum):
     EXEC = 5
 
 
-OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED, MMSGHDR = 1, 2, 4, 8, 16  # PLAN_… of bpf/maps.h
+OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED, MMSGHDR, SUBJECT_PATH, SUBJECT_END = (
+    1,
+    2,
+    4,
+    8,
+    16,
+    32,
+    64,
+)  # PLAN_… of bpf/maps.h
 _SOCKETCALL, _SOCKETCALL_I386 = 512, 102  # in plans (bpf/maps.h), and as i386 programs call it
 
 
@@ -101,10 +109,10 @@ def _open(name: str, numbers: str, parameters: str, path: int = 0, base: int = -
     )
 
 
-def _on(descriptor: int, name: str, numbers: str, parameters: str, address: int = -1) -> Syscall:
+def _on(descriptor: int, name: str, numbers: str, parameters: str, address: int = -1, flags: int = 0) -> Syscall:
     words = _parameters(parameters if descriptor == RETURNED else "res=res:result " + parameters)
     family = Family.DESCRIPTOR
-    return Syscall(name, Numbers.parse(numbers), words, family, descriptor=descriptor, address=address)
+    return Syscall(name, Numbers.parse(numbers), words, family, descriptor=descriptor, address=address, flags=flags)
 
 
 def _message(name: str, numbers: str, parameters: str, flags: int = 0) -> Syscall:
@@ -114,17 +122,24 @@ def _message(name: str, numbers: str, parameters: str, flags: int = 0) -> Syscal
 
 SYSCALLS: tuple[Syscall, ...] = (
     # opening files
-    _open("open", "2 - 5", "name=path0:path flags=1:open mode=2:mode dev=dev:dev ino=ino"),
-    _open("openat", "257 56 295", "dirfd=0:fd name=path0:path flags=2:open mode=3:mode dev=dev:dev ino=ino", 1, 0),
+    _open("open", "2 - 5", "name=path0:path flags=1:open mode=2:mode dev=dev:dev ino=ino", flags=SUBJECT_PATH),
+    _open(
+        "openat",
+        "257 56 295",
+        "dirfd=0:fd name=path0:path flags=2:open mode=3:mode dev=dev:dev ino=ino",
+        1,
+        0,
+        SUBJECT_PATH,
+    ),
     _open(
         "openat2",
         "437 437 437",
         "dirfd=0:fd name=path0:path flags=how0:open mode=how1:mode resolve=how2:resolve dev=dev:dev ino=ino",
         1,
         0,
-        OPEN_HOW,
+        OPEN_HOW | SUBJECT_PATH,
     ),
-    _open("creat", "85 - 8", "name=path0:path mode=1:mode dev=dev:dev ino=ino flags=creat:open"),
+    _open("creat", "85 - 8", "name=path0:path mode=1:mode dev=dev:dev ino=ino flags=creat:open", flags=SUBJECT_PATH),
     _on(RETURNED, "open_by_handle_at", "304 265 342", "fd=res:result mountfd=0:fd flags=2:open path=file:path"),
     # names
     _paths("unlink", "87 - 10", "path=path0:path"),
@@ -182,7 +197,7 @@ SYSCALLS: tuple[Syscall, ...] = (
     # sockets
     _on(RETURNED, "socket", "41 198 359,513", "fd=res:result domain=0:domain type=1:socket_type proto=2"),
     _on(0, "bind", "49 200 361,514", "addr=address:address fd=0:fd", address=1),
-    _on(0, "connect", "42 203 362,515", "tuple=tuple:text fd=0:fd addr=address:address", address=1),
+    _on(0, "connect", "42 203 362,515", "tuple=tuple:text fd=0:fd addr=address:address", 1, SUBJECT_END),
     _on(0, "listen", "50 201 363,516", "fd=0:fd backlog=1"),
     _on(RETURNED, "accept", "43 202 517", "fd=res:result tuple=tuple:text"),
     _on(RETURNED, "accept4", "288 242 364,530", "fd=res:result tuple=tuple:text flags=3:socket_flags"),
@@ -266,19 +281,45 @@ def native_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
 
 def plans(calls: Iterable[Syscall], machine: str) -> dict[int, bytes]:
     """``struct plan`` of bpf/maps.h by index, for these calls to pass."""
-    native: dict[int, Syscall] = {}
+    asked = set(calls)
+    native: dict[int, bytes] = {}
     compat: dict[int, int] = {}
-    for call in calls:
+    for call in SYSCALLS:
+        if call not in asked and call.name not in CHANGES_PROCESS:
+            continue
         numbers = native_numbers(call, machine)
-        native.update(dict.fromkeys(numbers, call))
+        native.update(dict.fromkeys(numbers, _plan(call, call in asked)))
         if machine == "x86_64" and numbers:
             compat.update(dict.fromkeys(call.numbers.i386, numbers[0]))
     if any(number > _SOCKETCALL for number in compat):
         compat[_SOCKETCALL_I386] = _SOCKETCALL
-    return {index: _plan(native.get(index), compat.get(index, 0)) for index in native.keys() | compat.keys()}
+    nothing = _PLAN.pack(0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0)
+    return {
+        index: native.get(index, nothing)[:-2] + compat.get(index, 0).to_bytes(2, "little")
+        for index in native.keys() | compat.keys()
+    }
 
 
-def _plan(call: Syscall | None, compat: int) -> bytes:
-    if call is None:
-        return _PLAN.pack(0, 0, -1, -1, -1, -1, -1, -1, compat)
-    return _PLAN.pack(call.family, call.flags, *call.path, *call.base, call.descriptor, call.address, compat)
+def _plan(call: Syscall, asked: bool) -> bytes:
+    arguments = [int(parameter.source) for parameter in keyed(call)]
+    arguments += [-1] * (_MAX_KEYED - len(arguments))
+    family, changes = call.family if asked else 0, call.name in CHANGES_PROCESS
+    paths = (*call.path, *call.base)
+    return _PLAN.pack(family, call.flags, *paths, call.descriptor, call.address, *arguments, changes, 0)
+
+
+def keyed(call: Syscall) -> tuple[Parameter, ...]:
+    """The arguments that the kernel's filter tells calls apart by: numbers that have few values."""
+    few = [parameter for parameter in call.parameters if parameter.kind in _FEW_VALUES and len(parameter.source) == 1]
+    return tuple(few[:_MAX_KEYED])
+
+
+_MAX_KEYED = 3
+_FEW_VALUES = frozenset(
+    "open mode unlink at rename mount umount domain socket_type socket_flags clone prctl ptrace signal module memfd "
+    "bpf uid gid".split()
+)
+CHANGES_PROCESS = frozenset(
+    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid capset setns unshare".split()
+)
+"""Calls after which conditions on the process may come out otherwise; exec and renaming are told by tracepoints."""

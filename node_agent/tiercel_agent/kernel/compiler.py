@@ -32,8 +32,21 @@ PROGRAMS = (
     "on_exec",
     "on_fork",
     "on_exit",
+    "on_rename",
 )
-MAPS = ("plans", "families", "calls", "processes", "counters")
+MAPS = (
+    "plans",
+    "families",
+    "calls",
+    "processes",
+    "counters",
+    "verdicts",
+    "subjects",
+    "process_classes",
+    "changes",
+    "generation",
+    "lineage",
+)
 
 # Included by bcc's own preamble; with kconfig.h in place they may be empty.
 _EMPTY_HEADERS = (

@@ -18,6 +18,11 @@ RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
+_BPF_EXIST = 2
+_BATCH = 512
+_ENOUGH = -1000
+
+
 class LibbpfError(OSError):
     """libbpf is missing, or one of its calls failed."""
 
@@ -74,8 +79,18 @@ class Map:
         self.fd = fd
         self.name = name
 
-    def update(self, key: bytes, value: bytes) -> None:
-        check(library().bpf_map_update_elem(self.fd, key, value, 0), f"map {self.name}")
+    def update(self, key: bytes, value: bytes, *, only_existing: bool = False) -> None:
+        flags = _BPF_EXIST if only_existing else 0
+        check(library().bpf_map_update_elem(self.fd, key, value, flags), f"map {self.name}")
+
+    def find(self, key: bytes, size: int) -> bytes | None:
+        """The value of ``size`` bytes, or None if there is none."""
+        value = ctypes.create_string_buffer(size)
+        return value.raw if library().bpf_map_lookup_elem(self.fd, key, value) == 0 else None
+
+    def delete(self, key: bytes) -> None:
+        """Removes the key, if it is there."""
+        library().bpf_map_delete_elem(self.fd, key)
 
     def lookup(self, key: bytes, size: int) -> bytes:
         """The value of ``size`` bytes; for a per-CPU map, of all possible CPUs one after the other."""
@@ -85,14 +100,23 @@ class Map:
 
 
 class Ring:
-    """The reading end of a BPF ring buffer; ``take`` gets each record as bytes."""
+    """The reading end of a BPF ring buffer; ``take`` gets each record as bytes.
+
+    ``failed`` counts records that ``take`` raised on: they are lost, and nothing else is.
+    """
 
     def __init__(self, fd: int, take: Callable[[bytes], None]) -> None:
         string_at = ctypes.string_at
+        self.failed = 0
+        self._left = 0
 
         def callback(_context: int, data: int, size: int) -> int:
-            take(string_at(data, size))
-            return 0
+            try:
+                take(string_at(data, size))
+            except Exception:  # there is no one above but C
+                self.failed += 1
+            self._left -= 1
+            return _ENOUGH if self._left == 0 else 0
 
         self._callback = RingCallback(callback)  # kept: C holds the only other reference
         self._ring = library().ring_buffer__new(fd, self._callback, None, None)
@@ -100,9 +124,16 @@ class Ring:
             raise LibbpfError(ctypes.get_errno(), "ring buffer: " + os.strerror(ctypes.get_errno()))
         self.fileno = library().ring_buffer__epoll_fd(self._ring)
 
-    def consume(self) -> int:
-        """Hands over every record that is there now; their number."""
-        return check(library().ring_buffer__consume(self._ring), "ring buffer")
+    def consume(self, most: int = _BATCH) -> int:
+        """Hands over the records that are there now, at most ``most``; their number.
+
+        A writer that is faster than the reader would otherwise never let go of it.
+        """
+        self._left = most
+        result = library().ring_buffer__consume(self._ring)
+        if result != _ENOUGH:
+            check(result, "ring buffer")
+        return most - self._left
 
     def close(self) -> None:
         if self._ring:

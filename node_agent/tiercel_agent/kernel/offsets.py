@@ -40,6 +40,8 @@ REQUIRED = {
     "TASK_MM": ("task_struct.mm",),
     "TASK_FS": ("task_struct.fs",),
     "TASK_FILES": ("task_struct.files",),
+    "TASK_CHILDREN": ("task_struct.children",),
+    "SIGNAL_THREADS": ("signal_struct.nr_threads",),
     "TASK_EXIT_CODE": ("task_struct.exit_code",),
     "PID_LEVEL": ("pid.level",),
     "PID_NUMBERS": ("pid.numbers",),
@@ -80,6 +82,7 @@ REQUIRED = {
     "VFSMOUNT_ROOT": ("vfsmount.mnt_root",),
     "DENTRY_PARENT": ("dentry.d_parent",),
     "DENTRY_NAME": ("dentry.d_name.name",),
+    "DENTRY_INLINE_NAME": ("dentry.d_shortname", "dentry.d_iname"),
     "DENTRY_NAME_LENGTH": ("dentry.d_name.len",),
     "FILE_PATH": ("file.f_path",),
     "FILE_INODE": ("file.f_inode",),
@@ -115,7 +118,7 @@ REQUIRED = {
     "UNIX_ADDRESS_LENGTH": ("unix_address.len",),
     "UNIX_ADDRESS_NAME": ("unix_address.name",),
 }
-SIZES = {"UPID_SIZE": "upid", "INODE_END": "inode"}
+SIZES = {"UPID_SIZE": "upid", "INODE_END": "inode", "REGS_SIZE": "pt_regs"}
 
 OPTIONAL = {
     "TASK_LOGINUID": (("task_struct.loginuid",), "login users are unknown (user.loginuid, kernel without audit)"),

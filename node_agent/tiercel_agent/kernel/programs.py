@@ -14,10 +14,11 @@ _TRACEPOINTS = {
     "sched_process_fork": "on_fork",
     "sched_process_exec": "on_exec",
     "sched_process_exit": "on_exit",
+    "task_rename": "on_rename",
     "sys_exit": "on_return",
 }
-_COUNTERS = ("lost calls", "lost processes", "seen calls")
-_NO_PLAN = bytes(10)
+_COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
+_NO_PLAN = bytes(14)
 
 
 class ProgramSet:
@@ -36,6 +37,7 @@ class ProgramSet:
         self.compiler = self._loaded.compiler
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
+            self.maps: Mapping[str, Map] = maps
             self._plans, self._counters = maps["plans"], maps["counters"]
             for index, name in enumerate(_FAMILIES, start=1):
                 maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))

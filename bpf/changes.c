@@ -1,0 +1,11 @@
+/* What makes a process's class void: tracepoints of the changes that conditions on processes can see. */
+
+/* task_rename(task, comm): by prctl, through /proc, and at exec */
+int on_rename(struct bpf_raw_tracepoint_args *ctx)
+{
+	const char *task = (const char *)ctx->args[0];
+	changed_process(READ(u32, task, TASK_TGID));
+	if (has_descendants(task))
+		changed_lineage(bpf_ktime_get_boot_ns() + CHANGE_TAKES);
+	return 0;
+}

@@ -1,0 +1,185 @@
+"""The kernel's filter never drops what a rule matches: another file than it was.
+
+Every test first lets the filter learn that something is harmless, until it drops it, and then changes one thing that
+makes it an alert.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from filter_help import (
+    SUBJECT,
+    open_at,
+    repeat,
+)
+
+
+def changed_link(path):
+    (path.parent / "tc-secret").touch()
+    path.symlink_to("tc-harmless")
+    yield
+    path.unlink()
+    path.symlink_to("tc-secret")
+
+
+def changed_file(path):
+    """What was a file becomes a link, by a rename."""
+    path.touch()
+    (path.parent / "tc-secret").touch()
+    (path.parent / "link").symlink_to("tc-secret")
+    yield
+    (path.parent / "link").rename(path)
+
+
+def changed_folder(path):
+    """A folder on the way is renamed, the link to it is not."""
+    folder = path.parent / "folder"
+    (folder / "below").mkdir(parents=True)
+    (folder / "below" / "file").touch()
+    path.symlink_to("now/below/file")
+    (path.parent / "now").symlink_to("folder")
+    yield
+    folder.rename(path.parent / "other")
+    (path.parent / "other" / "below").rename(path.parent / "other" / "tc-folder")
+    (path.parent / "now").unlink()
+    (path.parent / "now").symlink_to("other")
+    (path.parent / "other" / "below").symlink_to("tc-folder")
+
+
+@pytest.mark.parametrize("change", [changed_link, changed_file, changed_folder])
+def test_another_file_behind_the_name(pair, tmp_path, change):
+    changing = change(tmp_path / "innocent")
+    next(changing)
+
+    def body(learn):
+        learn(lambda: open_at(tmp_path / "innocent"))
+        next(changing, None)
+        open_at(tmp_path / "innocent")
+
+    assert sum(pair(body).values()) == 1
+
+
+def test_a_renamed_folder_of_an_open_descriptor(pair, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+
+    def body(learn):
+        folder = os.open(tmp_path / "folder", os.O_PATH)
+        learn(lambda: open_at("file", folder=folder))
+        (tmp_path / "folder").rename(tmp_path / "tc-folder")
+        open_at("file", folder=folder)
+
+    assert pair(body) == {"folder": 1}
+
+
+def test_a_descriptor_of_another_folder(pair, tmp_path):
+    for name in ("folder", "tc-folder"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+
+    def body(learn):
+        folder = os.open(tmp_path / "folder", os.O_PATH)
+        learn(lambda: open_at("file", folder=folder))
+        os.dup2(os.open(tmp_path / "tc-folder", os.O_PATH), folder)
+        open_at("file", folder=folder)
+
+    assert pair(body) == {"folder": 1}
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_the_same_text_joined_otherwise(pair, tmp_path, existing):
+    folder = tmp_path / "tc-b"
+    folder.mkdir()
+    if existing:
+        (folder / "tc-c").touch()
+
+    def body(learn):
+        os.chdir(folder)
+        learn(lambda: open_at("tc-c"))
+        os.chdir(tmp_path)
+        open_at("tc-b/tc-c")
+
+    assert set(pair(body)) == {"raw"}
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_another_working_folder(pair, tmp_path, existing):
+    for name in ("folder", "tc-folder"):
+        (tmp_path / name).mkdir()
+        if existing:
+            (tmp_path / name / "file").touch()
+
+    def body(learn):
+        os.chdir(tmp_path / "folder")
+        learn(lambda: open_at("file"))
+        os.chdir(tmp_path / "tc-folder")
+        open_at("file")
+
+    assert pair(body) == {"folder": 1}
+
+
+def test_another_root(pair, tmp_path, call):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    (tmp_path / "root" / "folder").mkdir(parents=True)
+    (tmp_path / "root" / "folder" / "file").symlink_to("tc-secret")
+    (tmp_path / "root" / "folder" / "tc-secret").touch()
+
+    def body(learn):
+        above = os.open("/", os.O_RDONLY)
+        os.chroot(tmp_path)
+        os.fchdir(above)
+        learn(lambda: open_at("/folder/file"))
+        os.chroot(f".{tmp_path}/root")
+        open_at("/folder/file")
+        os.chroot(".")
+
+    assert pair(body) == {"secret": 1}
+
+
+@pytest.mark.parametrize("length", [*range(118, 134), 255])
+def test_long_names_with_one_beginning(pair, tmp_path, length, monkeypatch):
+    """Around the length up to which the filter knows paths, absolute and relative."""
+    short = Path("/tmp", f"tc{os.getpid()}")
+    short.mkdir()
+    try:
+        good, bad = (str(short / "tc-long").ljust(length - 4, "x") + end for end in ("good", "xbad"))
+        for path in (good, bad):
+            Path(path).touch()
+
+        def body(learn):
+            os.chdir(short)
+            both = lambda: (open_at(good), open_at(os.path.basename(good)))  # noqa: E731
+            if length < SUBJECT - 8:
+                learn(both)
+            else:
+                repeat(both)
+            for path in (bad, os.path.basename(bad)):
+                open_at(path)
+
+        assert pair(body) == {"long": 2}
+    finally:
+        shutil.rmtree(short)
+
+
+def test_a_path_of_4000_bytes(pair, tmp_path):
+    deep = tmp_path
+    for _ in range(15):
+        deep = deep / ("d" * 240)
+        deep.mkdir()
+    (deep / "file").touch()
+    (deep / "tc-secret").touch()
+
+    def body(learn):
+        repeat(lambda: open_at(deep / "file"))
+        os.chdir(deep)
+        repeat(lambda: open_at("file"))
+        open_at(deep / "tc-secret")
+        open_at("tc-secret")
+
+    assert pair(body) == {"secret": 2}
+    shutil.rmtree(tmp_path / ("d" * 240))

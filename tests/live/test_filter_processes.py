@@ -1,0 +1,290 @@
+"""The kernel's filter never drops what a rule matches: another process than it was.
+
+Every test first lets the filter learn that something is harmless, until it drops it, and then changes one thing that
+makes it an alert.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import struct
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from filter_help import (
+    CONTAINER,
+    LIBC,
+    in_child,
+    open_at,
+    rename_process,
+)
+
+from tiercel_agent.context.cgroups import mount_point
+
+CLONE_NEWUSER = 0x10000000
+PR_SET_CHILD_SUBREAPER = 36
+
+
+def test_what_is_harmless_is_dropped_and_raises_nothing(pair, file):
+    assert not pair(lambda learn: learn(lambda: open_at(file)))
+
+
+def renamed_by_prctl():
+    rename_process("tc-bad")
+
+
+def renamed_through_proc():
+    Path("/proc/self/comm").write_text("tc-bad")
+
+
+def renamed_by_another_thread():
+    thread = threading.Thread(target=lambda: Path(f"/proc/self/task/{os.getpid()}/comm").write_text("tc-bad"))
+    thread.start()
+    thread.join()
+
+
+@pytest.mark.parametrize("rename", [renamed_by_prctl, renamed_through_proc, renamed_by_another_thread])
+def test_a_process_that_renames_itself(pair, file, rename):
+    def body(learn):
+        learn(lambda: open_at(file))
+        rename()
+        open_at(file)
+
+    assert pair(body) == {"process": 1}
+
+
+@pytest.mark.parametrize("generations", [1, 2])
+def test_an_ancestor_that_renames_itself(pair, file, generations):
+    def body(learn):
+        ready, go = os.pipe(), os.pipe()
+
+        def child():
+            if generations == 2:
+                in_child(work)
+            else:
+                work()
+
+        def work():
+            learn(lambda: open_at(file))
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+            open_at(file)
+
+        pid = os.fork()
+        if pid == 0:
+            child()
+            os._exit(0)
+        os.read(ready[0], 1)
+        rename_process("tc-bad")
+        os.write(go[1], b"x")
+        os.waitpid(pid, 0)
+
+    assert pair(body) == {"parent" if generations == 1 else "grandparent": 1}
+
+
+def test_an_ancestor_that_executes(pair, file):
+    def body(learn):
+        ready, go = os.pipe(), os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            learn(lambda: open_at(file))
+            os.write(ready[1], b"x")
+            os.read(go[0], 1)
+            open_at(file)
+            open_at(learn.end)
+            os._exit(0)
+        os.read(ready[0], 1)
+        os.dup2(go[1], 1)
+        os.execv("/bin/sh", ["tc-exec", "-c", "printf x; sleep 600"])
+
+    assert pair(body) == {"parents executable": 1}
+
+
+def lingering_connection():
+    """What is still to be sent holds its process up for a second when it ends."""
+    server = socket.create_server(("127.0.0.1", 0))
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client = socket.create_connection(server.getsockname())
+    client.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            client.send(b"x" * 65536)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 1))
+    return server, client
+
+
+@pytest.mark.parametrize("lingering", [False, True], ids=["at once", "slowly"])
+def test_a_parent_that_ends(pair, tmp_path, file, lingering):
+    """Its children get another one, at the end of its end."""
+
+    def body(learn):
+        rename_process("tc-reaper")
+        LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1)
+        _server, client = lingering_connection()
+        ready = os.pipe()
+        if os.fork() == 0:
+            rename_process("tc-mother")
+            mother = os.getpid()
+            if os.fork() == 0:
+                client.close()
+                learn(lambda: open_at(tmp_path / "tc-other"))
+                os.write(ready[1], b"x")
+                while os.getppid() == mother:
+                    open_at(tmp_path / "tc-other")
+                open_at(file)
+                open_at(learn.end)
+                signal.pause()
+            os.read(ready[0], 1)
+            if not lingering:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+            os._exit(0)
+        client.close()
+        signal.pause()
+
+    assert pair(body) == {"adopted": 1}
+
+
+def test_execution(pair, file):
+    def body(learn):
+        learn(lambda: open_at(file))
+        os.execv("/bin/sh", ["tc-exec", "-c", f"true <{file}; true <{learn.end}"])
+
+    assert pair(body) == {"executable": 1}
+
+
+def test_a_child_is_not_its_parent(pair, file):
+    def body(learn):
+        learn(lambda: open_at(file))
+
+        def child():
+            rename_process("tc-bad")
+            open_at(file)
+            in_child(lambda: (rename_process("tc-good"), open_at(file)))
+
+        in_child(child)
+
+    assert pair(body) == {"process": 1, "parent": 1}
+
+
+@pytest.mark.parametrize("name", ["setuid", "setresuid", "setreuid"])
+def test_another_user(pair, file, call, name):
+    def body(learn):
+        learn(lambda: open_at(file))
+        call(name, 12345, 12345, 12345)
+        open_at(file)
+
+    assert pair(body) == {"user": 1}
+
+
+def test_another_user_in_one_thread(pair, file, call):
+    def body(learn):
+        learn(lambda: open_at(file))
+
+        def other():
+            call("setresuid", 12345, 12345, 12345)
+            open_at(file)
+            turn.set()
+
+        turn = threading.Event()
+        thread = threading.Thread(target=other)
+        thread.start()
+        turn.wait()
+        thread.join()
+        open_at(file)
+
+    assert pair(body) == {"user": 1}
+
+
+def test_learned_in_a_thread_with_another_user(pair, file, call):
+    """What one thread has taught doesn't count for another."""
+
+    def body(learn):
+        def other():
+            call("setresuid", 1234, 1234, 1234)
+            learn(lambda: open_at(file))
+            done.set()
+            go.wait()
+
+        done, go = threading.Event(), threading.Event()
+        thread = threading.Thread(target=other)
+        thread.start()
+        done.wait()
+        call("setresuid", 12345, 12345, 12345)
+        open_at(file)
+        go.set()
+        thread.join()
+
+    assert pair(body) == {"user": 1}
+
+
+def test_capabilities_given_up(pair, file, call):
+    def body(learn):
+        learn(lambda: open_at(file))
+        header, data = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        assert call("capset", header, data) == 0
+        open_at(file)
+
+    assert pair(body) == {"weak": 1}
+
+
+def test_a_user_namespace_of_ones_own(pair, file, call):
+    def body(learn):
+        call("setresgid", 54321, 54321, 54321)
+        call("setresuid", 54321, 54321, 54321)
+        learn(lambda: open_at(file))
+        if call("unshare", CLONE_NEWUSER) < 0:
+            pytest.skip("no user namespaces")
+        open_at(file)
+
+    assert pair(body) == {"strong": 1}
+
+
+def test_moved_into_a_container(pair, file):
+    root = mount_point()
+    group = Path(root or "/", "docker", CONTAINER)
+    try:
+        group.mkdir(parents=True)
+    except OSError as error:
+        pytest.skip(f"no cgroups: {error}")
+
+    def body(learn):
+        learn(lambda: open_at(file))
+        Path(group, "cgroup.procs").write_text(str(os.getpid()))
+        open_at(file)
+        Path(root, "cgroup.procs").write_text(str(os.getpid()))
+        learn(lambda: open_at(file))
+
+    try:
+        assert pair(body) == {"container": 1}
+    finally:
+        with suppress(OSError):
+            group.rmdir()
+            group.parent.rmdir()
+
+
+def test_a_pid_used_again(pair, file):
+    def body(learn):
+        pid = os.fork()
+        if pid == 0:
+            learn(lambda: open_at(file))
+            os._exit(0)
+        os.waitpid(pid, 0)
+        try:
+            Path("/proc/sys/kernel/ns_last_pid").write_text(str(pid - 1))
+        except OSError:
+            pytest.skip("pids can't be chosen")
+        second = os.fork()
+        if second == 0:
+            rename_process("tc-bad")
+            open_at(file)
+            os._exit(0)
+        os.waitpid(second, 0)
+        if second != pid:
+            pytest.skip("the pid went to another process")
+
+    assert pair(body) == {"process": 1}
