@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tiercel_agent.context.paths import clean
 from tiercel_agent.events import render
 from tiercel_agent.events.descriptor import OpenFile
+from tiercel_agent.events.processes import Image
 from tiercel_agent.events.syscalls import BY_NAME, CHANGES_PROCESS, SYSCALLS, keyed, native_numbers, plans
 from tiercel_agent.events.wire import LINEAGE_ENDS, FileFacts, Section
 from tiercel_agent.filter import learner as learning
@@ -167,6 +168,9 @@ class Seen(Event):
             world=SimpleNamespace(knows_cgroup=lambda *_: True),
             names=SimpleNamespace(fd=SimpleNamespace(given=given, raw=raw)),
             descriptor=opened,
+            image=Image(("program",), None, "", None),
+            ancestors=[],
+            ancestor_image=lambda _index: None,
         )
 
 

@@ -119,7 +119,7 @@ def lingering_connection():
 
 
 @pytest.mark.parametrize("lingering", [False, True], ids=["at once", "slowly"])
-def test_a_parent_that_ends(pair, tmp_path, file, lingering):
+def test_a_parent_that_ends(pair, file, lingering):
     """Its children get another one, at the end of its end."""
 
     def body(learn):
@@ -132,10 +132,10 @@ def test_a_parent_that_ends(pair, tmp_path, file, lingering):
             mother = os.getpid()
             if os.fork() == 0:
                 client.close()
-                learn(lambda: open_at(tmp_path / "tc-other"))
+                learn(lambda: open_at(file))
                 os.write(ready[1], b"x")
                 while os.getppid() == mother:
-                    open_at(tmp_path / "tc-other")
+                    open_at(file)
                 open_at(file)
                 open_at(learn.end)
                 signal.pause()
@@ -146,7 +146,7 @@ def test_a_parent_that_ends(pair, tmp_path, file, lingering):
         client.close()
         signal.pause()
 
-    assert pair(body) == {"adopted": 1}
+    assert set(pair(body)) == {"adopted"}  # once, or twice if the loop saw it late
 
 
 def test_execution(pair, file):
@@ -196,6 +196,25 @@ def test_another_user_in_one_thread(pair, file, call):
         turn.wait()
         thread.join()
         open_at(file)
+
+    assert pair(body) == {"user": 1}
+
+
+def test_another_thread_has_another_user(pair, file, call):
+    def body(learn):
+        def other():
+            call("setresuid", 12345, 12345, 12345)
+            ready.set()
+            go.wait()
+            open_at(file)
+
+        ready, go = threading.Event(), threading.Event()
+        thread = threading.Thread(target=other)
+        thread.start()
+        ready.wait()
+        learn(lambda: open_at(file))
+        go.set()
+        thread.join()
 
     assert pair(body) == {"user": 1}
 
