@@ -128,6 +128,7 @@ class Detector:
         lost = {
             "system calls, because the ring buffer was full": totals["lost calls"],
             "process starts and ends, because the ring buffer was full": totals["lost processes"],
+            "records that could not be read": totals["failed records"],
         }
         told = {cause: number for cause, number in lost.items() if number}
         return Counters(self._number, told, self._types, totals["filtered calls"])

@@ -120,3 +120,18 @@ def test_start_that_was_lost(own, compiled, collect):
     assert event["proc.args"] == f"{theirs.fileno()} " + "in the flood " * 20
     assert (event["proc.pid"], event["proc.ppid"]) == (pid, os.getpid())
     assert not [event for event in events if event["evt.type"] == "execve" and event["proc.pid"] == pid]
+
+
+def test_record_that_trips_the_reader(own, call, collect, monkeypatch):
+    def trip(*_):
+        raise RuntimeError("a record that nobody foresaw")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tiercel_agent.detector.Occurrence", trip)
+        open_once(call, "/lost/in/reading")
+        while not own.counters().lost:
+            assert own.poll(0) == []
+    assert list(own.counters().lost) == ["records that could not be read"]
+    pid = open_once(call, "/read/again")
+    found = collect(own, lambda event: event["fd.name"] == "/read/again")
+    assert [event["proc.pid"] for event in found if event["fd.name"] == "/read/again"] == [pid]

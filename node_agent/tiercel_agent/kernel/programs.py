@@ -65,6 +65,7 @@ class ProgramSet:
         for index, name in enumerate(_COUNTERS):
             raw = self._counters.lookup(_u32(index), 8 * self._cpus)
             totals[name] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
+        totals["failed records"] = sum(ring.failed for ring in self._rings)
         return totals
 
     def detach(self) -> None:
