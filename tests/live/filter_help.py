@@ -72,6 +72,7 @@ class Watcher:
 
     def __init__(self, detector, rules):
         self.detector, self.events, self.alerts = detector, Counter(), []
+        self.family = 0
         self.use(rules)
 
     def use(self, rules):
@@ -93,7 +94,7 @@ class Watcher:
             for rule, view in matches:
                 if rule.name == "mark":
                     marks.append((view["fd.name"].removeprefix(MARK), event["proc.pid"]))
-                else:
+                elif self.family in (event["proc.pid"], *(event["proc.apid"] or ())):
                     self.alerts.append((rule.name, event["proc.pid"], view["fd.name"], event["proc.name"]))
         return marks
 
@@ -119,12 +120,13 @@ class Pair:
         self.filtering.use(rules)
         self.seeing.use(rules)
 
-    def __call__(self, body, rounds=100):
-        """Runs ``body(learn)`` in a child; the rules that raised alerts, how often each. ``learn(harmless)`` repeats a
-        function until its calls are dropped."""
+    def __call__(self, body, rounds=100, of=None):
+        """Runs ``body(learn)`` in a child. The rules that it and its descendants (or those of process ``of``) raised
+        alerts of, how often each. ``learn(harmless)`` repeats a function until its calls are dropped."""
         for watcher in (self.filtering, self.seeing):
             watcher.drain()
             watcher.alerts.clear()
+        lost = [detector.counters().lost for detector in self.opened]
         self.number += 1
         prefix = f"{self.number}/"
         answers, answer = os.pipe()
@@ -136,6 +138,7 @@ class Pair:
                 perform(body, prefix, answers)
             os._exit(0)
         os.close(answers)
+        self.filtering.family = self.seeing.family = of or pid
         before = 0
         try:
             while True:
@@ -157,7 +160,7 @@ class Pair:
                 os.killpg(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         assert mark == "end", mark
-        assert not any(detector.counters().lost for detector in self.opened)
+        assert [detector.counters().lost for detector in self.opened] == lost
         found, wanted = Counter(self.filtering.alerts), Counter(self.seeing.alerts)
         assert found == wanted
         return Counter(name for name, *_ in self.filtering.alerts)
@@ -168,7 +171,7 @@ class Pair:
             for mark, pid in watcher.turn(0.1):
                 if mark.startswith(prefix):
                     return mark.removeprefix(prefix), pid
-        pytest.fail("no mark")
+        pytest.fail(f"no mark: {watcher.detector.counters().lost}, filtering: {watcher is self.filtering}")
 
     def close(self):
         for detector in self.opened:

@@ -204,9 +204,6 @@ def test_other_rules(pair, file):
     extended = rules_of({**RULES, **MODES, "all": "fd.filename = tc-harmless"})
     reduced = rules_of({"mark": RULES["mark"], "secret": RULES["secret"]})
 
-    def run(body):
-        return pair(body)
-
     def twice(learn):
         open_at(file)
         open_at(file)
@@ -226,7 +223,7 @@ def test_other_rules(pair, file):
             os.read(ready[0], 1)
 
         def alerts_of(command):
-            return pair(lambda learn: work(command))
+            return pair(lambda learn: work(command), of=worker)
 
         for _ in range(3):
             assert not alerts_of(b"m")
@@ -237,7 +234,7 @@ def test_other_rules(pair, file):
             assert not alerts_of(b"m")
         pair.use(extended)
         assert alerts_of(b"1") == {"all": 1}
-        assert run(twice) == {"all": 2}
+        assert pair(twice) == {"all": 2}
     finally:
         os.close(go[1])
         os.kill(worker, signal.SIGKILL)
