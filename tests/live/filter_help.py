@@ -55,6 +55,15 @@ RULES = {
 }
 MODES = {"chmod with set-user-ID": "evt.type in (chmod, fchmodat, fchmod) and evt.arg.mode contains S_ISUID"}
 
+CONNECTIONS = {
+    "port": "evt.type = connect and fd.sport = 2",
+    "address": "evt.type = connect and fd.sip = 127.0.0.9",
+    "network": "evt.type = connect and fd.snet = 127.9.0.0/16",
+    "either end": "evt.type = connect and fd.ip = 127.0.0.5",
+    "IPv6": "evt.type = connect and fd.sip = ::1 and fd.sport = 3",
+    "datagrams": "evt.type = connect and fd.l4proto = udp",
+}
+
 
 def rules_of(conditions, types="open, openat"):
     lines = []
@@ -99,11 +108,15 @@ class Watcher:
         return marks
 
 
+def all_rules():
+    return rules_of(RULES | MODES | CONNECTIONS)
+
+
 class Pair:
     """A detector that filters and one that doesn't."""
 
     def __init__(self):
-        rules = rules_of(RULES | MODES)
+        rules = all_rules()
         self.opened = []
         try:
             for filtering in (rules, ()):

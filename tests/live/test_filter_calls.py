@@ -17,6 +17,7 @@ from filter_help import (
     AT_FDCWD,
     MODES,
     RULES,
+    all_rules,
     in_child,
     open_at,
     rename_process,
@@ -200,7 +201,7 @@ def test_calls_of_a_32_bit_program(pair, file, compiled):
 
 def test_other_rules(pair, file):
     """What was dropped must pass when the rules change, and what they drop then when they change back."""
-    before = rules_of(RULES | MODES)
+    before = all_rules()
     extended = rules_of({**RULES, **MODES, "all": "fd.filename = tc-harmless"})
     reduced = rules_of({"mark": RULES["mark"], "secret": RULES["secret"]})
 
