@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -92,26 +93,35 @@ def cost_of_a_run(work: Callable[[int], None], chunk: int) -> dict[str, float]:
     return costs
 
 
+@contextmanager
+def agent(rules: Sequence[Rule]) -> Iterator[None]:
+    """A process that watches and evaluates, as the agent does."""
+    ready, told = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        detector, matcher = open_detector(Requirements.of(rules), rules), Matcher(rules)
+        os.write(told, b"!")
+        while True:
+            for event in detector.poll(0.1):
+                if not matcher.match(event):
+                    detector.unmatched(event)
+    os.read(ready, 1)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(ready)
+        os.close(told)
+
+
 def kept(rules: Sequence[Rule], work: Callable[[int], None], chunk: int) -> str:
     """Throughput with the agent over throughput without, medians of interleaved rounds."""
     ratios = []
     for _ in range(ROUNDS):
         without = rate(work, chunk)
-        ready, told = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            detector, matcher = open_detector(Requirements.of(rules), rules), Matcher(rules)
-            os.write(told, b"!")
-            while True:
-                for event in detector.poll(0.1):
-                    if not matcher.match(event):
-                        detector.unmatched(event)
-        os.read(ready, 1)
-        ratios.append(rate(work, chunk) / without)
-        os.kill(pid, 9)
-        os.waitpid(pid, 0)
-        os.close(ready)
-        os.close(told)
+        with agent(rules):
+            ratios.append(rate(work, chunk) / without)
     return f"{statistics.median(ratios):.2f} [{min(ratios):.2f}-{max(ratios):.2f}]"
 
 
@@ -144,12 +154,12 @@ def main() -> int:
     speed, seen = events_a_second(detector, Matcher(rules))
     lost = sum(detector.counters().lost.values())
     print(f"events evaluated           {speed:8.0f} a CPU second ({seen} opens seen, {lost} lost in a flood)")
-    with bpf_stats():
-        for name, work in (("call nobody asks for", getppid_loop), ("open that matches nothing", open_loop)):
+    detector.close()
+    with agent(rules), bpf_stats():
+        for name, work in (("call nobody asks for", getppid_loop), ("open or close, on average", open_loop)):
             costs = cost_of_a_run(work, 1000)
             listed = ", ".join(f"{program} {cost:.0f}" for program, cost in sorted(costs.items()))
             print(f"{name:26s} {listed} ns a run")
-    detector.close()
     for name, work in (("getppid loop keeps", getppid_loop), ("open+close loop keeps", open_loop)):
         print(f"{name:26s} {kept(rules, work, 1000)}")
     return 0
