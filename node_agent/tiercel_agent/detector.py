@@ -76,13 +76,6 @@ class Detector:
         if self._learner is not None and isinstance(event, LiveEvent):
             self._learner.learn(event)
 
-    def _learn_from_now(self, rules: Sequence[Rule]) -> Learner:
-        """The filter for these rules; without rules nothing is filtered."""
-        before = self._learner.generation if self._learner else 0
-        learner = Learner(Maps(*(self._programs.maps[name] for name in Maps._fields)), before)
-        learner.use(rules)
-        return learner
-
     def poll(self, timeout: float) -> list[Event]:
         self._read(timeout)
         events, self._events = self._events, []
@@ -175,8 +168,8 @@ class Detector:
 
     def _add(self, call: Syscall, header: wire.Header, record: bytes) -> None:
         process = wire.process_at(record, wire.SELF_OFFSET)
-        parents = wire.ancestors(record)
-        image = self._world.processes.image(process, parents[0] if parents else None)
+        parent = wire.process_at(record, wire.ANCESTORS_OFFSET)
+        image = self._world.processes.image(process, parent if parent.pid else None)
         if header.time - self._clock_read > _CLOCK_EVERY:
             self._read_clock()
         moment = header.time + self._epoch_of_boot
@@ -221,6 +214,13 @@ class Detector:
         self._types = frozenset(call.name for call in calls)
         self._world.hostnames.watch(requirements.host_names)
         self._world.requested = requirements.condition_fields | requirements.output_fields
+
+    def _learn_from_now(self, rules: Sequence[Rule]) -> Learner:
+        """The filter for these rules; without rules nothing is filtered."""
+        before = self._learner.generation if self._learner else 0
+        learner = Learner(Maps(*(self._programs.maps[name] for name in Maps._fields)), before)
+        learner.use(rules)
+        return learner
 
     def _watch_rings(self) -> None:
         self._poller = select.poll()

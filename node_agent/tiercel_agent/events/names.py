@@ -13,7 +13,8 @@ from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
 from tiercel_agent.events.wire import Section
 
 _AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _UMOUNT_NOFOLLOW = 0x100, 0x400, 8
-_REFUSED = (-errno.EACCES, -errno.EPERM)
+REFUSED = (-errno.EACCES, -errno.EPERM)
+"""Results after which the resolved name is looked up, although nothing was opened."""
 _TOWARDS = frozenset({"connect", "sendto", "sendmsg", "sendmmsg"})  # with the address that the socket talks to
 
 
@@ -95,7 +96,7 @@ def _opened(event: Record) -> Name:
     if passed is None:
         return Name(None, real)
     raw, full = passed
-    if event.header.result in _REFUSED:
+    if event.header.result in REFUSED:
         real = resolve_in_root(event.process.pid, full, follow=True)
     if not full.startswith("/"):
         return Name(raw, real or raw)
@@ -109,7 +110,7 @@ def _by_path(event: Record, slot: int) -> Name:
     raw, full = passed
     result = event.header.result
     real = None
-    if result >= 0 or result in _REFUSED:
+    if result >= 0 or result in REFUSED:
         real = resolve_in_root(event.process.pid, full, follow=_follows(event, slot))
     return _name(raw, clean(full), real)
 

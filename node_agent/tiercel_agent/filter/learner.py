@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket
 from tiercel_agent.events.live import LiveEvent
+from tiercel_agent.events.names import REFUSED
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.processes import NO_IMAGE
 from tiercel_agent.events.syscalls import SUBJECT_END, SUBJECT_PATH, SYSCALLS, native_numbers
@@ -222,7 +223,7 @@ class Learner:
         given = self._path(passed, names.given or "", names.raw)
         result = occurrence.header.result
         if result < 0:
-            return given, _UNKNOWN if result in (-1, -13) else _NONE
+            return given, _UNKNOWN if result in REFUSED else _NONE
         opened = occurrence.descriptor
         if not isinstance(opened, OpenFile) or opened.path is None:
             return given, _UNKNOWN
