@@ -4,7 +4,10 @@
 #include "read.h"
 #include "wire.h"
 #include "maps.h"
+#include "automaton.h"
 #include "filter.h"
+#include "decide.h"
+#include "shares.h"
 #include "record.h"
 #include "task.h"
 #include "path.h"
@@ -164,12 +167,10 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	if (bpf_get_current_pid_tgid() >> 32 == AGENT_PID)
 		return 0;
 	struct record *record = scratch();
-	if (!record)
-		return 0;
-	if (filtered(record, &call, (s64)ctx->args[1]))
+	if (!record || filtered(record, &call, (s64)ctx->args[1]))
 		return 0;
 	save_call(record, &call);
-	families.call(ctx, FAMILY_HEADER);
+	families.call(ctx, FAMILY_ADMIT);
 	return 0;
 }
 
@@ -261,7 +262,7 @@ int send(struct bpf_raw_tracepoint_args *ctx)
 	if (record->header.type == RECORD_EXEC)
 		send_image(ctx, record, size);
 	else if (calls.ringbuf_output(record, size, 0) != 0)
-		count(LOST_CALLS);
+		lost_record(&record->share);
 	return 0;
 }
 

@@ -1,228 +1,330 @@
 /* The filter's look at a call, before anything is recorded. */
 
-/* The class of what stands in record->subject. */
-static __always_inline u32 class_of_subject(struct record *record, u32 now)
+static __always_inline void copy_name(u8 *target, const char *name, u32 length)
 {
-	struct subject_class *found = subjects.lookup(&record->subject);
-	return found && found->generation == now ? found->class : CLASS_UNKNOWN;
+#ifdef DIRECT_READS
+	if (length <= 32) { /* a word at a time, past the end too: the next component overwrites that */
+		*(u64 *)target = READ(u64, name, 0);
+		*(u64 *)(target + 8) = READ(u64, name, 8);
+		*(u64 *)(target + 16) = READ(u64, name, 16);
+		*(u64 *)(target + 24) = READ(u64, name, 24);
+		return;
+	}
+#endif
+	FORGET(length);
+	bpf_probe_read_kernel(target, length & 255, name);
 }
 
-static __always_inline void clear_subject(struct record *record)
+/* Ends a name at `length` with as many NULs as a word takes. */
+static __always_inline u32 end_name(struct name *name, u32 length)
 {
-	__builtin_memset(&record->subject, 0, sizeof(record->subject));
+	FORGET(length);
+	*(u64 *)(name->text + (length & (NAME_SIZE - 1))) = 0;
+	name->length = length;
+	return length < NAME_SIZE ? length : 0;
 }
 
-#define COMPONENTS 24
-
-static __always_inline u64 word(const u8 *chunk, u32 offset)
+/* The text of a struct path from the process's root. Its length; 0 if it can't be had: too long, too deep, outside of
+ * the root, or no place in the tree. */
+static __always_inline u32 name_of_path(struct record *record, struct name *name, const char *path)
 {
-	return *(const u64 *)(chunk + offset);
-}
+	const char *root = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS) + FS_ROOT;
+	const char *root_mount = READ_POINTER(root, PATH_MNT) - MOUNT_MNT;
+	const char *root_dentry = READ_POINTER(root, PATH_DENTRY);
+	const char *mount = READ_POINTER(path, PATH_MNT) - MOUNT_MNT;
+	const char *dentry = READ_POINTER(path, PATH_DENTRY);
+	const char *mount_root = READ_POINTER(mount, MOUNT_MNT + VFSMOUNT_ROOT);
+	u32 arrived = 0, at = 0;
 
-#define SUBJECT_REAL 2
-#define SUBJECT_RELATIVE 3
-
-/* Puts the components of a struct path into record->subject, from the last one to the first, each ended by a NUL, after a
- * byte that tells what it is. Where the next byte goes; 0 if the path is too long, or no path below the root. */
-static __always_inline u32 subject_components(struct record *record, const char *path, u8 tag)
-{
-	const char *fs = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS);
-	u64 root[2], place[2];
-	u32 at = 1;
-
-	if (bpf_probe_read_kernel(root, sizeof(root), fs + FS_ROOT) || bpf_probe_read_kernel(place, sizeof(place), path))
-		return 0;
-	u64 mount = place[PATH_MNT / 8] - MOUNT_MNT;
-	u64 dentry = place[PATH_DENTRY / 8];
-	u64 root_mount = root[PATH_MNT / 8] - MOUNT_MNT;
-	u64 root_dentry = root[PATH_DENTRY / 8];
-
-	clear_subject(record);
-	record->subject.bytes[0] = tag;
-	record->subject_at = at;
-	if (bpf_probe_read_kernel(record->chunk.mount, MOUNT_CHUNK, (const void *)mount))
-		return 0;
+	record->depth = 0;
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < COMPONENTS; i++) {
-		at = record->subject_at;
+	for (u32 i = 0; i < 2 * COMPONENTS; i++) {
 		if (dentry == root_dentry && mount == root_mount) {
-			if (at >= SUBJECT_SIZE)
-				return 0;
-			__builtin_memset(record->subject.bytes + at, 0, INLINE_NAME_SIZE); /* what names were copied with */
-			return at;
+			arrived = 1;
+			break;
 		}
-		if (dentry == word(record->chunk.mount, MOUNT_MNT + VFSMOUNT_ROOT)) {
-			u64 parent = word(record->chunk.mount, MOUNT_PARENT);
+		if (dentry == mount_root) {
+			const char *parent = READ_POINTER(mount, MOUNT_PARENT);
 			if (parent == mount)
-				return 0;
-			dentry = word(record->chunk.mount, MOUNT_MOUNTPOINT);
+				break;
+			dentry = READ_POINTER(mount, MOUNT_MOUNTPOINT);
 			mount = parent;
-			if (bpf_probe_read_kernel(record->chunk.mount, MOUNT_CHUNK, (const void *)mount))
-				return 0;
+			mount_root = READ_POINTER(mount, MOUNT_MNT + VFSMOUNT_ROOT);
 			continue;
 		}
-		if (bpf_probe_read_kernel(record->chunk.dentry, DENTRY_CHUNK, (const void *)dentry))
-			return 0;
-		u64 parent = word(record->chunk.dentry, DENTRY_PARENT);
-		u64 name = word(record->chunk.dentry, DENTRY_NAME);
-		u32 length = *(u32 *)(record->chunk.dentry + DENTRY_NAME_LENGTH);
-		if (parent == dentry || at + length + 2 >= SUBJECT_SIZE || length > 255)
-			return 0;
-		FORGET(at);
-		at &= SUBJECT_SIZE - 1;
-		u8 *target = record->subject.bytes + at;
-		if (name == dentry + DENTRY_INLINE_NAME && length < INLINE_NAME_SIZE) {
-			__builtin_memcpy(target, record->chunk.dentry + DENTRY_INLINE_NAME, INLINE_NAME_SIZE);
-		} else {
-			FORGET(length);
-			bpf_probe_read_kernel(target, length & (SUBJECT_SIZE - 1), (const void *)name);
-		}
-		FORGET(length);
-		target[length & (SUBJECT_SIZE - 1)] = 0;
-		record->subject_at = at + length + 1;
+		const char *parent = READ_POINTER(dentry, DENTRY_PARENT);
+		u32 depth = record->depth;
+		if (parent == dentry || depth >= COMPONENTS)
+			break;
+		record->components[depth & (COMPONENTS - 1)] = dentry;
+		record->depth = depth + 1;
 		dentry = parent;
 	}
-	return 0;
-}
-
-/* The class of the path as passed: of the very text, after the folder that a relative one starts from and a NUL. */
-static __always_inline u32 class_of_given(struct record *record, struct plan *plan, u32 now)
-{
-	u64 address = saved_argument(record, plan->path[0]);
-	clear_subject(record);
-	long length = bpf_probe_read_user_str(&record->subject, SUBJECT_SIZE, (const void *)address);
-	if (length <= 1)
-		return CLASS_UNKNOWN;
-	if (record->subject.bytes[0] != '/') {
-		u32 at;
-		s32 base = plan->base[0] < 0 ? AT_FDCWD : (s32)saved_argument(record, plan->base[0]);
-		const char *file = base == AT_FDCWD ? NULL : file_of(base);
-		const char *fs = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS);
-		if (base != AT_FDCWD && !file)
-			return CLASS_UNKNOWN;
-		at = subject_components(record, file ? file + FILE_PATH : fs + FS_PWD, SUBJECT_RELATIVE);
-		if (at == 0 || at >= SUBJECT_SIZE - 2)
-			return CLASS_UNKNOWN;
-		at++;
-		FORGET(at);
-		at &= SUBJECT_SIZE - 1;
-		length = bpf_probe_read_user_str(record->subject.bytes + at, SUBJECT_SIZE, (const void *)address);
-		if (length <= 1)
-			return CLASS_UNKNOWN;
-		length += at;
+	if (!arrived)
+		return 0;
+	name->text[0] = '/';
+	name->length = record->depth == 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < COMPONENTS; i++) {
+		u32 depth = record->depth;
+		if (!depth)
+			break;
+		depth--;
+		record->depth = depth;
+		dentry = record->components[depth & (COMPONENTS - 1)];
+		u32 length = READ(u32, dentry, DENTRY_NAME_LENGTH);
+		at = name->length;
+		if (at + length + 2 > NAME_SIZE || length > 255)
+			return 0;
+		at &= NAME_SIZE - 1;
+		name->text[at] = '/';
+		copy_name(name->text + at + 1, READ_POINTER(dentry, DENTRY_NAME), length);
+		name->length = at + 1 + length;
 	}
-	if (length >= SUBJECT_SIZE) /* a longer one was cut */
-		return CLASS_UNKNOWN;
-	return class_of_subject(record, now);
+	return end_name(name, name->length);
 }
 
-/* The class of the path of the file that was opened. */
-static __always_inline u32 class_of_real(struct record *record, s64 result, u32 now)
+/* The name that the caller passed, made absolute. `raw`: where in it begins what was passed. Its length, or 0. */
+static __always_inline u32 name_as_given(struct record *record, struct plan *plan, u32 *raw)
 {
+	struct name *name = &record->given;
+	u64 address = saved_argument(record, plan->path[0]);
+	long length = bpf_probe_read_user_str(name->text, NAME_SIZE, (const void *)address);
+	u32 at;
+
+	*raw = 0;
+	if (length <= 1 || length >= NAME_SIZE)
+		return 0;
+	if (name->text[0] == '/')
+		return end_name(name, length - 1);
+	s32 base = plan->base[0] < 0 ? AT_FDCWD : (s32)saved_argument(record, plan->base[0]);
+	const char *from = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS) + FS_PWD;
+	if (base != AT_FDCWD) {
+		const char *file = file_of(base);
+		if (!file)
+			return 0;
+		from = file + FILE_PATH;
+	}
+	at = name_of_path(record, name, from);
+	if (at == 0)
+		return 0;
+	if (at == 1) /* the root itself */
+		at = 0;
+	FORGET(at);
+	at &= NAME_SIZE - 1;
+	name->text[at] = '/';
+	length = bpf_probe_read_user_str(name->text + at + 1, NAME_SLACK - 1, (const void *)address);
+	if (length <= 1 || length >= NAME_SLACK - 1)
+		return 0;
+	*raw = at + 1;
+	return end_name(name, at + length);
+}
+
+static __always_inline u32 same_name(struct name *one, struct name *other)
+{
+	if (one->length != other->length)
+		return 0;
+#pragma clang loop unroll(disable)
+	for (u32 at = 0; at < NAME_SIZE; at += 8) {
+		if (at >= ANEW(one->length))
+			break;
+		if (*(u64 *)(one->text + at) != *(u64 *)(other->text + at))
+			return 0;
+	}
+	return 1;
+}
+
+/* Looks at the names of a call that opens a file: as given, and as resolved. */
+static __always_inline void look_at_names(struct record *record, struct plan *plan, const char *file, s64 result)
+{
+	struct looks *looks = &record->looks;
+	u32 zero = 0, raw, words = ANEW(plan->words);
+	const u8 *table = (const u8 *)automaton.lookup(&zero);
+	u32 length = name_as_given(record, plan, &raw);
+
+	if (!table || !length)
+		return;
 	if (result == -13 || result == -1) /* EACCES, EPERM: user space looks up what was refused */
-		return CLASS_UNKNOWN;
-	if (result < 0)
-		return CLASS_NONE;
-	const char *file = file_of(result);
-	if (!file || !subject_components(record, file + FILE_PATH, SUBJECT_REAL))
-		return CLASS_UNKNOWN;
-	record->filter.key.args[2] = (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
-	return class_of_subject(record, now);
+		return;
+	if (file && !name_of_path(record, &record->real, file + FILE_PATH))
+		return;
+	struct accepts given = accepts_of(table, record->given.text, length), real = given;
+	if (file && !same_name(&record->given, &record->real))
+		real = accepts_of(table, record->real.text, record->real.length);
+	if (raw == 0) { /* it was passed as it is */
+		looks->raw = plan->raw_names + given.begun * words;
+		looks->raw_floating = plan->raw_floating + given.floating * words;
+	}
+	if (given.unclean)
+		return;
+	looks->given = plan->names + given.begun * words;
+	looks->given_floating = plan->floating + given.floating * words;
+	looks->real = plan->names + real.begun * words;
+	looks->real_floating = plan->floating + real.floating * words;
+	if (given.begun && given.floating && real.begun && real.floating)
+		record->filter.known |= KNOWN_NAME;
+}
+
+/* The kind of the file behind a descriptor; KIND_UNKNOWN for one without a place in the tree, which may be anything. */
+static __always_inline u32 kind_of(const char *file)
+{
+	const char *dentry = READ_POINTER(file, FILE_PATH + PATH_DENTRY);
+	if (READ_POINTER(dentry, DENTRY_PARENT) == dentry)
+		return KIND_UNKNOWN;
+	return (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
 }
 
 /* The ends of a connection, without the local port: as user space takes them from the record. */
-static __always_inline u32 class_of_connection(struct record *record, struct plan *plan, u32 now)
+static __always_inline u32 connection_row(struct record *record, struct plan *plan)
 {
 	const char *file = file_of((s32)saved_argument(record, plan->descriptor));
 	if (!file || (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) != S_IFSOCK)
-		return CLASS_UNKNOWN;
+		return NOTHING_KNOWN;
 	const char *sock = READ_POINTER(READ_POINTER(file, FILE_PRIVATE), SOCKET_SK);
 	u16 family = READ(u16, sock, SOCK_FAMILY);
 	u16 port = READ(u16, sock, SOCK_REMOTE_PORT);
-	clear_subject(record);
-	u8 *subject = record->subject.bytes;
-	*(u16 *)(subject + 2) = family;
-	*(u16 *)(subject + 4) = READ(u16, sock, SOCK_TYPE);
-	*(u16 *)(subject + 6) = READ(u16, sock, SOCK_PROTOCOL);
+	u8 *bytes = record->connection.bytes;
+	__builtin_memset(bytes, 0, sizeof(record->connection.bytes));
+	*(u16 *)(bytes + 2) = family;
+	*(u16 *)(bytes + 4) = READ(u16, sock, SOCK_TYPE);
+	*(u16 *)(bytes + 6) = READ(u16, sock, SOCK_PROTOCOL);
+	*(u16 *)(bytes + 8) = port;
 	if (family == AF_INET) {
-		bpf_probe_read_kernel(subject + 24, 4, sock + SOCK_LOCAL_V4);
-		bpf_probe_read_kernel(subject + 40, 4, sock + SOCK_REMOTE_V4);
+		bpf_probe_read_kernel(bytes + 24, 4, sock + SOCK_LOCAL_V4);
+		bpf_probe_read_kernel(bytes + 40, 4, sock + SOCK_REMOTE_V4);
 	} else if (family == AF_INET6) {
-		bpf_probe_read_kernel(subject + 24, 16, sock + SOCK_LOCAL_V6);
-		bpf_probe_read_kernel(subject + 40, 16, sock + SOCK_REMOTE_V6);
+		bpf_probe_read_kernel(bytes + 24, 16, sock + SOCK_LOCAL_V6);
+		bpf_probe_read_kernel(bytes + 40, 16, sock + SOCK_REMOTE_V6);
 	} else {
-		return CLASS_UNKNOWN;
+		return NOTHING_KNOWN;
 	}
-	*(u16 *)(subject + 8) = port;
 	if (!port) { /* what was passed counts, up to the address */
 		u64 passed = saved_argument(record, plan->address);
 		u16 passed_family = READ_USER(u16, passed);
 		if (passed_family == AF_INET)
-			bpf_probe_read_user(subject + 64, 8, (const void *)passed);
+			bpf_probe_read_user(bytes + 64, 8, (const void *)passed);
 		else if (passed_family == AF_INET6)
-			bpf_probe_read_user(subject + 64, 24, (const void *)passed);
+			bpf_probe_read_user(bytes + 64, 24, (const void *)passed);
 		else
-			return CLASS_UNKNOWN;
+			return NOTHING_KNOWN;
 	}
-	return class_of_subject(record, now);
+	u32 *row = connection_rows.lookup(&record->connection);
+	return row ? *row : NOTHING_KNOWN;
 }
 
-/* Whether the call can be left out; what else was found out stands in record->filter. */
-static __always_inline u32 filtered(struct record *record, struct call *call, s64 result)
+/* The words of the process's row, and what of it is to be learned. */
+static __always_inline u32 process_row(struct filter_facts *facts)
 {
 	u32 zero = 0;
-	u32 *now = generation.lookup(&zero);
 	u64 *last_change = lineage.lookup(&zero);
-	if (!now || !last_change)
-		return 0;
-	struct filter_facts *facts = &record->filter;
-	struct verdict_key *key = &facts->key;
-	key->generation = call->compat ? 0 : *now; /* 0: nothing is to be learned from this call */
-	if (!key->generation)
-		return 0;
-
 	const char *task = (const char *)bpf_get_current_task();
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	struct process_class *known = process_classes.lookup(&pid);
+
 	facts->start = READ(u64, READ_POINTER(task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);
-	facts->cred = (u64)READ_POINTER(task, TASK_CRED);
+	facts->cred = READ(u64, task, TASK_CRED);
 	facts->as_of = 0;
-	facts->verdict = 0;
-	if (known && known->confirmed && known->generation == *now && known->start == facts->start &&
-	    known->cred == facts->cred && known->cgroup == bpf_get_current_cgroup_id() && known->as_of > *last_change) {
-		key->process = known->class;
-	} else {
-		key->process = CLASS_UNKNOWN;
-		facts->as_of = bpf_ktime_get_boot_ns();
-	}
-
-	save_arguments(record, call);
-	key->given = key->real = CLASS_ANY;
-	key->call = call->number;
-	key->result = result > 16 ? 16 : result;
-	key->args[0] = call->plan->keyed[0] < 0 ? 0 : saved_argument(record, call->plan->keyed[0]);
-	key->args[1] = call->plan->keyed[1] < 0 ? 0 : saved_argument(record, call->plan->keyed[1]);
-	key->args[2] = call->plan->keyed[2] < 0 ? 0 : saved_argument(record, call->plan->keyed[2]);
-	if (key->process == CLASS_UNKNOWN)
-		return 0;
-
-	u32 *verdict = verdicts.lookup(key);
-	if (verdict && *verdict == VERDICT_LOOK) {
-		u32 given, real = CLASS_NONE;
-		if (call->plan->flags & PLAN_SUBJECT_END) {
-			given = class_of_connection(record, call->plan, *now);
-		} else {
-			given = class_of_given(record, call->plan, *now);
-			real = class_of_real(record, result, *now);
+	if (known && last_change && known->confirmed && known->start == facts->start && known->cred == facts->cred &&
+	    known->cgroup == bpf_get_current_cgroup_id()) {
+		if (known->as_of > *last_change) {
+			facts->known |= KNOWN_PROCESS;
+			return known->row;
 		}
-		key->given = given;
-		key->real = real;
-		verdict = given != CLASS_UNKNOWN && real != CLASS_UNKNOWN ? verdicts.lookup(key) : NULL;
+		facts->as_of = bpf_ktime_get_boot_ns();
+		return known->own;
 	}
-	if (verdict && *verdict == VERDICT_DROP) {
-		count(FILTERED_CALLS);
-		return 1;
+	facts->as_of = bpf_ktime_get_boot_ns();
+	return NOTHING_KNOWN;
+}
+
+#define ARGUMENT_KEY(index) (plan->keyed[index] < 0 ? 0 : saved_argument(record, plan->keyed[index]))
+
+/* Whether the call stays in the kernel; what else was found out stands in record->filter. */
+static __always_inline u32 filtered(struct record *record, struct call *call, s64 result)
+{
+	u32 zero = 0;
+	struct settings *now = settings.lookup(&zero);
+	struct filter_facts *facts = &record->filter;
+	struct call_key *key = &facts->key;
+	struct looks *looks = &record->looks;
+	struct plan *plan = call->plan;
+	u32 everything = plan->everything, needed = KNOWN_PROCESS | KNOWN_CALL;
+	const char *file = NULL;
+
+	facts->known = call->compat ? NOT_TO_BE_LEARNED : 0;
+	facts->as_of = 0;
+	record->share.rule = 0;
+	const u64 *table = rows.lookup(&zero);
+	if (!now || !table || !now->filtering || !ANEW(plan->words)) {
+		facts->known = NOT_TO_BE_LEARNED;
+		record->filtered = 0;
+		return 0;
 	}
-	facts->verdict = verdict ? *verdict : 0;
+	record->filtered = 1;
+	looks->given = looks->given_floating = looks->real = looks->real_floating = everything;
+	looks->process = looks->call = looks->connection = looks->raw = looks->raw_floating = everything;
+	if (!call->compat) {
+		save_arguments(record, call);
+		u32 row = process_row(facts);
+		if (row != NOTHING_KNOWN)
+			looks->process = row + plan->first;
+		key->call = call->number;
+		key->result = result > 16 ? 16 : result;
+		key->args[0] = ARGUMENT_KEY(0);
+		key->args[1] = ARGUMENT_KEY(1);
+		key->args[2] = ARGUMENT_KEY(2);
+		key->kind = KIND_NONE;
+		if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0) {
+			file = file_of(result);
+			key->kind = file ? kind_of(file) : KIND_UNKNOWN;
+		}
+		u32 *found = call_rows.lookup(key);
+		if (found) {
+			looks->call = *found;
+			facts->known |= KNOWN_CALL;
+		}
+		if (!any_possible(table, looks, ANEW(plan->words)))
+			goto stays;
+		if (plan->names) {
+			needed |= KNOWN_NAME;
+			if (key->kind != KIND_UNKNOWN)
+				look_at_names(record, plan, file, result);
+		}
+		if (plan->flags & PLAN_SUBJECT_END) {
+			needed |= KNOWN_CONNECTION;
+			u32 row = connection_row(record, plan);
+			if (row != NOTHING_KNOWN) {
+				looks->connection = row;
+				facts->known |= KNOWN_CONNECTION;
+			}
+		}
+	}
+	if (any_possible(table, looks, ANEW(plan->words))) {
+		record->all_known = (facts->known & needed) == needed;
+		return 0;
+	}
+stays:
+	count(FILTERED_CALLS);
+	return 1;
+}
+
+/* Shares out the buffer among those calls that weren't stopped. */
+int admit(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct record *record = scratch();
+	struct settings *now = settings.lookup(&zero);
+	const u64 *table = rows.lookup(&zero);
+	if (!record || !now || !table)
+		return 0;
+	if (record->filtered) {
+		struct plan *plan = plan_of(record->call_number);
+		if (!plan)
+			return 0;
+		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
+		if (!admitted(&record->survivors, &record->share, record->all_known, now->flood_limit))
+			return 0;
+	}
+	families.call(ctx, FAMILY_HEADER);
 	return 0;
 }

@@ -1,38 +1,20 @@
-/* The filter: which calls no rule can match, as user space has learned it.
+/* The filter: which calls no rule can match (decide.h), and what it knows of processes, calls and connections.
  *
- * The kernel knows no rules. It knows classes: two processes, or two subjects (a path, an end of a connection), are of
- * one class if every condition of the rules that looks at nothing else comes out the same for both. User space
- * evaluates a call that it hasn't met before, and writes the classes of what it saw and the verdict on their
- * combination here. What isn't found here passes: the filter may let through too much, never too little.
- *
- * Everything bears the generation of the rules that it was learned under; another generation is as good as nothing. */
+ * What it knows of names stands in the automaton, made with the rules. The rows of processes, of kinds of calls and of
+ * connections are learned: user space evaluates what comes through, and writes here what its like is ruled out of.
+ * What isn't found here rules nothing out: the filter may let through too much, never too little. */
 
-#define SUBJECT_SIZE 128
-#define CLASS_UNKNOWN 0
-#define CLASS_NONE 1        /* there is no such subject: a failed open has no resolved path */
-#define CLASS_ANY 0xffffffffu /* in a key: whatever the subject */
-
-#define VERDICT_DROP 1
-#define VERDICT_LOOK 2 /* it depends on the subject */
-#define VERDICT_PASS 3
-
-struct verdict_key {
-	u32 generation;
-	u32 process;
-	u32 given; /* the path as passed, or the end of a connection */
-	u32 real;  /* the path as resolved */
+struct call_key {
 	u32 call;
 	s32 result; /* up to 16: larger ones are all alike */
 	u32 args[3];
+	u32 kind;   /* of the file that was opened: the upper bits of its mode; KIND_NONE if none was */
 };
+#define KIND_NONE 0
+#define KIND_UNKNOWN 0xff
 
-struct subject_key {
-	u8 bytes[SUBJECT_SIZE];
-};
-
-struct subject_class {
-	u32 generation;
-	u32 class;
+struct connection_key {
+	u8 bytes[88];
 };
 
 struct process_class {
@@ -40,26 +22,40 @@ struct process_class {
 	u64 cred;
 	u64 cgroup;    /* each thread has its own, as with cred */
 	u64 as_of;     /* ns since boot: anything that changed later makes it void */
-	u32 generation;
-	u32 class;
+	u32 row;       /* by all conditions on processes; void once ancestors of some process have changed */
+	u32 own;       /* by those that don't ask for its ancestors */
 	u32 confirmed; /* see filter/learner.py */
 	u32 padding;
 };
 
 /* What the record tells of the filter's look: enough to learn from. */
 struct filter_facts {
-	struct verdict_key key;
-	u32 verdict;
+	struct call_key key;
+	u32 known;   /* KNOWN_… */
+	u32 padding;
 	u64 start;
 	u64 cred;
-	u64 as_of;
+	u64 as_of;   /* 0: nothing of the process is to be learned */
+};
+#define KNOWN_PROCESS 1
+#define KNOWN_CALL 2
+#define KNOWN_NAME 4
+#define KNOWN_CONNECTION 8
+#define NOT_TO_BE_LEARNED 16 /* the key isn't filled in */
+
+struct settings {
+	u32 filtering;   /* 0: everything passes, and nothing is told */
+	u32 flood_limit; /* matches a second of one rule in one cgroup */
 };
 
-BPF_TABLE("lru_hash", struct verdict_key, u32, verdicts, 16384);
-BPF_TABLE("lru_hash", struct subject_key, struct subject_class, subjects, 16384);
+BPF_ARRAY(settings, struct settings, 1);
+/* One value each of a size that the loader chooses: ROWS words, AUTOMATON_SIZE bytes. */
+BPF_ARRAY(rows, u64, 1);
+BPF_ARRAY(automaton, u64, 1);
+BPF_TABLE("lru_hash", struct call_key, u32, call_rows, 8192);
+BPF_TABLE("lru_hash", struct connection_key, u32, connection_rows, 8192);
 BPF_TABLE("lru_hash", u32, struct process_class, process_classes, 16384);
 BPF_HASH(changes, u32, u64, 32768); /* thread group -> when something of it changed, ns since boot */
-BPF_ARRAY(generation, u32, 1);      /* 0: no filtering */
 BPF_ARRAY(lineage, u64, 1);         /* when the ancestors of some process may have changed */
 
 /* A change is told of before it is done, or while it is being done: what is learned within this time is void too. */

@@ -8,9 +8,16 @@ struct plan {
 	s8 base[2];    /* descriptors that relative paths start from */
 	s8 descriptor; /* the descriptor that the event is about; RETURNED: the result */
 	s8 address;    /* socket address */
-	s8 keyed[3];   /* arguments that the filter's verdict depends on */
+	s8 keyed[3];   /* arguments that the filter tells calls apart by */
 	u8 changes;    /* 1: the call changes what the process's class depends on */
 	u16 compat;    /* native number of the i386 call of this index, 0: nobody asks; SOCKETCALL: see there */
+	u16 first;     /* word of a process's row where the clauses of this call begin */
+	u16 words;     /* of clauses; 0: the call isn't filtered */
+	u32 everything;/* the row of ones */
+	u32 names;     /* rows by the number of a name's accept set; 0: nobody asks for names */
+	u32 floating;  /* the same by the other automaton */
+	u32 raw_names; /* and for a name as it was written */
+	u32 raw_floating;
 };
 
 #define FAMILY_PLAIN 1      /* header only */
@@ -20,17 +27,18 @@ struct plan {
 #define FAMILY_EXEC 5       /* execve that failed */
 #define FAMILY_IMAGE 6      /* the steps around a family: a process's image again, */
 #define FAMILY_HEADER 7     /* the header, */
-#define FAMILY_SEND 8       /* paths and sending */
-#define FAMILIES 9
+#define FAMILY_SEND 8       /* paths and sending, */
+#define FAMILY_ADMIT 9      /* and whether there is room for it */
+#define FAMILIES 10
 
 #define RETURNED 100      /* as `descriptor` */
 #define PLAN_OPEN_HOW 1   /* argument 2 points to an open_how */
 #define PLAN_MSGHDR 2     /* argument 1 points to a msghdr, which holds address and data */
 #define PLAN_FREE_TEXT 4  /* the first path argument is a text: the target of a symbolic link */
 #define PLAN_ONLY_FAILED 8 /* success is reported elsewhere: exec */
+#define PLAN_MMSGHDR 16   /* that msghdr is the first of several, each followed by the length of its data */
 #define PLAN_SUBJECT_PATH 32 /* the filter looks at the path passed and the file opened */
 #define PLAN_SUBJECT_END 64  /* the filter looks at the ends of the connection */
-#define PLAN_MMSGHDR 16   /* that msghdr is the first of several, each followed by the length of its data */
 
 /* The calls, then what i386's socketcall can be told to do (linux/net.h): only the `compat` of those counts. */
 #define SOCKETCALL 512

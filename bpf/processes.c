@@ -92,6 +92,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	read_task(record, task);
 	record->header.type = RECORD_EXIT;
 	record->header.result = exit.status;
+	record->share.rule = 0;
 	families.call(ctx, FAMILY_SEND);
 #endif
 	return 0;

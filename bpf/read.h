@@ -1,12 +1,20 @@
 /* Reading kernel objects. Every TASK_…, FILE_…, SOCK_… below is the offset of a member in the running
- * kernel's own structures: taken from its BTF and defined before this file (kernel/offsets.py). */
+ * kernel's own structures: taken from its BTF and defined before this file (kernel/offsets.py).
+ *
+ * Newer kernels let a program read any address by an instruction; an address that isn't there reads as 0, as with the
+ * helper. DIRECT_READS is the number that the loader puts the kernel's function in for (kernel/loader.py). */
 
+#ifdef DIRECT_READS
+static void *(*readable)(const void *pointer, u32 type) = (void *)DIRECT_READS;
+#define READ(type, pointer, offset) (*(const volatile type *)readable((const char *)(pointer) + (offset), 0))
+#else
 #define READ(type, pointer, offset)                                                            \
 	({                                                                                     \
 		type value_ = 0;                                                               \
 		bpf_probe_read_kernel(&value_, sizeof(value_), (const char *)(pointer) + (offset)); \
 		value_;                                                                        \
 	})
+#endif
 
 #define READ_POINTER(pointer, offset) ((const char *)READ(u64, pointer, offset))
 
@@ -23,3 +31,7 @@
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define AT_FDCWD -100
+
+/* Reads a number anew, where the verifier would otherwise remember what a loop has told it: it follows every loop that
+ * comes after once for each number that it remembers. */
+#define ANEW(number) (*(volatile typeof(number) *)&(number))

@@ -4,17 +4,12 @@
 #define CAPACITY 32768 /* of the sections together; a power of two, so that offsets can be masked */
 #define PIECE 4096     /* of one section */
 
-/* Reads of several members at once: a read costs much the same whatever its size. */
-#define DENTRY_CHUNK 112
-#define MOUNT_CHUNK 64
-#define INLINE_NAME_SIZE 32 /* of its name a dentry holds as much by itself, on some kernels more */
-_Static_assert(DENTRY_INLINE_NAME + INLINE_NAME_SIZE <= DENTRY_CHUNK, "dentry");
-_Static_assert(MOUNT_MNT + VFSMOUNT_ROOT + 8 <= MOUNT_CHUNK && MOUNT_MOUNTPOINT + 8 <= MOUNT_CHUNK, "mount");
-_Static_assert(PATH_MNT + PATH_DENTRY == 8 && FDTABLE_MAX + FDTABLE_FD == 8, "pairs");
+#define COMPONENTS 32  /* of a name that the filter looks at */
+#define NAME_SLACK 272 /* what is copied behind a name's end before that is noticed */
 
-struct chunk {
-	u8 dentry[DENTRY_CHUNK];
-	u8 mount[MOUNT_CHUNK];
+struct name {
+	u8 text[NAME_SIZE + NAME_SLACK];
+	u32 length;
 };
 
 struct record {
@@ -22,10 +17,16 @@ struct record {
 	u8 sections[CAPACITY + 2 * PIECE + 64];
 	u32 length; /* of the sections so far */
 	struct filter_facts filter;
-	struct subject_key subject;
-	u8 beyond[SUBJECT_SIZE]; /* what is too long for a subject runs into this */
-	u32 subject_at;
-	struct chunk chunk;
+	struct looks looks;
+	u32 filtered;  /* the filter has looked at the call */
+	u32 all_known; /* nothing was missing in what it looked at */
+	struct survivors survivors;
+	struct share_key share;
+	struct connection_key connection;
+	struct name given;
+	struct name real;
+	const char *components[COMPONENTS];
+	u32 depth;
 	u64 regs[REGS_SIZE / 8];
 	u32 call_number; /* the call that on_return() found worth a look */
 	u32 call_compat;

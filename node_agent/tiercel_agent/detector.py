@@ -6,6 +6,7 @@ import os
 import platform
 import select
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -16,24 +17,24 @@ from tiercel_agent.events import wire
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence, Surroundings
 from tiercel_agent.events.processes import ProcessTable, image_of
-from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, native_numbers, plans
-from tiercel_agent.filter.learner import Learner, Maps
+from tiercel_agent.events.syscalls import BY_NAME, Syscall
+from tiercel_agent.filter.tables import Tables, make_tables, row_words, table_size
+from tiercel_agent.handover import without_straddlers
 from tiercel_agent.kernel.btf import Btf
-from tiercel_agent.kernel.compiler import BccMissing, CompileError
-from tiercel_agent.kernel.libbpf import LibbpfError
+from tiercel_agent.kernel.compiler import BccMissing, Bytecode, CompileError, compile_programs
+from tiercel_agent.kernel.libbpf import LibbpfError, possible_cpus
+from tiercel_agent.kernel.loader import DIRECT_READS, direct_reads
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
-from tiercel_agent.kernel.programs import ProgramSet
-from tiercel_agent.source import Counters, DetectorError
+from tiercel_agent.source import Counters, DetectorError, Folded
+from tiercel_agent.watch import FLOOD_LIMIT, PROCEXIT, Watch, rule_macros
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
-from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.rule import Rule
 
 _OLDEST_KERNEL = (5, 8)
 _CALLS_PAGES = 2048  # 8 MiB
 _PROCESSES_PAGES = 1024  # 4 MiB
-_DATA_BYTES = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
 _CLOCK_EVERY = 1_000_000_000  # ns
@@ -41,23 +42,32 @@ _ALL = 1 << 30  # records
 
 
 class Detector:
-    """Events from eBPF; an ``EventSource``. Made by ``open_detector``."""
+    """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
+
+    ``direct_reads`` is as for ``load_programs``, ``flood_limit`` as ``watch.FLOOD_LIMIT`` (0: nothing is folded).
+    """
 
     def __init__(
-        self, offsets: Mapping[str, int], notes: Sequence[str], requirements: Requirements, rules: Sequence[Rule]
+        self,
+        offsets: Mapping[str, int],
+        notes: Sequence[str],
+        direct_reads: int | None,
+        requirements: Requirements,
+        rules: Sequence[Rule],
+        flood_limit: int = FLOOD_LIMIT,
     ) -> None:
         self.notes = notes
         self._offsets = dict(offsets)
-        self._machine = platform.machine()
+        self._direct_reads = direct_reads
+        self._flood_limit = flood_limit
+        self._compiled: tuple[Mapping[str, int], Bytecode] | None = None
         self._events: list[LiveEvent] = []
         self._number = 0
-        self._types: frozenset[str] = frozenset()
-        self._calls: dict[int, Syscall] = {}
-        self._since = 0
         self._clock_read = 0
         self._epoch_of_boot = 0
-        self._retired: dict[str, int] = {}
-        self._learner: Learner | None = None
+        self._retired: Counter[str] = Counter()
+        self._lost_by_rule: Counter[str] = Counter()
+        self._folded: list[Folded] = []
         self._world = Surroundings(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(),
@@ -65,69 +75,73 @@ class Detector:
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
         )
-        self._programs = self._load(requirements)
-        self._poller = select.poll()
-        self._watch_rings()
-        self._ask(requirements)
-        self._learner = self._learn_from_now(rules)
+        self._watch = self._load(requirements, rules)
+        self._begin(self._watch)
+        try:
+            self._watch.attach()
+        except LibbpfError as error:
+            self.close()
+            raise _explained(error) from error
         self._world.processes.scan()
-
-    def unmatched(self, event: Event) -> None:
-        if self._learner is not None and isinstance(event, LiveEvent):
-            self._learner.learn(event)
 
     def poll(self, timeout: float) -> list[Event]:
         self._read(timeout)
-        events, self._events = self._events, []
-        events.sort(key=lambda event: event.time)
-        for event in events:
-            self._number += 1
-            event.occurrence.number = self._number
-        return list(events)
+        return self._take_events()
 
-    def update(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> None:
-        if _macros(requirements) == _wanted(self._programs.macros):
-            self._ask(requirements)
-            self._learner = self._learn_from_now(rules)
-            return
-        # Old and new programs run side by side; each record counts in one of them, by the time that it bears.
-        old, types = self._programs, self._types
-        new = self._load_beside(requirements)
-        self._programs = new
-        self._ask(requirements)
+    def evaluated(self, event: Event) -> None:
+        if self._watch.learner is not None and isinstance(event, LiveEvent):
+            self._watch.learner.learn(event)
+
+    def update(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> list[Event]:
+        old, new = self._watch, self._load_beside(requirements, rules)
+        try:
+            new.attach()
+        except LibbpfError as error:
+            new.close()
+            raise _explained(error) from error
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
-        old.detach()
-        kept = self._events
+        old.programs.detach()
+        self._drain(old)
+        # what the new programs' compiler did meanwhile is not watched either
+        reported = [event for event in self._events if not self._is_compiler(event.occurrence.process.pid)]
         self._events = []
-        self._types |= types
-        self._programs = old
-        old.processes.consume(_ALL)
-        old.calls.consume(_ALL)
-        kept += [event for event in self._events if event.occurrence.header.time < instant]
-        # like the agent itself, its compiler is not watched
-        self._events = [event for event in kept if event.occurrence.process.pid != new.compiler]
-        self._since = instant
-        for name, number in old.counters().items():
-            self._retired[name] = self._retired.get(name, 0) + number
-        old.close()
-        self._programs = new
-        self._watch_rings()
-        self._ask(requirements)
-        self._learner = self._learn_from_now(rules)
+        self._watch = new
+        self._begin(new)
+        self._drain(new)
+        new.since = instant
+        self._events, of_new = [event for event in reported if event.occurrence.header.time < instant], self._events
+        last = self._take_events()
+        self._events = without_straddlers(reported, of_new, instant)
+        self._retire(old)
+        return last
+
+    def cgroup(self, event: Event) -> int:
+        return event.occurrence.header.cgroup if isinstance(event, LiveEvent) else 0
+
+    def folded(self) -> list[Folded]:
+        folded, self._folded = [*self._folded, *self._watch.shares.look()], []
+        return folded
 
     def counters(self) -> Counters:
-        totals = {name: number + self._retired.get(name, 0) for name, number in self._programs.counters().items()}
+        totals = self._retired + Counter(self._watch.programs.counters())
         lost = {
             "system calls, because the ring buffer was full": totals["lost calls"],
             "process starts and ends, because the ring buffer was full": totals["lost processes"],
             "records that could not be read": totals["failed records"],
         }
+        by_rule = self._lost_by_rule + Counter(self._watch.shares.lost())
+        lost |= {f"system calls that {rule!r} may match: too many at once": number for rule, number in by_rule.items()}
         told = {cause: number for cause, number in lost.items() if number}
-        return Counters(self._number, told, self._types, totals["filtered calls"])
+        return Counters(self._number, told, self._watch.types, totals["filtered calls"])
+
+    def passed(self) -> dict[str, int]:
+        """Calls that reached user space for the sake of each rule, since the last change of rules."""
+        self._folded += self._watch.shares.look()
+        return self._watch.shares.passed()
 
     def close(self) -> None:
-        self._programs.close()
+        self._watch.close()
         self._world.hostnames.close()
         self._world.accounts.close()
         self._world.cgroups.close()
@@ -136,21 +150,33 @@ class Detector:
 
     def _read(self, timeout: float) -> None:
         self._poller.poll(timeout * 1000)
-        self._programs.processes.consume(_ALL)
-        self._programs.calls.consume()
+        self._watch.programs.processes.consume(_ALL)
+        self._watch.programs.calls.consume()
+
+    def _drain(self, watch: Watch) -> None:
+        watch.programs.processes.consume(_ALL)
+        watch.programs.calls.consume(_ALL)
 
     def _drain_processes(self) -> None:
-        self._programs.processes.consume(_ALL)
+        self._watch.programs.processes.consume(_ALL)
 
-    def _take_call(self, record: bytes) -> None:
+    def _take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        events.sort(key=lambda event: event.time)
+        for event in events:
+            self._number += 1
+            event.occurrence.number = self._number
+        return list(events)
+
+    def _take_call(self, watch: Watch, record: bytes) -> None:
         header = wire.header(record)
-        if header.time < self._since:
+        if header.time < watch.since:
             return
-        call = BY_NAME["procexit"] if header.type == wire.EXIT else self._calls.get(header.type)
+        call = PROCEXIT if header.type == wire.EXIT else watch.call_of(header.type)
         if call is not None:
             self._add(call, header, record)
 
-    def _take_process(self, record: bytes) -> None:
+    def _take_process(self, watch: Watch, record: bytes) -> None:
         match wire.record_type(record):
             case wire.EXEC:
                 header = wire.header(record)
@@ -159,7 +185,7 @@ class Detector:
                 image = image_of(wire.sections(record), 0 if again else header.time)
                 self._world.processes.executed(process, image)
                 name = "execveat" if header.flags & wire.BY_DESCRIPTOR else "execve"
-                if name in self._types and not again and header.time >= self._since:
+                if name in watch.types and not again and header.time >= watch.since:
                     self._add(BY_NAME[name], header, record)
             case wire.FORK:
                 self._world.processes.forked(wire.fork_record(record))
@@ -168,6 +194,8 @@ class Detector:
 
     def _add(self, call: Syscall, header: wire.Header, record: bytes) -> None:
         process = wire.process_at(record, wire.SELF_OFFSET)
+        if self._is_compiler(process.pid):
+            return
         parent = wire.process_at(record, wire.ANCESTORS_OFFSET)
         image = self._world.processes.image(process, parent if parent.pid else None)
         if header.time - self._clock_read > _CLOCK_EVERY:
@@ -175,76 +203,74 @@ class Detector:
         moment = header.time + self._epoch_of_boot
         self._events.append(LiveEvent(Occurrence(moment, call, header, process, record, image, self._world)))
 
+    def _is_compiler(self, pid: int) -> bool:
+        """Like the agent itself, its compiler is not watched."""
+        return self._compiled is not None and pid == self._compiled[1].compiler
+
     def _read_clock(self) -> None:
         self._clock_read = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._epoch_of_boot = time.time_ns() - self._clock_read
 
     # programs
 
-    def _load(self, requirements: Requirements) -> ProgramSet:
-        macros = {
-            **self._offsets,
-            **({"X86": 1} if self._machine == "x86_64" else {}),
-            **_macros(requirements),
-            "AGENT_PID": os.getpid(),
-            "CALLS_PAGES": _CALLS_PAGES,
-            "PROCESSES_PAGES": _PROCESSES_PAGES,
-        }
+    def _load(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
+        tables = make_tables(rules) if rules else None
         try:
-            programs = ProgramSet(macros, self._take_call, self._take_process)
+            bytecode = self._compile(requirements, tables)
+            return Watch(
+                bytecode,
+                self._direct_reads,
+                requirements,
+                rules,
+                tables,
+                self._flood_limit,
+                self._take_call,
+                self._take_process,
+            )
         except (CompileError, LibbpfError) as error:
             raise _explained(error) from error
-        return programs
 
-    def _load_beside(self, requirements: Requirements) -> ProgramSet:
-        """Loads while reading on: compiling takes so long that the rings in use would run full."""
-        with ThreadPoolExecutor(1) as compiler:
-            loading = compiler.submit(self._load, requirements)
+    def _compile(self, requirements: Requirements, tables: Tables | None) -> Bytecode:
+        """The programs for these macros; compiled anew only if they differ from those of the last time."""
+        macros = {
+            **self._offsets,
+            **({"X86": 1} if platform.machine() == "x86_64" else {}),
+            **({} if self._direct_reads is None else {"DIRECT_READS": DIRECT_READS}),
+            **rule_macros(requirements),
+            "AGENT_PID": os.getpid(),
+            "CPUS": possible_cpus(),
+            "CALLS_PAGES": _CALLS_PAGES,
+            "PROCESSES_PAGES": _PROCESSES_PAGES,
+            "AUTOMATON_SIZE": table_size(tables),
+            "ROWS": row_words(tables),
+        }
+        if self._compiled is None or self._compiled[0] != macros:
+            self._compiled = macros, compile_programs(macros)
+        return self._compiled[1]
+
+    def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
+        """Loads while reading on: it takes so long that the rings in use would run full."""
+        with ThreadPoolExecutor(1) as loader:
+            loading = loader.submit(self._load, requirements, rules)
             while not loading.done():
                 self._read(_READ_EVERY)
             return loading.result()
 
-    def _ask(self, requirements: Requirements) -> None:
-        """Lets the calls pass that these rules can match."""
-        self._world.processes.with_environment = "WANT_ENV" in _macros(requirements)
-        wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
-        calls = [call for call in SYSCALLS if call.name in wanted]
-        self._programs.set_plans(plans(calls, self._machine))
-        self._calls = {number: call for call in calls for number in native_numbers(call, self._machine)}
-        self._types = frozenset(call.name for call in calls)
+    def _begin(self, watch: Watch) -> None:
+        """What is read from now on is this watch's."""
+        requirements = watch.requirements
+        self._world.processes.with_environment = "WANT_ENV" in rule_macros(requirements)
         self._world.hostnames.watch(requirements.host_names)
         self._world.requested = requirements.condition_fields | requirements.output_fields
-
-    def _learn_from_now(self, rules: Sequence[Rule]) -> Learner:
-        """The filter for these rules; without rules nothing is filtered."""
-        before = self._learner.generation if self._learner else 0
-        learner = Learner(Maps(*(self._programs.maps[name] for name in Maps._fields)), before)
-        learner.use(rules)
-        return learner
-
-    def _watch_rings(self) -> None:
         self._poller = select.poll()
-        self._poller.register(self._programs.processes.fileno, select.POLLIN)
-        self._poller.register(self._programs.calls.fileno, select.POLLIN)
+        self._poller.register(watch.programs.processes.fileno, select.POLLIN)
+        self._poller.register(watch.programs.calls.fileno, select.POLLIN)
 
-
-def _macros(requirements: Requirements) -> dict[str, int]:
-    """What the programs must carry beyond the ordinary for these rules."""
-    fields = requirements.condition_fields | requirements.output_fields
-    wanted = {}
-    if any(field.startswith(("proc.env", "proc.aenv")) for field in fields):
-        wanted["WANT_ENV"] = 1
-    if "proc.cwd" in fields:
-        wanted["WANT_CWD"] = 1
-    if fields & {"evt.buffer", "evt.buflen", "evt.arg.data", "evt.args", "evt.info"}:
-        wanted["WANT_DATA"] = _DATA_BYTES
-    if requirements.event_types is None or "procexit" in requirements.event_types:
-        wanted["WANT_EXIT"] = 1
-    return wanted
-
-
-def _wanted(macros: Mapping[str, int]) -> dict[str, int]:
-    return {name: value for name, value in macros.items() if name.startswith("WANT_")}
+    def _retire(self, watch: Watch) -> None:
+        self._folded += watch.shares.look()
+        self._lost_by_rule.update(watch.shares.lost())
+        self._retired.update(watch.programs.counters())
+        watch.close()
 
 
 def _explained(error: CompileError | LibbpfError) -> DetectorError:
@@ -256,7 +282,9 @@ def _explained(error: CompileError | LibbpfError) -> DetectorError:
     return DetectorError(f"eBPF programs could not be loaded, please report it: {text}", log)
 
 
-def open_detector(requirements: Requirements, rules: Sequence[Rule] = ()) -> Detector:
+def open_detector(
+    requirements: Requirements, rules: Sequence[Rule] = (), flood_limit: int = FLOOD_LIMIT
+) -> Detector:
     """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do."""
     release = platform.release()
     if tuple(int(part) for part in release.split("-")[0].split(".")[:2]) < _OLDEST_KERNEL:
@@ -269,8 +297,9 @@ def open_detector(requirements: Requirements, rules: Sequence[Rule] = ()) -> Det
         raise DetectorError(str(error.strerror)) from error
     try:
         offsets, notes = resolve(btf, platform.machine())
+        readable = direct_reads(btf)
     except MissingMembers as error:
         raise DetectorError(f"kernel {release} has no {error}: it can't be watched, please report it") from error
     finally:
         btf.close()
-    return Detector(offsets, [*notes, *blind_spots()], requirements, rules)
+    return Detector(offsets, [*notes, *blind_spots()], readable, requirements, rules, flood_limit)

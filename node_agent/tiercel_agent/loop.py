@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tiercel_agent.floods import Floods
 from tiercel_agent.losses import LossWatch, loss_alert
 from tiercel_agent.outputs.fan_out import Outputs
 from tiercel_agent.outputs.queue import OutputQueue
@@ -31,6 +32,8 @@ class Summary:
     alerts: Mapping[str, int]
     lost: Mapping[str, int]
     stopped: int = 0
+    folded: Mapping[str, int] = field(default_factory=dict)
+    """Matches by rule that were counted in alerts of a flood."""
 
     def lines(self) -> list[str]:
         """For people: alerts by rule, the most frequent first, events seen, what was lost."""
@@ -38,10 +41,13 @@ class Summary:
         lost = ", ".join(f"{count} ({cause})" for cause, count in self.lost.items()) or "none"
         return [
             f"Alerts: {sum(self.alerts.values())}",
-            *(f"{count:>8}  {rule}" for rule, count in counted),
+            *(f"{count:>8}  {rule}{self._more(rule)}" for rule, count in counted),
             f"Events seen: {self.events}" + (f", stopped in the kernel: {self.stopped}" if self.stopped else ""),
             f"Lost: {lost}",
         ]
+
+    def _more(self, rule: str) -> str:
+        return f" ({self.folded[rule]} more matches were counted)" if rule in self.folded else ""
 
 
 class EngineLoop:
@@ -66,6 +72,8 @@ class EngineLoop:
         self._clock = clock
         self._now = now
         self._losses = LossWatch()
+        self._floods = Floods()
+        self._folded: Counter[str] = Counter()
         self._checked = float("-inf")
         self._alerts: Counter[str] = Counter()
         self._failures: Counter[str] = Counter()
@@ -76,15 +84,19 @@ class EngineLoop:
             self._take(event)
         if self._clock() - self._checked >= HOUSEKEEPING:
             self._checked = self._clock()
+            self._tell_floods()
             self._tell_losses()
 
     def replace(self, rules: RuleSet) -> None:
         """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
-        self._source.update(rules.requirements, rules.rules)
+        for event in self._source.update(rules.requirements, rules.rules):
+            self._take(event)
+        self._tell_floods()
         self._rules = rules
 
     def finish(self) -> None:
-        """The last losses are told; then the outputs deliver what waits."""
+        """The last floods and losses are told; then the outputs deliver what waits."""
+        self._tell_floods()
         self._tell_losses(last=True)
         self._outputs.close()
         if self._recording is not None:
@@ -92,7 +104,7 @@ class EngineLoop:
 
     def summary(self) -> Summary:
         counters = self._source.counters()
-        return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped)
+        return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped, dict(self._folded))
 
     def _take(self, event: Event) -> None:
         if self._recording is not None:
@@ -100,18 +112,27 @@ class EngineLoop:
         outputs = self._rules.outputs
         try:
             matches = self._rules.matcher.match(event)
-            if not matches and self._recording is None:
-                self._source.unmatched(event)
+            if self._recording is None:
+                self._source.evaluated(event)
             alerts = [(make_alert(rule, view, outputs[rule.name], self._hostname), view) for rule, view in matches]
         except Exception as error:  # one event that trips the engine must not end detection
             self._failures[f"events that could not be evaluated: {type(error).__name__}"] += 1
             return
         for alert, view in alerts:
+            self._floods.remember(alert, self._source.cgroup(event))
             self._alert(alert, view)
 
     def _alert(self, alert: Alert, event: Event | None) -> None:
         self._alerts[alert.rule] += 1
         self._outputs.put(alert, event)
+
+    def _tell_floods(self) -> None:
+        rules = {rule.name: rule for rule in self._rules.rules}
+        for folded in self._source.folded():
+            self._folded[folded.rule] += folded.count
+            alert = self._floods.alert(folded, rules.get(folded.rule), self._hostname, self._now())
+            if alert is not None:
+                self._alert(alert, None)
 
     def _tell_losses(self, *, last: bool = False) -> None:
         news = self._losses.news(self._lost(), self._clock(), last=last)

@@ -36,6 +36,15 @@ class Counters:
     """Calls that were left in the kernel, because no rule can match them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Matches of a rule in one cgroup, by the cgroup's id, that were counted and not reported one by one."""
+
+    rule: str
+    cgroup: int
+    count: int
+
+
 class EventSource(Protocol):
     """Events in the order in which they reach user space. One thread calls all methods."""
 
@@ -46,14 +55,20 @@ class EventSource(Protocol):
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""
 
-    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> None:
-        """Watches for other rules from now on.
+    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> list[Event]:
+        """Watches for other rules from now on; the last events that are still for the rules before.
 
         Raises DetectorError, and goes on watching as before.
         """
 
-    def unmatched(self, event: Event) -> None:
-        """Told of an event that no rule matched: its like need not come again."""
+    def evaluated(self, event: Event) -> None:
+        """Told of an event that the rules were evaluated on: what they can't match of its like need not come."""
+
+    def cgroup(self, event: Event) -> int:
+        """The id of the cgroup in which the event occurred."""
+
+    def folded(self) -> list[Folded]:
+        """What of a flood was counted since the last call. To be called about once a second."""
 
     def counters(self) -> Counters: ...
 

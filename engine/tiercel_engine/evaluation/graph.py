@@ -81,11 +81,11 @@ class Graph:
                 case Atom():
                     number = self._intern(("atom", _atom_key(node)), node)
                 case Not(operand):
-                    number = self._negate(self._seen[id(operand)][1])
+                    number = self.negation(self._seen[id(operand)][1])
                 case And(operands):
-                    number = self._join(True, (self._seen[id(operand)][1] for operand in operands))
+                    number = self.join(True, (self._seen[id(operand)][1] for operand in operands))
                 case Or(operands):
-                    number = self._join(False, (self._seen[id(operand)][1] for operand in operands))
+                    number = self.join(False, (self._seen[id(operand)][1] for operand in operands))
             self._seen[id(node)] = node, number
         return self._seen[id(root)][1]
 
@@ -97,9 +97,9 @@ class Graph:
             if number in known:
                 folded[number] = TRUE if known[number] else FALSE
             elif isinstance(part, Negation):
-                folded[number] = self._negate(folded[part.operand])
+                folded[number] = self.negation(folded[part.operand])
             elif isinstance(part, Junction):
-                folded[number] = self._join(part.is_and, (folded[operand] for operand in part.operands))
+                folded[number] = self.join(part.is_and, (folded[operand] for operand in part.operands))
             else:
                 folded[number] = number
         return folded
@@ -126,13 +126,15 @@ class Graph:
             self.parts.append(part)
         return number
 
-    def _negate(self, operand: int) -> int:
+    def negation(self, operand: int) -> int:
+        """The number of what holds where the operand does not."""
         part = self.parts[operand]
         if isinstance(part, bool):
             return FALSE if part else TRUE
         return part.operand if isinstance(part, Negation) else self._intern(("not", operand), Negation(operand))
 
-    def _join(self, is_and: bool, operands: Iterable[int]) -> int:
+    def join(self, is_and: bool, operands: Iterable[int]) -> int:
+        """The number of a conjunction or disjunction."""
         neutral, decisive = (TRUE, FALSE) if is_and else (FALSE, TRUE)
         kept = [operand for operand in dict.fromkeys(operands) if operand != neutral]
         if decisive in kept:
@@ -170,7 +172,7 @@ class Graph:
         assert isinstance(first, Atom)
         merged = replace(first, right=tuple(constants.values()), **_MERGING[first.operator]._asdict())
         number = self._intern(("atom", _atom_key(merged)), merged)
-        return self._negate(number) if is_and else number
+        return self.negation(number) if is_and else number
 
 
 class _Merging(NamedTuple):

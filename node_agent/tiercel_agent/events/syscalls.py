@@ -8,12 +8,13 @@ Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the or
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
 RETURNED = 100  # bpf/maps.h
 _PLAN = struct.Struct("=BB2b2bbb3bBH")
+_FILTERED = struct.Struct("=2H5I")
 
 
 class Family(IntEnum):
@@ -279,8 +280,9 @@ def native_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
     return call.numbers.x86_64 if machine == "x86_64" else call.numbers.arm64
 
 
-def plans(calls: Iterable[Syscall], machine: str) -> dict[int, bytes]:
-    """``struct plan`` of bpf/maps.h by index, for these calls to pass."""
+def plans(calls: Iterable[Syscall], machine: str, filtered: Mapping[int, tuple[int, ...]]) -> dict[int, bytes]:
+    """``struct plan`` of bpf/maps.h by index, for these calls to pass; ``filtered`` is the part that the filter reads,
+    by index too: words of clauses and rows (filter/tables.py)."""
     asked = set(calls)
     native: dict[int, bytes] = {}
     compat: dict[int, int] = {}
@@ -295,7 +297,9 @@ def plans(calls: Iterable[Syscall], machine: str) -> dict[int, bytes]:
         compat[_SOCKETCALL_I386] = _SOCKETCALL
     nothing = _PLAN.pack(0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0)
     return {
-        index: native.get(index, nothing)[:-2] + compat.get(index, 0).to_bytes(2, "little")
+        index: native.get(index, nothing)[:-2]
+        + compat.get(index, 0).to_bytes(2, "little")
+        + _FILTERED.pack(*filtered.get(index, (0,) * 7))
         for index in native.keys() | compat.keys()
     }
 

@@ -1,72 +1,100 @@
-"""Which conditions the parts of a verdict's key decide.
+"""What the kernel's looks at a call decide.
 
-A field is determined by a part if every two calls that are alike in that part have the same value of it. What isn't
-listed here is undecided in the kernel.
+A look decides a field if every two calls that are alike in it have the same value of the field. What isn't listed here
+no look decides: user space has to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 
-from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, SUBJECT_PATH, Syscall, keyed
-from tiercel_engine.condition import Atom
+from tiercel_agent.events.syscalls import SUBJECT_END, SUBJECT_PATH, Syscall, keyed
+from tiercel_agent.filter.name_tests import name_test
+from tiercel_engine.condition import Atom, Operator
 from tiercel_engine.evaluation.walk import atom_fields
 
 LARGEST_RESULT = 16
 """Results from here on are alike (bpf/filter.h)."""
 
-PROCESS = frozenset(
-    "proc.name proc.pname proc.aname proc.exe proc.pexe proc.aexe proc.exepath proc.pexepath proc.aexepath proc.args "
-    "proc.aargs proc.cmdline proc.pcmdline proc.acmdline proc.exeline proc.cmdnargs proc.cmdlenargs proc.env proc.aenv "
-    "proc.pid proc.ppid proc.apid proc.vpid proc.is_exe_writable proc.is_exe_upper_layer proc.is_exe_lower_layer "
+
+class Look(Enum):
+    """What the kernel looks at; the values are what people read."""
+
+    OWN = "process"
+    """The process itself."""
+    PROCESS = "process and its ancestors"
+    CALL = "arguments and result"
+    NAME = "beginning of the file's name"
+    FLOATING_NAME = "anything in the file's name"
+    RAW_NAME = "beginning of the name as it was passed"
+    RAW_FLOATING_NAME = "anything in the name as it was passed"
+    CONNECTION = "ends of the connection"
+
+
+OF_NAMES = frozenset({Look.NAME, Look.FLOATING_NAME, Look.RAW_NAME, Look.RAW_FLOATING_NAME})
+
+OWN = frozenset(
+    "proc.name proc.exe proc.exepath proc.args proc.cmdline proc.exeline proc.cmdnargs proc.cmdlenargs proc.env "
+    "proc.pid proc.vpid proc.is_exe_writable proc.is_exe_upper_layer proc.is_exe_lower_layer "
     "proc.is_exe_from_memfd proc.exe_ino proc.exe_ino.ctime proc.exe_ino.mtime thread.cap_permitted "
     "thread.cap_inheritable thread.cap_effective user.uid group.gid "
     "container.id container.full_id container.name container.type k8s.pod.uid".split()
 )
-"""Determined by the process's class. Left out is what changes unseen: terminals, sessions and groups, logins, and the
+"""Decided by the process alone. Left out is what changes unseen: terminals, sessions and groups, logins, and the
 names of users and groups, which files and servers tell that may say otherwise tomorrow."""
+
+PROCESS = OWN | frozenset(
+    "proc.pname proc.aname proc.pexe proc.aexe proc.pexepath proc.aexepath proc.aargs proc.pcmdline proc.acmdline "
+    "proc.aenv proc.ppid proc.apid".split()
+)
+"""Decided by the process and its ancestors."""
 
 _CALL = frozenset(
     "evt.type syscall.type evt.dir evt.category evt.source evt.hostname evt.is_io evt.is_io_read evt.is_io_write "
     "evt.io_dir evt.res evt.failed".split()
 )
 _FLAGS = frozenset({"evt.is_open_read", "evt.is_open_write", "evt.is_open_create"})
-NAME = frozenset("fd.name fs.path.name evt.abspath evt.arg.name evt.arg.path evt.arg.filename".split())
-RAW_NAME = frozenset({"fd.nameraw", "fs.path.nameraw"})
-_EITHER_NAME = NAME | {"fd.directory", "fd.filename"}
-"""Of one class each in both views of an event; a raw name stays what it is in the second view."""
-PATH = _EITHER_NAME | RAW_NAME
+_NAME_ARGUMENTS = frozenset({"evt.arg.name", "evt.arg.path", "evt.arg.filename"})
+_NAME = frozenset("fd.name fd.directory fd.filename fs.path.name evt.abspath".split())
+_RAW_NAME = frozenset({"fd.nameraw", "fs.path.nameraw"})
 _OPENED = frozenset({"fd.type", "fd.typechar"})
-END = frozenset(
+_CONNECTION = frozenset(
     "fd.cip fd.sip fd.lip fd.rip fd.ip fd.net fd.cnet fd.snet fd.lnet fd.rnet fd.sport fd.rport fd.sproto fd.rproto "
     "fd.l4proto fd.type fd.typechar fd.sockfamily fd.is_server".split()
 )
-
-
 _NAMED_ELSEWHERE = frozenset({"uid", "gid"})
 """Kinds of arguments whose text isn't their number's alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Determined:
-    """What a call's key determines: the values of some fields, and what comes out of tests on the fields of one class
-    alone. A test on fields of two classes, or of a class and the call, is undecided."""
+    """What the looks at one kind of call decide: the fields that the call's key has the values of, those that the
+    name of the file decides, whether there is a connection, and whether ``fd.num`` is the result."""
 
     values: frozenset[str]
-    subject_values: frozenset[str]
-    subject_classes: tuple[frozenset[str], ...]
+    names: frozenset[str]
+    raw_names: frozenset[str]
+    connection: frozenset[str]
     result_is_descriptor: bool
 
-    def by_key(self, atom: Atom, *, with_subject: bool) -> bool:
-        """Whether the atom comes out the same for all calls of one key."""
+    def look_at(self, atom: Atom) -> Look | None:
+        """The look that decides the atom, or a part of it (``filter.name_tests``); None if none does."""
         fields = frozenset(fields_of(atom))
-        if any(fields <= of_class for of_class in (PROCESS, *(self.subject_classes if with_subject else ()))):
-            return True
-        return all(self._has_value(key, atom, with_subject) for key in fields)
+        for look, of_look in ((Look.OWN, OWN), (Look.PROCESS, PROCESS), (Look.CONNECTION, self.connection)):
+            if fields <= of_look:
+                return look
+        if fields <= self.names:
+            test = name_test(atom)
+            return None if test is None else Look.FLOATING_NAME if test.floats else Look.NAME
+        if fields <= self.raw_names:  # as written: components and slashes aren't cleaned
+            test = name_test(atom) if atom.operator is not Operator.PMATCH else None
+            return None if test is None else Look.RAW_FLOATING_NAME if test.floats else Look.RAW_NAME
+        return Look.CALL if all(self._has_value(key, atom) for key in fields) else None
 
-    def _has_value(self, key: str, atom: Atom, with_subject: bool) -> bool:
-        if key in self.values or (with_subject and key in self.subject_values):
+    def _has_value(self, key: str, atom: Atom) -> bool:
+        if key in self.values:
             return True
         if key == "evt.num":  # counted from 1; rules compare it with 0 to say always or never
             return _is_below(atom, 1)
@@ -77,6 +105,7 @@ class Determined:
 
 def determined_by(call: Syscall) -> Determined:
     names = {f"evt.arg.{parameter.name}" for parameter in keyed(call) if parameter.kind not in _NAMED_ELSEWHERE}
+    arguments = {f"evt.arg.{parameter.name}" for parameter in call.parameters}
     fields = _CALL | names
     if "evt.arg.flags" in names or call.name == "creat":
         fields |= _FLAGS
@@ -84,16 +113,19 @@ def determined_by(call: Syscall) -> Determined:
             fields |= {"evt.is_open_exec"}
     if call.name in ("openat2", "open_by_handle_at"):
         fields -= _FLAGS
+    nothing = frozenset[str]()
     if call.flags & SUBJECT_PATH:
-        return Determined(fields, _OPENED, (_EITHER_NAME, RAW_NAME), call.descriptor == RETURNED)
+        # what the call has no argument for has no value, whatever the call is like
+        fields |= _OPENED | (_NAME_ARGUMENTS - arguments)
+        return Determined(fields, _NAME | (_NAME_ARGUMENTS & arguments), _RAW_NAME, nothing, True)
     if call.flags & SUBJECT_END:
-        return Determined(fields, frozenset(), (END,), False)
-    return Determined(fields, frozenset(), (), False)
+        return Determined(fields, nothing, nothing, _CONNECTION, False)
+    return Determined(fields, nothing, nothing, nothing, False)
 
 
 def fields_of(atom: Atom) -> Iterable[str]:
     """The keys that an atom reads, with those of a family's argument reduced to the field: ``proc.aname[2]`` is
-    determined where ``proc.aname`` is."""
+    decided where ``proc.aname`` is."""
     return (operand.key.partition("[")[0] for operand in atom_fields(atom))
 
 

@@ -1,204 +1,189 @@
-"""Learning: from a call that came through and matched nothing, what the kernel needs to stop its like."""
+"""Learning: from a call that came through, the rows by which the kernel judges its like.
+
+Rows are evaluated exactly, by what the rules ask of the process, of the call's arguments and result, and of the ends
+of a connection. What can't be told with certainty is not told: the kernel then takes everything for possible.
+"""
 
 from __future__ import annotations
 
-import platform
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, MutableSequence
 from socket import AF_INET, AF_INET6
 from struct import Struct
 from sys import byteorder
 from time import CLOCK_BOOTTIME, clock_gettime_ns
 from typing import NamedTuple
 
-from tiercel_agent.events.descriptor import OpenFile, OpenSocket
+from tiercel_agent.events.descriptor import OpenSocket
 from tiercel_agent.events.live import LiveEvent
-from tiercel_agent.events.names import REFUSED
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.processes import NO_IMAGE
-from tiercel_agent.events.syscalls import SUBJECT_END, SUBJECT_PATH, SYSCALLS, native_numbers
+from tiercel_agent.events.syscalls import SUBJECT_END
 from tiercel_agent.events.wire import LINEAGE_ENDS, Section
-from tiercel_agent.filter import determined
-from tiercel_agent.filter.determined import determined_by, fields_of
-from tiercel_agent.filter.undecided import Possibilities
+from tiercel_agent.filter.clauses import Clauses, Space
+from tiercel_agent.filter.determined import Look
+from tiercel_agent.filter.possible import Possible, words
+from tiercel_agent.filter.tables import Tables
 from tiercel_agent.kernel.libbpf import LibbpfError, Map
-from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.codegen import compile_program
-from tiercel_engine.evaluation.graph import Graph
-from tiercel_engine.evaluation.operators import test_of
-from tiercel_engine.evaluation.requirements import tests_event_type
-from tiercel_engine.event import Event
-from tiercel_engine.rule import Rule
 
-_KEY = Struct("=5Ii3I")
-_FACTS = Struct("=5Ii3II3Q")
-_PROCESS = Struct("=4QIIII")
-_SUBJECT_SIZE = 128
-_REAL, _RELATIVE = b"\2", b"\3"  # SUBJECT_… of bpf/filter.c
-_UNKNOWN, _NONE, _ANY = 0, 1, 0xFFFFFFFF
-_FIRST_CLASS = 2
-_DROP, _LOOK, _PASS = 1, 2, 3
+_FACTS = Struct("=Ii6I3Q")
+_CALL_KEY_SIZE = 24
+_PROCESS = Struct("=4Q4I")
+_CONNECTION_KEY_SIZE = 88
+_KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_CONNECTION, _NOT_TO_BE_LEARNED = 1, 2, 8, 16  # bpf/filter.h
+_KIND_UNKNOWN = 0xFF
 _PATIENCE = 3
-"""Calls of a process that come through before it is worth a class: many processes end before."""
+"""Calls of a process that come through before it is worth a row: many processes end before."""
 _USED: dict[int, int] = {AF_INET: 8, AF_INET6: 24}
 """Bytes of a socket address up to the end of the address proper."""
-_MAX_CLASSES = 1 << 20
 _MAX_PROCESSES = 16384
 
 
 class Facts(NamedTuple):
     """``struct filter_facts`` of bpf/filter.h."""
 
-    generation: int
-    process: int
-    given: int
-    real: int
     call: int
     result: int
     arg0: int
     arg1: int
     arg2: int
-    verdict: int
+    kind: int
+    known: int
+    padding: int
     start: int
     cred: int
     as_of: int
 
 
 class Maps(NamedTuple):
-    verdicts: Map
-    subjects: Map
+    call_rows: Map
+    connection_rows: Map
     process_classes: Map
     changes: Map
-    generation: Map
 
 
-class Classes:
-    """Numbers for the sets of tests that hold: equal sets, one class."""
+class Rows:
+    """The rows that are learned: equal ones are stored once, behind those that were there from the beginning."""
 
-    def __init__(self) -> None:
-        self._numbers: dict[tuple[str, tuple[int, ...]], int] = {}
+    def __init__(self, memory: MutableSequence[int], begin: int) -> None:
+        self._memory = memory
+        self._end = begin
+        self._places: dict[tuple[int, ...], int] = {}
 
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def number(self, kind: str, holding: Sequence[int]) -> int:
-        return self._numbers.setdefault((kind, tuple(sorted(holding))), len(self._numbers) + _FIRST_CLASS)
+    def place(self, row: tuple[int, ...]) -> int | None:
+        """Where the row stands; None if there is no room for it."""
+        place = self._places.get(row)
+        if place is None:
+            if self._end + len(row) > len(self._memory):
+                return None
+            place = self._places[row] = self._end
+            for offset, word in enumerate(row):
+                self._memory[place + offset] = word
+            self._end += len(row)
+        return place
 
 
 class Learner:
-    """Learns for one set of rules at a time. ``use`` begins a new generation: all that was learned is void at once.
+    """Learns for one set of rules; the rows are those of the programs that run with them."""
 
-    ``generation`` is the last one that the maps have seen.
-    """
-
-    def __init__(self, maps: Maps, generation: int = 0) -> None:
+    def __init__(self, maps: Maps, tables: Tables, rows: Rows) -> None:
         self._maps = maps
-        self.generation = generation
-        self._begin(())
-
-    def use(self, rules: Sequence[Rule]) -> int:
-        """The new generation's number. Without rules nothing is filtered."""
-        self._begin(rules)
-        self.generation += 1
-        self._maps.generation.update(_u32(0), _u32(self.generation if rules else 0))
-        return self.generation
+        self._rows = rows
+        self._waiting: OrderedDict[tuple[int, int], int] = OrderedDict()
+        self._told: OrderedDict[tuple[int, int, int], int] = OrderedDict()
+        self._clauses = tables.clauses
+        spaces = self._clauses.spaces
+        self._words = tables.process_words
+        self._space_of = {number: space for space in spaces for number in space.numbers()}
+        self._firsts = tables.firsts
+        of_processes = self._atoms(spaces, {Look.OWN, Look.PROCESS})
+        self._holding = compile_program(self._clauses.graph, [(atom, atom) for atom in of_processes])
+        self._by_process = _each(self._clauses, spaces, {Look.OWN, Look.PROCESS})
+        self._by_own = _each(self._clauses, spaces, {Look.OWN})
+        self._by_call: dict[Space, Callable[[LiveEvent], int]] = {}
+        self._by_connection: dict[Space, Callable[[LiveEvent], int]] = {}
 
     def learn(self, event: LiveEvent) -> None:
-        """Called for an event that no rule matched."""
+        """Called for an event that came through."""
         section = event.occurrence.sections.get(Section.FILTER)
         if section is None:
             return
         facts = Facts._make(_FACTS.unpack_from(section[1]))
-        if facts.generation != self.generation or facts.call not in self._without:
+        space = self._space_of.get(facts.call)
+        if facts.known & _NOT_TO_BE_LEARNED or space is None:
             return
-        process = facts.process or self._process(event, facts)
-        if process == _UNKNOWN:
-            return
-        if len(self._classes) > _MAX_CLASSES:
-            self.use(self._rules)
-            return
-        key = facts._replace(process=process, given=_ANY, real=_ANY)
-        verdict = self._verdict(key, self._without[facts.call], event)
-        if verdict == _LOOK:
-            given, real = self._subjects(event)
-            if given and real:
-                key = key._replace(given=given, real=real, arg2=_file_kind(event.occurrence))
-                self._verdict(key, self._with[facts.call], event)
+        if not facts.known & _KNOWN_CALL and facts.kind != _KIND_UNKNOWN:
+            self._tell(self._maps.call_rows, section[1][:_CALL_KEY_SIZE], space, self._call_row(space, event))
+        if facts.as_of:
+            self._process(event, facts)
+        if event.occurrence.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
+            key = _connection(event.occurrence)
+            if key is not None:
+                self._tell(self._maps.connection_rows, key, space, self._connection_row(space, event))
 
-    def _begin(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
-        self._classes = Classes()
-        self._known_verdicts: OrderedDict[bytes, int] = OrderedDict()
-        self._waiting: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._told: OrderedDict[tuple[int, int, int], tuple[int, int]] = OrderedDict()
-        self._known_subjects: OrderedDict[bytes, int] = OrderedDict()
-        graph = Graph()
-        roots = [graph.add(rule.condition) for rule in rules]
-        atoms = {number: part for number, part in enumerate(graph.parts) if isinstance(part, Atom)}
+    def _atoms(self, spaces: Iterable[Space], looks: set[Look]) -> list[int]:
+        return sorted({atom for space in spaces for atom, look in space.looks.items() if look in looks})
 
-        def reading(fields: frozenset[str]) -> list[tuple[int, int]]:
-            return [(number, number) for number, atom in atoms.items() if fields.issuperset(fields_of(atom))]
+    def _tell(self, map_: Map, key: bytes, space: Space, row: int) -> None:
+        place = self._rows.place(tuple(words(row, space.words)))
+        if place is not None:
+            map_.update(key, _u32(place))
 
-        self._of_process = compile_program(graph, reading(determined.PROCESS))
-        self._of_path = compile_program(graph, reading(determined.PATH))
-        self._of_end = compile_program(graph, reading(determined.END))
-        self._without: dict[int, Possibilities] = {}
-        self._with: dict[int, Possibilities] = {}
-        self._looks: frozenset[int] = frozenset()
-        if not rules:
-            return
-        looks: set[int] = set()
-        types = [(number, test_of(atom)) for number, atom in atoms.items() if tests_event_type(atom)]
-        for call in SYSCALLS:
-            known = {number: test(call.name) for number, test in types}
-            folded = graph.fold(roots, known)
-            left = [folded[root] for root in roots]
-            by_key = determined_by(call)
-            now = {number: part for number, part in enumerate(graph.parts) if isinstance(part, Atom)}
-            for with_subject, table in ((False, self._without), (True, self._with)):
-                decided = frozenset(
-                    number for number, atom in now.items() if by_key.by_key(atom, with_subject=with_subject)
-                )
-                for native in native_numbers(call, platform.machine()):
-                    table[native] = Possibilities(graph, left, decided)
-            if call.flags & (SUBJECT_PATH | SUBJECT_END):
-                looks.update(native_numbers(call, platform.machine()))
-        self._looks = frozenset(looks)
+    def _call_row(self, space: Space, event: LiveEvent) -> int:
+        if space not in self._by_call:
+            self._by_call[space] = self._evaluator(space, {Look.CALL})
+        return self._by_call[space](event)
+
+    def _connection_row(self, space: Space, event: LiveEvent) -> int:
+        if space not in self._by_connection:
+            self._by_connection[space] = self._evaluator(space, {Look.CONNECTION})
+        return self._by_connection[space](event)
+
+    def _evaluator(self, space: Space, looks: set[Look]) -> Callable[[LiveEvent], int]:
+        possible = Possible(self._clauses, space, looks)
+        holding = compile_program(self._clauses.graph, [(atom, atom) for atom in self._atoms([space], looks)])
+        return lambda event: possible.row(holding(event))
 
     # processes
 
-    def _process(self, event: LiveEvent, facts: Facts) -> int:
-        """The class of the event's process, which the kernel doesn't know; told to it, if it is still true."""
+    def _process(self, event: LiveEvent, facts: Facts) -> None:
+        """Tells the rows of the event's process, which the kernel doesn't know, if they are still true."""
         occurrence = event.occurrence
         pid = occurrence.process.pid
         if occurrence.header.flags & LINEAGE_ENDS or not occurrence.world.knows_cgroup(occurrence.header.cgroup, pid):
-            return _UNKNOWN
+            return
         if not _is_known(occurrence):
-            return _UNKNOWN
+            return
         identity = (pid, facts.start, facts.cred)
-        told = self._told.get(identity)
-        if told is not None and facts.as_of < told[0]:  # the record is older than what was told since
-            return _UNKNOWN
+        if facts.as_of < self._told.get(identity, 0):  # the record is older than what was told since
+            return
         patience = self._waiting[pid, facts.start] = self._waiting.get((pid, facts.start), 0) + 1
         if len(self._waiting) > _MAX_PROCESSES:
             self._waiting.popitem(last=False)
         if patience < _PATIENCE:
-            return _UNKNOWN
-        number = self._class_of_process(event)
-        self._tell_process(event, facts, number)
-        self._told[identity] = (clock_gettime_ns(CLOCK_BOOTTIME), number)
+            return
+        holding = self._holding(event)
+        row, own = self._process_row(self._by_process, holding), self._process_row(self._by_own, holding)
+        if row is None or own is None:
+            return
+        self._tell_process(event, facts, row, own)
+        self._told[identity] = clock_gettime_ns(CLOCK_BOOTTIME)
         if len(self._told) > _MAX_PROCESSES:
             self._told.popitem(last=False)
-        return number
 
-    def _class_of_process(self, event: LiveEvent) -> int:
-        return self._classes.number("process", self._of_process(event))
+    def _process_row(self, possible: dict[Space, Possible], holding: list[int]) -> int | None:
+        row = [0] * self._words
+        for space, of_space in possible.items():
+            first = self._firsts[space]
+            row[first : first + space.words] = words(of_space.row(holding), space.words)
+        return self._rows.place(tuple(row))
 
-    def _tell_process(self, event: LiveEvent, facts: Facts, number: int) -> None:
+    def _tell_process(self, event: LiveEvent, facts: Facts, row: int, own: int) -> None:
         """In two steps: a change after the first deletes the entry, so that the second finds none; one before it
         stands in `changes`."""
         maps, key = self._maps, _u32(event.occurrence.process.pid)
-        entry = (facts.start, facts.cred, event.occurrence.header.cgroup, facts.as_of, self.generation, number)
+        entry = (facts.start, facts.cred, event.occurrence.header.cgroup, facts.as_of, row, own)
         try:
             maps.process_classes.update(key, _PROCESS.pack(*entry, 0, 0))
             changed = maps.changes.find(key, 8)
@@ -209,74 +194,9 @@ class Learner:
         except LibbpfError:  # full, or gone meanwhile
             return
 
-    # subjects
 
-    def _subjects(self, event: LiveEvent) -> tuple[int, int]:
-        """The classes of what the call is about, as passed and as resolved; _UNKNOWN where they can't be told."""
-        occurrence = event.occurrence
-        if occurrence.call.flags & SUBJECT_END:
-            return self._end(event), _NONE
-        passed = _passed_path(occurrence)
-        if passed is None:
-            return _UNKNOWN, _UNKNOWN
-        names = occurrence.names.fd
-        given = self._path(passed, names.given or "", names.raw)
-        result = occurrence.header.result
-        if result < 0:
-            return given, _UNKNOWN if result in REFUSED else _NONE
-        opened = occurrence.descriptor
-        if not isinstance(opened, OpenFile) or opened.path is None:
-            return given, _UNKNOWN
-        return given, self._path(_REAL + _components(opened.path.encode("utf-8", "surrogateescape")), opened.path)
-
-    def _path(self, subject: bytes, name: str, raw: str | None = None) -> int:
-        if len(subject) > _SUBJECT_SIZE - 2 or not name.startswith("/"):
-            return _UNKNOWN
-        known = self._known_subjects.get(subject)
-        if known is not None:
-            self._tell_subject(subject, known)
-            return known
-        directory, _, filename = name.rpartition("/")
-        fields = dict.fromkeys(determined.NAME, name) | {"fd.directory": directory or "/", "fd.filename": filename}
-        # A text that is passed, and that is the path of a file too, has one class: what was passed is then the same.
-        fields |= dict.fromkeys(determined.RAW_NAME, name if raw is None else raw)
-        number = self._classes.number("path", self._of_path(Event("syscall", 0, {**fields})))
-        self._tell_subject(subject, number)
-        return number
-
-    def _end(self, event: LiveEvent) -> int:
-        subject = _connection(event.occurrence)
-        if subject is None:
-            return _UNKNOWN
-        number = self._classes.number("end", self._of_end(event))
-        self._tell_subject(subject, number)
-        return number
-
-    def _tell_subject(self, subject: bytes, number: int) -> None:
-        self._known_subjects[subject] = number
-        if len(self._known_subjects) > _MAX_PROCESSES:
-            self._known_subjects.popitem(last=False)
-        value = _u32(self.generation) + _u32(number)
-        self._maps.subjects.update(subject.ljust(_SUBJECT_SIZE, b"\0"), value)
-
-    # verdicts
-
-    def _verdict(self, facts: Facts, possibilities: Possibilities, event: LiveEvent) -> int:
-        key = _KEY.pack(*facts[:9])
-        verdict = self._known_verdicts.get(key)
-        if verdict is None:
-            if facts.process != self._class_of_process(event):  # it changed while the kernel looked
-                return _PASS
-            if not any(possibilities.may_match(view) for view in event.views()):
-                verdict = _DROP
-            else:
-                looks = facts.given == _ANY and facts.call in self._looks
-                verdict = _LOOK if looks else _PASS
-            self._known_verdicts[key] = verdict
-            if len(self._known_verdicts) > _MAX_PROCESSES:
-                self._known_verdicts.popitem(last=False)
-        self._maps.verdicts.update(key, _u32(verdict))
-        return verdict
+def _each(clauses: Clauses, spaces: Iterable[Space], looks: set[Look]) -> dict[Space, Possible]:
+    return {space: Possible(clauses, space, looks) for space in spaces}
 
 
 def _is_known(occurrence: Occurrence) -> bool:
@@ -285,49 +205,27 @@ def _is_known(occurrence: Occurrence) -> bool:
     return all(image is not NO_IMAGE for image in images)
 
 
-def _passed_path(occurrence: Occurrence) -> bytes | None:
-    """The path argument as class_of_given of bpf/filter.c puts it together: a relative one after its folder."""
-    found = occurrence.sections.get(Section.PATH_0)
-    if found is None:
-        return None
-    if found[1].startswith(b"/"):
-        return found[1]
-    base = occurrence.sections.get(Section.BASE_0)
-    return None if base is None or base[0] or not found[1] else _RELATIVE + _components(base[1]) + b"\0" + found[1]
-
-
 def _connection(occurrence: Occurrence) -> bytes | None:
-    """The ends of a connection as the filter puts them together (class_of_connection of bpf/filter.c)."""
+    """The ends of a connection as the filter puts them together (connection_row of bpf/filter.c)."""
     found = occurrence.descriptor
     if not isinstance(found, OpenSocket) or found.facts.family not in (AF_INET, AF_INET6):
         return None
     facts = found.facts
     width = 4 if facts.family == AF_INET else 16
-    subject = bytearray(_SUBJECT_SIZE)
-    subject[2:8] = (
+    key = bytearray(_CONNECTION_KEY_SIZE)
+    key[2:8] = (
         facts.family.to_bytes(2, byteorder) + facts.type.to_bytes(2, byteorder) + facts.protocol.to_bytes(2, byteorder)
     )
-    subject[8:10] = facts.remote_port.to_bytes(2, "big")
-    subject[24 : 24 + width] = facts.local[:width]
-    subject[40 : 40 + width] = facts.remote[:width]
+    key[8:10] = facts.remote_port.to_bytes(2, "big")
+    key[24 : 24 + width] = facts.local[:width]
+    key[40 : 40 + width] = facts.remote[:width]
     if not facts.remote_port:
         passed = occurrence.sections.get(Section.ADDRESS, (0, b""))[1]
         used = _USED.get(int.from_bytes(passed[:2], byteorder))
         if used is None or len(passed) < used:
             return None
-        subject[64 : 64 + used] = passed[:used]
-    return bytes(subject)
-
-
-def _components(path: bytes) -> bytes:
-    """A path as the filter puts it together: the last component first, each ended by a NUL."""
-    return b"".join(component + b"\0" for component in reversed(path.split(b"/")) if component)
-
-
-def _file_kind(occurrence: Occurrence) -> int:
-    """The bits of the mode that tell the kind of the file that was opened; 0 if none was."""
-    opened = occurrence.descriptor
-    return opened.facts.mode >> 12 if isinstance(opened, OpenFile) and occurrence.header.result >= 0 else 0
+        key[64 : 64 + used] = passed[:used]
+    return bytes(key)
 
 
 def _u32(number: int) -> bytes:

@@ -12,7 +12,7 @@ from struct import unpack_from
 
 from tiercel_agent.kernel.libbpf import LibbpfError, library
 
-_STRUCT, _UNION, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG = 4, 5, 8, 9, 10, 11, 18
+_STRUCT, _UNION, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _TYPE_TAG = 4, 5, 8, 9, 10, 11, 12, 18
 _QUALIFIERS = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
 
 
@@ -37,6 +37,11 @@ class Btf:
         """The size of a structure in bytes, or None if the kernel has none of that name."""
         found = self._struct(struct)
         return None if found is None else int(self._lib.btf__resolve_size(self._btf, found))
+
+    def function(self, name: str) -> int | None:
+        """The number of a function of the kernel, or None if it has none of that name."""
+        found = self._lib.btf__find_by_name_kind(self._btf, name.encode(), _FUNC)
+        return found if found > 0 else None
 
     def offset(self, path: str) -> int | None:
         """The offset in bytes of ``struct.member.member``, or None if there is none or it is a bit field.

@@ -42,6 +42,15 @@ def library() -> ctypes.CDLL:
         signatures: dict[str, tuple[Any, list[Any]]] = {
             "libbpf_set_print": (pointer, [pointer]),
             "bpf_raw_tracepoint_open": (integer, [ctypes.c_char_p, integer]),
+            "bpf_map_create": (
+                integer,
+                [integer, ctypes.c_char_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_uint32, pointer],
+            ),
+            "bpf_prog_load": (
+                integer,
+                [integer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, pointer],
+            ),
+            "bpf_map_get_next_key": (integer, [integer, pointer, pointer]),
             "bpf_map_update_elem": (integer, [integer, pointer, pointer, ctypes.c_uint64]),
             "bpf_map_lookup_elem": (integer, [integer, pointer, pointer]),
             "bpf_map_delete_elem": (integer, [integer, pointer]),
@@ -91,6 +100,18 @@ class Map:
     def delete(self, key: bytes) -> None:
         """Removes the key, if it is there."""
         library().bpf_map_delete_elem(self.fd, key)
+
+    def items(self, key_size: int, value_size: int) -> list[tuple[bytes, bytes]]:
+        """All keys and values of a hash map, as one walk finds them while others write."""
+        found = []
+        key: Any = None
+        following = ctypes.create_string_buffer(key_size)
+        while library().bpf_map_get_next_key(self.fd, key, following) == 0:
+            key = following.raw
+            value = self.find(key, value_size)
+            if value is not None:
+                found.append((key, value))
+        return found
 
     def lookup(self, key: bytes, size: int) -> bytes:
         """The value of ``size`` bytes; for a per-CPU map, of all possible CPUs one after the other."""

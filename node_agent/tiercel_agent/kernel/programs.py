@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 
-from tiercel_agent.kernel.compiler import compile_programs
+from tiercel_agent.kernel.compiler import Bytecode
 from tiercel_agent.kernel.libbpf import Map, Ring, attach_raw_tracepoint, possible_cpus
+from tiercel_agent.kernel.loader import Size, load_programs
 
 # In the order of FAMILY_… in bpf/maps.h, from 1.
-_FAMILIES = ("plain", "paths", "descriptor", "message", "exec_failed", "image", "begin", "send")
+_FAMILIES = ("plain", "paths", "descriptor", "message", "exec_failed", "image", "begin", "send", "admit")
 _TRACEPOINTS = {
     "sched_process_fork": "on_fork",
     "sched_process_exec": "on_exec",
@@ -18,52 +19,55 @@ _TRACEPOINTS = {
     "sys_exit": "on_return",
 }
 _COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
-_NO_PLAN = bytes(14)
 
 
 class ProgramSet:
-    """Compiled with ``macros``, attached at once; every plan is empty at first. Raises CompileError or LibbpfError."""
+    """Loaded, but not attached; every plan is empty at first. Raises CompileError or LibbpfError.
+
+    ``sizes`` and ``direct_reads`` are as for ``load_programs``.
+    """
 
     def __init__(
-        self, macros: Mapping[str, int], take_call: Callable[[bytes], None], take_process: Callable[[bytes], None]
+        self,
+        bytecode: Bytecode,
+        sizes: Mapping[str, Size],
+        direct_reads: int | None,
+        take_call: Callable[[bytes], None],
+        take_process: Callable[[bytes], None],
     ) -> None:
-        self.macros = dict(macros)
         self._cpus = possible_cpus()
         self._links: list[int] = []
         self._rings: list[Ring] = []
-        self._planned: frozenset[int] = frozenset()
         self._closed = False
-        self._loaded = compile_programs({**macros, "CPUS": self._cpus})
-        self.compiler = self._loaded.compiler
+        self._loaded = load_programs(bytecode, sizes, direct_reads)
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
             self.maps: Mapping[str, Map] = maps
-            self._plans, self._counters = maps["plans"], maps["counters"]
             for index, name in enumerate(_FAMILIES, start=1):
                 maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
             self.processes = Ring(maps["processes"].fd, take_process)
             self._rings.append(self.processes)
             self.calls = Ring(maps["calls"].fd, take_call)
             self._rings.append(self.calls)
-            for tracepoint, program in _TRACEPOINTS.items():
-                self._links.append(attach_raw_tracepoint(tracepoint, self._loaded.programs[program]))
         except OSError:
             self.close()
             raise
 
+    def attach(self) -> None:
+        """From now on there are records. Raises LibbpfError."""
+        for tracepoint, program in _TRACEPOINTS.items():
+            self._links.append(attach_raw_tracepoint(tracepoint, self._loaded.programs[program]))
+
     def set_plans(self, plans: Mapping[int, bytes]) -> None:
-        """Which system calls pass, by number, and what each carries; others are empty from now on."""
+        """Which system calls pass, by number, and what each carries."""
         for number, plan in plans.items():
-            self._plans.update(_u32(number), plan)
-        for number in self._planned - plans.keys():
-            self._plans.update(_u32(number), _NO_PLAN)
-        self._planned = frozenset(plans)
+            self.maps["plans"].update(_u32(number), plan)
 
     def counters(self) -> dict[str, int]:
         """Totals over all CPUs, by name."""
         totals = {}
         for index, name in enumerate(_COUNTERS):
-            raw = self._counters.lookup(_u32(index), 8 * self._cpus)
+            raw = self.maps["counters"].lookup(_u32(index), 8 * self._cpus)
             totals[name] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
         totals["failed records"] = sum(ring.failed for ring in self._rings)
         return totals

@@ -1,0 +1,33 @@
+"""All that a run of the bench has found, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.live.detection import Flood, Hiding, Latency
+from bench.live.scaling import Size
+from bench.live.throughput import Throughput
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """``contestants`` in order, with the version of each; ``notes`` on what may have disturbed; ``problems``
+    ended a part before its time."""
+
+    machine: str
+    date: str
+    settings: str
+    contestants: Mapping[str, str]
+    notes: list[str]
+    problems: list[str]
+    throughput: Throughput
+    latencies: list[Latency]
+    hidings: list[Hiding]
+    floods: list[Flood]
+    sizes: list[Size]
+
+    def as_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"

@@ -1,0 +1,96 @@
+"""What more rules cost: the time to start, the price of an open, and the kernel's own account of the programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.live.contestants import Tiercel, watching
+from bench.live.processes import output
+from bench.live.stage import Stage
+
+SIZES = (10, 90, 1000)
+LOAD = "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Samples with that many rules: ``start`` seconds to the line `watching: …`; ns that an open and close takes
+    ``without`` and ``watched``, in the same rounds; ``programs`` by name: ns a run, runs an open and close."""
+
+    contestant: str
+    rules: int
+    start: list[float]
+    without: list[float]
+    watched: list[float]
+    programs: dict[str, tuple[float, float]]
+
+
+def scaling(
+    contestants: Sequence[Tiercel],
+    stage: Stage,
+    rounds: int,
+    seconds: float,
+    into: list[Size],
+    tell: Callable[[str], None],
+) -> None:
+    """All sizes with all contestants, in turns; ``rounds`` 0 measures the starts alone, three times."""
+    files = {count: stage.rules(count) for count in SIZES}
+    sizes = [
+        (contestant, count, Size(contestant.name, count, [], [], [], {}))
+        for contestant in contestants
+        for count in SIZES
+    ]
+    into.extend(size for _, _, size in sizes)
+    for number in range(rounds or 3):
+        for contestant, count, size in sizes:
+            tell(f"{count} rules, round {number + 1} of {rounds or 3}, {contestant.name}")
+            if rounds:
+                size.without.append(1e9 / stage.run(LOAD, seconds).rate)
+            with watching(contestant, stage, [files[count]]) as watch:
+                size.start.append(contestant.started_in(watch))
+                if rounds:
+                    size.watched.append(1e9 / stage.run(LOAD, seconds).rate)
+    if rounds:
+        for contestant, count, size in sizes:
+            tell(f"{count} rules, the kernel's account, {contestant.name}")
+            size.programs.update(_programs(contestant, stage, files[count], seconds))
+
+
+def _programs(contestant: Tiercel, stage: Stage, rules: Path, seconds: float) -> dict[str, tuple[float, float]]:
+    """ns a run and runs an open and close of the contestant's programs, which the kernel counts for all processes."""
+    others = {program["id"] for program in _listed()}
+    with watching(contestant, stage, [rules]), _accounting():
+        stage.run(LOAD, 0.1)  # what is learned once is no part of the price
+        before = {program["id"]: program for program in _listed()}
+        rounds = stage.run(LOAD, seconds).rounds
+        after = [program for program in _listed() if program["id"] not in others]
+    costs: dict[str, tuple[float, float]] = {}
+    for program in after:
+        earlier = before.get(program["id"], {})
+        spent, runs = (program.get(key, 0) - earlier.get(key, 0) for key in ("run_time_ns", "run_cnt"))
+        if runs > rounds / 100:
+            costs[program["name"]] = (spent / runs, runs / rounds)
+    return costs
+
+
+def _listed() -> list[dict[str, Any]]:
+    programs = json.loads(output(["bpftool", "-j", "prog", "show"]))
+    assert isinstance(programs, list)
+    return programs
+
+
+@contextmanager
+def _accounting() -> Iterator[None]:
+    """The kernel accounts for each run of a program, which costs each some 50 ns more."""
+    switch = Path("/proc/sys/kernel/bpf_stats_enabled")
+    before = switch.read_text()
+    switch.write_text("1")
+    try:
+        yield
+    finally:
+        switch.write_text(before)

@@ -1,0 +1,119 @@
+/* What comes through of each rule in each cgroup: floods are counted here, and the buffer is shared fairly.
+ *
+ * Where the kernel alone decides that a rule matches, more than the limit a second are folded: counted, and reported as
+ * one alert. Where user space must decide, nothing is cut unless the buffer is half full; then each rule and cgroup may
+ * have a sixteenth of it, and what is more is lost, counted by rule. So a flood of one rule starves no other. */
+
+struct share_key {
+	u64 cgroup;
+	u32 rule;
+	u32 padding;
+};
+#define UNCLASSIFIED 0xffffff /* as rule: too little is known of the call to say which it may match */
+#define EXACT 0x80000000      /* in clause_rules: the rows decide the clause */
+
+struct share {
+	u64 passed;
+	u64 folded;
+	u64 lost;
+	u64 second;    /* the one that in_second counts in */
+	u64 in_second;
+	u64 mark;      /* position in the buffer from which `since` counts */
+	u64 since;     /* records written from there on */
+};
+
+BPF_HASH(shares, struct share_key, struct share, 16384);
+BPF_ARRAY(clause_rules, u32, 1024);
+
+#define RECORD_ESTIMATE 1024 /* bytes */
+
+/* bpf_ringbuf_query, which bcc has no method for; the loader knows which map the number stands for. */
+#define QUERY(flag) query_ring((void *)bpf_pseudo_fd(1, CALLS_RING), flag)
+#define CALLS_RING 0x7fff0002
+#define AVAILABLE_DATA 0 /* BPF_RB_… */
+#define RING_SIZE 1
+#define CONSUMER_POSITION 2
+#define PRODUCER_POSITION 3
+static u64 (*query_ring)(void *ring, u64 flag) = (void *)134;
+
+static __always_inline struct share *share_of(struct share_key *key)
+{
+	struct share *share = shares.lookup(key);
+	if (share)
+		return share;
+	struct share none = {};
+	shares.insert(key, &none);
+	return shares.lookup(key);
+}
+
+/* Whether one more record of this share may go into the buffer. */
+static __always_inline u32 has_room(struct share *share)
+{
+	u64 size = QUERY(RING_SIZE);
+	if (QUERY(AVAILABLE_DATA) < size / 2)
+		return 1;
+	if (QUERY(CONSUMER_POSITION) >= share->mark) {
+		share->mark = QUERY(PRODUCER_POSITION);
+		share->since = 0;
+	}
+	return share->since * RECORD_ESTIMATE < size / 16;
+}
+
+/* Whether the call goes to user space: if one of the clauses that it may match has a share left. */
+static __always_inline u32 admitted(struct survivors *survivors, struct share_key *key, u32 all_known, u32 limit)
+{
+	u64 second = bpf_ktime_get_boot_ns() >> 30; /* about */
+	u32 crowd = survivors->count > MAX_SURVIVORS;
+
+	key->cgroup = bpf_get_current_cgroup_id();
+	for (u32 i = 0; i < MAX_SURVIVORS; i++) {
+		if (i >= survivors->count)
+			break;
+		u32 *rule = clause_rules.lookup(&survivors->clause[i]);
+		if (!rule)
+			return 1;
+		u32 exact = all_known && !crowd && (*rule & EXACT);
+		key->rule = crowd ? UNCLASSIFIED : *rule & ~EXACT;
+		struct share *share = share_of(key);
+		if (!share)
+			return 1;
+		if (share->second != second) {
+			share->second = second;
+			share->in_second = 0;
+		}
+		if (exact ? share->in_second < limit : has_room(share)) {
+			__sync_fetch_and_add(&share->in_second, 1);
+			__sync_fetch_and_add(&share->since, 1);
+			__sync_fetch_and_add(&share->passed, 1);
+			return 1;
+		}
+		if (crowd)
+			break;
+	}
+	for (u32 i = 0; i < MAX_SURVIVORS; i++) {
+		if (i >= survivors->count)
+			break;
+		u32 *rule = clause_rules.lookup(&survivors->clause[i]);
+		if (!rule)
+			break;
+		key->rule = crowd ? UNCLASSIFIED : *rule & ~EXACT;
+		struct share *share = shares.lookup(key);
+		if (share && all_known && !crowd && (*rule & EXACT))
+			__sync_fetch_and_add(&share->folded, 1);
+		else if (share)
+			__sync_fetch_and_add(&share->lost, 1);
+		if (crowd)
+			break;
+	}
+	return 0;
+}
+
+/* The buffer had no room after all. */
+static __always_inline void lost_record(struct share_key *key)
+{
+	struct share *share = key->rule ? shares.lookup(key) : NULL;
+	if (share)
+		__sync_fetch_and_add(&share->lost, 1);
+	else
+		count(LOST_CALLS);
+}

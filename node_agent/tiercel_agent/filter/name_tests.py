@@ -1,0 +1,238 @@
+"""Tests on the names of files as patterns that the kernel's automaton can run.
+
+The value is an absolute, cleaned path. A test on a part of it (``fd.directory``, ``fd.filename``) becomes one on the whole.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tiercel_engine.automaton import ANY, NAME, Gap, Pattern
+from tiercel_engine.condition import Atom, FieldOperand, Operator, Quantifier
+from tiercel_engine.evaluation.patterns import compile_glob
+
+_GLOB = frozenset("*?[")
+_REGEX = re.compile(r"[\w/ @%,:;=~<>#&\"'!-]*", re.ASCII)
+_REPEATS = frozenset("*+?{")
+
+Elements = tuple[bytes | Gap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NameTest:
+    """A test holds if one of the patterns does, or ``negated`` if none does.
+
+    Not ``exact``: the patterns hold wherever the test does, and elsewhere too.
+    """
+
+    patterns: tuple[Pattern, ...]
+    exact: bool = True
+    negated: bool = False
+
+    @property
+    def floats(self) -> bool:
+        """Whether some pattern doesn't begin with a literal. Such patterns have an automaton of their own: in one with
+        the others, its states would be repeated for each prefix that is among those."""
+        return any(pattern.ignore_case or bool(pattern.elements) and isinstance(pattern.elements[0], Gap) for pattern in self.patterns)
+
+
+UNCLEAN: tuple[Pattern, ...] = (
+    *(Pattern((ANY, part, ANY)) for part in (b"//", b"/./", b"/../")),
+    *(Pattern((ANY, part)) for part in (b"/", b"/.", b"/..")),
+)
+"""Names that aren't cleaned: what tests say of them, they don't say of the file."""
+
+
+def name_test(atom: Atom) -> NameTest | None:
+    """The test as patterns; None if nothing can be said of it by the name."""
+    left, constants = atom.left, atom.right
+    if not isinstance(left, FieldOperand) or not isinstance(constants, tuple):
+        return None
+    if len(constants) != 1 and (atom.quantifier not in (None, Quantifier.ANY_OF) or atom.operator is Operator.NE):
+        return None
+    texts = [constant for constant in constants if isinstance(constant, str)]
+    if len(texts) != len(constants) or not all(map(_is_text, texts)):
+        return None
+    return _TESTS.get(left.key, _whole)(atom.operator, texts)
+
+
+def _is_text(constant: str) -> bool:
+    """Not so where bytes and text compare differently: bytes that aren't UTF-8, and what stands in for them; NUL."""
+    return "\0" not in constant and "\ufffd" not in constant and not re.search("[\ud800-\udfff]", constant)
+
+
+def _patterns(of: Callable[[str], Iterable[Elements]], constants: Sequence[str]) -> NameTest:
+    return NameTest(tuple(Pattern(_joined(elements)) for constant in constants for elements in of(constant)))
+
+
+def _joined(elements: Elements) -> Elements:
+    """Without empty literals."""
+    return tuple(element for element in elements if element != b"")
+
+
+def _whole(operator: Operator, constants: Sequence[str]) -> NameTest | None:
+    match operator:
+        case Operator.EXISTS:
+            return NameTest((Pattern((ANY,)),))
+        case Operator.EQ | Operator.IN | Operator.INTERSECTS:
+            return _patterns(lambda text: [(text.encode(),)], constants)
+        case Operator.NE:
+            test = _patterns(lambda text: [(text.encode(),)], constants)
+            return NameTest(test.patterns, negated=True)
+        case Operator.STARTSWITH:
+            return _patterns(lambda text: [(text.encode(), ANY)], constants)
+        case Operator.ENDSWITH:
+            return _patterns(lambda text: [(ANY, text.encode())], constants)
+        case Operator.CONTAINS:
+            return _patterns(lambda text: [(ANY, text.encode(), ANY)], constants)
+        case Operator.ICONTAINS:
+            folded = tuple(Pattern(_joined((ANY, text.encode(), ANY)), ignore_case=True) for text in constants)
+            return NameTest(folded)
+        case Operator.PMATCH:
+            return _together(_prefix(text) for text in constants)
+        case Operator.GLOB:
+            return _together(_glob(text, ANY) for text in constants)
+        case Operator.REGEX:
+            return _together(_regex(text) for text in constants)
+    return None
+
+
+def _directory(operator: Operator, constants: Sequence[str]) -> NameTest | None:
+    def equal(text: str) -> list[Elements]:
+        if text == "/":
+            return [(b"/", NAME)]
+        return [(text.encode() + b"/", NAME)] if not text.endswith("/") else []
+
+    match operator:
+        case Operator.EXISTS:
+            return NameTest((Pattern((ANY,)),))
+        case Operator.EQ | Operator.IN | Operator.INTERSECTS:
+            return _patterns(equal, constants)
+        case Operator.NE:
+            return NameTest(_patterns(equal, constants).patterns, negated=True)
+        case Operator.STARTSWITH:
+            return _patterns(
+                lambda text: [(ANY,)] if text in ("", "/") else [(text.encode(), ANY, b"/", NAME)], constants
+            )
+        case Operator.CONTAINS:
+            return _patterns(
+                lambda text: [(ANY,)] if text in ("", "/") else [(ANY, text.encode(), ANY, b"/", NAME)], constants
+            )
+        case Operator.ENDSWITH:
+            return _patterns(
+                lambda text: [(b"/", NAME)] if text == "/" else [(ANY, text.encode() + b"/", NAME)], constants
+            )
+        case Operator.PMATCH:
+            return _together(_prefix(text, inside=True) for text in constants)
+        case Operator.GLOB:
+            return _together(_glob(text, ANY, behind=(b"/", NAME), root="/") for text in constants)
+    return None
+
+
+def _filename(operator: Operator, constants: Sequence[str]) -> NameTest | None:
+    constants = [text for text in constants if "/" not in text or operator in (Operator.GLOB, Operator.REGEX)]
+    if "" in constants:
+        return None
+    match operator:
+        case Operator.EXISTS:
+            return NameTest((Pattern((ANY,)),))
+        case Operator.EQ | Operator.IN | Operator.INTERSECTS:
+            return _patterns(lambda text: [(ANY, b"/" + text.encode())], constants)
+        case Operator.NE:
+            test = _patterns(lambda text: [(ANY, b"/" + text.encode())], constants)
+            return NameTest(test.patterns, negated=True)
+        case Operator.STARTSWITH:
+            return _patterns(lambda text: [(ANY, b"/" + text.encode(), NAME)], constants)
+        case Operator.ENDSWITH:
+            return _patterns(lambda text: [(ANY, b"/", NAME, text.encode())], constants)
+        case Operator.CONTAINS:
+            return _patterns(lambda text: [(ANY, b"/", NAME, text.encode(), NAME)], constants)
+        case Operator.GLOB:
+            return _together(_glob(text, NAME, before=(ANY, b"/")) for text in constants)
+    return None
+
+
+_TESTS = {"fd.directory": _directory, "fd.filename": _filename}
+
+
+def _together(tests: Iterable[NameTest | None]) -> NameTest | None:
+    found = list(tests)
+    patterns: list[Pattern] = []
+    for test in found:
+        if test is None:
+            return None
+        patterns += test.patterns
+    return NameTest(tuple(patterns), all(test is not None and test.exact for test in found))
+
+
+def _glob(text: str, star: Gap, before: Elements = (), behind: Elements = (), root: str | None = None) -> NameTest:
+    """A glob: exact if it has no other special characters than ``*``, else what begins as it does.
+
+    ``root`` is the value of a file that lies in the root folder, which no glob of folders is written for.
+    """
+    elements, exact = _glob_elements(text, star)
+    exact = exact and bool(text)
+    patterns = [Pattern(_joined((*before, *elements, *behind)))]
+    if root is not None and compile_glob(text)(root):
+        patterns.append(Pattern((root.encode(), NAME)))
+    if not exact and star is ANY and behind:
+        patterns = [Pattern(_joined((*elements, ANY))), *patterns[1:]]
+    return NameTest(tuple(patterns), exact)
+
+
+def _glob_elements(text: str, star: Gap) -> tuple[Elements, bool]:
+    elements: list[bytes | Gap] = []
+    literal = ""
+    index = 0
+    while index < len(text):
+        character = text[index]
+        index += 1
+        if character == "\\" and index < len(text):
+            literal += text[index]
+            index += 1
+        elif character == "*":
+            elements += [literal.encode(), star]
+            literal = ""
+        elif character in _GLOB:
+            return (*elements, literal.encode(), star), False
+        else:
+            literal += character
+    return (*elements, literal.encode()), True
+
+
+def _prefix(text: str, *, inside: bool = False) -> NameTest:
+    """``pmatch``: the path itself and all below it; ``inside``: the names in folders of which that holds."""
+    elements: list[bytes | Gap] = []
+    for part in filter(None, text.split("/")):
+        below, exact = _glob_elements(part, NAME) if not _GLOB.isdisjoint(part) else ((part.encode(),), True)
+        elements += [b"/", *below]
+        if not exact:
+            return NameTest((Pattern(_merged((*elements, ANY))),), exact=False)
+    if not elements:
+        return NameTest((Pattern((ANY,)),))
+    below = Pattern(_merged((*elements, b"/", ANY)))
+    return NameTest((below,) if inside else (Pattern(_merged(tuple(elements))), below))
+
+
+def _merged(elements: Elements) -> Elements:
+    """Neighbouring literals as one."""
+    merged: list[bytes | Gap] = []
+    for element in elements:
+        if element == b"":
+            continue
+        if isinstance(element, bytes) and merged and isinstance(merged[-1], bytes):
+            merged[-1] += element
+        else:
+            merged.append(element)
+    return tuple(merged)
+
+
+def _regex(text: str) -> NameTest | None:
+    """A regular expression: what begins with the literal that it begins with."""
+    found = _REGEX.match(text)
+    literal = found[0] if found and "|" not in text else ""
+    if len(literal) < len(text) and text[len(literal)] in _REPEATS:
+        literal = literal[:-1]
+    return NameTest((Pattern((literal.encode(), ANY)),), exact=False) if literal else None

@@ -1,0 +1,192 @@
+"""Loading bytecode into the kernel: maps made to size, programs that find them, kernel functions by their BTF.
+
+The layout of an instruction is the kernel's (Documentation/bpf/standardization/instruction-set.rst): opcode, registers
+(destination in the low half), offset, immediate.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from struct import Struct
+
+from tiercel_agent.kernel.btf import Btf
+from tiercel_agent.kernel.compiler import Bytecode, CompileError, MapSpec
+from tiercel_agent.kernel.libbpf import LibbpfError, check, library
+
+DIRECT_READS = 0x7FFF0001
+"""The number by which the C code calls bpf_rdonly_cast (bpf/read.h)."""
+
+_INSTRUCTION = Struct("<BBhi")
+_LOAD_64, _CALL = 0x18, 0x85
+_MAP_BY_FD, _KERNEL_FUNCTION = 1, 2  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_KFUNC_CALL, as source register
+_RAW_TRACEPOINT = 17  # BPF_PROG_TYPE_RAW_TRACEPOINT
+_LOG_SIZE = 1 << 22
+_NAME_LENGTH = 15
+_CALLS_RING = 0x7FFF0002
+"""What bpf/shares.h calls the ring `calls` by, where bcc has no name for it."""
+_MAPPED = ("rows",)
+_MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
+
+
+class _LoadOptions(ctypes.Structure):
+    """``struct bpf_prog_load_opts`` of libbpf 1.0; its ``sz`` tells how much of it is known here."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("attempts", ctypes.c_int),
+        ("expected_attach_type", ctypes.c_int),
+        ("prog_btf_fd", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("kern_version", ctypes.c_uint32),
+        ("attach_btf_id", ctypes.c_uint32),
+        ("attach_prog_fd", ctypes.c_uint32),
+        ("attach_btf_obj_fd", ctypes.c_uint32),
+        ("fd_array", ctypes.c_void_p),
+        ("func_info", ctypes.c_void_p),
+        ("func_info_cnt", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("line_info", ctypes.c_void_p),
+        ("line_info_cnt", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_void_p),
+    )
+
+
+class _MapOptions(ctypes.Structure):
+    """The beginning of ``struct bpf_map_create_opts``."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("btf_fd", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A map's number of entries, and the size of a value in bytes."""
+
+    entries: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Descriptors of loaded programs and of their maps, by name; the receiver closes them."""
+
+    programs: Mapping[str, int]
+    maps: Mapping[str, int]
+
+    def close(self) -> None:
+        for fd in (*self.programs.values(), *self.maps.values()):
+            os.close(fd)
+
+
+def load_programs(bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None) -> Loaded:
+    """Makes the maps and loads the programs; nothing runs until they are attached.
+
+    ``sizes`` are those of maps that are made to measure, ``direct_reads`` the BTF id of bpf_rdonly_cast if the
+    programs call it. Raises CompileError or LibbpfError.
+    """
+    maps: dict[str, int] = {}
+    programs: dict[str, int] = {}
+    try:
+        for name, spec in bytecode.maps.items():
+            flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
+            size = sizes.get(name, Size(spec.max_entries, spec.value_size))
+            made = replace(spec, max_entries=size.entries, value_size=size.value, flags=flags)
+            maps[name] = _create(name, made)
+        by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
+        for name, code in bytecode.programs.items():
+            programs[name] = _load(name, _linked(code, by_number, direct_reads))
+    except Exception:
+        Loaded(programs, maps).close()
+        raise
+    return Loaded(programs, maps)
+
+
+def _create(name: str, spec: MapSpec) -> int:
+    options = _MapOptions(sz=ctypes.sizeof(_MapOptions), map_flags=spec.flags)
+    made = library().bpf_map_create(
+        spec.type,
+        name[:_NAME_LENGTH].encode(),
+        spec.key_size,
+        spec.value_size,
+        spec.max_entries,
+        ctypes.byref(options),
+    )
+    return check(made, f"map {name}")
+
+
+def _linked(code: bytes, maps: Mapping[int, int], direct_reads: int | None) -> bytes:
+    """The code with the descriptors of our maps and the id of the kernel's function."""
+    linked = bytearray(code)
+    skip = False
+    for at in range(0, len(linked), _INSTRUCTION.size):
+        if skip:  # the second half of a 64-bit load
+            skip = False
+            continue
+        opcode, registers, offset, immediate = _INSTRUCTION.unpack_from(linked, at)
+        if opcode == _LOAD_64:
+            skip = True
+            if registers >> 4 == _MAP_BY_FD:
+                _INSTRUCTION.pack_into(linked, at, opcode, registers, offset, maps[immediate])
+        elif opcode == _CALL and immediate == DIRECT_READS:
+            if direct_reads is None:
+                raise CompileError("the programs read the kernel's memory in a way that this kernel doesn't know")
+            _INSTRUCTION.pack_into(linked, at, opcode, _KERNEL_FUNCTION << 4, 0, direct_reads)
+    return bytes(linked)
+
+
+def _load(name: str, code: bytes) -> int:
+    options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
+    count = len(code) // _INSTRUCTION.size
+    arguments = (_RAW_TRACEPOINT, name[:_NAME_LENGTH].encode(), b"GPL", code, count, ctypes.byref(options))
+    loaded = library().bpf_prog_load(*arguments)
+    if loaded >= 0:
+        return int(loaded)
+    try:
+        check(loaded, f"program {name}")
+    except LibbpfError as error:
+        log = ctypes.create_string_buffer(_LOG_SIZE)
+        options.log_level, options.log_size, options.log_buf = 1, _LOG_SIZE, ctypes.addressof(log)
+        again = library().bpf_prog_load(*arguments)
+        if again >= 0:
+            return int(again)
+        said = log.value.decode(errors="replace").strip()
+        raise CompileError(str(error.strerror), said[-3000:]) from error
+    raise AssertionError
+
+
+def direct_reads(btf: Btf) -> int | None:
+    """The BTF id of bpf_rdonly_cast, if this kernel's makes any address readable (Linux 6.17 and newer); else None.
+
+    A read by it is one instruction, where bpf_probe_read_kernel takes some 20 ns.
+    """
+    function = btf.function("bpf_rdonly_cast")
+    if function is None:
+        return None
+    probe = (
+        (0x79, 0x11, 0, 0),  # r1 = the first argument of the tracepoint
+        (0xB7, 0x02, 0, 0),  # r2 = 0: of no type
+        (_CALL, _KERNEL_FUNCTION << 4, 0, function),
+        (0x61, 0x00, 8, 0),  # r0 = *(u32 *)(r0 + 8)
+        (0x95, 0x00, 0, 0),  # return r0
+    )
+    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in probe)
+    options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
+    loaded = library().bpf_prog_load(_RAW_TRACEPOINT, b"probe", b"GPL", code, len(probe), ctypes.byref(options))
+    if loaded < 0:
+        return None
+    os.close(loaded)
+    return function

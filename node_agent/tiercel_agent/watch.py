@@ -1,0 +1,124 @@
+"""What watches for one set of rules: loaded programs, the filter's tables in them, and the records that they make."""
+
+from __future__ import annotations
+
+import mmap
+import platform
+from collections.abc import Callable, Mapping, Sequence
+from struct import Struct
+
+from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, native_numbers, plans
+from tiercel_agent.filter.learner import Learner, Maps, Rows
+from tiercel_agent.filter.shares import Shares
+from tiercel_agent.filter.tables import Tables, row_words, table_size
+from tiercel_agent.kernel.compiler import Bytecode
+from tiercel_agent.kernel.loader import Size
+from tiercel_agent.kernel.programs import ProgramSet
+from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
+from tiercel_engine.rule import Rule
+
+FLOOD_LIMIT = 100
+"""Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
+
+_SETTINGS = Struct("=2I")
+_DATA_BYTES = 256
+
+Take = Callable[["Watch", bytes], None]
+
+
+class Watch:
+    """Loaded and told what to watch for, but not attached. Raises CompileError or LibbpfError.
+
+    ``take_call`` and ``take_process`` get the records when the rings are read. Without tables nothing is filtered.
+    """
+
+    def __init__(
+        self,
+        bytecode: Bytecode,
+        direct_reads: int | None,
+        requirements: Requirements,
+        rules: Sequence[Rule],
+        tables: Tables | None,
+        flood_limit: int,
+        take_call: Take,
+        take_process: Take,
+    ) -> None:
+        self.requirements = requirements
+        self.rules = rules
+        self.since = 0
+        """Records from before this instant count for the watch before this one; in ns since boot."""
+        machine = platform.machine()
+        wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
+        asked = [call for call in SYSCALLS if call.name in wanted]
+        self.calls: Mapping[int, Syscall] = {
+            number: call for call in asked for number in native_numbers(call, machine)
+        }
+        self.types = frozenset(call.name for call in asked)
+        sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
+        if tables is not None:
+            sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
+        self.programs = ProgramSet(
+            bytecode,
+            sizes,
+            direct_reads,
+            lambda record: take_call(self, record),
+            lambda record: take_process(self, record),
+        )
+        maps = self.programs.maps
+        self.shares = Shares(maps["shares"], [rule.name for rule in rules])
+        self.learner: Learner | None = None
+        self._memory: mmap.mmap | None = None
+        self._words: memoryview | None = None
+        filtered: Mapping[int, tuple[int, ...]] = {}
+        if tables is not None:
+            self._memory = mmap.mmap(maps["rows"].fd, row_words(tables) * 8)
+            self._words = memoryview(self._memory).cast("Q")
+            self._words[: len(tables.rows)] = memoryview(tables.rows)
+            maps["automaton"].update(_u32(0), tables.automaton.ljust(table_size(tables), b"\0"))
+            for clause, rule in enumerate(tables.clause_rules):
+                maps["clause_rules"].update(_u32(clause), _u32(rule))
+            maps["settings"].update(_u32(0), _SETTINGS.pack(1, flood_limit or 0xFFFF_FFFF))
+            filtered = tables.plans
+            learned = Maps(*(maps[name] for name in Maps._fields))
+            self.learner = Learner(learned, tables, Rows(self._words, len(tables.rows)))
+        self.programs.set_plans(plans(asked, machine, filtered))
+
+    def attach(self) -> None:
+        """From now on there are records. Raises LibbpfError."""
+        self.programs.attach()
+
+    def call_of(self, number: int) -> Syscall | None:
+        """The system call of a record."""
+        return self.calls.get(number)
+
+    def close(self) -> None:
+        """Closing twice is allowed."""
+        self.learner = None
+        self.programs.close()
+        if self._words is not None:
+            self._words.release()
+        if self._memory is not None:
+            self._memory.close()
+
+
+def rule_macros(requirements: Requirements) -> dict[str, int]:
+    """What the programs must carry beyond the ordinary for these rules."""
+    fields = requirements.condition_fields | requirements.output_fields
+    wanted = {}
+    if any(field.startswith(("proc.env", "proc.aenv")) for field in fields):
+        wanted["WANT_ENV"] = 1
+    if "proc.cwd" in fields:
+        wanted["WANT_CWD"] = 1
+    if fields & {"evt.buffer", "evt.buflen", "evt.arg.data", "evt.args", "evt.info"}:
+        wanted["WANT_DATA"] = _DATA_BYTES
+    if requirements.event_types is None or "procexit" in requirements.event_types:
+        wanted["WANT_EXIT"] = 1
+    return wanted
+
+
+PROCEXIT = BY_NAME["procexit"]
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")
