@@ -1,12 +1,13 @@
 # make setup   install what is missing (idempotent)
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
 # make test    linters and all tests
-# make bench   measurements
+# make bench   what the engine costs
+# make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup run test lint bench clean
+.PHONY: setup run test lint bench bench-live clean
 
 setup:
 	@scripts/setup
@@ -24,7 +25,10 @@ test: lint
 	$(BIN)/pytest
 
 bench: setup
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@$(BIN)/python bench/bench_engine.py
+
+bench-live: setup
+	@exec $(BIN)/python -m bench.live $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -151,9 +151,12 @@ static __always_inline void look_at_names(struct record *record, struct plan *pl
 	struct accepts given = accepts_of(table, record->given.text, length), real = given;
 	if (file && !same_name(&record->given, &record->real))
 		real = accepts_of(table, record->real.text, record->real.length);
-	if (raw == 0) { /* it was passed as it is */
-		looks->raw = plan->raw_names + given.begun * words;
-		looks->raw_floating = plan->raw_floating + given.floating * words;
+	if (plan->raw_names) {
+		struct accepts passed = given;
+		if (raw) /* behind the folder that it starts from */
+			passed = accepts_of(table, record->given.text + (raw & (NAME_SIZE - 1)), length - raw);
+		looks->raw = plan->raw_names + passed.begun * words;
+		looks->raw_floating = plan->raw_floating + passed.floating * words;
 	}
 	if (given.unclean)
 		return;
@@ -174,41 +177,47 @@ static __always_inline u32 kind_of(const char *file)
 	return (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
 }
 
-/* The ends of a connection, without the local port: as user space takes them from the record. */
-static __always_inline u32 connection_row(struct record *record, struct plan *plan)
+/* The row of a socket: by the call, its kind and its ends, as user space takes them from the record. A connect's own
+ * port is left out: it is another one each time, and no field of a connect that is looked at depends on it. */
+static __always_inline u32 connection_row(struct record *record, struct call *call)
 {
+	struct plan *plan = call->plan;
 	const char *file = file_of((s32)saved_argument(record, plan->descriptor));
 	if (!file || (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) != S_IFSOCK)
 		return NOTHING_KNOWN;
 	const char *sock = READ_POINTER(READ_POINTER(file, FILE_PRIVATE), SOCKET_SK);
-	u16 family = READ(u16, sock, SOCK_FAMILY);
-	u16 port = READ(u16, sock, SOCK_REMOTE_PORT);
-	u8 *bytes = record->connection.bytes;
-	__builtin_memset(bytes, 0, sizeof(record->connection.bytes));
-	*(u16 *)(bytes + 2) = family;
-	*(u16 *)(bytes + 4) = READ(u16, sock, SOCK_TYPE);
-	*(u16 *)(bytes + 6) = READ(u16, sock, SOCK_PROTOCOL);
-	*(u16 *)(bytes + 8) = port;
-	if (family == AF_INET) {
-		bpf_probe_read_kernel(bytes + 24, 4, sock + SOCK_LOCAL_V4);
-		bpf_probe_read_kernel(bytes + 40, 4, sock + SOCK_REMOTE_V4);
-	} else if (family == AF_INET6) {
-		bpf_probe_read_kernel(bytes + 24, 16, sock + SOCK_LOCAL_V6);
-		bpf_probe_read_kernel(bytes + 40, 16, sock + SOCK_REMOTE_V6);
-	} else {
-		return NOTHING_KNOWN;
+	u16 family = READ(u16, sock, SOCK_FAMILY), protocol = READ(u16, sock, SOCK_PROTOCOL);
+	struct connection_key *key = &record->connection;
+	__builtin_memset(key, 0, sizeof(*key));
+	key->call = call->number;
+	key->family = family;
+	key->type = READ(u16, sock, SOCK_TYPE);
+	key->protocol = protocol;
+	if (family == AF_INET || family == AF_INET6) {
+		key->remote_port = READ(u16, sock, SOCK_REMOTE_PORT);
+		if (family == AF_INET) {
+			bpf_probe_read_kernel(key->local, 4, sock + SOCK_LOCAL_V4);
+			bpf_probe_read_kernel(key->remote, 4, sock + SOCK_REMOTE_V4);
+		} else {
+			bpf_probe_read_kernel(key->local, 16, sock + SOCK_LOCAL_V6);
+			bpf_probe_read_kernel(key->remote, 16, sock + SOCK_REMOTE_V6);
+		}
+		if (plan->family == FAMILY_MESSAGE) {
+			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
+			key->role = socket_role(sock, protocol);
+		}
+		if (!key->remote_port) { /* what was passed counts, up to the address */
+			u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
+			u16 passed_family = READ_USER(u16, passed);
+			if (passed_family == AF_INET)
+				bpf_probe_read_user(key->passed, 8, (const void *)passed);
+			else if (passed_family == AF_INET6)
+				bpf_probe_read_user(key->passed, 24, (const void *)passed);
+			else
+				return NOTHING_KNOWN;
+		}
 	}
-	if (!port) { /* what was passed counts, up to the address */
-		u64 passed = saved_argument(record, plan->address);
-		u16 passed_family = READ_USER(u16, passed);
-		if (passed_family == AF_INET)
-			bpf_probe_read_user(bytes + 64, 8, (const void *)passed);
-		else if (passed_family == AF_INET6)
-			bpf_probe_read_user(bytes + 64, 24, (const void *)passed);
-		else
-			return NOTHING_KNOWN;
-	}
-	u32 *row = connection_rows.lookup(&record->connection);
+	u32 *row = connection_rows.lookup(key);
 	return row ? *row : NOTHING_KNOWN;
 }
 
@@ -292,7 +301,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 		}
 		if (plan->flags & PLAN_SUBJECT_END) {
 			needed |= KNOWN_CONNECTION;
-			u32 row = connection_row(record, plan);
+			u32 row = connection_row(record, call);
 			if (row != NOTHING_KNOWN) {
 				looks->connection = row;
 				facts->known |= KNOWN_CONNECTION;

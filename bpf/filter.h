@@ -14,7 +14,16 @@ struct call_key {
 #define KIND_UNKNOWN 0xff
 
 struct connection_key {
-	u8 bytes[88];
+	u16 call;
+	u16 family;
+	u16 type;
+	u16 protocol;
+	u16 remote_port; /* as it is sent */
+	u16 local_port;
+	u32 role;
+	u8 local[16];
+	u8 remote[16];
+	u8 passed[24];   /* the socket address, where the socket has no other end */
 };
 
 struct process_class {

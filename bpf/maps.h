@@ -13,10 +13,11 @@ struct plan {
 	u16 compat;    /* native number of the i386 call of this index, 0: nobody asks; SOCKETCALL: see there */
 	u16 first;     /* word of a process's row where the clauses of this call begin */
 	u16 words;     /* of clauses; 0: the call isn't filtered */
-	u32 everything;/* the row of ones */
+	u16 padding;
+	u32 everything; /* the row of ones */
 	u32 names;     /* rows by the number of a name's accept set; 0: nobody asks for names */
 	u32 floating;  /* the same by the other automaton */
-	u32 raw_names; /* and for a name as it was written */
+	u32 raw_names; /* and for a name as it was written; 0: nobody asks */
 	u32 raw_floating;
 };
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tiercel_agent.source import Counters, DetectorError
+from tiercel_agent.source import Counters, DetectorError, Folded
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
 from tiercel_engine.rule import Rule
@@ -25,7 +25,10 @@ class ScriptedSource:
     requirements: Requirements | None = None
     events: int = 0
     closed: bool = False
-    unmatched_events: list[Event] = field(default_factory=list)
+    evaluated_events: list[Event] = field(default_factory=list)
+    floods: list[Folded] = field(default_factory=list)
+    last_events: list[Event] = field(default_factory=list)
+    """What an update hands out for the rules before."""
 
     def poll(self, timeout: float) -> list[Event]:
         if not self.batches:
@@ -35,13 +38,21 @@ class ScriptedSource:
         self.events += len(batch)
         return batch
 
-    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> None:
+    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> list[Event]:
         if self.refuse:
             raise DetectorError(self.refuse)
         self.requirements = requirements
+        return self.last_events
 
-    def unmatched(self, event: Event) -> None:
-        self.unmatched_events.append(event)
+    def evaluated(self, event: Event) -> None:
+        self.evaluated_events.append(event)
+
+    def cgroup(self, event: Event) -> int:
+        return 1
+
+    def folded(self) -> list[Folded]:
+        floods, self.floods = self.floods, []
+        return floods
 
     def counters(self) -> Counters:
         types = self.requirements.event_types if self.requirements else None

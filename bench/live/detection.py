@@ -84,10 +84,15 @@ def hiding(contestant: Contestant, stage: Stage, tell: Callable[[str], None]) ->
                     attackers.enter_context(stage.in_background(load, 60))
                 time.sleep(0.5)
                 stage.plant(HIDDEN_READS, HIDDEN_GAP, "planted/file")
-            _wait_for(watch, PLANTED, already + HIDDEN_READS)
+            _wait_for(watch, already + HIDDEN_READS)
             ending = watch.finish()
             seen = len(watch.alerts_of(PLANTED)) - already
         yield Hiding(contestant.name, attack, HIDDEN_READS, seen, ending)
+
+
+def _wait_for(watch: Watch, planted: int) -> None:
+    """That many alerts about planted files, or the end of patience."""
+    watch.alerts.wait_for(lambda: len(watch.alerts_of(PLANTED)) >= planted, PATIENCE)
 
 
 def flood(contestant: Contestant, stage: Stage, seconds: int, tell: Callable[[str], None]) -> Flood:
@@ -103,12 +108,12 @@ def flood(contestant: Contestant, stage: Stage, seconds: int, tell: Callable[[st
         return Flood(contestant.name, done, watch.alerts.left_out, seconds, delays, memory, ending)
 
 
-def _wait_for(watch: Watch, rule: str, count: int) -> None:
-    watch.alerts.wait_for(lambda: len(watch.alerts_of(rule)) >= count, PATIENCE)
-
-
 def _delays(watch: Watch, stage: Stage, rule: str, folder: str, opened: Sequence[int]) -> list[float]:
     """Seconds from each numbered open to its alert."""
-    _wait_for(watch, rule, len(opened))
     files = {f"{stage.folder}/{folder}/{number}": moment for number, moment in enumerate(opened)}
-    return [(moment - files.pop(file)) / 1e9 for moment, file in watch.alerts_of(rule) if file in files]
+
+    def alerted() -> dict[str, int]:
+        return {file: moment for moment, file in watch.alerts_of(rule) if file in files}
+
+    watch.alerts.wait_for(lambda: len(alerted()) == len(files), PATIENCE)
+    return [(moment - files[file]) / 1e9 for file, moment in alerted().items()]

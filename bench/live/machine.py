@@ -1,4 +1,4 @@
-"""What the bench runs on, and what on it could spoil the figures."""
+"""What the bench runs on."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from bench.live.processes import BenchError, output
 
@@ -32,16 +33,10 @@ def version(program: str) -> str:
         return program
 
 
-def disturbances() -> list[str]:
-    """Other work, and other eBPF programs at system calls, change what is measured."""
-    found = []
-    if (load := os.getloadavg()[0]) > 0.5:
-        found.append(f"the machine is not idle: its load is {load:.1f}")
-    kinds = ("raw_tracepoint", "tracepoint", "tracing", "kprobe")
-    programs = [p for p in json.loads(output(["bpftool", "-j", "prog", "show"])) if p.get("type") in kinds]
-    if programs:
-        found.append(f"{len(programs)} eBPF programs of others are on tracepoints or kernel functions")
-    return found
+def programs() -> list[dict[str, Any]]:
+    """The eBPF programs that may run at system calls, whoever loaded them, as bpftool tells them."""
+    listed = json.loads(output(["bpftool", "-j", "prog", "show"]))
+    return [program for program in listed if program["type"] in ("raw_tracepoint", "tracepoint", "tracing", "kprobe")]
 
 
 def _lines(path: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -26,8 +27,8 @@ PARTS = ("idle", "latency", "hiding", "flood", "start", "scaling")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """``only`` names loads and parts. ``seconds`` of a load, of ``idle`` in a round, of the flood. ``contestants`` None:
-    all that are installed."""
+    """``only`` names loads and parts; ``seconds`` are those of a load, ``idle`` and ``flood_seconds`` of these parts;
+    ``contestants`` None are all that are installed."""
 
     only: Sequence[str]
     rounds: int
@@ -40,7 +41,7 @@ class Options:
 
 def measure(options: Options, stage: Stage, tell: Callable[[str], None]) -> Results:
     """All that is wanted. What fails is told in the results; BenchError if there is nobody left to measure."""
-    notes, problems = machine.disturbances(), list[str]()
+    load, problems = os.getloadavg()[0], list[str]()
     wanted = contestants(options.contestants, options.rules or stage.rules(RULES))
     chosen = _those_that_start(wanted, stage, problems, tell)
     results = Results(
@@ -49,9 +50,9 @@ def measure(options: Options, stage: Stage, tell: Callable[[str], None]) -> Resu
         f"{options.rounds} rounds, {options.seconds:g} s a load, medians [lowest–highest]; "
         f"Tiercel's rules: {options.rules or f'{RULES} generated ones'}.",
         {contestant.name: machine.version(contestant.program) for contestant in chosen},
-        notes,
+        load,
         problems,
-        Throughput([], []),
+        Throughput([], [], []),
         latencies=[],
         hidings=[],
         floods=[],
@@ -91,16 +92,21 @@ def _parts(
     if loads or "idle" in only:
         plan = Plan(loads, options.rounds, options.seconds, options.idle if "idle" in only else 0)
         yield lambda: throughput(plan, chosen, stage, results.throughput, tell)
-    for one in chosen:
-        if not one.alerts:
-            continue
-        if "latency" in only:
-            yield lambda one=one: results.latencies.append(latency(one, stage, tell))
-        if "hiding" in only:
-            yield lambda one=one: results.hidings.extend(hiding(one, stage, tell))
-        if "flood" in only:
-            yield lambda one=one: results.floods.append(flood(one, stage, options.flood_seconds, tell))
+    for contestant in chosen:
+        if contestant.alerts:
+            yield from _detection_parts(options, stage, contestant, results, tell)
     if only & {"start", "scaling"}:
         scaled = [one for one in chosen if isinstance(one, Tiercel)]
         rounds = options.rounds if "scaling" in only else 0
         yield lambda: scaling(scaled, stage, rounds, options.seconds, results.sizes, tell)
+
+
+def _detection_parts(
+    options: Options, stage: Stage, contestant: Contestant, results: Results, tell: Callable[[str], None]
+) -> Iterator[Callable[[], object]]:
+    if "latency" in options.only:
+        yield lambda: results.latencies.append(latency(contestant, stage, tell))
+    if "hiding" in options.only:
+        yield lambda: results.hidings.extend(hiding(contestant, stage, tell))
+    if "flood" in options.only:
+        yield lambda: results.floods.append(flood(contestant, stage, options.flood_seconds, tell))

@@ -15,6 +15,9 @@ from bench.live.watch import Ending
 
 NOTHING = "–"
 
+BUSY = 0.5
+"""The load average from which on a machine isn't idle."""
+
 
 def markdown(results: Results) -> str:
     parts = [_head(results), _throughput(results), _cpu(results), _totals(results), _latencies(results)]
@@ -30,7 +33,12 @@ def picture(results: Results) -> str:
 def _head(results: Results) -> str:
     lines = [f"{results.machine}; {results.date}. {results.settings}"]
     lines += [f"- {name}: {version}" for name, version in results.contestants.items()]
-    lines += [f"- note: {note}" for note in results.notes]
+    if results.load > BUSY:
+        lines.append(f"- note: the machine was not idle at the start: its load was {results.load:.1f}")
+    if spoiled := results.throughput.spoiled:
+        lines.append(
+            f"- note: rounds {', '.join(map(str, spoiled))} are spoiled: others had eBPF programs at system calls"
+        )
     lines += [f"- failed: {problem}" for problem in results.problems]
     return "\n".join(lines)
 

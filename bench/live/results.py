@@ -14,14 +14,14 @@ from bench.live.throughput import Throughput
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """``contestants`` in order, with the version of each; ``notes`` on what may have disturbed; ``problems``
+    """``contestants`` in order, with the version of each; ``load`` is the load average at the start; ``problems``
     ended a part before its time."""
 
     machine: str
     date: str
     settings: str
     contestants: Mapping[str, str]
-    notes: list[str]
+    load: float
     problems: list[str]
     throughput: Throughput
     latencies: list[Latency]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bench.live.contestants import Tiercel, watching
-from bench.live.processes import output
+from bench.live.machine import programs
 from bench.live.stage import Stage
 
 SIZES = (10, 90, 1000)
@@ -63,12 +61,12 @@ def scaling(
 
 def _programs(contestant: Tiercel, stage: Stage, rules: Path, seconds: float) -> dict[str, tuple[float, float]]:
     """ns a run and runs an open and close of the contestant's programs, which the kernel counts for all processes."""
-    others = {program["id"] for program in _listed()}
+    others = {program["id"] for program in programs()}
     with watching(contestant, stage, [rules]), _accounting():
         stage.run(LOAD, 0.1)  # what is learned once is no part of the price
-        before = {program["id"]: program for program in _listed()}
+        before = {program["id"]: program for program in programs()}
         rounds = stage.run(LOAD, seconds).rounds
-        after = [program for program in _listed() if program["id"] not in others]
+        after = [program for program in programs() if program["id"] not in others]
     costs: dict[str, tuple[float, float]] = {}
     for program in after:
         earlier = before.get(program["id"], {})
@@ -76,12 +74,6 @@ def _programs(contestant: Tiercel, stage: Stage, rules: Path, seconds: float) ->
         if runs > rounds / 100:
             costs[program["name"]] = (spent / runs, runs / rounds)
     return costs
-
-
-def _listed() -> list[dict[str, Any]]:
-    programs = json.loads(output(["bpftool", "-j", "prog", "show"]))
-    assert isinstance(programs, list)
-    return programs
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.live.contestants import NOBODY, Contestant, watching
 from bench.live.loads import Done, Load
+from bench.live.machine import programs
 from bench.live.stage import PLANTED, Stage
 from bench.live.watch import Ending, Watch
 
@@ -39,10 +40,12 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What has been measured so far."""
+    """What has been measured so far; ``spoiled`` are the rounds in which eBPF programs of others ran at system calls, so
+    that what nobody watches was watched too."""
 
     samples: list[Sample]
     stays: list[Stay]
+    spoiled: list[int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,8 @@ def throughput(
             name = contestant.name if contestant else NOBODY
             tell(f"loads, round {number} of {plan.rounds}, {name}")
             if contestant is None:
+                if programs():
+                    into.spoiled.append(number)
                 into.samples.extend(_samples(plan, number, NOBODY, stage, None))
                 continue
             with watching(contestant, stage) as watch:

@@ -37,8 +37,8 @@ def expression(pattern: Pattern) -> re.Pattern[bytes]:
     return re.compile(text, re.DOTALL | (re.IGNORECASE if pattern.ignore_case else 0))
 
 
-def matching(patterns: list[Pattern], text: bytes) -> set[int]:
-    return {index for index, pattern in enumerate(patterns) if expression(pattern).fullmatch(text)}
+def matching(patterns: list[Pattern], text: bytes) -> frozenset[int]:
+    return frozenset(index for index, pattern in enumerate(patterns) if expression(pattern).fullmatch(text))
 
 
 def holding(automaton: Automaton, text: bytes) -> frozenset[int] | None:
@@ -125,13 +125,13 @@ def test_a_budget_of_the_states_needed_and_one_is_enough(patterns: list[Pattern]
 )
 def test_what_a_pattern_holds_of(elements: tuple[bytes | Gap, ...], holds_of: list[bytes], not_of: list[bytes]) -> None:
     automaton = build([Pattern(elements)], most_states=AMPLE)
-    assert [holding(automaton, text) for text in holds_of] == [{0}] * len(holds_of)
+    assert [holding(automaton, text) for text in holds_of] == [frozenset({0})] * len(holds_of)
     assert [holding(automaton, text) for text in not_of] == [frozenset()] * len(not_of)
 
 
 def test_only_ascii_letters_have_a_case_to_ignore() -> None:
     automaton = build([Pattern((b"k[@\xe9",), ignore_case=True)], most_states=AMPLE)
-    assert holding(automaton, b"K[@\xe9") == {0}
+    assert holding(automaton, b"K[@\xe9") == frozenset({0})
     for text in (b"k{@\xe9", b"k[`\xe9", b"k[@\xc9"):
         assert holding(automaton, text) == frozenset()
 
@@ -148,12 +148,12 @@ def test_bytes_that_no_pattern_tells_apart_share_a_column() -> None:
 def test_every_byte_can_have_a_column() -> None:
     automaton = build([Pattern((bytes(range(1, 256)),))], most_states=AMPLE)
     assert automaton.columns == 256
-    assert holding(automaton, bytes(range(1, 256))) == {0}
+    assert holding(automaton, bytes(range(1, 256))) == frozenset({0})
 
 
 def test_a_literal_with_nul_never_holds() -> None:
     automaton = build([Pattern((b"a\0",)), Pattern((b"a",))], most_states=AMPLE)
-    assert holding(automaton, b"a\0\0") == {1}
+    assert holding(automaton, b"a\0\0") == frozenset({1})
 
 
 def test_there_must_be_room_for_the_start_and_the_unknown_state() -> None:
@@ -181,6 +181,14 @@ def test_the_budget_goes_to_the_likely_first() -> None:
     assert automaton.accept(b"".join(needles)) == UNKNOWN
 
 
+def test_the_budget_goes_to_literals_before_what_may_follow_prefixes() -> None:
+    paths = [b"/srv/%d/a-long-enough-name" % number for number in range(100)]
+    patterns = [Pattern((path,)) for path in paths] + [Pattern((path[:8], ANY)) for path in paths] + contains(b"needle")
+    automaton = build(patterns, most_states=2_500)
+    assert not automaton.complete
+    assert all(holding(automaton, path) == matching(patterns, path) for path in paths)
+
+
 def test_thousands_of_paths_stay_small() -> None:
     paths = [b"/usr/lib/service-%d/module-%d" % (number // 20, number) for number in range(5_000)]
     anchored = [Pattern((path,) if number % 4 else (path, ANY)) for number, path in enumerate(paths)]
@@ -191,6 +199,6 @@ def test_thousands_of_paths_stay_small() -> None:
     automaton = build(patterns, most_states=60_000)
     assert automaton.states <= 60_000
     for number, path in enumerate(paths):
-        assert holding(automaton, path) == {number}
+        assert holding(automaton, path) == frozenset({number})
     for text in (b"/usr/lib/service-x/module-", b"/root/.bash_history7", b"/root/.secret3/x", paths[4] + b"/x"):
         assert holding(automaton, text) == matching(patterns, text)

@@ -98,8 +98,7 @@ class Watcher:
         for event in self.detector.poll(timeout):
             self.events[event["proc.pid"]] += 1
             matches = self.matcher.match(event)
-            if not matches:
-                self.detector.unmatched(event)
+            self.detector.evaluated(event)
             for rule, view in matches:
                 if rule.name == "mark":
                     marks.append((view["fd.name"].removeprefix(MARK), event["proc.pid"]))
@@ -120,7 +119,7 @@ class Pair:
         self.opened = []
         try:
             for filtering in (rules, ()):
-                self.opened.append(open_detector(Requirements.of(rules), filtering))
+                self.opened.append(open_detector(Requirements.of(rules), filtering, flood_limit=0))
         except DetectorError as error:
             pytest.skip(f"live tests need eBPF: {error}")
         self.filtering, self.seeing = (Watcher(detector, rules) for detector in self.opened)

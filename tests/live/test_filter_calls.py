@@ -314,6 +314,6 @@ def test_many_processes_that_do_anything(pair, tmp_path, call):
                 os.read(done, 1)
             learn.pause()
 
-    before = pair.filtering.detector._programs.counters()["filtered calls"]
+    before = pair.filtering.detector.counters().stopped
     assert pair(body).total() > 100
-    assert pair.filtering.detector._programs.counters()["filtered calls"] > before
+    assert pair.filtering.detector.counters().stopped > before

@@ -71,7 +71,7 @@ def test_markers(own, ticking, collect, others):
 
     seen = collect(own, marked)
     for requirements in others:
-        own.update(requirements)
+        seen += filter(marked, own.update(requirements))
         seen += collect(own, marked)
     count = ticking()
     seen += collect(own, lambda event: event["fd.name"] == f"{MARKER}end")

@@ -14,7 +14,7 @@ from enum import IntEnum
 
 RETURNED = 100  # bpf/maps.h
 _PLAN = struct.Struct("=BB2b2bbb3bBH")
-_FILTERED = struct.Struct("=2H5I")
+_FILTERED = struct.Struct("=2H2x5I")
 
 
 class Family(IntEnum):
@@ -118,7 +118,10 @@ def _on(descriptor: int, name: str, numbers: str, parameters: str, address: int 
 
 def _message(name: str, numbers: str, parameters: str, flags: int = 0) -> Syscall:
     words = _parameters("res=res:result " + parameters)
-    return Syscall(name, Numbers.parse(numbers), words, Family.MESSAGE, descriptor=0, flags=flags)
+    address = -1 if flags & MSGHDR else 4
+    return Syscall(
+        name, Numbers.parse(numbers), words, Family.MESSAGE, descriptor=0, address=address, flags=flags | SUBJECT_END
+    )
 
 
 SYSCALLS: tuple[Syscall, ...] = (

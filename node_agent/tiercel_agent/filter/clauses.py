@@ -58,6 +58,10 @@ class Space:
     def asks_for_names(self) -> bool:
         return not OF_NAMES.isdisjoint(self.looks.values())
 
+    @cached_property
+    def asks_for_raw_names(self) -> bool:
+        return not {Look.RAW_NAME, Look.RAW_FLOATING_NAME}.isdisjoint(self.looks.values())
+
     def numbers(self) -> list[int]:
         """The numbers of the calls on this machine."""
         return [number for call in self.calls for number in native_numbers(call, platform.machine())]

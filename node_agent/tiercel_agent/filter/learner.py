@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, MutableSequence
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, htons
 from struct import Struct
 from sys import byteorder
 from time import CLOCK_BOOTTIME, clock_gettime_ns
@@ -18,7 +18,7 @@ from tiercel_agent.events.descriptor import OpenSocket
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.processes import NO_IMAGE
-from tiercel_agent.events.syscalls import SUBJECT_END
+from tiercel_agent.events.syscalls import SUBJECT_END, Family
 from tiercel_agent.events.wire import LINEAGE_ENDS, Section
 from tiercel_agent.filter.clauses import Clauses, Space
 from tiercel_agent.filter.determined import Look
@@ -30,7 +30,7 @@ from tiercel_engine.evaluation.codegen import compile_program
 _FACTS = Struct("=Ii6I3Q")
 _CALL_KEY_SIZE = 24
 _PROCESS = Struct("=4Q4I")
-_CONNECTION_KEY_SIZE = 88
+_CONNECTION = Struct("=6HI16s16s24s")
 _KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_CONNECTION, _NOT_TO_BE_LEARNED = 1, 2, 8, 16  # bpf/filter.h
 _KIND_UNKNOWN = 0xFF
 _PATIENCE = 3
@@ -118,7 +118,7 @@ class Learner:
         if facts.as_of:
             self._process(event, facts)
         if event.occurrence.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
-            key = _connection(event.occurrence)
+            key = _connection(facts.call, event.occurrence)
             if key is not None:
                 self._tell(self._maps.connection_rows, key, space, self._connection_row(space, event))
 
@@ -205,27 +205,33 @@ def _is_known(occurrence: Occurrence) -> bool:
     return all(image is not NO_IMAGE for image in images)
 
 
-def _connection(occurrence: Occurrence) -> bytes | None:
-    """The ends of a connection as the filter puts them together (connection_row of bpf/filter.c)."""
+def _connection(call: int, occurrence: Occurrence) -> bytes | None:
+    """A socket as the filter puts it together (connection_row of bpf/filter.c)."""
     found = occurrence.descriptor
-    if not isinstance(found, OpenSocket) or found.facts.family not in (AF_INET, AF_INET6):
+    if not isinstance(found, OpenSocket):
         return None
     facts = found.facts
+    kind = (call, facts.family, facts.type, facts.protocol)
+    if facts.family not in (AF_INET, AF_INET6):
+        return _CONNECTION.pack(*kind, 0, 0, 0, b"", b"", b"")
     width = 4 if facts.family == AF_INET else 16
-    key = bytearray(_CONNECTION_KEY_SIZE)
-    key[2:8] = (
-        facts.family.to_bytes(2, byteorder) + facts.type.to_bytes(2, byteorder) + facts.protocol.to_bytes(2, byteorder)
-    )
-    key[8:10] = facts.remote_port.to_bytes(2, "big")
-    key[24 : 24 + width] = facts.local[:width]
-    key[40 : 40 + width] = facts.remote[:width]
+    is_message = occurrence.call.family is Family.MESSAGE
+    passed = b""
     if not facts.remote_port:
         passed = occurrence.sections.get(Section.ADDRESS, (0, b""))[1]
         used = _USED.get(int.from_bytes(passed[:2], byteorder))
-        if used is None or len(passed) < used:
+        if used is None or len(passed) < used or occurrence.call.address < 0:
             return None
-        key[64 : 64 + used] = passed[:used]
-    return bytes(key)
+        passed = passed[:used]
+    return _CONNECTION.pack(
+        *kind,
+        htons(facts.remote_port),
+        facts.local_port if is_message else 0,
+        facts.role if is_message else 0,
+        facts.local[:width],
+        facts.remote[:width],
+        passed,
+    )
 
 
 def _u32(number: int) -> bytes:

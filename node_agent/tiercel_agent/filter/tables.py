@@ -78,7 +78,7 @@ def make_tables(rules: Sequence[Rule]) -> Tables:
         rows.extend(words((1 << len(space.clauses)) - 1, space.words))
         names = [0] * len(_LOOKS)
         if space.asks_for_names:
-            for index, look in enumerate(_LOOKS):
+            for index, look in enumerate(_LOOKS if space.asks_for_raw_names else _LOOKS[:2]):
                 names[index] = len(rows)
                 which = floating if look in (Look.FLOATING_NAME, Look.RAW_FLOATING_NAME) else begun
                 _add_rows(rows, clauses, space, look, which)
