@@ -27,6 +27,21 @@ static __always_inline struct plan *plan_of(u32 number)
 	return plans.lookup(&number);
 }
 
+/* The registers as the call left them. Where reading is a call of its own, one copy of all is cheaper than several. */
+#ifdef DIRECT_READS
+#define REGISTER(record, offset) READ(u64, record->regs, offset)
+static __always_inline void save_arguments(struct record *record, struct call *call)
+{
+	record->regs = call->regs;
+}
+#else
+#define REGISTER(record, offset) (*(u64 *)(record->regs + (offset)))
+static __always_inline void save_arguments(struct record *record, struct call *call)
+{
+	bpf_probe_read_kernel(record->regs, sizeof(record->regs), call->regs);
+}
+#endif
+
 #ifdef X86
 static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -76,20 +91,19 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 
 static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
-	const char *regs = (const char *)record->regs;
 	switch (index) {
 	case 0:
-		return *(u64 *)(regs + REGS_DI);
+		return REGISTER(record, REGS_DI);
 	case 1:
-		return *(u64 *)(regs + REGS_SI);
+		return REGISTER(record, REGS_SI);
 	case 2:
-		return *(u64 *)(regs + REGS_DX);
+		return REGISTER(record, REGS_DX);
 	case 3:
-		return *(u64 *)(regs + REGS_R10);
+		return REGISTER(record, REGS_R10);
 	case 4:
-		return *(u64 *)(regs + REGS_R8);
+		return REGISTER(record, REGS_R8);
 	default:
-		return *(u64 *)(regs + REGS_R9);
+		return REGISTER(record, REGS_R9);
 	}
 }
 #else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
@@ -111,16 +125,9 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 
 static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
-	const char *regs = (const char *)record->regs;
-	return *(u64 *)(regs + (index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0));
+	return REGISTER(record, index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0);
 }
 #endif
-
-/* One copy of all registers is cheaper than several reads. */
-static __always_inline void save_arguments(struct record *record, struct call *call)
-{
-	bpf_probe_read_kernel(record->regs, sizeof(record->regs), call->regs);
-}
 
 static __always_inline void section_filter(struct record *record)
 {

@@ -62,6 +62,19 @@ static __always_inline u32 is_set(u64 word)
 	return (word | -word) >> 63;
 }
 
+/* Whether any clause is possible as far as process and call tell. */
+static __always_inline u32 any_possible_yet(const u64 *rows, struct looks *looks, u32 words)
+{
+	u64 any = 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MAX_WORDS; i++) {
+		if (i >= words)
+			break;
+		any |= ROW(looks->process + i) & ROW(looks->call + i);
+	}
+	return any != 0;
+}
+
 /* Whether any clause is possible. */
 static __always_inline u32 any_possible(const u64 *rows, struct looks *looks, u32 words)
 {

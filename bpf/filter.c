@@ -134,6 +134,37 @@ static __always_inline u32 same_name(struct name *one, struct name *other)
 	return 1;
 }
 
+/* What the automata say of a name; length at most NAME_SIZE. */
+static __always_inline struct accepts accepts_of_name(struct record *record, const u8 *table, struct name *name)
+{
+	u32 length = name->length;
+	u64 hash = length;
+	struct memo *memo;
+
+	if (length > MEMO_WORDS * 8)
+		return accepts_of(table, name->text, length);
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MEMO_WORDS; i++) {
+		if (i * 8 >= length)
+			break;
+		hash = (hash ^ ((u64 *)name->text)[i]) * 0x9e3779b97f4a7c15;
+	}
+	memo = &record->memos[hash >> 58];
+	u64 differs = memo->length ^ length;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MEMO_WORDS; i++) {
+		if (i * 8 >= ANEW(name->length))
+			break;
+		differs |= memo->text[i] ^ ((u64 *)name->text)[i];
+	}
+	if (differs) {
+		memo->accepts = accepts_of(table, name->text, ANEW(name->length));
+		memo->length = length;
+		__builtin_memcpy(memo->text, name->text, sizeof(memo->text));
+	}
+	return memo->accepts;
+}
+
 /* Looks at the names of a call that opens a file: as given, and as resolved. */
 static __always_inline void look_at_names(struct record *record, struct plan *plan, const char *file, s64 result)
 {
@@ -148,9 +179,9 @@ static __always_inline void look_at_names(struct record *record, struct plan *pl
 		return;
 	if (file && !name_of_path(record, &record->real, file + FILE_PATH))
 		return;
-	struct accepts given = accepts_of(table, record->given.text, length), real = given;
+	struct accepts given = accepts_of_name(record, table, &record->given), real = given;
 	if (file && !same_name(&record->given, &record->real))
-		real = accepts_of(table, record->real.text, record->real.length);
+		real = accepts_of_name(record, table, &record->real);
 	if (plan->raw_names) {
 		struct accepts passed = given;
 		if (raw) /* behind the folder that it starts from */
@@ -232,17 +263,14 @@ static __always_inline u32 process_row(struct filter_facts *facts)
 
 	facts->start = READ(u64, READ_POINTER(task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);
 	facts->cred = READ(u64, task, TASK_CRED);
-	facts->as_of = 0;
 	if (known && last_change && known->confirmed && known->start == facts->start && known->cred == facts->cred &&
 	    known->cgroup == bpf_get_current_cgroup_id()) {
 		if (known->as_of > *last_change) {
 			facts->known |= KNOWN_PROCESS;
 			return known->row;
 		}
-		facts->as_of = bpf_ktime_get_boot_ns();
 		return known->own;
 	}
-	facts->as_of = bpf_ktime_get_boot_ns();
 	return NOTHING_KNOWN;
 }
 
@@ -292,7 +320,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 			looks->call = *found;
 			facts->known |= KNOWN_CALL;
 		}
-		if (!any_possible(table, looks, ANEW(plan->words)))
+		if (!any_possible_yet(table, looks, ANEW(plan->words)))
 			goto stays;
 		if (plan->names) {
 			needed |= KNOWN_NAME;
@@ -333,6 +361,8 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
 		if (!admitted(&record->survivors, &record->share, record->all_known, now->flood_limit))
 			return 0;
+		if (!(record->filter.known & (KNOWN_PROCESS | NOT_TO_BE_LEARNED)))
+			record->filter.as_of = bpf_ktime_get_boot_ns(); /* before anything of the process is read */
 	}
 	families.call(ctx, FAMILY_HEADER);
 	return 0;

@@ -12,6 +12,16 @@ struct name {
 	u32 length;
 };
 
+/* Names that were looked at lately, and what came out: the same files are opened again and again. */
+#define MEMOS 64
+#define MEMO_WORDS 8
+
+struct memo {
+	u64 text[MEMO_WORDS];
+	struct accepts accepts;
+	u32 length;
+};
+
 struct record {
 	struct header header;
 	u8 sections[CAPACITY + 2 * PIECE + 64];
@@ -25,9 +35,14 @@ struct record {
 	struct connection_key connection;
 	struct name given;
 	struct name real;
+	struct memo memos[MEMOS];
 	const char *components[COMPONENTS];
 	u32 depth;
-	u64 regs[REGS_SIZE / 8];
+#ifdef DIRECT_READS
+	const char *regs;
+#else
+	char regs[REGS_SIZE];
+#endif
 	u32 call_number; /* the call that on_return() found worth a look */
 	u32 call_compat;
 	u32 call_socketcall;

@@ -91,7 +91,7 @@ class LineReader(threading.Thread):
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and its descendants have computed. Raises ProcessLookupError when the process has ended."""
+    """What a process and its descendants have computed."""
     # The process's own clock counts in ns; the children it has waited for are in its stat, in ticks.
     total = time.clock_gettime(_cpu_clock(pid))
     for member in _tree(pid):

@@ -40,8 +40,8 @@ class Stay:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """What has been measured so far; ``spoiled`` are the rounds in which eBPF programs of others ran at system calls, so
-    that what nobody watches was watched too."""
+    """What has been measured so far; ``spoiled`` are rounds in which others had eBPF programs at system calls: then it
+    isn't nobody who watches."""
 
     samples: list[Sample]
     stays: list[Stay]
@@ -67,9 +67,9 @@ def throughput(
             name = contestant.name if contestant else NOBODY
             tell(f"loads, round {number} of {plan.rounds}, {name}")
             if contestant is None:
+                into.samples.extend(_samples(plan, number, NOBODY, stage, None))
                 if programs():
                     into.spoiled.append(number)
-                into.samples.extend(_samples(plan, number, NOBODY, stage, None))
                 continue
             with watching(contestant, stage) as watch:
                 watch.settle()  # the first load isn't charged for the start

@@ -31,18 +31,20 @@ class Ending:
 class Watch:
     """``started`` is the CLOCK_MONOTONIC ns before its process was started."""
 
-    def __init__(self, process: subprocess.Popen[bytes], started: int, ending: Callable[[Watch], Ending]) -> None:
+    def __init__(
+        self, process: subprocess.Popen[bytes], started: int, command: str, ending: Callable[[Watch], Ending]
+    ) -> None:
         self.started = started
         self.alerts = LineReader(process.stdout, FLOOD.encode())
         self.messages = LineReader(process.stderr)
         self._process = process
+        self._command = command
         self._ending = ending
 
     def cpu_seconds(self) -> float:
-        try:
-            return cpu_seconds(self._process.pid)
-        except ProcessLookupError:
-            raise self._gone() from None
+        if self._process.poll() is not None:
+            raise self._gone()
+        return cpu_seconds(self._process.pid)
 
     def peak_memory(self) -> int:
         """Bytes."""
@@ -78,18 +80,18 @@ class Watch:
         try:
             self._process.wait(seconds)
         except subprocess.TimeoutExpired:
-            raise BenchError(f"{self._process.args!r} did not end within {seconds} s") from None
-        self.alerts.join()
-        self.messages.join()
+            raise BenchError(f"{self._command} did not end within {seconds} s") from None
+        for reader in (self.alerts, self.messages):
+            reader.join(5)
         return self._ending(self)
 
     def _gone(self) -> BenchError:
         self.messages.wait_for(lambda: False, 1)
-        return BenchError(f"{self._process.args!r} ended by itself: {self.messages.text().strip()}")
+        return BenchError(f"{self._command} ended by itself: {self.messages.text().strip()}")
 
 
 @contextmanager
 def watch(command: Sequence[str], ending: Callable[[Watch], Ending]) -> Iterator[Watch]:
     started = time.monotonic_ns()
     with running(command, subprocess.PIPE, subprocess.PIPE) as process:
-        yield Watch(process, started, ending)
+        yield Watch(process, started, command[0], ending)

@@ -1,0 +1,203 @@
+"""The kernel's half of the filter in user space: bpf/automaton.h and bpf/decide.h as they are, and a model of bpf/filter.c
+around them."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import shutil
+import subprocess
+from array import array
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from struct import Struct
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+from tiercel_agent.events.syscalls import BY_NAME, native_numbers
+from tiercel_agent.filter.learner import Learner, Maps, Rows
+from tiercel_agent.filter.tables import EXACT, Tables, make_tables, row_words, table_size
+from tiercel_engine.rule import Rule
+
+MACHINE = "x86_64"
+_SHIM = """
+#define __always_inline inline __attribute__((always_inline))
+typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
+#define FORGET(number) __asm__ volatile("" : "+r"(number))
+#define ANEW(number) (*(volatile __typeof__(number) *)&(number))
+#include "automaton.h"
+#include "decide.h"
+void look_at_name(const u8 *table, const u8 *name, u32 length, struct accepts *accepts)
+{ *accepts = accepts_of(table, name, length); }
+u32 is_possible(const u64 *rows, struct looks *looks, u32 words) { return any_possible(rows, looks, words); }
+u32 is_possible_yet(const u64 *rows, struct looks *looks, u32 words) { return any_possible_yet(rows, looks, words); }
+void survivors_of(const u64 *rows, struct looks *looks, u32 first, u32 words, struct survivors *survivors)
+{ find_survivors(rows, looks, first, words, survivors); }
+"""
+_KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_NAME = 1, 2, 4
+_KIND_UNKNOWN = 0xFF
+_KEY = Struct("=Ii4I")
+_FACTS = Struct("=24s2I3Q")
+
+
+class Accepts(ctypes.Structure):
+    _fields_ = [(name, ctypes.c_uint32) for name in ("begun", "floating", "unclean")]
+
+
+class Looks(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint32)
+        for name in "process call given given_floating real real_floating raw raw_floating connection".split()
+    ]
+
+
+class Survivors(ctypes.Structure):
+    _fields_ = [
+        ("count", ctypes.c_uint32),
+        ("clause", ctypes.c_uint32 * 8),
+        ("filled", ctypes.c_uint32),
+        ("clause_of_word", ctypes.c_uint32 * 8),
+        ("word", ctypes.c_uint64 * 8),
+    ]
+
+
+@cache
+def compiled(table: int, rows: int) -> ctypes.CDLL:
+    """The decision as a library, for tables of these sizes."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler to compile bpf/decide.h for user space with")
+    with TemporaryDirectory() as folder:
+        source, library = Path(folder, "decide.c"), Path(folder, "decide.so")
+        source.write_text(_SHIM)
+        include = str(files("tiercel_agent").joinpath("bpf"))
+        sizes = [f"-DAUTOMATON_SIZE={table}", f"-DROWS={rows}"]
+        command = [compiler, "-O2", "-Wall", "-Wno-unknown-pragmas", "-Werror", "-shared", "-fPIC", f"-I{include}", *sizes]
+        subprocess.run([*command, "-o", str(library), str(source)], check=True)
+        return ctypes.CDLL(str(library))
+
+
+class Table(dict[bytes, bytes]):
+    """A map of the kernel's."""
+
+    def update(self, key: bytes, value: bytes, *, only_existing: bool = False) -> None:  # type: ignore[override]
+        if not only_existing or key in self:
+            self[key] = value
+
+    def find(self, key: bytes, _size: int) -> bytes | None:
+        return self.get(key)
+
+    def delete(self, key: bytes) -> None:
+        self.pop(key, None)
+
+
+@dataclass(frozen=True)
+class Process:
+    pid: int
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call: ``text`` is the path passed, ``real`` that of the file that was opened, ``rest`` what no look decides."""
+
+    name: str
+    process: Process
+    result: int
+    numbers: tuple[int, int] = (0, 0)
+    folder: str = "/"
+    text: str = "/a"
+    real: str = "/a"
+    kind: int = 8
+    rest: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_open(self) -> bool:
+        return self.name == "openat"
+
+
+@dataclass(frozen=True)
+class Look:
+    """``facts``: what the record tells; None if the call is stopped. ``certain``: positions of rules that the kernel takes
+    for matched, which it may count instead of reporting."""
+
+    facts: bytes | None
+    certain: frozenset[int] = frozenset()
+
+
+class Kernel:
+    """The maps, and the look at a call as filtered() of bpf/filter.c takes it."""
+
+    def __init__(self, rules: list[Rule]) -> None:
+        self.tables: Tables = make_tables(rules)
+        self.maps = Maps(*(Table() for _ in Maps._fields))  # type: ignore[arg-type]
+        self._rows = array("Q", bytes(8 * row_words(self.tables)))
+        self._rows[: len(self.tables.rows)] = self.tables.rows
+        self._automaton = self.tables.automaton.ljust(table_size(self.tables), b"\0")
+        self._library = compiled(table_size(self.tables), row_words(self.tables))
+        self._address = (ctypes.c_uint64 * len(self._rows)).from_buffer(self._rows)
+        self.learner = Learner(self.maps, self.tables, Rows(memoryview(self._rows), len(self.tables.rows)))
+
+    def look(self, call: Call) -> Look:
+        number = native_numbers(BY_NAME[call.name], MACHINE)[0]
+        plan = self.tables.plans.get(number)
+        if plan is None:  # no rule can match the call: nobody asks for it
+            return Look(None)
+        looks = Looks(*[plan.everything] * 9)
+        known, needed = 0, _KNOWN_PROCESS | _KNOWN_CALL
+        entry = self.maps.process_classes.get(call.process.pid.to_bytes(4, "little"))  # type: ignore[attr-defined]
+        if entry:
+            start, cred, cgroup, _, row, _own, confirmed, _ = Struct("=4Q4I").unpack(entry)
+            if confirmed and (start, cred, cgroup) == (call.process.pid, 7, 1):
+                looks.process, known = row + plan.first, known | _KNOWN_PROCESS
+        kind = call.kind if call.is_open and call.result >= 0 else 0
+        key = _KEY.pack(number, min(call.result, 16), *call.numbers, 0, kind)
+        found = self.maps.call_rows.get(key)  # type: ignore[attr-defined]
+        if found:
+            looks.call, known = int.from_bytes(found, "little"), known | _KNOWN_CALL
+        if self._library.is_possible_yet(self._address, ctypes.byref(looks), plan.words):
+            if plan.names and kind != _KIND_UNKNOWN:
+                needed |= _KNOWN_NAME
+                known |= self._look_at_names(call, plan, looks)
+            if self._library.is_possible(self._address, ctypes.byref(looks), plan.words):
+                facts = _FACTS.pack(key, known, 0, call.process.pid, 7, 0 if known & _KNOWN_PROCESS else 1)
+                return Look(facts, self._certain(plan, looks) if known & needed == needed else frozenset())
+        return Look(None)
+
+    def _look_at_names(self, call: Call, plan: Any, looks: Looks) -> int:
+        given = call.text if call.text.startswith("/") else f"{call.folder.rstrip('/')}/{call.text}"
+        if call.result in (-errno.EACCES, -errno.EPERM):
+            return 0
+        of_given = self._accepts(given)
+        of_real = self._accepts(call.real) if call.result >= 0 else of_given
+        if plan.raw_names:
+            passed = self._accepts(call.text)
+            looks.raw = plan.raw_names + passed.begun * plan.words
+            looks.raw_floating = plan.raw_floating + passed.floating * plan.words
+        if of_given.unclean:
+            return 0
+        looks.given = plan.names + of_given.begun * plan.words
+        looks.given_floating = plan.floating + of_given.floating * plan.words
+        looks.real = plan.names + of_real.begun * plan.words
+        looks.real_floating = plan.floating + of_real.floating * plan.words
+        known = of_given.begun and of_given.floating and of_real.begun and of_real.floating
+        return _KNOWN_NAME if known else 0
+
+    def _accepts(self, name: str) -> Accepts:
+        raw = name.encode("utf-8", "surrogateescape")
+        accepts = Accepts()
+        self._library.look_at_name(self._automaton, raw + bytes(16), len(raw), ctypes.byref(accepts))
+        return accepts
+
+    def _certain(self, plan: Any, looks: Looks) -> frozenset[int]:
+        survivors = Survivors()
+        arguments = (self._address, ctypes.byref(looks), plan.first * 64, plan.words, ctypes.byref(survivors))
+        self._library.survivors_of(*arguments)
+        if survivors.count > 4:
+            return frozenset()
+        rules = [self.tables.clause_rules[clause] for clause in survivors.clause[: survivors.count]]
+        return frozenset((rule & ~EXACT) - 1 for rule in rules if rule & EXACT)
