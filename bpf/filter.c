@@ -208,12 +208,13 @@ static __always_inline u32 kind_of(const char *file)
 	return (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
 }
 
-/* The row of a socket: by the call, its kind and its ends, as user space takes them from the record. A connect's own
- * port is left out: it is another one each time, and no field of a connect that is looked at depends on it. */
-static __always_inline u32 connection_row(struct record *record, struct call *call)
+/* The row of a socket: by the call, its kind and its ends, as user space takes them from the record. The client's port is
+ * left out of a connect and an accept: it is another one each time, and nothing that is looked at depends on it. */
+static __always_inline u32 connection_row(struct record *record, struct call *call, s64 result)
 {
 	struct plan *plan = call->plan;
-	const char *file = file_of((s32)saved_argument(record, plan->descriptor));
+	u32 accepts = plan->descriptor == RETURNED, messages = plan->family == FAMILY_MESSAGE;
+	const char *file = file_of(accepts ? (s32)result : (s32)saved_argument(record, plan->descriptor));
 	if (!file || (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) != S_IFSOCK)
 		return NOTHING_KNOWN;
 	const char *sock = READ_POINTER(READ_POINTER(file, FILE_PRIVATE), SOCKET_SK);
@@ -225,7 +226,7 @@ static __always_inline u32 connection_row(struct record *record, struct call *ca
 	key->type = READ(u16, sock, SOCK_TYPE);
 	key->protocol = protocol;
 	if (family == AF_INET || family == AF_INET6) {
-		key->remote_port = READ(u16, sock, SOCK_REMOTE_PORT);
+		u16 remote_port = READ(u16, sock, SOCK_REMOTE_PORT);
 		if (family == AF_INET) {
 			bpf_probe_read_kernel(key->local, 4, sock + SOCK_LOCAL_V4);
 			bpf_probe_read_kernel(key->remote, 4, sock + SOCK_REMOTE_V4);
@@ -233,11 +234,13 @@ static __always_inline u32 connection_row(struct record *record, struct call *ca
 			bpf_probe_read_kernel(key->local, 16, sock + SOCK_LOCAL_V6);
 			bpf_probe_read_kernel(key->remote, 16, sock + SOCK_REMOTE_V6);
 		}
-		if (plan->family == FAMILY_MESSAGE) {
-			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
+		if (!accepts)
+			key->remote_port = remote_port;
+		if (messages)
 			key->role = socket_role(sock, protocol);
-		}
-		if (!key->remote_port) { /* what was passed counts, up to the address */
+		if (accepts || messages)
+			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
+		if (!remote_port) { /* what was passed counts, up to the address */
 			u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
 			u16 passed_family = READ_USER(u16, passed);
 			if (passed_family == AF_INET)
@@ -329,7 +332,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 		}
 		if (plan->flags & PLAN_SUBJECT_END) {
 			needed |= KNOWN_CONNECTION;
-			u32 row = connection_row(record, call);
+			u32 row = connection_row(record, call, result);
 			if (row != NOTHING_KNOWN) {
 				looks->connection = row;
 				facts->known |= KNOWN_CONNECTION;

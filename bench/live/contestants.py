@@ -57,8 +57,10 @@ def watching(contestant: Contestant, stage: Stage, rules: Sequence[Path] = ()) -
     with watch(contestant.command(stage, rules), lambda running: contestant.ending(stage, running)) as running:
         if not contestant.wait_until_ready(stage, running):
             said = running.messages.text().strip() or "says nothing"
-            if isinstance(contestant, Tiercel) and running.ended_with() == Tiercel.CANNOT_WATCH:
-                raise CannotWatch(said)
+            # With a log, it is the programs that don't load: then Tiercel is broken, and not the machine.
+            refused = isinstance(contestant, Tiercel) and running.ended_with() == Tiercel.CANNOT_WATCH
+            if refused and "\n" not in said:
+                raise CannotWatch(said.removeprefix("Error: "))
             raise BenchError(f"{contestant.name} does not start: {said}")
         yield running
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from tiercel_agent.events.syscalls import SUBJECT_END, SUBJECT_PATH, Syscall, keyed
+from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, SUBJECT_PATH, Syscall, keyed
 from tiercel_agent.filter.name_tests import name_test
 from tiercel_engine.condition import Atom, Operator
 from tiercel_engine.evaluation.walk import atom_fields
@@ -64,6 +64,7 @@ _CONNECTION = frozenset(
     "fd.cip fd.sip fd.lip fd.rip fd.ip fd.net fd.cnet fd.snet fd.lnet fd.rnet fd.sport fd.rport fd.sproto fd.rproto "
     "fd.l4proto fd.type fd.typechar fd.sockfamily fd.is_server".split()
 )
+_CLIENT_PORT = frozenset({"fd.rport", "fd.rproto"})
 _NAMED_ELSEWHERE = frozenset({"uid", "gid"})
 """Kinds of arguments whose text isn't their number's alone."""
 
@@ -119,7 +120,8 @@ def determined_by(call: Syscall) -> Determined:
         fields |= _OPENED | (_NAME_ARGUMENTS - arguments)
         return Determined(fields, _NAME | (_NAME_ARGUMENTS & arguments), _RAW_NAME, nothing, True)
     if call.flags & SUBJECT_END:
-        return Determined(fields, nothing, nothing, _CONNECTION, False)
+        accepts = call.descriptor == RETURNED  # the client's port is another one each time
+        return Determined(fields, nothing, nothing, _CONNECTION - _CLIENT_PORT if accepts else _CONNECTION, False)
     return Determined(fields, nothing, nothing, nothing, False)
 
 

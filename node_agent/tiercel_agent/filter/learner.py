@@ -18,7 +18,7 @@ from tiercel_agent.events.descriptor import OpenSocket
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.processes import NO_IMAGE
-from tiercel_agent.events.syscalls import SUBJECT_END, Family
+from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, Family
 from tiercel_agent.events.wire import LINEAGE_ENDS, Section
 from tiercel_agent.filter.clauses import Clauses, Space
 from tiercel_agent.filter.determined import Look
@@ -215,7 +215,7 @@ def _connection(call: int, occurrence: Occurrence) -> bytes | None:
     if facts.family not in (AF_INET, AF_INET6):
         return _CONNECTION.pack(*kind, 0, 0, 0, b"", b"", b"")
     width = 4 if facts.family == AF_INET else 16
-    is_message = occurrence.call.family is Family.MESSAGE
+    accepts, messages = occurrence.call.descriptor == RETURNED, occurrence.call.family is Family.MESSAGE
     passed = b""
     if not facts.remote_port:
         passed = occurrence.sections.get(Section.ADDRESS, (0, b""))[1]
@@ -225,9 +225,9 @@ def _connection(call: int, occurrence: Occurrence) -> bytes | None:
         passed = passed[:used]
     return _CONNECTION.pack(
         *kind,
-        htons(facts.remote_port),
-        facts.local_port if is_message else 0,
-        facts.role if is_message else 0,
+        0 if accepts else htons(facts.remote_port),
+        facts.local_port if accepts or messages else 0,
+        facts.role if messages else 0,
         facts.local[:width],
         facts.remote[:width],
         passed,
