@@ -29,7 +29,7 @@ static __always_inline struct plan *plan_of(u32 number)
 
 /* The registers as the call left them. Where reading is a call of its own, one copy of all is cheaper than several. */
 #ifdef DIRECT_READS
-#define REGISTER(record, offset) READ(u64, record->regs, offset)
+#define REGISTER(record, offset) READ_AT(u64, record->regs + (offset))
 static __always_inline void save_arguments(struct record *record, struct call *call)
 {
 	record->regs = call->regs;
@@ -120,7 +120,7 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 {
 	header->args[0] = READ(u64, call->regs, REGS_ORIG_X0);
 	for (int i = 1; i < 6; i++)
-		header->args[i] = READ(u64, call->regs, REGS_X0 + 8 * i);
+		header->args[i] = READ_AT(u64, call->regs + REGS_X0 + 8 * i);
 }
 
 static __always_inline u64 saved_argument(struct record *record, s8 index)

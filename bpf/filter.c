@@ -4,10 +4,11 @@ static __always_inline void copy_name(u8 *target, const char *name, u32 length)
 {
 #ifdef DIRECT_READS
 	if (length <= 32) { /* a word at a time, past the end too: the next component overwrites that */
-		*(u64 *)target = READ(u64, name, 0);
-		*(u64 *)(target + 8) = READ(u64, name, 8);
-		*(u64 *)(target + 16) = READ(u64, name, 16);
-		*(u64 *)(target + 24) = READ(u64, name, 24);
+		name = OBJECT(name);
+		*(u64 *)target = MEMBER(u64, name, 0);
+		*(u64 *)(target + 8) = MEMBER(u64, name, 8);
+		*(u64 *)(target + 16) = MEMBER(u64, name, 16);
+		*(u64 *)(target + 24) = MEMBER(u64, name, 24);
 		return;
 	}
 #endif
@@ -28,11 +29,11 @@ static __always_inline u32 end_name(struct name *name, u32 length)
  * the root, or no place in the tree. */
 static __always_inline u32 name_of_path(struct record *record, struct name *name, const char *path)
 {
-	const char *root = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS) + FS_ROOT;
-	const char *root_mount = READ_POINTER(root, PATH_MNT) - MOUNT_MNT;
-	const char *root_dentry = READ_POINTER(root, PATH_DENTRY);
-	const char *mount = READ_POINTER(path, PATH_MNT) - MOUNT_MNT;
-	const char *dentry = READ_POINTER(path, PATH_DENTRY);
+	const char *fs = OBJECT(READ_POINTER((const char *)bpf_get_current_task(), TASK_FS)), *place = OBJECT(path);
+	const char *root_mount = MEMBER_POINTER(fs, FS_ROOT + PATH_MNT) - MOUNT_MNT;
+	const char *root_dentry = MEMBER_POINTER(fs, FS_ROOT + PATH_DENTRY);
+	const char *mount = MEMBER_POINTER(place, PATH_MNT) - MOUNT_MNT;
+	const char *dentry = MEMBER_POINTER(place, PATH_DENTRY);
 	const char *mount_root = READ_POINTER(mount, MOUNT_MNT + VFSMOUNT_ROOT);
 	u32 arrived = 0, at = 0;
 
@@ -44,10 +45,10 @@ static __always_inline u32 name_of_path(struct record *record, struct name *name
 			break;
 		}
 		if (dentry == mount_root) {
-			const char *parent = READ_POINTER(mount, MOUNT_PARENT);
+			const char *here = OBJECT(mount), *parent = MEMBER_POINTER(here, MOUNT_PARENT);
 			if (parent == mount)
 				break;
-			dentry = READ_POINTER(mount, MOUNT_MOUNTPOINT);
+			dentry = MEMBER_POINTER(here, MOUNT_MOUNTPOINT);
 			mount = parent;
 			mount_root = READ_POINTER(mount, MOUNT_MNT + VFSMOUNT_ROOT);
 			continue;
@@ -71,14 +72,14 @@ static __always_inline u32 name_of_path(struct record *record, struct name *name
 			break;
 		depth--;
 		record->depth = depth;
-		dentry = record->components[depth & (COMPONENTS - 1)];
-		u32 length = READ(u32, dentry, DENTRY_NAME_LENGTH);
+		dentry = OBJECT(record->components[depth & (COMPONENTS - 1)]);
+		u32 length = MEMBER(u32, dentry, DENTRY_NAME_LENGTH);
 		at = name->length;
 		if (at + length + 2 > NAME_SIZE || length > 255)
 			return 0;
 		at &= NAME_SIZE - 1;
 		name->text[at] = '/';
-		copy_name(name->text + at + 1, READ_POINTER(dentry, DENTRY_NAME), length);
+		copy_name(name->text + at + 1, MEMBER_POINTER(dentry, DENTRY_NAME), length);
 		name->length = at + 1 + length;
 	}
 	return end_name(name, name->length);
@@ -132,6 +133,23 @@ static __always_inline u32 same_name(struct name *one, struct name *other)
 			return 0;
 	}
 	return 1;
+}
+
+/* The row of a kind of call, or NOTHING_KNOWN. */
+static __always_inline u32 call_row(struct record *record, struct call_key *key)
+{
+	const u64 *words = (const u64 *)key;
+	struct call_memo *memo = &record->call_memos[(key->call ^ key->args[0] ^ key->args[1] ^ key->result) % MEMOS];
+	const u64 *known = (const u64 *)&memo->key;
+
+	if (memo->row && !((words[0] ^ known[0]) | (words[1] ^ known[1]) | (words[2] ^ known[2])))
+		return memo->row;
+	u32 *found = call_rows.lookup(key);
+	if (!found)
+		return NOTHING_KNOWN;
+	memo->key = *key;
+	memo->row = *found;
+	return *found;
 }
 
 /* What the automata say of a name; length at most NAME_SIZE. */
@@ -202,10 +220,10 @@ static __always_inline void look_at_names(struct record *record, struct plan *pl
 /* The kind of the file behind a descriptor; KIND_UNKNOWN for one without a place in the tree, which may be anything. */
 static __always_inline u32 kind_of(const char *file)
 {
-	const char *dentry = READ_POINTER(file, FILE_PATH + PATH_DENTRY);
+	const char *opened = OBJECT(file), *dentry = MEMBER_POINTER(opened, FILE_PATH + PATH_DENTRY);
 	if (READ_POINTER(dentry, DENTRY_PARENT) == dentry)
 		return KIND_UNKNOWN;
-	return (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
+	return (READ(u16, MEMBER_POINTER(opened, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
 }
 
 /* The row of a socket: by the call, its kind and its ends, as user space takes them from the record. The client's port is
@@ -255,26 +273,34 @@ static __always_inline u32 connection_row(struct record *record, struct call *ca
 	return row ? *row : NOTHING_KNOWN;
 }
 
-/* The words of the process's row, and what of it is to be learned. */
+static __always_inline u64 current_cgroup(const char *task)
+{
+#if defined(DIRECT_READS) && defined(CSS_SET_DFL_CGROUP)
+	const char *cgroup = READ_POINTER(READ_POINTER(task, TASK_CGROUPS), CSS_SET_DFL_CGROUP);
+	return READ(u64, READ_POINTER(cgroup, CGROUP_KN), KERNFS_ID);
+#else
+	return bpf_get_current_cgroup_id();
+#endif
+}
+
+/* The row of the process that is known to be true now. */
 static __always_inline u32 process_row(struct filter_facts *facts)
 {
 	u32 zero = 0;
-	u64 *last_change = lineage.lookup(&zero);
-	const char *task = (const char *)bpf_get_current_task();
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	struct process_class *known = process_classes.lookup(&pid);
+	const char *task = OBJECT(bpf_get_current_task());
+	u32 slot = MEMBER(u32, task, TASK_TGID) % PROCESS_SLOTS;
+	u64 *last_change = lineage.lookup(&zero), *change = changed.lookup(&slot);
+	struct process_class *known = process_classes.lookup(&slot);
 
-	facts->start = READ(u64, READ_POINTER(task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);
-	facts->cred = READ(u64, task, TASK_CRED);
-	if (known && last_change && known->confirmed && known->start == facts->start && known->cred == facts->cred &&
-	    known->cgroup == bpf_get_current_cgroup_id()) {
-		if (known->as_of > *last_change) {
-			facts->known |= KNOWN_PROCESS;
-			return known->row;
-		}
+	facts->start = READ(u64, MEMBER(u64, task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);
+	facts->cred = MEMBER(u64, task, TASK_CRED);
+	if (!known || !change || !last_change || !known->confirmed || known->start != facts->start ||
+	    known->cred != facts->cred || known->as_of <= *change || known->cgroup != current_cgroup(task))
+		return NOTHING_KNOWN;
+	if (known->as_of <= *last_change)
 		return known->own;
-	}
-	return NOTHING_KNOWN;
+	facts->known |= KNOWN_PROCESS;
+	return known->row;
 }
 
 #define ARGUMENT_KEY(index) (plan->keyed[index] < 0 ? 0 : saved_argument(record, plan->keyed[index]))
@@ -318,9 +344,9 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 			file = file_of(result);
 			key->kind = file ? kind_of(file) : KIND_UNKNOWN;
 		}
-		u32 *found = call_rows.lookup(key);
-		if (found) {
-			looks->call = *found;
+		row = call_row(record, key);
+		if (row != NOTHING_KNOWN) {
+			looks->call = row;
 			facts->known |= KNOWN_CALL;
 		}
 		if (!any_possible_yet(table, looks, ANEW(plan->words)))

@@ -26,16 +26,19 @@ struct connection_key {
 	u8 passed[24];   /* the socket address, where the socket has no other end */
 };
 
+/* Of a process, in the slot of its pid; others with the same slot take turns. User space writes it in steps, so that no
+ * half of it is taken for true; `changed` tells when it became void. */
 struct process_class {
 	u64 start;
-	u64 cred;
-	u64 cgroup;    /* each thread has its own, as with cred */
-	u64 as_of;     /* ns since boot: anything that changed later makes it void */
+	u64 cred;      /* each thread has its own, as with the cgroup */
+	u64 cgroup;
+	u64 as_of;     /* ns since boot: what changed later makes it void */
 	u32 row;       /* by all conditions on processes; void once ancestors of some process have changed */
 	u32 own;       /* by those that don't ask for its ancestors */
-	u32 confirmed; /* see filter/learner.py */
+	u32 confirmed;
 	u32 padding;
 };
+#define PROCESS_SLOTS 32768
 
 /* What the record tells of the filter's look: enough to learn from. */
 struct filter_facts {
@@ -63,9 +66,9 @@ BPF_ARRAY(rows, u64, 1);
 BPF_ARRAY(automaton, u64, 1);
 BPF_TABLE("lru_hash", struct call_key, u32, call_rows, 8192);
 BPF_TABLE("lru_hash", struct connection_key, u32, connection_rows, 8192);
-BPF_TABLE("lru_hash", u32, struct process_class, process_classes, 16384);
-BPF_HASH(changes, u32, u64, 32768); /* thread group -> when something of it changed, ns since boot */
-BPF_ARRAY(lineage, u64, 1);         /* when the ancestors of some process may have changed */
+BPF_ARRAY(process_classes, struct process_class, PROCESS_SLOTS);
+BPF_ARRAY(changed, u64, PROCESS_SLOTS); /* when something of a process of the slot changed, ns since boot */
+BPF_ARRAY(lineage, u64, 1);             /* when the ancestors of some process may have changed */
 
 /* A change is told of before it is done, or while it is being done: what is learned within this time is void too. */
 #define CHANGE_TAKES 1000000 /* ns */
@@ -81,10 +84,10 @@ static __always_inline void changed_lineage(u64 when)
 /* Something that a process's own class depends on changes. */
 static __always_inline void changed_process(u32 pid)
 {
-	u64 when = bpf_ktime_get_boot_ns() + CHANGE_TAKES;
-	if (changes.update(&pid, &when) != 0)
-		changed_lineage(when);
-	process_classes.delete(&pid);
+	u32 slot = pid % PROCESS_SLOTS;
+	u64 *when = changed.lookup(&slot);
+	if (when)
+		*when = bpf_ktime_get_boot_ns() + CHANGE_TAKES;
 }
 
 /* Whether other processes may have this one among their ancestors. */

@@ -140,12 +140,10 @@ static __always_inline void section_file_facts(struct record *record, u16 kind, 
 static __always_inline const char *file_of(s32 descriptor)
 {
 	const char *task = (const char *)bpf_get_current_task();
-	const char *table = READ_POINTER(READ_POINTER(task, TASK_FILES), FILES_FDT);
-	u64 start[2]; /* the table begins with max_fds and fd */
-	if (descriptor < 0 || bpf_probe_read_kernel(start, sizeof(start), table) != 0 ||
-	    (u32)descriptor >= (u32)start[FDTABLE_MAX / 8])
+	const char *table = OBJECT(READ_POINTER(READ_POINTER(task, TASK_FILES), FILES_FDT));
+	if (descriptor < 0 || (u32)descriptor >= MEMBER(u32, table, FDTABLE_MAX))
 		return NULL;
-	return READ_POINTER((const char *)start[FDTABLE_FD / 8], (u64)descriptor * 8);
+	return (const char *)READ_AT(u64, MEMBER(u64, table, FDTABLE_FD) + (u64)descriptor * 8);
 }
 
 /* The folder that a relative path starts from. */

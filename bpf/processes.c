@@ -79,8 +79,6 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (ended.insert(&process, &yes) != 0)
 		return 0;
 	undelivered.delete(&exit.self.pid);
-	process_classes.delete(&exit.self.pid);
-	changes.delete(&exit.self.pid);
 	if (has_descendants(task))
 		changed_lineage(exit.time + CHANGE_TAKES); /* until it is done: FLAG_LINEAGE_ENDS */
 	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)

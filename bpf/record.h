@@ -22,6 +22,12 @@ struct memo {
 	u32 length;
 };
 
+/* The same for kinds of calls whose row is known. */
+struct call_memo {
+	struct call_key key;
+	u32 row;
+};
+
 struct record {
 	struct header header;
 	u8 sections[CAPACITY + 2 * PIECE + 64];
@@ -36,12 +42,13 @@ struct record {
 	struct name given;
 	struct name real;
 	struct memo memos[MEMOS];
+	struct call_memo call_memos[MEMOS];
 	const char *components[COMPONENTS];
 	u32 depth;
 #ifdef DIRECT_READS
 	const char *regs;
 #else
-	char regs[REGS_SIZE];
+	char regs[REGS_SIZE] __attribute__((aligned(8)));
 #endif
 	u32 call_number; /* the call that on_return() found worth a look */
 	u32 call_compat;

@@ -16,7 +16,7 @@ static __always_inline u32 virtual_number(const char *pid)
 	if (!pid)
 		return 0;
 	u32 level = READ(u32, pid, PID_LEVEL) & 31;
-	return READ(u32, pid, PID_NUMBERS + level * UPID_SIZE + UPID_NR);
+	return READ_AT(u32, pid + PID_NUMBERS + level * UPID_SIZE + UPID_NR);
 }
 
 static __always_inline u32 initial_number(const char *pid)
@@ -106,7 +106,7 @@ static __always_inline void read_task(struct record *record, const char *task)
 	}
 	if (pid) {
 		u32 level = READ(u32, pid, PID_LEVEL) & 31;
-		const char *namespace = READ_POINTER(pid, PID_NUMBERS + level * UPID_SIZE + UPID_NS);
+		const char *namespace = (const char *)READ_AT(u64, pid + PID_NUMBERS + level * UPID_SIZE + UPID_NS);
 		header->pid_ns = namespace_number(namespace, PID_NS_INUM);
 	}
 	header->user_ns = namespace_number(READ_POINTER(cred, CRED_USER_NS), USER_NS_INUM);

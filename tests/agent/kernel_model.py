@@ -84,15 +84,8 @@ def compiled(table: int, rows: int) -> ctypes.CDLL:
 class Table(dict[bytes, bytes]):
     """A map of the kernel's."""
 
-    def update(self, key: bytes, value: bytes, *, only_existing: bool = False) -> None:  # type: ignore[override]
-        if not only_existing or key in self:
-            self[key] = value
-
-    def find(self, key: bytes, _size: int) -> bytes | None:
-        return self.get(key)
-
-    def delete(self, key: bytes) -> None:
-        self.pop(key, None)
+    def update(self, key: bytes, value: bytes) -> None:  # type: ignore[override]
+        self[key] = value
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from tiercel_agent.filter.clauses import Clauses, Space
 from tiercel_agent.filter.determined import Look
 from tiercel_agent.filter.possible import Possible, words
 from tiercel_agent.filter.tables import Tables
-from tiercel_agent.kernel.libbpf import LibbpfError, Map
+from tiercel_agent.kernel.libbpf import Map
 from tiercel_engine.evaluation.codegen import compile_program
 
 _FACTS = Struct("=Ii6I3Q")
@@ -38,6 +38,7 @@ _PATIENCE = 3
 _USED: dict[int, int] = {AF_INET: 8, AF_INET6: 24}
 """Bytes of a socket address up to the end of the address proper."""
 _MAX_PROCESSES = 16384
+_PROCESS_SLOTS = 32768
 
 
 class Facts(NamedTuple):
@@ -60,7 +61,6 @@ class Maps(NamedTuple):
     call_rows: Map
     connection_rows: Map
     process_classes: Map
-    changes: Map
 
 
 class Rows:
@@ -180,19 +180,12 @@ class Learner:
         return self._rows.place(tuple(row))
 
     def _tell_process(self, event: LiveEvent, facts: Facts, row: int, own: int) -> None:
-        """In two steps: a change after the first deletes the entry, so that the second finds none; one before it
-        stands in `changes`."""
-        maps, key = self._maps, _u32(event.occurrence.process.pid)
+        """In steps: the entry is void while it is written. What has changed since ``as_of`` the kernel knows itself."""
+        classes, slot = self._maps.process_classes, _u32(event.occurrence.process.pid % _PROCESS_SLOTS)
         entry = (facts.start, facts.cred, event.occurrence.header.cgroup, facts.as_of, row, own)
-        try:
-            maps.process_classes.update(key, _PROCESS.pack(*entry, 0, 0))
-            changed = maps.changes.find(key, 8)
-            if changed is not None and int.from_bytes(changed, "little") >= facts.as_of:
-                maps.process_classes.delete(key)
-            else:
-                maps.process_classes.update(key, _PROCESS.pack(*entry, 1, 0), only_existing=True)
-        except LibbpfError:  # full, or gone meanwhile
-            return
+        classes.update(slot, bytes(_PROCESS.size))
+        classes.update(slot, _PROCESS.pack(*entry, 0, 0))
+        classes.update(slot, _PROCESS.pack(*entry, 1, 0))
 
 
 def _each(clauses: Clauses, spaces: Iterable[Space], looks: set[Look]) -> dict[Space, Possible]:

@@ -52,7 +52,7 @@ MAPS = (
     "call_rows",
     "connection_rows",
     "process_classes",
-    "changes",
+    "changed",
     "lineage",
     "clause_rules",
     "shares",

@@ -18,7 +18,6 @@ RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
-_BPF_EXIST = 2
 _BATCH = 512
 _ENOUGH = -1000
 
@@ -88,9 +87,8 @@ class Map:
         self.fd = fd
         self.name = name
 
-    def update(self, key: bytes, value: bytes, *, only_existing: bool = False) -> None:
-        flags = _BPF_EXIST if only_existing else 0
-        check(library().bpf_map_update_elem(self.fd, key, value, flags), f"map {self.name}")
+    def update(self, key: bytes, value: bytes) -> None:
+        check(library().bpf_map_update_elem(self.fd, key, value, 0), f"map {self.name}")
 
     def find(self, key: bytes, size: int) -> bytes | None:
         """The value of ``size`` bytes, or None if there is none."""

@@ -126,6 +126,10 @@ OPTIONAL = {
     "SOCK_USERLOCKS": (("sock.sk_userlocks",), ""),
     "ICSK_BIND_HASH": (("inet_connection_sock.icsk_bind_hash",), ""),
     "BUCKET_FASTREUSE": (("inet_bind_bucket.fastreuse",), ""),
+    "TASK_CGROUPS": (("task_struct.cgroups",), ""),
+    "CSS_SET_DFL_CGROUP": (("css_set.dfl_cgrp",), ""),
+    "CGROUP_KN": (("cgroup.kn",), ""),
+    "KERNFS_ID": (("kernfs_node.id",), ""),
     "BPRM_FDPATH": (("linux_binprm.fdpath",), "execveat is reported as execve (kernel older than 5.8)"),
 }
 """Offsets that the programs can do without, and what that costs."""
