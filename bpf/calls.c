@@ -165,6 +165,11 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	struct call call = current_call(ctx);
 	if (!call.plan)
 		return 0;
+#ifdef WANT_COUNTS
+	u64 *seen = call_counts.lookup(&call.number);
+	if (seen)
+		*seen += 1;
+#endif
 	if (call.plan->changes)
 		changed_process(bpf_get_current_pid_tgid() >> 32);
 	if (!call.plan->family)

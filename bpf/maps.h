@@ -69,6 +69,7 @@ BPF_TABLE("lru_hash", struct ended, u8, ended, 1024);
 #define SEEN_CALLS 2
 #define FILTERED_CALLS 3
 BPF_PERCPU_ARRAY(counters, u64, 8);
+BPF_PERCPU_ARRAY(call_counts, u64, SOCKETCALL); /* filled with WANT_COUNTS */
 
 static __always_inline void count(u32 which)
 {

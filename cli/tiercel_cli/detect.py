@@ -20,6 +20,7 @@ from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing
 from tiercel_agent.source import DetectorError, EventSource
+from tiercel_agent.watch import FLOOD_LIMIT
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
 from tiercel_engine.diagnostics import render
 from tiercel_engine.event import Event
@@ -32,7 +33,7 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
-def _read_duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+def read_duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
     """Seconds."""
     if value is None:
         return None
@@ -60,7 +61,7 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
     help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
-@click.option("--for", "seconds", metavar="TIME", callback=_read_duration, help="Stop after 500ms, 10s, 2m, 1h …")
+@click.option("--for", "seconds", metavar="TIME", callback=read_duration, help="Stop after 500ms, 10s, 2m, 1h …")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Append the alerts to FILE too.")
 @click.option(
     "--record",
@@ -84,6 +85,15 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
     help="Whether an event raises an alert for each rule that it matches, or for the first one.",
 )
 @click.option(
+    "--flood-limit",
+    type=click.IntRange(min=0),
+    default=FLOOD_LIMIT,
+    show_default=True,
+    metavar="N",
+    help="Matches a second of one rule in one cgroup that are alerted one by one; the kernel counts what is more, and "
+    "one alert tells the count. 0: all.",
+)
+@click.option(
     "-t", "--tag", "tags", multiple=True, metavar="TAG", help="Run only rules with this tag; repeat for more."
 )
 def detect(
@@ -96,6 +106,7 @@ def detect(
     keep_going: bool,
     priority: Priority,
     rule_matching: str,
+    flood_limit: int,
     tags: tuple[str, ...],
 ) -> None:
     """Watch this machine's system calls and print alerts.
@@ -117,7 +128,11 @@ def detect(
     except OSError as error:
         raise click.ClickException(f"cannot write {printable(str(error.filename))}: {error.strerror}") from error
     try:
-        source = open_detector(showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements, rules.rules)
+        source = open_detector(
+            showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements,
+            () if recording else rules.rules,  # a recording wants every event: nothing is stopped
+            flood_limit,
+        )
     except DetectorError as error:
         _to_stderr([f"Error: {error}", *error.log.splitlines()])
         sys.exit(CANNOT_WATCH)

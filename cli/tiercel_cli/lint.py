@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 
 import click
 
-from tiercel_engine.diagnostics import as_json, render
+from tiercel_agent.filter.clauses import cut
+from tiercel_agent.filter.expense import expenses
+from tiercel_engine.diagnostics import Diagnostic, Severity, as_json, render
+from tiercel_engine.rule import Rule
 from tiercel_engine.rules import load, read_rules
+
+EXPENSIVE = "EXPENSIVE_RULE"
+"""A warning of Tiercel's own, beside Falco's codes."""
 
 
 @click.command()
@@ -25,21 +32,39 @@ def lint(paths: tuple[str, ...], as_object: bool) -> None:
     files, unread = read_rules(paths)
     loaded = load(files)
     errors = (*unread, *loaded.errors)
+    warnings = (*loaded.warnings, *_expensive(loaded.rules))
     if as_object:
         result = {
             "ok": not errors,
             "errors": [as_json(error) for error in errors],
-            "warnings": [as_json(warning) for warning in loaded.warnings],
+            "warnings": [as_json(warning) for warning in warnings],
         }
         click.echo(json.dumps(result, indent=2))  # in ASCII: control characters of every kind are escaped
     else:
         colour = sys.stdout.isatty()
-        for diagnostic in (*errors, *loaded.warnings):
+        for diagnostic in (*errors, *warnings):
             click.echo(render(diagnostic, colour=colour))
-        counts = (len(loaded.rules), "rule"), (len(errors), "error"), (len(loaded.warnings), "warning")
+        counts = (len(loaded.rules), "rule"), (len(errors), "error"), (len(warnings), "warning")
         summary = ", ".join(_counted(number, noun) for number, noun in counts)
         click.echo(f"{_counted(len(files) + len(unread), 'file')}: {summary}")
     sys.exit(1 if errors else 0)
+
+
+def _expensive(rules: Iterable[Rule]) -> list[Diagnostic]:
+    """A warning for each rule that sends ordinary calls to user space."""
+    watched = [rule for rule in rules if rule.enabled and rule.source == "syscall"]
+    return [
+        Diagnostic(
+            Severity.WARNING,
+            EXPENSIVE,
+            f"expensive: {expense.message}",
+            watched[position].location,
+            "rule",
+            watched[position].name,
+            hint=expense.advice,
+        )
+        for position, expense in expenses(cut(watched), len(watched)).items()
+    ]
 
 
 def _counted(number: int, noun: str) -> str:

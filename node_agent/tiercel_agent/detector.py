@@ -26,7 +26,8 @@ from tiercel_agent.kernel.libbpf import LibbpfError, possible_cpus
 from tiercel_agent.kernel.loader import DIRECT_READS, direct_reads
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
-from tiercel_agent.source import Counters, DetectorError, Folded
+from tiercel_agent.kernel.programs import ON_CALLS
+from tiercel_agent.source import Counters, DetectorError, Folded, Measured
 from tiercel_agent.watch import FLOOD_LIMIT, PROCEXIT, Watch, rule_macros
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
@@ -44,7 +45,8 @@ _ALL = 1 << 30  # records
 class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
 
-    ``direct_reads`` is as for ``load_programs``, ``flood_limit`` as ``watch.FLOOD_LIMIT`` (0: nothing is folded).
+    ``direct_reads`` is as for ``load_programs``, ``flood_limit`` as ``watch.FLOOD_LIMIT`` (0: nothing is folded);
+    ``measuring``: the kernel counts every call, for ``measured``.
     """
 
     def __init__(
@@ -55,8 +57,11 @@ class Detector:
         requirements: Requirements,
         rules: Sequence[Rule],
         flood_limit: int = FLOOD_LIMIT,
+        *,
+        measuring: bool = False,
     ) -> None:
         self.notes = notes
+        self._measuring = measuring
         self._offsets = dict(offsets)
         self._direct_reads = direct_reads
         self._flood_limit = flood_limit
@@ -135,10 +140,16 @@ class Detector:
         told = {cause: number for cause, number in lost.items() if number}
         return Counters(self._number, told, self._watch.types, totals["filtered calls"])
 
-    def passed(self) -> dict[str, int]:
-        """Calls that reached user space for the sake of each rule, since the last change of rules."""
+    def measured(self) -> Measured:
+        """What the kernel has counted since the last change of rules. Only of a detector that measures."""
         self._folded += self._watch.shares.look()
-        return self._watch.shares.passed()
+        programs = self._watch.programs
+        spent, runs = programs.run_time(ON_CALLS)
+        seen: Counter[str] = Counter()
+        for number, count in programs.calls_seen().items():
+            if (call := self._watch.call_of(number)) is not None:
+                seen[call.name] += count
+        return Measured(dict(seen), self._watch.shares.passed(), spent, runs)
 
     def close(self) -> None:
         self._watch.close()
@@ -237,6 +248,7 @@ class Detector:
             **({"X86": 1} if platform.machine() == "x86_64" else {}),
             **({} if self._direct_reads is None else {"DIRECT_READS": DIRECT_READS}),
             **rule_macros(requirements),
+            **({"WANT_COUNTS": 1} if self._measuring else {}),
             "AGENT_PID": os.getpid(),
             "CPUS": possible_cpus(),
             "CALLS_PAGES": _CALLS_PAGES,
@@ -283,7 +295,11 @@ def _explained(error: CompileError | LibbpfError) -> DetectorError:
 
 
 def open_detector(
-    requirements: Requirements, rules: Sequence[Rule] = (), flood_limit: int = FLOOD_LIMIT
+    requirements: Requirements,
+    rules: Sequence[Rule] = (),
+    flood_limit: int = FLOOD_LIMIT,
+    *,
+    measuring: bool = False,
 ) -> Detector:
     """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do."""
     release = platform.release()
@@ -302,4 +318,4 @@ def open_detector(
         raise DetectorError(f"kernel {release} has no {error}: it can't be watched, please report it") from error
     finally:
         btf.close()
-    return Detector(offsets, [*notes, *blind_spots()], readable, requirements, rules, flood_limit)
+    return Detector(offsets, [*notes, *blind_spots()], readable, requirements, rules, flood_limit, measuring=measuring)

@@ -32,7 +32,9 @@ class Floods:
         last = self._last.get((folded.rule, folded.cgroup))
         matches = "match" if folded.count == 1 else "matches"
         if last is not None:
-            output = f"{folded.count} more {matches} in the same cgroup were counted, the last one reported: {last.output}"
+            output = (
+                f"{folded.count} more {matches} in the same cgroup were counted, the last one reported: {last.output}"
+            )
             return replace(last, time=time, output=output, output_fields={**last.output_fields, COUNT: folded.count})
         if rule is None:
             return None

@@ -105,7 +105,7 @@ class Service:
             LOGGER.error("the new rules are refused, the old ones stay: %s", error)
             return
         if fixed(config) != fixed(self._reloader.config):
-            LOGGER.warning("hostname, format, outputs, log and pid_file change at a restart only")
+            LOGGER.warning("flood_limit, hostname, format, outputs, log and pid_file change at a restart only")
         self._reloader.accept(config, files)
         self._rules = rules
 
@@ -118,4 +118,4 @@ class Service:
 
 def fixed(config: Config) -> tuple[object, ...]:
     """The settings that a running agent keeps."""
-    return config.hostname, config.json, config.outputs, config.log, config.pid_file
+    return config.flood_limit, config.hostname, config.json, config.outputs, config.log, config.pid_file

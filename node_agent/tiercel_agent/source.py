@@ -45,6 +45,17 @@ class Folded:
     count: int
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a detector that measures has counted: system calls made, by name; calls that reached user space for the sake
+    of each rule; nanoseconds that the programs have run at system calls while that was accounted, and how often."""
+
+    seen: Mapping[str, int]
+    passed: Mapping[str, int]
+    run_time: int
+    runs: int
+
+
 class EventSource(Protocol):
     """Events in the order in which they reach user space. One thread calls all methods."""
 

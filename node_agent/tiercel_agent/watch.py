@@ -51,9 +51,7 @@ class Watch:
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         asked = [call for call in SYSCALLS if call.name in wanted]
-        self.calls: Mapping[int, Syscall] = {
-            number: call for call in asked for number in native_numbers(call, machine)
-        }
+        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in native_numbers(call, machine)}
         self.types = frozenset(call.name for call in asked)
         sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
         if tables is not None:

@@ -1,5 +1,5 @@
-"""The kernel's half of the filter in user space: bpf/automaton.h and bpf/decide.h as they are, and a model of bpf/filter.c
-around them."""
+"""The kernel's half of the filter in user space: bpf/automaton.h and bpf/decide.h as they are, and a model of
+bpf/filter.c around them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,17 @@ def compiled(table: int, rows: int) -> ctypes.CDLL:
         source.write_text(_SHIM)
         include = str(files("tiercel_agent").joinpath("bpf"))
         sizes = [f"-DAUTOMATON_SIZE={table}", f"-DROWS={rows}"]
-        command = [compiler, "-O2", "-Wall", "-Wno-unknown-pragmas", "-Werror", "-shared", "-fPIC", f"-I{include}", *sizes]
+        command = [
+            compiler,
+            "-O2",
+            "-Wall",
+            "-Wno-unknown-pragmas",
+            "-Werror",
+            "-shared",
+            "-fPIC",
+            f"-I{include}",
+            *sizes,
+        ]
         subprocess.run([*command, "-o", str(library), str(source)], check=True)
         return ctypes.CDLL(str(library))
 
@@ -96,7 +106,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Call:
-    """One call: ``text`` is the path passed, ``real`` that of the file that was opened, ``rest`` what no look decides."""
+    """One call: ``text`` is the path passed, ``real`` that of the file opened, ``rest`` what no look decides."""
 
     name: str
     process: Process
@@ -115,8 +125,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Look:
-    """``facts``: what the record tells; None if the call is stopped. ``certain``: positions of rules that the kernel takes
-    for matched, which it may count instead of reporting."""
+    """``facts``: what the record tells; None if the call is stopped. ``certain``: positions of rules that the kernel
+    takes for matched, which it may count instead of reporting."""
 
     facts: bytes | None
     certain: frozenset[int] = frozenset()

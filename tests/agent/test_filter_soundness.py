@@ -1,5 +1,5 @@
-"""What the filter stops matches no rule, and what it takes for matched does: the decision's own C, compiled for user space,
-and the learner, against the exact evaluator, on random rules and calls."""
+"""What the filter stops matches no rule, and what it takes for matched does: the decision's own C, compiled for user
+space, and the learner, against the exact evaluator, on random rules and calls."""
 
 from __future__ import annotations
 
@@ -174,7 +174,9 @@ def stream(kernel: Kernel, matcher: Matcher, rules: list[Any], made: list[Call])
 @given(st.data())
 def test_what_is_stopped_matches_nothing_and_what_is_certain_matches(data: st.DataObject) -> None:
     processes = data.draw(PROCESSES)
-    rules = [rule(node, name=str(at)) for at, node in enumerate(data.draw(st.lists(CONDITIONS, min_size=1, max_size=6)))]
+    rules = [
+        rule(node, name=str(at)) for at, node in enumerate(data.draw(st.lists(CONDITIONS, min_size=1, max_size=6)))
+    ]
     made = data.draw(st.lists(calls(processes), min_size=1, max_size=12))
     stream(Kernel(rules), Matcher(rules), rules, [*made * 4, *made[::-1]])
 
@@ -226,7 +228,10 @@ def test_names_need_not_be_learned(name: str) -> None:
     ("condition", "certain"),
     [
         (atom("fd.name", "=", "/a"), True),
-        (And((atom("fd.name", "glob", "/*"), atom("proc.name", "=", "x"), atom("evt.arg.flags", "=", "O_RDONLY"))), True),
+        (
+            And((atom("fd.name", "glob", "/*"), atom("proc.name", "=", "x"), atom("evt.arg.flags", "=", "O_RDONLY"))),
+            True,
+        ),
         (And((atom("fd.name", "=", "/a"), Not(atom("fd.name", "contains", "b")))), True),
         (Not(atom("fd.name", "regex", "/b.*")), False),
         (And((atom("fd.name", "=", "/a"), atom("user.name", "=", "root"))), False),

@@ -62,6 +62,14 @@ class Section:
             return default
         return value
 
+    def number(self, key: str, default: int) -> int:
+        """A whole number from 0 to 1,000,000."""
+        text = self.text(key, str(default))
+        if text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= 1_000_000:
+            return int(text)
+        self.error(key, f"{self._name(key)} is {text!r}", "write a whole number from 0 to 1000000")
+        return default
+
     def choice(self, key: str, choices: Iterable[str], default: str) -> str:
         """One of ``choices``, in whatever case it is written."""
         known = list(choices)

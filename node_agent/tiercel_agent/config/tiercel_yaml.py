@@ -22,6 +22,7 @@ def translate(settings: Section) -> Config:
         rules=settings.paths("rules"),
         priority=settings.priority("priority"),
         first_match=settings.choice("rule_matching", ("all", "first"), "all") == "first",
+        flood_limit=settings.number("flood_limit", 100),
         hostname=settings.text("hostname") or default_hostname(),
         json=settings.choice("format", ("json", "text"), "json") == "json",
         outputs=(*_stdout(outputs.section("stdout")), *_file(outputs.section("file"))),

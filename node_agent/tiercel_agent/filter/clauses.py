@@ -1,8 +1,8 @@
 """Rules cut into clauses, each a conjunction of parts that one look of the kernel decides, wherever that can be had.
 
-``a and (b or c)`` is the clauses ``a and b``, ``a and c`` if ``b`` and ``c`` are decided by different looks; where there
-would be too many clauses it stays one, of which the kernel rules out less. Calls for which the rules come out alike
-share a *space*: a range of clause numbers.
+``a and (b or c)`` is the clauses ``a and b``, ``a and c`` if ``b`` and ``c`` are decided by different looks; where
+there would be too many clauses it stays one, of which the kernel rules out less. Calls for which the rules come out
+alike share a *space*: a range of clause numbers.
 """
 
 from __future__ import annotations
@@ -197,9 +197,8 @@ class _Cutter:
             return together if len(together) <= _MOST_OF_A_RULE else [(node,)]
         product: list[tuple[int, ...]] = [()]
         for operand, alternatives in sorted(zip(operands, below, strict=True), key=lambda pair: len(pair[1])):
-            if len(product) * len(alternatives) > _MOST_OF_A_RULE:
-                alternatives = [(operand,)]
-            product = [(*parts, *more) for parts in product for more in alternatives]
+            fits = len(product) * len(alternatives) <= _MOST_OF_A_RULE
+            product = [(*parts, *more) for parts in product for more in (alternatives if fits else [(operand,)])]
         return product
 
     def _by_look(self, operands: Sequence[int]) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """Rules that cost: of which the kernel can't tell for ordinary calls that they don't match.
 
-A rule is put before ordinary calls of ordinary processes. Where it stays possible by everything that the kernel looks at,
-each such call goes to user space.
+A rule is put before ordinary calls of ordinary processes. Where it stays possible by everything that the kernel looks
+at, each such call goes to user space.
 """
 
 from __future__ import annotations
@@ -78,7 +78,8 @@ _CONNECTED: dict[str, Value | None] = {
     "fd.is_server": False,
     **dict.fromkeys(("fd.cip", "fd.lip", "fd.cnet", "fd.lnet"), "10.20.0.7"),
     **dict.fromkeys(("fd.sip", "fd.rip", "fd.snet", "fd.rnet"), "10.30.0.9"),
-    **dict.fromkeys(("fd.ip", "fd.net"), ["10.20.0.7", "10.30.0.9"]),
+    "fd.ip": ["10.20.0.7", "10.30.0.9"],
+    "fd.net": ["10.20.0.7", "10.30.0.9"],
     **dict.fromkeys(("fd.sport", "fd.rport"), 8443),
     **dict.fromkeys(("fd.sproto", "fd.rproto"), "8443"),
 }
@@ -104,8 +105,7 @@ _KINDS: Mapping[str, dict[str, Value | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expense:
-    """What of a rule costs: calls, as words (``every openat for reading, in containers``); the tests that only user
-    space can make, as text; and what would help."""
+    """What of a rule costs: calls, in words; the tests that only user space can make, as text; and what would help."""
 
     calls: tuple[str, ...]
     undecided: tuple[str, ...]
@@ -119,7 +119,7 @@ class Expense:
 
 def expenses(clauses: Clauses, rules: int) -> dict[int, Expense]:
     """What of each of so many rules costs, by position; nothing for those that don't."""
-    calls: dict[int, dict[str, set[str]]] = {}
+    calls: dict[int, dict[str, set[tuple[str, str]]]] = {}
     undecided: dict[int, dict[str, None]] = {}
     atoms: dict[int, list[Atom]] = {}
     for space in clauses.spaces:
@@ -132,7 +132,7 @@ def expenses(clauses: Clauses, rules: int) -> dict[int, Expense]:
                 if not row >> bit & 1 or not 0 <= clause.rule < rules:
                     continue
                 for name in frequent:
-                    calls.setdefault(clause.rule, {}).setdefault(f"every {name}{kind}", set()).add(place)
+                    calls.setdefault(clause.rule, {}).setdefault(name, set()).add((kind, place))
                 for number in sorted(clauses.graph.reachable(clause.parts)):
                     part = clauses.graph.parts[number]
                     if isinstance(part, Atom) and number not in space.looks:
@@ -140,7 +140,7 @@ def expenses(clauses: Clauses, rules: int) -> dict[int, Expense]:
                         atoms.setdefault(clause.rule, []).append(part)
     return {
         rule: Expense(
-            tuple(_with_places(call, places) for call, places in of_rule.items()),
+            _phrases(of_rule),
             tuple(undecided.get(rule, ())),
             _advice(atoms.get(rule, ())),
         )
@@ -195,8 +195,14 @@ def _advice(atoms: Iterable[Atom]) -> str:
     return "add a test that the kernel can make: of the file's name, its flags or result, of addresses, of the process"
 
 
-def _with_places(call: str, places: set[str]) -> str:
-    return call if len(places) == len(_PLACES) else f"{call} {min(places)}"
+def _phrases(calls: Mapping[str, set[tuple[str, str]]]) -> tuple[str, ...]:
+    """``every open and openat for reading in containers``, by call the kinds and places that cost."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for call, variants in calls.items():
+        kinds, places = {kind for kind, _ in variants}, {place for _, place in variants}
+        kind = kinds.pop() if len(kinds) == 1 else ""
+        alike.setdefault((kind, f" {places.pop()}" if len(places) == 1 else ""), []).append(call)
+    return tuple(f"every {_listed(names)}{kind}{place}" for (kind, place), names in alike.items())
 
 
 def _listed(items: Iterable[str]) -> str:

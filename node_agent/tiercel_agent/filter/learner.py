@@ -7,7 +7,7 @@ of a connection. What can't be told with certainty is not told: the kernel then 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, MutableSequence
+from collections.abc import Callable, Iterable
 from socket import AF_INET, AF_INET6, htons
 from struct import Struct
 from sys import byteorder
@@ -66,7 +66,7 @@ class Maps(NamedTuple):
 class Rows:
     """The rows that are learned: equal ones are stored once, behind those that were there from the beginning."""
 
-    def __init__(self, memory: MutableSequence[int], begin: int) -> None:
+    def __init__(self, memory: memoryview, begin: int) -> None:
         self._memory = memory
         self._end = begin
         self._places: dict[tuple[int, ...], int] = {}

@@ -1,6 +1,7 @@
 """Tests on the names of files as patterns that the kernel's automaton can run.
 
-The value is an absolute, cleaned path. A test on a part of it (``fd.directory``, ``fd.filename``) becomes one on the whole.
+The value is an absolute, cleaned path. A test on a part of it (``fd.directory``, ``fd.filename``) becomes one on the
+whole.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ class NameTest:
     def floats(self) -> bool:
         """Whether some pattern doesn't begin with a literal. Such patterns have an automaton of their own: in one with
         the others, its states would be repeated for each prefix that is among those."""
-        return any(pattern.ignore_case or bool(pattern.elements) and isinstance(pattern.elements[0], Gap) for pattern in self.patterns)
+        return any(
+            pattern.ignore_case or (bool(pattern.elements) and isinstance(pattern.elements[0], Gap))
+            for pattern in self.patterns
+        )
 
 
 UNCLEAN: tuple[Pattern, ...] = (
@@ -212,8 +216,8 @@ def _prefix(text: str, *, inside: bool = False) -> NameTest:
             return NameTest((Pattern(_merged((*elements, ANY))),), exact=False)
     if not elements:
         return NameTest((Pattern((ANY,)),))
-    below = Pattern(_merged((*elements, b"/", ANY)))
-    return NameTest((below,) if inside else (Pattern(_merged(tuple(elements))), below))
+    all_below = Pattern(_merged((*elements, b"/", ANY)))
+    return NameTest((all_below,) if inside else (Pattern(_merged(tuple(elements))), all_below))
 
 
 def _merged(elements: Elements) -> Elements:

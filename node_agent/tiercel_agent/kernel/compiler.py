@@ -43,6 +43,7 @@ MAPS = (
     "calls",
     "processes",
     "counters",
+    "call_counts",
     "undelivered",
     "ended",
     "records",

@@ -49,6 +49,7 @@ def library() -> ctypes.CDLL:
                 integer,
                 [integer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, pointer],
             ),
+            "bpf_enable_stats": (integer, [integer]),
             "bpf_map_get_next_key": (integer, [integer, pointer, pointer]),
             "bpf_map_update_elem": (integer, [integer, pointer, pointer, ctypes.c_uint64]),
             "bpf_map_lookup_elem": (integer, [integer, pointer, pointer]),
@@ -163,6 +164,17 @@ class Ring:
 def attach_raw_tracepoint(name: str, program_fd: int) -> int:
     """Attaches a loaded program; closing the returned descriptor detaches it."""
     return check(library().bpf_raw_tracepoint_open(name.encode(), program_fd), f"raw tracepoint {name}")
+
+
+def enable_run_time_stats() -> int:
+    """Makes the kernel account the time of all programs until the returned descriptor is closed."""
+    return check(library().bpf_enable_stats(0), "run time statistics")  # BPF_STATS_RUN_TIME
+
+
+def run_time(program_fd: int) -> tuple[int, int]:
+    """Nanoseconds that a program has run while that was accounted, and how often it did."""
+    told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{program_fd}").read_text("ascii").splitlines())
+    return int(told.get("run_time_ns", 0)), int(told.get("run_cnt", 0))
 
 
 def possible_cpus() -> int:

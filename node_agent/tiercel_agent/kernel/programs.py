@@ -6,11 +6,13 @@ import os
 from collections.abc import Callable, Mapping
 
 from tiercel_agent.kernel.compiler import Bytecode
-from tiercel_agent.kernel.libbpf import Map, Ring, attach_raw_tracepoint, possible_cpus
+from tiercel_agent.kernel.libbpf import Map, Ring, attach_raw_tracepoint, possible_cpus, run_time
 from tiercel_agent.kernel.loader import Size, load_programs
 
 # In the order of FAMILY_… in bpf/maps.h, from 1.
 _FAMILIES = ("plain", "paths", "descriptor", "message", "exec_failed", "image", "begin", "send", "admit")
+ON_CALLS = "on_return"
+"""What runs at every system call. What it hands a call over to by a tail call counts as its own run time."""
 _TRACEPOINTS = {
     "sched_process_fork": "on_fork",
     "sched_process_exec": "on_exec",
@@ -18,6 +20,7 @@ _TRACEPOINTS = {
     "task_rename": "on_rename",
     "sys_exit": "on_return",
 }
+_MOST_CALLS = 512
 _COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
 
 
@@ -71,6 +74,18 @@ class ProgramSet:
             totals[name] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
         totals["failed records"] = sum(ring.failed for ring in self._rings)
         return totals
+
+    def run_time(self, program: str) -> tuple[int, int]:
+        """Nanoseconds and runs of one of the programs, as ``libbpf.run_time``."""
+        return run_time(self._loaded.programs[program])
+
+    def calls_seen(self) -> dict[int, int]:
+        """How often each call was made, by number, if the programs were made to count that; i386 calls are left out."""
+        seen = {}
+        for number in range(_MOST_CALLS):
+            raw = self.maps["call_counts"].lookup(_u32(number), 8 * self._cpus)
+            seen[number] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
+        return seen
 
     def detach(self) -> None:
         """No more records; those that wait can still be read."""

@@ -1,0 +1,153 @@
+"""``tiercel explain``: where each test of a rule is made, and what the rule costs."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from shutil import get_terminal_size
+
+import click
+
+from tiercel_agent.filter.explanation import Explanation
+from tiercel_agent.filter.explanation import explain as explain_rules
+from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set
+from tiercel_cli.detect import CANNOT_WATCH, read_duration
+from tiercel_engine.diagnostics import render
+from tiercel_engine.printable import printable
+from tiercel_engine.rule import Rule
+
+_POLL = 0.2  # seconds
+_COLUMN = 12
+
+
+@click.command()
+@click.option(
+    "-r",
+    "--rules",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
+)
+@click.option(
+    "--live",
+    "seconds",
+    metavar="TIME",
+    callback=read_duration,
+    help="Watch this machine for that long (10s), and tell what the rules cost here.",
+)
+@click.argument("names", metavar="[RULE]...", nargs=-1)
+def explain(*, paths: tuple[Path, ...], seconds: float | None, names: tuple[str, ...]) -> None:
+    """Tell where each test of a rule is made, and what the rule costs.
+
+    \b
+    kernel      decided when the system call returns; what doesn't match goes no further
+    process     decided once for a process, until it or its ancestors change
+    user space  the kernel has to hand the call over
+
+    RULE is the name of a rule, or a part of it. All rules are taken together, as `tiercel detect` would.
+    """
+    rules = load_rule_set(paths or (default_rules(),))
+    for error in rules.errors:
+        click.echo(render(error, colour=sys.stderr.isatty()), err=True)
+    explained = explain_rules(rules.rules)
+    chosen = [found for found in explained if _is_meant(found.rule, names)]
+    for name in names:
+        if not any(_is_meant(found.rule, (name,)) for found in explained):
+            click.echo(f"Error: no rule is called {printable(name)}", err=True)
+            sys.exit(2)
+    measured = _measure(rules, seconds) if seconds is not None else None
+    width = get_terminal_size((100, 24)).columns
+    for found in chosen:
+        for line in [*_shown(found, width), *(measured.lines(found) if measured else ())]:
+            click.echo(printable(line))
+        click.echo()
+    expensive = sum(found.expense is not None for found in chosen)
+    click.echo(f"{len(chosen)} rules, {expensive} expensive")
+    if measured:
+        click.echo(measured.total)
+    sys.exit(1 if rules.errors else 0)
+
+
+def _is_meant(rule: Rule, names: Iterable[str]) -> bool:
+    names = tuple(names)
+    return not names or any(name.lower() in rule.name.lower() for name in names)
+
+
+def _shown(found: Explanation, width: int) -> Iterable[str]:
+    yield f"{found.rule.name}  ({found.rule.location})"
+    yield f"  system calls: {', '.join(found.calls) or 'none'}"
+    notes: dict[str, int] = {}
+    for line in found.lines:
+        text = "  " * line.depth + line.text
+        room = max(30, width - _COLUMN - 6)
+        mark = "*" * notes.setdefault(line.elsewhere, len(notes) + 1) if line.elsewhere else ""
+        yield f"    {line.place + mark:<{_COLUMN}}  {text if len(text) <= room else text[: room - 1] + '…'}"
+    for note, number in notes.items():
+        yield f"    {'*' * number} {note}"
+    if found.decided:
+        yield f"  The kernel alone decides it for {', '.join(found.decided)}."
+    if found.told:
+        yield f"  Every {' and '.join(found.told)} is told to user space anyway."
+    if found.expense is not None:
+        yield f"  Expensive: {found.expense.message}."
+        yield f"  Better: {found.expense.advice}."
+
+
+class _Measured:
+    """What was counted while the rules ran here."""
+
+    def __init__(self, seen: Counter[str], passed: Counter[str], matched: Counter[str], total: str) -> None:
+        self._seen, self._passed, self._matched = seen, passed, matched
+        self.total = total
+
+    def lines(self, found: Explanation) -> Sequence[str]:
+        calls = self._seen.keys() if found.calls == ("all",) else found.calls
+        seen = sum(self._seen[call] for call in calls)
+        name = found.rule.name
+        return [f"  Live: {seen} calls seen, {self._passed[name]} passed by the kernel, {self._matched[name]} matched"]
+
+
+def _measure(rules: RuleSet, seconds: float) -> _Measured:
+    # Only here: without --live no kernel is needed.
+    from tiercel_agent.detector import open_detector  # noqa: PLC0415
+    from tiercel_agent.kernel.libbpf import LibbpfError, enable_run_time_stats  # noqa: PLC0415
+    from tiercel_agent.source import DetectorError  # noqa: PLC0415
+
+    try:
+        detector = open_detector(rules.requirements, rules.rules, measuring=True)
+        stats = enable_run_time_stats()
+    except DetectorError as error:
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(CANNOT_WATCH)
+    except LibbpfError as error:
+        click.echo(f"Error: {error.strerror}", err=True)
+        sys.exit(CANNOT_WATCH)
+    matched: Counter[str] = Counter()
+    told: Counter[str] = Counter()
+    events, spent = 0, time.thread_time_ns()
+    end = time.monotonic() + seconds
+    click.echo(f"watching for {seconds:g} s …", err=True)
+    while (left := end - time.monotonic()) > 0:
+        for event in detector.poll(min(left, _POLL)):
+            events += 1
+            told[str(event["evt.type"])] += 1
+            matched.update(rule.name for rule, _ in rules.matcher.match(event))
+            detector.evaluated(event)
+        for folded in detector.folded():
+            matched[folded.rule] += folded.count
+    spent = time.thread_time_ns() - spent
+    measured = detector.measured()
+    detector.close()
+    os.close(stats)
+    seen = Counter(measured.seen) | Counter({name: told[name] for name in ("execve", "execveat", "procexit")})
+    total = (
+        f"Kernel: {measured.runs} system calls, {measured.run_time / max(1, measured.runs):.0f} ns each, "
+        f"some 50 of them for the measuring. User space: {events} events, {spent / 1000 / max(1, events):.0f} µs each."
+    )
+    return _Measured(seen, Counter(measured.passed), matched, total)

@@ -1,0 +1,115 @@
+"""Where each test of a rule is made, and what the rule costs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tiercel_agent.events.syscalls import SYSCALLS, Syscall
+from tiercel_agent.filter.clauses import Clauses, cut
+from tiercel_agent.filter.determined import Look, determined_by
+from tiercel_agent.filter.expense import Expense, expenses
+from tiercel_engine.condition import And, Atom, Node, Not, Or
+from tiercel_engine.evaluation.requirements import event_types, tests_event_type
+from tiercel_engine.language.printer import print_node
+from tiercel_engine.rule import Rule
+
+KERNEL, PROCESS, USER = "kernel", "process", "user space"
+_TOLD_ANYWAY = frozenset({"execve", "execveat", "procexit"})
+"""Events that user space is told of whatever the rules are: it keeps the table of processes from them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a condition: ``all of``, ``any of`` or a test, which alone has a ``place``: where it is made.
+    ``elsewhere`` names the calls for which it is made at another place."""
+
+    depth: int
+    text: str
+    place: str = ""
+    elsewhere: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """``decided``: the calls of which the kernel alone decides whether the rule matches, given that it knows the
+    process; ``told``: those that user space hears of anyway."""
+
+    rule: Rule
+    calls: tuple[str, ...]
+    lines: tuple[Line, ...]
+    decided: tuple[str, ...]
+    told: tuple[str, ...]
+    expense: Expense | None
+
+
+def explain(rules: Sequence[Rule]) -> list[Explanation]:
+    """How these rules are evaluated together."""
+    clauses = cut(rules)
+    costs = expenses(clauses, len(rules))
+    exact = _decided(clauses, len(rules))
+    explained = []
+    for position, rule in enumerate(rules):
+        types = event_types(rule.condition, "syscall")
+        calls = [call for call in SYSCALLS if types is None or call.name in types]
+        names = tuple(call.name for call in calls) if types is not None else ("all",)
+        told = tuple(call.name for call in calls if call.name in _TOLD_ANYWAY)
+        decided = tuple(call.name for call in calls if call.name in exact[position] and call.name not in _TOLD_ANYWAY)
+        lines = tuple(_lines(rule.condition, calls))
+        explained.append(Explanation(rule, names, lines, decided, told, costs.get(position)))
+    return explained
+
+
+def _decided(clauses: Clauses, rules: int) -> list[set[str]]:
+    """By rule, the calls for which all of its clauses are exact."""
+    decided: list[set[str]] = [set() for _ in range(rules)]
+    for space in clauses.spaces:
+        inexact = {clause.rule for clause in space.clauses if not clause.exact}
+        for rule in {clause.rule for clause in space.clauses} - inexact - {-1}:
+            decided[rule].update(call.name for call in space.calls)
+    return decided
+
+
+def _lines(root: Node, calls: Sequence[Syscall]) -> list[Line]:
+    """The condition as a tree of lines, top-down and without recursion."""
+    lines = []
+    stack: list[tuple[Node, int, str]] = [(root, 0, "")]
+    while stack:
+        node, depth, before = stack.pop()
+        match node:
+            case Not(operand):
+                stack.append((operand, depth, f"{before}not "))
+            case And(operands) | Or(operands):
+                lines.append(Line(depth, f"{before}{'all' if isinstance(node, And) else 'any'} of"))
+                stack.extend((operand, depth + 1, "") for operand in reversed(_flat(type(node), operands)))
+            case Atom():
+                lines.append(Line(depth, before + print_node(node), *_place(node, calls)))
+    return lines
+
+
+def _flat(kind: type, operands: Sequence[Node]) -> list[Node]:
+    """The operands, with those of the same kind of junction among them replaced by their own."""
+    flat: list[Node] = []
+    stack = list(reversed(operands))
+    while stack:
+        node = stack.pop()
+        if isinstance(node, And | Or) and isinstance(node, kind):
+            stack.extend(reversed(node.operands))
+        else:
+            flat.append(node)
+    return flat
+
+
+def _place(atom: Atom, calls: Sequence[Syscall]) -> tuple[str, str]:
+    if tests_event_type(atom):
+        return KERNEL, ""
+    by_place: dict[str, list[str]] = {}
+    for call in calls:
+        look = determined_by(call).look_at(atom)
+        place = USER if look is None else PROCESS if look in (Look.OWN, Look.PROCESS) else KERNEL
+        by_place.setdefault(place, []).append(call.name)
+    if not by_place:
+        return USER, ""
+    most = max(by_place, key=lambda place: len(by_place[place]))
+    others = [f"{place} for {', '.join(names)}" for place, names in by_place.items() if place != most]
+    return most, "; ".join(others)
