@@ -19,10 +19,10 @@ from tiercel_agent.reload import Reloader, load_configured, log_diagnostics
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
 from tiercel_agent.source import DetectorError
+from tiercel_cli.options import CANNOT_WATCH
 from tiercel_engine.diagnostics import render
 
 FAILED = 1
-CANNOT_WATCH = 3
 
 
 @click.command()

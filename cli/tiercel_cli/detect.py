@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import select
 import signal
 import sys
@@ -22,25 +21,12 @@ from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showin
 from tiercel_agent.source import DetectorError, EventSource
 from tiercel_agent.watch import FLOOD_LIMIT
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
+from tiercel_cli.options import CANNOT_WATCH, read_duration
 from tiercel_engine.diagnostics import render
 from tiercel_engine.event import Event
 from tiercel_engine.printable import printable
 from tiercel_engine.priority import Priority
 from tiercel_engine.replay import write_event
-
-CANNOT_WATCH = 3
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-
-
-def read_duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """Seconds."""
-    if value is None:
-        return None
-    match = _DURATION.fullmatch(value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no duration: write 500ms, 10s, 2m or 1h")
-    return float(match[1]) * _UNITS[match[2]]
 
 
 def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> Priority:

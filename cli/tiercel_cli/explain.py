@@ -15,7 +15,7 @@ import click
 from tiercel_agent.filter.explanation import Explanation
 from tiercel_agent.filter.explanation import explain as explain_rules
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set
-from tiercel_cli.detect import CANNOT_WATCH, read_duration
+from tiercel_cli.options import CANNOT_WATCH, read_duration
 from tiercel_engine.diagnostics import render
 from tiercel_engine.printable import printable
 from tiercel_engine.rule import Rule

@@ -18,6 +18,7 @@ from tiercel_agent.logs import LOGGER
 from tiercel_agent.source import DetectorError
 from tiercel_cli.live_view import LiveView, Sighting, sighting
 from tiercel_cli.main import main
+from tiercel_cli.options import read_duration
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
 from tiercel_engine.priority import Priority
@@ -177,7 +178,7 @@ def test_wrong_options_are_status_two(run, arguments: list[str], message: str):
 
 @pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("10s", 10), ("1.5m", 90), ("1h", 3600), (None, None)])
 def test_durations(text: str | None, seconds: float | None):
-    assert tiercel_cli.detect._read_duration(None, None, text) == seconds  # type: ignore[arg-type]
+    assert read_duration(None, None, text) == seconds  # type: ignore[arg-type]
 
 
 def test_the_time_given_ends_it(run, scripted_source):

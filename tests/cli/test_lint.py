@@ -8,7 +8,7 @@ from click.testing import CliRunner, Result
 
 from tiercel_cli.main import main
 
-GOOD = "- rule: Good\n  desc: d\n  condition: evt.type = open\n  output: o\n  priority: INFO\n"
+GOOD = "- rule: Good\n  desc: d\n  condition: evt.type = unlink\n  output: o\n  priority: INFO\n"
 BAD = "- rule: Bad\n  desc: d\n  condition: evt.type = open and proc.nmae = x\n  output: o\n  priority: INFO\n"
 UNUSED = "- macro: unused\n  condition: proc.name = x\n"
 
@@ -63,6 +63,25 @@ def test_json_is_one_object_with_falcos_keys(rules: dict[str, Path]) -> None:
     assert "proc.nmae" in error["message"]
     assert warning["code"] == "LOAD_UNUSED_MACRO"
     assert json.loads(lint(rules["good"], "--json").stdout) == {"ok": True, "errors": [], "warnings": []}
+
+
+def test_a_rule_that_would_send_every_open_to_user_space_is_called_expensive(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        "- rule: Costly\n  desc: d\n  condition: evt.type in (open, openat) and user.name = mallory\n"
+        "  output: o\n  priority: INFO\n"
+        "- rule: Cheap\n  desc: d\n  condition: evt.type in (open, openat) and user.name = mallory and fd.name = /x\n"
+        "  output: o\n  priority: INFO\n"
+    )
+    result = lint(path)
+    assert result.exit_code == 0
+    warning, hint, summary = result.stdout.splitlines()
+    assert warning == (
+        f"{path}:1:9: warning EXPENSIVE_RULE: expensive: every open and openat will go to user space, since only user "
+        'space can test user.name = "mallory"'
+    )
+    assert hint == "    hint: names of users may change at any time: compare user.uid and group.gid"
+    assert summary == "1 file: 2 rules, 0 errors, 1 warning"
 
 
 def test_no_file_is_wrong_usage() -> None:

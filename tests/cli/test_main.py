@@ -33,12 +33,18 @@ def test_every_command_is_there_and_explains_itself(command: str):
     assert result.output.startswith(f"Usage: main {command}")
 
 
-@pytest.mark.parametrize("command", ["lint", "fields", "convert", "replay"])
-def test_the_tools_need_no_agent(command: str):
+@pytest.mark.parametrize(
+    ("command", "forbidden"),
+    [
+        *((command, "tiercel_agent") for command in ("fields", "convert", "replay")),
+        *((command, module) for command in ("lint", "explain") for module in ("tiercel_agent.kernel", "bcc")),
+    ],
+)
+def test_the_tools_need_no_agent(command: str, forbidden: str):
     program = (
         "import sys; from click.testing import CliRunner; from tiercel_cli.main import main\n"
         f"CliRunner().invoke(main, ['{command}', '--help'])\n"
-        "print([name for name in sys.modules if name.startswith('tiercel_agent')])"
+        f"print([name for name in sys.modules if name.startswith('{forbidden}')])"
     )
     output = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert output == "[]\n"

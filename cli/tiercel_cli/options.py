@@ -1,0 +1,23 @@
+"""What several commands take and answer with."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+CANNOT_WATCH = 3
+"""Exit status: this machine can't be watched."""
+
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
+
+
+def read_duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
+    """A duration in seconds; a callback of click's options."""
+    if value is None:
+        return None
+    match = _DURATION.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no duration: write 500ms, 10s, 2m or 1h")
+    return float(match[1]) * _UNITS[match[2]]
