@@ -314,7 +314,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 	struct call_key *key = &facts->key;
 	struct looks *looks = &record->looks;
 	struct plan *plan = call->plan;
-	u32 everything = plan->everything, needed = KNOWN_PROCESS | KNOWN_CALL;
+	u32 everything = plan->everything;
 	const char *file = NULL;
 
 	facts->known = call->compat ? NOT_TO_BE_LEARNED : 0;
@@ -351,13 +351,9 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 		}
 		if (!any_possible_yet(table, looks, ANEW(plan->words)))
 			goto stays;
-		if (plan->names) {
-			needed |= KNOWN_NAME;
-			if (key->kind != KIND_UNKNOWN)
-				look_at_names(record, plan, file, result);
-		}
+		if (plan->names && key->kind != KIND_UNKNOWN)
+			look_at_names(record, plan, file, result);
 		if (plan->flags & PLAN_SUBJECT_END) {
-			needed |= KNOWN_CONNECTION;
 			u32 row = connection_row(record, call, result);
 			if (row != NOTHING_KNOWN) {
 				looks->connection = row;
@@ -365,10 +361,8 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 			}
 		}
 	}
-	if (any_possible(table, looks, ANEW(plan->words))) {
-		record->all_known = (facts->known & needed) == needed;
+	if (any_possible(table, looks, ANEW(plan->words)))
 		return 0;
-	}
 stays:
 	count(FILTERED_CALLS);
 	return 1;
@@ -388,7 +382,7 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 		if (!plan)
 			return 0;
 		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
-		if (!admitted(&record->survivors, &record->share, record->all_known, now->flood_limit))
+		if (!admitted(&record->survivors, &record->share, record->filter.known, now->flood_limit))
 			return 0;
 		if (!(record->filter.known & (KNOWN_PROCESS | NOT_TO_BE_LEARNED)))
 			record->filter.as_of = bpf_ktime_get_boot_ns(); /* before anything of the process is read */

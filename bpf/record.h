@@ -35,7 +35,6 @@ struct record {
 	struct filter_facts filter;
 	struct looks looks;
 	u32 filtered;  /* the filter has looked at the call */
-	u32 all_known; /* nothing was missing in what it looked at */
 	struct survivors survivors;
 	struct share_key share;
 	struct connection_key connection;

@@ -10,7 +10,10 @@ struct share_key {
 	u32 padding;
 };
 #define UNCLASSIFIED 0xffffff /* as rule: too little is known of the call to say which it may match */
-#define EXACT 0x80000000      /* in clause_rules: the rows decide the clause */
+/* In clause_rules, beside the rule: */
+#define RULE 0xffffff
+#define EXACT 0x80000000    /* the rows decide the clause, */
+#define NEEDS(entry) ((entry) >> 24 & 0xf) /* if so much is known (KNOWN_…) */
 
 struct share {
 	u64 passed;
@@ -59,8 +62,14 @@ static __always_inline u32 has_room(struct share *share)
 	return share->since * RECORD_ESTIMATE < size / 16;
 }
 
+/* Whether the rows have decided a clause. */
+static __always_inline u32 is_decided(u32 entry, u32 known)
+{
+	return (entry & EXACT) && !(NEEDS(entry) & ~known);
+}
+
 /* Whether the call goes to user space: if one of the clauses that it may match has a share left. */
-static __always_inline u32 admitted(struct survivors *survivors, struct share_key *key, u32 all_known, u32 limit)
+static __always_inline u32 admitted(struct survivors *survivors, struct share_key *key, u32 known, u32 limit)
 {
 	u64 second = bpf_ktime_get_boot_ns() >> 30; /* about */
 	u32 crowd = survivors->count > MAX_SURVIVORS;
@@ -72,8 +81,8 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 		u32 *rule = clause_rules.lookup(&survivors->clause[i]);
 		if (!rule)
 			return 1;
-		u32 exact = all_known && !crowd && (*rule & EXACT);
-		key->rule = crowd ? UNCLASSIFIED : *rule & ~EXACT;
+		u32 exact = !crowd && is_decided(*rule, known);
+		key->rule = crowd ? UNCLASSIFIED : *rule & RULE;
 		struct share *share = share_of(key);
 		if (!share)
 			return 1;
@@ -96,9 +105,9 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 		u32 *rule = clause_rules.lookup(&survivors->clause[i]);
 		if (!rule)
 			break;
-		key->rule = crowd ? UNCLASSIFIED : *rule & ~EXACT;
+		key->rule = crowd ? UNCLASSIFIED : *rule & RULE;
 		struct share *share = shares.lookup(key);
-		if (share && all_known && !crowd && (*rule & EXACT))
+		if (share && !crowd && is_decided(*rule, known))
 			__sync_fetch_and_add(&share->folded, 1);
 		else if (share)
 			__sync_fetch_and_add(&share->lost, 1);

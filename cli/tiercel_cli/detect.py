@@ -133,8 +133,9 @@ def detect(
         events = OutputQueue(recording, capacity=65536, on_failure=_warn)
     loop = EngineLoop(source, rules, outputs, hostname=default_hostname(), recording=events)
     try:
+        stop = _StopSignals()
         say(_start_lines(source, rules))
-        _watch(loop, outputs, seconds)
+        _watch(loop, outputs, seconds, stop)
         loop.finish()
         say(loop.summary().lines())
     finally:
@@ -167,9 +168,8 @@ def _start_lines(source: EventSource, rules: RuleSet) -> list[str]:
     return [*(f"note: {note}" for note in source.notes), f"watching: {', '.join(counts)}"]
 
 
-def _watch(loop: EngineLoop, outputs: Outputs, seconds: float | None) -> None:
+def _watch(loop: EngineLoop, outputs: Outputs, seconds: float | None, stop: _StopSignals) -> None:
     """Until a signal, the end of the time, or the reader of standard output going away."""
-    stop = _StopSignals()
     gone = _reader_gone(sys.stdout)
     end = time.monotonic() + (math.inf if seconds is None else seconds)
     while not stop.came and not outputs.ended and not gone():

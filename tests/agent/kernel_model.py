@@ -20,7 +20,7 @@ import pytest
 
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
 from tiercel_agent.filter.learner import Learner, Maps, Rows
-from tiercel_agent.filter.tables import EXACT, Tables, make_tables, row_words, table_size
+from tiercel_agent.filter.tables import EXACT, RULE, Tables, make_tables, row_words, table_size
 from tiercel_engine.rule import Rule
 
 MACHINE = "x86_64"
@@ -151,7 +151,7 @@ class Kernel:
         if plan is None:  # no rule can match the call: nobody asks for it
             return Look(None)
         looks = Looks(*[plan.everything] * 9)
-        known, needed = 0, _KNOWN_PROCESS | _KNOWN_CALL
+        known = 0
         entry = self.maps.process_classes.get(call.process.pid.to_bytes(4, "little"))  # type: ignore[attr-defined]
         if entry:
             start, cred, cgroup, _, row, _own, confirmed, _ = Struct("=4Q4I").unpack(entry)
@@ -164,11 +164,10 @@ class Kernel:
             looks.call, known = int.from_bytes(found, "little"), known | _KNOWN_CALL
         if self._library.is_possible_yet(self._address, ctypes.byref(looks), plan.words):
             if plan.names and kind != _KIND_UNKNOWN:
-                needed |= _KNOWN_NAME
                 known |= self._look_at_names(call, plan, looks)
             if self._library.is_possible(self._address, ctypes.byref(looks), plan.words):
                 facts = _FACTS.pack(key, known, 0, call.process.pid, 7, 0 if known & _KNOWN_PROCESS else 1)
-                return Look(facts, self._certain(plan, looks) if known & needed == needed else frozenset())
+                return Look(facts, self._certain(plan, looks, known))
         return Look(None)
 
     def _look_at_names(self, call: Call, plan: Any, looks: Looks) -> int:
@@ -196,11 +195,11 @@ class Kernel:
         self._library.look_at_name(self._automaton, raw + bytes(16), len(raw), ctypes.byref(accepts))
         return accepts
 
-    def _certain(self, plan: Any, looks: Looks) -> frozenset[int]:
+    def _certain(self, plan: Any, looks: Looks, known: int) -> frozenset[int]:
         survivors = Survivors()
         arguments = (self._address, ctypes.byref(looks), plan.first * 64, plan.words, ctypes.byref(survivors))
         self._library.survivors_of(*arguments)
         if survivors.count > 4:
             return frozenset()
         rules = [self.tables.clause_rules[clause] for clause in survivors.clause[: survivors.count]]
-        return frozenset((rule & ~EXACT) - 1 for rule in rules if rule & EXACT)
+        return frozenset((rule & RULE) - 1 for rule in rules if rule & EXACT and not rule >> 24 & 15 & ~known)

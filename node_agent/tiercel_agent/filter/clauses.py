@@ -33,12 +33,13 @@ _MOST_PARTS = 2000
 class Clause:
     """``rule`` is the rule's position; ``parts`` are nodes of the graph, all of which have to hold.
 
-    ``exact``: the kernel's looks decide it, given that they know what they look at.
+    ``exact``: ``looks`` decide it, given that they know what they look at.
     """
 
     rule: int
     parts: tuple[int, ...]
     exact: bool
+    looks: frozenset[Look] = frozenset()
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +136,8 @@ class _Cutter:
         for parts in self._alternatives(root):
             whole = tuple(dict.fromkeys(part for part in parts if part != TRUE))
             exact = all(len(self._looks_under(part)) == 1 and self._is_exact(part) for part in whole)
-            found.append(Clause(rule, whole, exact))
+            looks = frozenset(look for part in whole for look in self._looks_under(part) if look is not None)
+            found.append(Clause(rule, whole, exact, looks))
         return found
 
     def looks_of(self, clauses: Sequence[Clause]) -> dict[int, Look]:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tiercel_agent.filter.clauses import Clauses, Space, cut
+from tiercel_agent.filter.clauses import Clause, Clauses, Space, cut
 from tiercel_agent.filter.determined import Look
 from tiercel_agent.filter.name_tests import UNCLEAN
 from tiercel_agent.filter.possible import Possible, words
@@ -19,6 +19,8 @@ from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF
 EXACT = 0x80000000  # both: bpf/shares.h
+RULE = 0xFFFFFF
+_KNOWN = {Look.OWN: 1, Look.PROCESS: 1, Look.CALL: 2, Look.NAME: 4, Look.FLOATING_NAME: 4, Look.CONNECTION: 8}
 _MOST_STATES = 40_000
 _SMALLEST_TABLE = 1 << 20  # bytes
 _LEARNED = 1 << 16  # words
@@ -54,7 +56,7 @@ class Tables:
     plans: Mapping[int, Filtered]
     """By the call's number on this machine."""
     clause_rules: Sequence[int]
-    """For each clause (64 times the word, and the bit), the rule's position + 1, with EXACT."""
+    """For each clause (64 times the word, and the bit), the rule's position + 1, with EXACT and what that needs."""
     firsts: Mapping[Space, int]
     """The word where each space begins in the row of a process."""
 
@@ -82,8 +84,7 @@ def make_tables(rules: Sequence[Rule]) -> Tables:
                 names[index] = len(rows)
                 which = floating if look in (Look.FLOATING_NAME, Look.RAW_FLOATING_NAME) else begun
                 _add_rows(rows, clauses, space, look, which)
-        of_space = [_rule_number(clause.rule) | (EXACT if clause.exact else 0) for clause in space.clauses]
-        clause_rules += of_space + [0] * (-len(of_space) % 64)
+        clause_rules += [*map(_entry, space.clauses), *[0] * (-len(space.clauses) % 64)]
         plans.update(dict.fromkeys(space.numbers(), Filtered(first, space.words, everything, *names)))
     return Tables(clauses, _encoded(begun, floating), rows, plans, clause_rules, firsts)
 
@@ -131,8 +132,12 @@ def _add_rows(rows: array[int], clauses: Clauses, space: Space, look: Look, name
         rows.extend(words(everything if atoms is None else possible.row(atoms), space.words))
 
 
-def _rule_number(rule: int) -> int:
-    return rule + 1 if rule >= 0 else UNCLASSIFIED
+def _entry(clause: Clause) -> int:
+    """What clause_rules says of a clause."""
+    rule = clause.rule + 1 if clause.rule >= 0 else UNCLASSIFIED
+    if not clause.exact:
+        return rule
+    return rule | EXACT | sum({_KNOWN[look] for look in clause.looks}) << 24
 
 
 def _encoded(begun: _Names, floating: _Names) -> bytes:
