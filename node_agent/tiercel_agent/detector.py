@@ -19,7 +19,7 @@ from tiercel_agent.events.occurrence import Occurrence, Surroundings
 from tiercel_agent.events.processes import ProcessTable, image_of
 from tiercel_agent.events.syscalls import BY_NAME, Syscall
 from tiercel_agent.filter.tables import Tables, make_tables, row_words, table_size
-from tiercel_agent.handover import without_straddlers
+from tiercel_agent.handover import Handover
 from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.compiler import BccMissing, Bytecode, CompileError, compile_programs
 from tiercel_agent.kernel.libbpf import LibbpfError, possible_cpus
@@ -73,6 +73,7 @@ class Detector:
         self._retired: Counter[str] = Counter()
         self._lost_by_rule: Counter[str] = Counter()
         self._folded: list[Folded] = []
+        self._handover: Handover | None = None
         self._world = Surroundings(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(),
@@ -107,17 +108,15 @@ class Detector:
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
         old.programs.detach()
-        self._drain(old)
+        old.programs.processes.consume(_ALL)
+        old.programs.calls.consume(_ALL)
         # what the new programs' compiler did meanwhile is not watched either
         reported = [event for event in self._events if not self._is_compiler(event.occurrence.process.pid)]
-        self._events = []
+        self._events = [event for event in reported if event.occurrence.header.time < instant]
+        last = self._take_events()
         self._watch = new
         self._begin(new)
-        self._drain(new)
-        new.since = instant
-        self._events, of_new = [event for event in reported if event.occurrence.header.time < instant], self._events
-        last = self._take_events()
-        self._events = without_straddlers(reported, of_new, instant)
+        self._handover = Handover(reported, instant)
         self._retire(old)
         return last
 
@@ -164,10 +163,6 @@ class Detector:
         self._watch.programs.processes.consume(_ALL)
         self._watch.programs.calls.consume()
 
-    def _drain(self, watch: Watch) -> None:
-        watch.programs.processes.consume(_ALL)
-        watch.programs.calls.consume(_ALL)
-
     def _drain_processes(self) -> None:
         self._watch.programs.processes.consume(_ALL)
 
@@ -181,11 +176,9 @@ class Detector:
 
     def _take_call(self, watch: Watch, record: bytes) -> None:
         header = wire.header(record)
-        if header.time < watch.since:
-            return
         call = PROCEXIT if header.type == wire.EXIT else watch.call_of(header.type)
         if call is not None:
-            self._add(call, header, record)
+            self._add(watch, call, header, record)
 
     def _take_process(self, watch: Watch, record: bytes) -> None:
         match wire.record_type(record):
@@ -196,14 +189,14 @@ class Detector:
                 image = image_of(wire.sections(record), 0 if again else header.time)
                 self._world.processes.executed(process, image)
                 name = "execveat" if header.flags & wire.BY_DESCRIPTOR else "execve"
-                if name in watch.types and not again and header.time >= watch.since:
-                    self._add(BY_NAME[name], header, record)
+                if name in watch.types and not again:
+                    self._add(watch, BY_NAME[name], header, record)
             case wire.FORK:
                 self._world.processes.forked(wire.fork_record(record))
             case wire.EXIT:
                 self._world.processes.exited(wire.exit_record(record))
 
-    def _add(self, call: Syscall, header: wire.Header, record: bytes) -> None:
+    def _add(self, watch: Watch, call: Syscall, header: wire.Header, record: bytes) -> None:
         process = wire.process_at(record, wire.SELF_OFFSET)
         if self._is_compiler(process.pid):
             return
@@ -212,7 +205,9 @@ class Detector:
         if header.time - self._clock_read > _CLOCK_EVERY:
             self._read_clock()
         moment = header.time + self._epoch_of_boot
-        self._events.append(LiveEvent(Occurrence(moment, call, header, process, record, image, self._world)))
+        event = LiveEvent(Occurrence(moment, call, header, process, record, image, self._world))
+        if self._handover is None or watch is not self._watch or self._handover.counts(event):
+            self._events.append(event)
 
     def _is_compiler(self, pid: int) -> bool:
         """Like the agent itself, its compiler is not watched."""

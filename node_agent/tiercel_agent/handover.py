@@ -13,41 +13,42 @@ from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.wire import Section
 
 _CLOSE = 5_000_000  # ns between the two records of one event, even if the processor was taken away in between
-_OF_ONE_SET = (Section.FILTER,)
 
 
-def without_straddlers(old: Iterable[LiveEvent], new: Iterable[LiveEvent], instant: int) -> list[LiveEvent]:
-    """The new programs' events from the instant on, without those that the old programs have reported already.
+class Handover:
+    """Tells of the new programs' events, in the order in which they come, which count.
 
-    ``old`` and ``new`` are all that the two have reported, in the order of each thread.
+    ``reported`` are the old programs' events, in the order of each thread.
     """
-    last_old: dict[int, LiveEvent] = {}
-    for event in old:
-        if event.occurrence.header.time < instant:
-            last_old[event.occurrence.header.tid] = event
-    kept = []
-    first_seen: set[int] = set()
-    for event in new:
+
+    def __init__(self, reported: Iterable[LiveEvent], instant: int) -> None:
+        self._instant = instant
+        self._last: dict[int, LiveEvent] = {}
+        for event in reported:
+            header = event.occurrence.header
+            if instant - _CLOSE < header.time < instant:
+                self._last[header.tid] = event
+
+    def counts(self, event: LiveEvent) -> bool:
+        """Whether the event isn't one of the old programs'."""
         header = event.occurrence.header
-        before = last_old.get(header.tid)
-        if header.time < instant:
-            # the new record of the last old event, or of a later one, is from before the instant: no straddler
-            if before is not None and header.time >= before.occurrence.header.time:
-                del last_old[header.tid]
-            continue
-        is_first = header.tid not in first_seen
-        first_seen.add(header.tid)
-        if not (is_first and before is not None and _is_one_event(before, event)):
-            kept.append(event)
-    return kept
+        if header.time >= self._instant:
+            # of each thread, only the first event from the instant on can straddle it
+            before = self._last.pop(header.tid, None) if self._last else None
+            return before is None or not _is_one_event(before, event)
+        before = self._last.get(header.tid)
+        if before is not None and header.time >= before.occurrence.header.time:
+            del self._last[header.tid]  # the new record of the last old event is from before: no straddler
+        return False
 
 
 def _is_one_event(one: LiveEvent, other: LiveEvent) -> bool:
     ours, theirs = one.occurrence, other.occurrence
     if ours.header.type != theirs.header.type or theirs.header.time - ours.header.time > _CLOSE:
         return False
-    return ours.header[4:11] == theirs.header[4:11] and _told(one) == _told(other)
+    return ours.header[4:11] == theirs.header[4:11] and _told(one) == _told(other)  # result and arguments
 
 
 def _told(event: LiveEvent) -> dict[int, tuple[int, bytes]]:
-    return {kind: section for kind, section in event.occurrence.sections.items() if kind not in _OF_ONE_SET}
+    """The sections of the record but what the filter told, which is each program's own."""
+    return {kind: section for kind, section in event.occurrence.sections.items() if kind != Section.FILTER}

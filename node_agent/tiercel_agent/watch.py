@@ -46,8 +46,6 @@ class Watch:
     ) -> None:
         self.requirements = requirements
         self.rules = rules
-        self.since = 0
-        """Records from before this instant count for the watch before this one; in ns since boot."""
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         asked = [call for call in SYSCALLS if call.name in wanted]

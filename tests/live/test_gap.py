@@ -1,0 +1,99 @@
+"""Rules that change all the time: each event is seen exactly once, under load too."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+from filter_help import rules_of
+
+from tiercel_agent.detector import open_detector
+from tiercel_agent.source import DetectorError
+from tiercel_engine.evaluation.matcher import Matcher
+from tiercel_engine.evaluation.requirements import Requirements
+
+RELOADS = 50
+MARKER = "/tiercel-gap/"
+MARKERS = {"mark": f"fd.name startswith {MARKER}"}
+SETS = (
+    rules_of(MARKERS),
+    rules_of({**MARKERS, "other": "fd.name contains other and user.name = mallory", "third": "proc.name = none"}),
+)
+
+
+def child(work):
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        work()
+        os._exit(0)
+    return pid
+
+
+def mark():
+    """A marker every millisecond until told to stop; how many there were is the name of the last one."""
+    number = 0
+    ended = []
+    signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
+    while not ended:
+        touch(number)
+        number += 1
+        signal.sigtimedwait([], 0.001)
+    touch(f"end-{number}")
+
+
+def touch(name):
+    with suppress(OSError):
+        os.close(os.open(f"{MARKER}{name}", os.O_RDONLY))
+
+
+def load():
+    while True:
+        os.close(os.open("/etc/hostname", os.O_RDONLY))
+
+
+@pytest.fixture
+def detector():
+    try:
+        opened = open_detector(Requirements.of(SETS[0]), SETS[0], flood_limit=0)
+    except DetectorError as error:
+        pytest.skip(f"live tests need eBPF: {error}")
+    yield opened
+    opened.close()
+
+
+def test_each_marker_is_alerted_exactly_once_while_rules_are_reloaded(detector):
+    matcher = Matcher(SETS[0])
+    seen = Counter()
+
+    def take(events):
+        for event in events:
+            for rule, view in matcher.match(event):
+                if rule.name == "mark":
+                    seen[view["fd.name"].removeprefix(MARKER)] += 1
+            detector.evaluated(event)
+
+    busy, marking = child(load), child(mark)
+    try:
+        while not seen:
+            take(detector.poll(0.1))
+        for number in range(RELOADS):
+            rules = SETS[(number + 1) % 2]
+            take(detector.update(Requirements.of(rules), rules))
+            matcher = Matcher(rules)
+            take(detector.poll(0.01))
+        os.kill(marking, signal.SIGTERM)
+        while not (end := [name for name in seen if name.startswith("end-")]):
+            take(detector.poll(0.1))
+    finally:
+        for pid, number in ((busy, signal.SIGKILL), (marking, signal.SIGTERM)):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
+            os.waitpid(pid, 0)
+    assert not detector.counters().lost
+    count = int(end[0].removeprefix("end-"))
+    assert count > RELOADS
+    assert seen == Counter([*map(str, range(count)), *end])
