@@ -30,10 +30,10 @@ class Floods:
     def alert(self, folded: Folded, rule: Rule | None, hostname: str, time: int) -> Alert | None:
         """The alert for what was folded; None if neither an example nor the rule is there any more."""
         last = self._last.get((folded.rule, folded.cgroup))
-        matches = "match" if folded.count == 1 else "matches"
+        matches, were = ("match", "was") if folded.count == 1 else ("matches", "were")
         if last is not None:
             output = (
-                f"{folded.count} more {matches} in the same cgroup were counted, the last one reported: {last.output}"
+                f"{folded.count} more {matches} in the same cgroup {were} counted, the last one reported: {last.output}"
             )
             return replace(last, time=time, output=output, output_fields={**last.output_fields, COUNT: folded.count})
         if rule is None:
@@ -44,7 +44,7 @@ class Floods:
             priority=rule.priority,
             source=rule.source,
             hostname=hostname,
-            output=f"{folded.count} {matches} in one cgroup were counted and not reported one by one",
+            output=f"{folded.count} {matches} in one cgroup {were} counted and not reported one by one",
             tags=rule.tags,
             output_fields={COUNT: folded.count},
         )

@@ -87,13 +87,28 @@ WORDS = {
     "fd.typechar": ["f", "d", "p"],
 }
 NUMBERS = {"evt.rawres": [-13, -2, 0, 3, 14, 15, 16, 17, 18], "fd.num": [-2, 3, 15, 16, 17], "user.uid": [0, 1, 2]}
+PATTERNS = {
+    "glob": ["/a*", "*b", "/?/b", "/[ab]/*", "a*", "*", "/a/*b", "\\\\a", "/*/", ""],
+    "iglob": ["/A*", "*B"],
+    "icontains": ["A", "B/", "/a/B"],
+    "pmatch": ["/a", "/a/b", "/*/b", "a", "/", "/[ab]", "//b/"],
+    "regex": ["/a.*", "/b", ".*b", "/a|/b/a", "/a?/b", "(?i)/A", "[/].*"],
+    "startswith": ["/", "", "/a/", "a"],
+    "endswith": ["/b", "b", "", "/"],
+}
 FLAGS = ["evt.is_open_read", "evt.is_open_write", "evt.failed"]
 NUMBER_OPERATORS = ["=", "!=", "<", "<=", ">", ">="]
 
 
 @st.composite
 def atoms(draw: st.DrawFn) -> Node:
-    match draw(st.integers(0, 7)):
+    match draw(st.integers(0, 9)):
+        case 8 | 9:
+            key, operator = draw(st.sampled_from(NAMES)), draw(st.sampled_from(list(PATTERNS)))
+            texts = draw(st.lists(st.sampled_from(PATTERNS[operator]), min_size=1, max_size=2, unique=True))
+            if operator == "pmatch":
+                return atom(key, operator, *texts)
+            return atom(key, operator, *texts, quantifier="anyof" if len(texts) > 1 else None)
         case 0:
             key = draw(st.sampled_from([*NAMES, *PROCESS, *UNDETERMINED, *WORDS, *NUMBERS]))
             return atom(key, "exists")

@@ -66,7 +66,7 @@ def test_a_thousand_rules(watching):
     conditions = {f"r{n}": KINDS[n % len(KINDS)].format(n=n) for n in range(1000)}
     detector, matcher = watching({**conditions, "end": "fd.name = /tiercel-end"})
     wanted = ["/srv/app8/x", "/etc/app993/b", "/home/me/app995/x.pem", "/var/app996", "/tmp/last999"]
-    found, events = matched(detector, matcher, *wanted)
+    found, _ = matched(detector, matcher, *wanted)
     assert found == ["r8", "r993", "r995", "r996", "r999"]
     ordinary = [f"/srv/data/{n}" for n in range(500)]
     # rules whose names don't matter stay possible for a process that isn't known yet: it is, soon

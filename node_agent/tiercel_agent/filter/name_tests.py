@@ -107,7 +107,7 @@ def _directory(operator: Operator, constants: Sequence[str]) -> NameTest | None:
     def equal(text: str) -> list[Elements]:
         if text == "/":
             return [(b"/", NAME)]
-        return [(text.encode() + b"/", NAME)] if not text.endswith("/") else []
+        return [(text.encode() + b"/", NAME)] if text and not text.endswith("/") else []
 
     match operator:
         case Operator.EXISTS:
