@@ -12,7 +12,7 @@ from bench.live.loads import Done
 from bench.live.stage import PLANTED, SINGLE, Stage
 from bench.live.watch import Ending, Watch
 
-LATENCY_OPENS, LATENCY_GAP = 200, 5
+LATENCY_OPENS, LATENCY_GAP = 200, 12
 """Opens that are timed, and milliseconds between two."""
 
 HIDDEN_READS, HIDDEN_GAP = 100, 10

@@ -27,6 +27,7 @@ from tiercel_agent.kernel.loader import DIRECT_READS, direct_reads
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
 from tiercel_agent.kernel.programs import ON_CALLS
+from tiercel_agent.memory import give_back_memory
 from tiercel_agent.source import Counters, DetectorError, Folded, Measured
 from tiercel_agent.watch import FLOOD_LIMIT, PROCEXIT, Watch, rule_macros
 from tiercel_engine.evaluation.requirements import Requirements
@@ -34,7 +35,7 @@ from tiercel_engine.event import Event
 from tiercel_engine.rule import Rule
 
 _OLDEST_KERNEL = (5, 8)
-_CALLS_PAGES = 2048  # 8 MiB
+_CALLS_PAGES = 1024  # 4 MiB
 _PROCESSES_PAGES = 1024  # 4 MiB
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
@@ -223,6 +224,7 @@ class Detector:
         tables = make_tables(rules) if rules else None
         try:
             bytecode = self._compile(requirements, tables)
+            give_back_memory()  # what making rules and tables took, before the rings are mapped
             return Watch(
                 bytecode,
                 self._direct_reads,
