@@ -36,7 +36,7 @@ from tiercel_engine.rule import Rule
 
 _OLDEST_KERNEL = (5, 8)
 _CALLS_PAGES = 1024  # 4 MiB
-_PROCESSES_PAGES = 1024  # 4 MiB
+_PROCESSES_PAGES = 512  # 2 MiB
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
 _CLOCK_EVERY = 1_000_000_000  # ns

@@ -15,6 +15,12 @@ from tiercel_agent.rule_set import RuleSet, Signature
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.source import DetectorError, EventSource
 
+LOOK = 0.25
+"""Seconds between two looks at the rules files: a change is in force within two seconds."""
+
+LOOK_SHARE = 200
+"""Where there are so many files that looking takes long, at most this part of the time is spent on it."""
+
 
 class Service:
     """Runs until SIGTERM or SIGINT. SIGHUP loads the rules anew, SIGUSR1 opens output files anew.
@@ -40,7 +46,8 @@ class Service:
         self._rules = rules
         self._notifier = notifier
         self._clock = clock
-        self._looked = clock()
+        self._looked = self._told = clock()
+        self._look_again = LOOK
         self._stop = self._reload = self._reopen = False
 
     def handle_signals(self) -> None:
@@ -68,15 +75,19 @@ class Service:
             LOGGER.info("%s", line)
 
     def turn(self) -> None:
-        """One turn of the loop; about once a second, and when a signal came, a look at everything else."""
+        """One turn of the loop; now and then, and when a signal came, a look at everything else."""
         self._loop.turn()
         if self._reopen:
             self._reopen = False
             self._outputs.reopen()
-        if self._clock() - self._looked >= HOUSEKEEPING or self._reload:
-            self._looked = self._clock()
+        if self._clock() - self._told >= HOUSEKEEPING:
+            self._told = self._clock()
             self._notifier.alive()
+        if self._clock() - self._looked >= self._look_again or self._reload:
+            begun = self._clock()
             self._look_for_rules()
+            self._looked = self._clock()
+            self._look_again = max(LOOK, LOOK_SHARE * (self._looked - begun))
         self._take_new_rules()
 
     def _look_for_rules(self) -> None:
