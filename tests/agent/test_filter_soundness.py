@@ -25,6 +25,7 @@ from tiercel_agent.filter.tables import make_tables
 from tiercel_engine.condition import And, Node, Not, Or
 from tiercel_engine.evaluation.matcher import Matcher
 from tiercel_engine.event import Event
+from tiercel_engine.fields import Stage, documented
 
 KINDS = {8: ("file", "f"), 4: ("directory", "d"), 1: ("pipe", "p")}
 
@@ -340,3 +341,13 @@ def test_an_argument_is_printed_from_the_32_bits_that_the_key_holds(call: Any, l
 def test_what_others_name_is_not_determined_by_a_number() -> None:
     for name in ("fchownat", "chown", "setuid"):
         assert not {"evt.arg.uid", "evt.arg.gid"} & determined_by(BY_NAME[name]).values
+
+
+def test_the_registry_tells_where_fields_are_tested() -> None:
+    """What the documentation of fields says of the kernel is what the filter does for some call."""
+    decided = {"evt.rawres", "fd.num"}
+    for call in SYSCALLS:
+        determined = determined_by(call)
+        decided |= determined.values | determined.names | determined.raw_names | determined.connection
+    of_kernel = {field.name for field in documented() if field.stage is Stage.KERNEL}
+    assert of_kernel == {field.name for field in documented() if field.name in decided}

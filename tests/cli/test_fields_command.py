@@ -37,7 +37,7 @@ def test_without_a_pattern_every_field_is_listed() -> None:
 
 def test_it_says_where_a_field_is_tested() -> None:
     assert "kernel" in run("evt.rawres").stdout
-    assert "process" in run("user.loginuid").stdout
+    assert "process" in run("user.uid").stdout
     assert "user space" in run("fd.sip.name").stdout
 
 
@@ -59,7 +59,7 @@ def test_json_has_all_that_the_table_has() -> None:
         "argument": "required",
         "argument_kind": "key",
         "sources": ["syscall"],
-        "tested_in": "process",
+        "tested_in": "user space",
     }
 
 

@@ -23,9 +23,14 @@ from tiercel_engine.fields.model import (
     Stage,
     key,
 )
+from tiercel_engine.fields.stages import stage_of
 
 REGISTRY: Mapping[str, Field] = MappingProxyType(
-    {f.name: f for part in (evt, proc, user, container, k8s, fd, fs) for f in part.FIELDS}
+    {
+        field.name: replace(field, stage=stage_of(field.name))
+        for part in (evt, proc, user, container, k8s, fd, fs)
+        for field in part.FIELDS
+    }
 )
 """Every field by name, in the order of the documentation."""
 
@@ -52,12 +57,11 @@ def _member(family: Field, member: str) -> Field:
     """``evt.arg`` and ``flags`` make the field ``evt.arg.flags``."""
     field = replace(family, name=f"{family.name}.{member}", argument=Argument.NONE)
     if family.name == "evt.arg":
-        stage = Stage.KERNEL if member in evt.KERNEL_ARGUMENTS else Stage.USER
         meaning = evt.ARGUMENTS.get(member, family.meaning)
-        return replace(field, stage=stage, meaning=meaning, names_file=member in evt.FILE_ARGUMENTS)
+        file = member in evt.FILE_ARGUMENTS
+        return replace(field, stage=stage_of(field.name), meaning=meaning, names_file=file)
     if family.name == "evt.rawarg" and member in evt.NUMERIC_ARGUMENTS:
-        stage = Stage.KERNEL if member in evt.KERNEL_ARGUMENTS else Stage.USER
-        return replace(field, type=FieldType.INTEGER, stage=stage)
+        return replace(field, type=FieldType.INTEGER)
     return field
 
 

@@ -6,11 +6,11 @@ container runtime or the API server has told it.
 
 from __future__ import annotations
 
-from tiercel_engine.fields.model import Argument, Field, FieldType, Stage
+from tiercel_engine.fields.model import Argument, Field, FieldType
 
 
 def _container(name: str, type_: FieldType, meaning: str, argument: Argument = Argument.NONE) -> Field:
-    return Field(name, type_, meaning, argument=argument, stage=Stage.PROCESS)
+    return Field(name, type_, meaning, argument=argument)
 
 
 FIELDS: tuple[Field, ...] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType, Stage
+from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType
 
 FIELDS: tuple[Field, ...] = (
     Field("evt.num", FieldType.INTEGER, "The number of the event, counted from 1 since detection started."),
@@ -17,8 +17,8 @@ FIELDS: tuple[Field, ...] = (
     Field("evt.hostname", FieldType.STRING, "The name of the machine, or of the Kubernetes node, that saw the event."),
     Field("evt.source", FieldType.STRING, "The source of the event, such as syscall."),
     Field("evt.dir", FieldType.STRING, "The direction of the event, always < because events are seen at return."),
-    Field("evt.type", FieldType.STRING, "The name of the system call, such as openat.", stage=Stage.KERNEL),
-    Field("syscall.type", FieldType.STRING, "The name of the system call, the same as evt.type.", stage=Stage.KERNEL),
+    Field("evt.type", FieldType.STRING, "The name of the system call, such as openat."),
+    Field("syscall.type", FieldType.STRING, "The name of the system call, the same as evt.type."),
     Field(
         "evt.category", FieldType.STRING, "What the system call deals with: file, net, ipc, process, user or system."
     ),
@@ -43,47 +43,23 @@ FIELDS: tuple[Field, ...] = (
     Field("evt.abspath.dst", FieldType.STRING, "The absolute path that a rename or link leads to.", names_file=True),
     Field("evt.buffer", FieldType.BYTES, "The first bytes of the data that was sent or received."),
     Field("evt.buflen", FieldType.INTEGER, "The number of bytes in evt.buffer."),
+    Field("evt.res", FieldType.STRING, "The result as a word: SUCCESS, or the name of the error such as ENOENT."),
     Field(
-        "evt.res",
-        FieldType.STRING,
-        "The result as a word: SUCCESS, or the name of the error such as ENOENT.",
-        stage=Stage.KERNEL,
+        "evt.rawres", FieldType.INTEGER, "The result as the kernel returned it: negative for an error, -2 for ENOENT."
     ),
-    Field(
-        "evt.rawres",
-        FieldType.INTEGER,
-        "The result as the kernel returned it: negative for an error, -2 for ENOENT.",
-        stage=Stage.KERNEL,
-    ),
-    Field("evt.failed", FieldType.BOOLEAN, "Whether the system call returned an error.", stage=Stage.KERNEL),
+    Field("evt.failed", FieldType.BOOLEAN, "Whether the system call returned an error."),
     Field("evt.is_io", FieldType.BOOLEAN, "Whether the system call carries data through a descriptor."),
     Field("evt.is_io_read", FieldType.BOOLEAN, "Whether the system call receives data, as recvfrom does."),
     Field("evt.is_io_write", FieldType.BOOLEAN, "Whether the system call sends data, as sendto does."),
     Field("evt.io_dir", FieldType.STRING, "The direction of data: r for receiving, w for sending."),
-    Field(
-        "evt.is_open_read",
-        FieldType.BOOLEAN,
-        "Whether a call of the open family asks to read the file.",
-        stage=Stage.KERNEL,
-    ),
-    Field(
-        "evt.is_open_write",
-        FieldType.BOOLEAN,
-        "Whether a call of the open family asks to write the file.",
-        stage=Stage.KERNEL,
-    ),
+    Field("evt.is_open_read", FieldType.BOOLEAN, "Whether a call of the open family asks to read the file."),
+    Field("evt.is_open_write", FieldType.BOOLEAN, "Whether a call of the open family asks to write the file."),
     Field(
         "evt.is_open_exec",
         FieldType.BOOLEAN,
         "Whether a call of the open family creates a file with a permission to execute.",
-        stage=Stage.KERNEL,
     ),
-    Field(
-        "evt.is_open_create",
-        FieldType.BOOLEAN,
-        "Whether a call of the open family may create the file.",
-        stage=Stage.KERNEL,
-    ),
+    Field("evt.is_open_create", FieldType.BOOLEAN, "Whether a call of the open family may create the file."),
 )
 
 ARGUMENTS: dict[str, str] = {
@@ -129,9 +105,6 @@ NUMERIC_ARGUMENTS: frozenset[str] = frozenset(
     | {"request", "cmd", "nstype", "option", "img", "res", "res_or_fd"}
 )
 """The arguments that ``evt.rawarg.`` gives as an integer."""
-
-KERNEL_ARGUMENTS: frozenset[str] = NUMERIC_ARGUMENTS - {"uid", "gid", "img"}
-"""The arguments that hold names of numbers which the kernel knows without look-ups."""
 
 FILE_ARGUMENTS: frozenset[str] = frozenset({"name", "path", "filename", "dir", "oldpath", "newpath", "linkpath"})
 """The arguments that name a file: they hold its absolute path, and change between an event's views."""

@@ -6,20 +6,16 @@ remote as this process sees it.
 
 from __future__ import annotations
 
-from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType, Multiplicity, Stage
+from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType, Multiplicity
 
 _NAMES: tuple[Field, ...] = (
     Field(
-        "fd.num",
-        FieldType.INTEGER,
-        "The number of the descriptor, or -1 if the call that should have made it failed.",
-        stage=Stage.KERNEL,
+        "fd.num", FieldType.INTEGER, "The number of the descriptor, or -1 if the call that should have made it failed."
     ),
     Field(
         "fd.name",
         FieldType.STRING,
         "The path of a file, absolute and cleaned, or the ends of a connection as client:port->server:port.",
-        stage=Stage.KERNEL,
         names_file=True,
     ),
     Field("fd.nameraw", FieldType.STRING, "The path of a file as the caller gave it."),
@@ -38,13 +34,11 @@ _KINDS: tuple[Field, ...] = (
         "fd.type",
         FieldType.STRING,
         "The type: file, directory, ipv4, ipv6, unix, pipe, event, signalfd, eventpoll, inotify, memfd and others.",
-        stage=Stage.KERNEL,
     ),
     Field(
         "fd.typechar",
         FieldType.STRING,
         "The type as one character: f file, d directory, 4 and 6 internet sockets, u Unix socket, p pipe and others.",
-        stage=Stage.KERNEL,
     ),
     Field(
         "fd.types",
@@ -74,8 +68,8 @@ _FILE: tuple[Field, ...] = (
 )
 
 _SOCKET: tuple[Field, ...] = (
-    Field("fd.sockfamily", FieldType.STRING, "The family of a socket: ip or unix.", stage=Stage.KERNEL),
-    Field("fd.l4proto", FieldType.STRING, "The protocol of a socket: tcp, udp, icmp or raw.", stage=Stage.KERNEL),
+    Field("fd.sockfamily", FieldType.STRING, "The family of a socket: ip or unix."),
+    Field("fd.l4proto", FieldType.STRING, "The protocol of a socket: tcp, udp, icmp or raw."),
     Field("fd.connected", FieldType.BOOLEAN, "Whether a socket is connected."),
     Field("fd.is_server", FieldType.BOOLEAN, "Whether this process is the server of the connection."),
 )
@@ -83,28 +77,16 @@ _SOCKET: tuple[Field, ...] = (
 _ENDS: dict[str, str] = {"c": "the client", "s": "the server", "l": "the local end", "r": "the remote end"}
 
 _ADDRESSES: tuple[Field, ...] = (
-    Field(
-        "fd.ip",
-        FieldType.ADDRESS,
-        "The IP address of either end.",
-        multiplicity=Multiplicity.ANY,
-        stage=Stage.KERNEL,
-    ),
-    *(
-        Field(f"fd.{c}ip", FieldType.ADDRESS, f"The IP address of {end}.", stage=Stage.KERNEL)
-        for c, end in _ENDS.items()
-    ),
+    Field("fd.ip", FieldType.ADDRESS, "The IP address of either end.", multiplicity=Multiplicity.ANY),
+    *(Field(f"fd.{c}ip", FieldType.ADDRESS, f"The IP address of {end}.") for c, end in _ENDS.items()),
     Field(
         "fd.net",
         FieldType.NETWORK,
         "The IP address of either end, to compare with networks.",
         multiplicity=Multiplicity.ANY,
-        stage=Stage.KERNEL,
     ),
     *(
-        Field(
-            f"fd.{c}net", FieldType.NETWORK, f"The IP address of {end}, to compare with networks.", stage=Stage.KERNEL
-        )
+        Field(f"fd.{c}net", FieldType.NETWORK, f"The IP address of {end}, to compare with networks.")
         for c, end in _ENDS.items()
     ),
     *(
@@ -119,8 +101,8 @@ _ADDRESSES: tuple[Field, ...] = (
 )
 
 _PORTS: tuple[Field, ...] = (
-    Field("fd.port", FieldType.PORT, "The port of either end.", multiplicity=Multiplicity.ANY, stage=Stage.KERNEL),
-    *(Field(f"fd.{c}port", FieldType.PORT, f"The port of {end}.", stage=Stage.KERNEL) for c, end in _ENDS.items()),
+    Field("fd.port", FieldType.PORT, "The port of either end.", multiplicity=Multiplicity.ANY),
+    *(Field(f"fd.{c}port", FieldType.PORT, f"The port of {end}.") for c, end in _ENDS.items()),
     Field(
         "fd.proto",
         FieldType.STRING,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tiercel_engine.fields.model import Argument, Field, FieldType, Stage
+from tiercel_engine.fields.model import Argument, Field, FieldType
 
 
 def _pod(name: str, meaning: str, argument: Argument = Argument.NONE) -> Field:
-    return Field(name, FieldType.STRING, meaning, argument=argument, stage=Stage.PROCESS)
+    return Field(name, FieldType.STRING, meaning, argument=argument)
 
 
 FIELDS: tuple[Field, ...] = (

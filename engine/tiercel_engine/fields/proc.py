@@ -7,24 +7,16 @@ of the PROCESS stage.
 
 from __future__ import annotations
 
-from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType, Multiplicity, Stage
+from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType, Multiplicity
 
 
 def _process(name: str, type_: FieldType, meaning: str) -> Field:
-    return Field(name, type_, meaning, stage=Stage.PROCESS)
+    return Field(name, type_, meaning)
 
 
 def _ancestors(name: str, type_: FieldType, meaning: str, kind: ArgumentKind = ArgumentKind.INDEX) -> Field:
     """Without argument any ancestor but not the process itself; ``[n]`` the n-th, 0 being the process."""
-    return Field(
-        name,
-        type_,
-        meaning,
-        multiplicity=Multiplicity.ANY,
-        argument=Argument.OPTIONAL,
-        argument_kind=kind,
-        stage=Stage.PROCESS,
-    )
+    return Field(name, type_, meaning, multiplicity=Multiplicity.ANY, argument=Argument.OPTIONAL, argument_kind=kind)
 
 
 _COMMAND: tuple[Field, ...] = (
@@ -43,7 +35,6 @@ _COMMAND: tuple[Field, ...] = (
         "The command line without its first word, or its n-th argument, counted from 0.",
         argument=Argument.OPTIONAL,
         argument_kind=ArgumentKind.INDEX,
-        stage=Stage.PROCESS,
     ),
     _ancestors("proc.aargs", FieldType.STRING, "The arguments of any ancestor, or of the n-th."),
     _process("proc.cmdline", FieldType.STRING, "The name of the process and its arguments, separated by blanks."),
@@ -59,7 +50,6 @@ _COMMAND: tuple[Field, ...] = (
         FieldType.STRING,
         "The environment at exec as NAME=value separated by blanks, or the value of one variable.",
         argument=Argument.OPTIONAL,
-        stage=Stage.PROCESS,
     ),
     _ancestors(
         "proc.aenv",
@@ -176,9 +166,9 @@ _THREAD: tuple[Field, ...] = (
     _process("thread.cap_permitted", FieldType.STRING, "The permitted capabilities by name, separated by blanks."),
     _process("thread.cap_inheritable", FieldType.STRING, "The inheritable capabilities by name, separated by blanks."),
     _process("thread.cap_effective", FieldType.STRING, "The effective capabilities by name, separated by blanks."),
-    Field("thread.tid", FieldType.INTEGER, "The thread id, as the host counts.", stage=Stage.KERNEL),
-    Field("thread.vtid", FieldType.INTEGER, "The thread id in the innermost PID namespace.", stage=Stage.KERNEL),
-    Field("thread.ismain", FieldType.BOOLEAN, "Whether the thread is the first of its process.", stage=Stage.KERNEL),
+    Field("thread.tid", FieldType.INTEGER, "The thread id, as the host counts."),
+    Field("thread.vtid", FieldType.INTEGER, "The thread id in the innermost PID namespace."),
+    Field("thread.ismain", FieldType.BOOLEAN, "Whether the thread is the first of its process."),
     _process(
         "thread.cgroups", FieldType.STRING, "The control groups of the thread as controller=path, separated by blanks."
     ),
@@ -187,7 +177,6 @@ _THREAD: tuple[Field, ...] = (
         FieldType.STRING,
         "The path of the thread's control group for one controller, as in thread.cgroup.cpu.",
         argument=Argument.REQUIRED,
-        stage=Stage.PROCESS,
     ),
 )
 

@@ -14,6 +14,7 @@ from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, SUBJECT_PATH, S
 from tiercel_agent.filter.name_tests import name_test
 from tiercel_engine.condition import Atom, Operator
 from tiercel_engine.evaluation.walk import atom_fields
+from tiercel_engine.fields import stages
 
 LARGEST_RESULT = 16
 """Results from here on are alike (bpf/filter.h)."""
@@ -35,36 +36,6 @@ class Look(Enum):
 
 OF_NAMES = frozenset({Look.NAME, Look.FLOATING_NAME, Look.RAW_NAME, Look.RAW_FLOATING_NAME})
 
-OWN = frozenset(
-    "proc.name proc.exe proc.exepath proc.args proc.cmdline proc.exeline proc.cmdnargs proc.cmdlenargs proc.env "
-    "proc.pid proc.vpid proc.is_exe_writable proc.is_exe_upper_layer proc.is_exe_lower_layer "
-    "proc.is_exe_from_memfd proc.exe_ino proc.exe_ino.ctime proc.exe_ino.mtime thread.cap_permitted "
-    "thread.cap_inheritable thread.cap_effective user.uid group.gid "
-    "container.id container.full_id container.name container.type k8s.pod.uid".split()
-)
-"""Decided by the process alone. Left out is what changes unseen: terminals, sessions and groups, logins, and the
-names of users and groups, which files and servers tell that may say otherwise tomorrow."""
-
-PROCESS = OWN | frozenset(
-    "proc.pname proc.aname proc.pexe proc.aexe proc.pexepath proc.aexepath proc.aargs proc.pcmdline proc.acmdline "
-    "proc.aenv proc.ppid proc.apid".split()
-)
-"""Decided by the process and its ancestors."""
-
-_CALL = frozenset(
-    "evt.type syscall.type evt.dir evt.category evt.source evt.hostname evt.is_io evt.is_io_read evt.is_io_write "
-    "evt.io_dir evt.res evt.failed".split()
-)
-_FLAGS = frozenset({"evt.is_open_read", "evt.is_open_write", "evt.is_open_create"})
-_NAME_ARGUMENTS = frozenset({"evt.arg.name", "evt.arg.path", "evt.arg.filename"})
-_NAME = frozenset("fd.name fd.directory fd.filename fs.path.name evt.abspath".split())
-_RAW_NAME = frozenset({"fd.nameraw", "fs.path.nameraw"})
-_OPENED = frozenset({"fd.type", "fd.typechar"})
-_CONNECTION = frozenset(
-    "fd.cip fd.sip fd.lip fd.rip fd.ip fd.net fd.cnet fd.snet fd.lnet fd.rnet fd.sport fd.rport fd.sproto fd.rproto "
-    "fd.l4proto fd.type fd.typechar fd.sockfamily fd.is_server".split()
-)
-_CLIENT_PORT = frozenset({"fd.rport", "fd.rproto"})
 _NAMED_ELSEWHERE = frozenset({"uid", "gid"})
 """Kinds of arguments whose text isn't their number's alone."""
 
@@ -83,7 +54,11 @@ class Determined:
     def look_at(self, atom: Atom) -> Look | None:
         """The look that decides the atom, or a part of it (``filter.name_tests``); None if none does."""
         fields = frozenset(fields_of(atom))
-        for look, of_look in ((Look.OWN, OWN), (Look.PROCESS, PROCESS), (Look.CONNECTION, self.connection)):
+        for look, of_look in (
+            (Look.OWN, stages.OWN),
+            (Look.PROCESS, stages.PROCESS),
+            (Look.CONNECTION, self.connection),
+        ):
             if fields <= of_look:
                 return look
         if fields <= self.names:
@@ -107,21 +82,23 @@ class Determined:
 def determined_by(call: Syscall) -> Determined:
     names = {f"evt.arg.{parameter.name}" for parameter in keyed(call) if parameter.kind not in _NAMED_ELSEWHERE}
     arguments = {f"evt.arg.{parameter.name}" for parameter in call.parameters}
-    fields = _CALL | names
+    fields = stages.CALL | names
     if "evt.arg.flags" in names or call.name == "creat":
-        fields |= _FLAGS
+        fields |= stages.FLAGS
         if "evt.arg.mode" in names:
             fields |= {"evt.is_open_exec"}
     if call.name in ("openat2", "open_by_handle_at"):
-        fields -= _FLAGS
+        fields -= stages.FLAGS
     nothing = frozenset[str]()
     if call.flags & SUBJECT_PATH:
         # what the call has no argument for has no value, whatever the call is like
-        fields |= _OPENED | (_NAME_ARGUMENTS - arguments)
-        return Determined(fields, _NAME | (_NAME_ARGUMENTS & arguments), _RAW_NAME, nothing, True)
+        fields |= stages.OPENED | (stages.NAME_ARGUMENTS - arguments)
+        return Determined(fields, stages.NAME | (stages.NAME_ARGUMENTS & arguments), stages.RAW_NAME, nothing, True)
     if call.flags & SUBJECT_END:
         accepts = call.descriptor == RETURNED  # the client's port is another one each time
-        return Determined(fields, nothing, nothing, _CONNECTION - _CLIENT_PORT if accepts else _CONNECTION, False)
+        return Determined(
+            fields, nothing, nothing, stages.CONNECTION - stages.CLIENT_PORT if accepts else stages.CONNECTION, False
+        )
     return Determined(fields, nothing, nothing, nothing, False)
 
 
