@@ -1,0 +1,35 @@
+"""Where the kernel doesn't let programs read it by instructions, they read it by helper calls: all else is the same."""
+
+from __future__ import annotations
+
+import pytest
+from filter_help import rules_of
+from test_many_rules import matched
+
+import tiercel_agent.detector
+from tiercel_agent.detector import open_detector
+from tiercel_agent.source import DetectorError
+from tiercel_engine.evaluation.matcher import Matcher
+from tiercel_engine.evaluation.requirements import Requirements
+
+CONDITIONS = {
+    "prefix": "fd.name startswith /tiercel-older/",
+    "file": "fd.name = /etc/hostname and fd.typechar = f and proc.name != nobody",
+    "end": "fd.name = /tiercel-end",
+}
+
+
+def test_helper_calls(monkeypatch):
+    monkeypatch.setattr(tiercel_agent.detector, "direct_reads", lambda _btf: None)
+    rules = rules_of(CONDITIONS)
+    try:
+        detector = open_detector(Requirements.of(rules), rules)
+    except DetectorError as error:
+        if error.log:
+            raise
+        pytest.skip(f"live tests need eBPF: {error}")
+    names = ["/tiercel-older/x", "/etc/hostname", "/etc/passwd", "/usr/bin", "/proc/self/status"]
+    found, events = matched(detector, Matcher(rules), *names)
+    detector.close()
+    assert found == ["prefix", "file"]
+    assert events == 2  # the others were stopped
