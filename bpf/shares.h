@@ -91,8 +91,8 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 			share->in_second = 0;
 		}
 		if (exact ? share->in_second < limit : has_room(share)) {
-			__sync_fetch_and_add(&share->in_second, 1);
-			__sync_fetch_and_add(&share->since, 1);
+			/* Not both: what only may match must not use up what is there for matches. */
+			__sync_fetch_and_add(exact ? &share->in_second : &share->since, 1);
 			__sync_fetch_and_add(&share->passed, 1);
 			return 1;
 		}

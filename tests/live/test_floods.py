@@ -121,6 +121,16 @@ def test_a_flood_that_nobody_reads_leaves_room_for_others_and_is_counted_by_rule
     assert (run.reported["another that asks"], run.reported["decided"]) == (1, 1)
 
 
+def test_calls_of_which_too_little_is_known_hide_no_match(flooded):
+    """A name that is too long to be looked at may match any rule."""
+    run = flooded(20)
+    os.waitpid(in_child(("x" * 200 + "/" + "y" * 200 + "/" + "z" * 200, 40_000), ("decided", 1), ("end", 1)), 0)
+    run.until_end()
+    assert not run.folded()
+    assert run.reported["decided"] == 1
+    assert all("several rules" in cause for cause in run.detector.counters().lost)
+
+
 def test_the_events_of_the_old_rules_are_counted_after_a_change_too(flooded):
     run = flooded(20)
     pid = in_child(("decided", 5000))
