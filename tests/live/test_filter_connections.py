@@ -62,9 +62,10 @@ def server():
         yield listening
 
 
-def connected(server, address, source="127.0.0.1"):
+def connected(server, address, source=None):
     """Both ends of a connection: the client's and the server's."""
-    client = socket.create_connection((address, server.getsockname()[1]), source_address=(source, 0))
+    port = server.getsockname()[1]
+    client = socket.create_connection((address, port), source_address=(source, 0) if source else None)
     return client, server.accept()[0]
 
 
