@@ -99,6 +99,7 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 		if (crowd)
 			break;
 	}
+	u32 counted = 0;
 	for (u32 i = 0; i < MAX_SURVIVORS; i++) {
 		if (i >= survivors->count)
 			break;
@@ -106,6 +107,9 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 		if (!rule)
 			break;
 		key->rule = crowd ? UNCLASSIFIED : *rule & RULE;
+		if (key->rule == counted) /* the clauses of a rule follow each other */
+			continue;
+		counted = key->rule;
 		struct share *share = shares.lookup(key);
 		if (share && !crowd && is_decided(*rule, known))
 			__sync_fetch_and_add(&share->folded, 1);

@@ -19,6 +19,7 @@ RULES = {
     "decided elsewhere": "fd.name = /tiercel-flood/elsewhere",
     "asks": "fd.name = /tiercel-flood/asks and not user.name = nobody-of-that-name",
     "another that asks": "fd.name = /tiercel-flood/another and not user.name = nobody-of-that-name",
+    "in two ways": "fd.name = /tiercel-flood/twice and (evt.is_open_read = true or not proc.name = nobody)",
     "end": "fd.name = /tiercel-flood/end",
 }
 
@@ -89,6 +90,15 @@ def test_every_match_of_a_flood_is_reported_or_counted(flooded):
     assert run.reported["decided"] >= 20
     assert folded["decided"] > 1000  # the whole flood can't have taken the fifty seconds in which none would be
     assert run.reported["decided elsewhere"] == 3
+    assert not run.detector.counters().lost
+
+
+def test_a_match_in_two_ways_is_counted_once(flooded):
+    run = flooded(20)
+    pid = in_child(("twice", 5000), ("end", 1))
+    run.until_end()
+    os.waitpid(pid, 0)
+    assert run.reported["in two ways"] + run.folded()["in two ways"] == 5000
     assert not run.detector.counters().lost
 
 
