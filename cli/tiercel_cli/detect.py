@@ -21,7 +21,7 @@ from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showin
 from tiercel_agent.source import DetectorError, EventSource
 from tiercel_agent.watch import FLOOD_LIMIT
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
-from tiercel_cli.options import CANNOT_WATCH, read_duration
+from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option
 from tiercel_engine.diagnostics import render
 from tiercel_engine.event import Event
 from tiercel_engine.printable import printable
@@ -37,15 +37,7 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
 
 
 @click.command()
-@click.option(
-    "-r",
-    "--rules",
-    "paths",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="PATH",
-    help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
-)
+@rules_option
 @click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
 @click.option("--for", "seconds", metavar="TIME", callback=read_duration, help="Stop after 500ms, 10s, 2m, 1h …")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Append the alerts to FILE too.")

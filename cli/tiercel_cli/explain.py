@@ -15,7 +15,7 @@ import click
 from tiercel_agent.filter.explanation import Explanation
 from tiercel_agent.filter.explanation import explain as explain_rules
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set
-from tiercel_cli.options import CANNOT_WATCH, read_duration
+from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option
 from tiercel_engine.diagnostics import render
 from tiercel_engine.printable import printable
 from tiercel_engine.rule import Rule
@@ -25,15 +25,7 @@ _COLUMN = 12
 
 
 @click.command()
-@click.option(
-    "-r",
-    "--rules",
-    "paths",
-    type=click.Path(path_type=Path),
-    multiple=True,
-    metavar="PATH",
-    help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
-)
+@rules_option
 @click.option(
     "--live",
     "seconds",

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import click
 
 CANNOT_WATCH = 3
 """Exit status: this machine can't be watched."""
+
+rules_option = click.option(
+    "-r",
+    "--rules",
+    "paths",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="PATH",
+    help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
+)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")

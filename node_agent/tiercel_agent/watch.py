@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import platform
+import time
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 
@@ -83,6 +84,8 @@ class Watch:
     def attach(self) -> None:
         """From now on there are records. Raises LibbpfError."""
         self.programs.attach()
+        if self.learner is not None:
+            self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     def call_of(self, number: int) -> Syscall | None:
         """The system call of a record."""

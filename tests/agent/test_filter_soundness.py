@@ -283,6 +283,15 @@ def test_a_process_whose_lineage_is_about_to_change_gets_no_row() -> None:
     assert kernel.look(OPEN).facts is not None
 
 
+def test_what_a_process_was_before_the_programs_ran_is_not_learned() -> None:
+    """They haven't seen what has changed since."""
+    kernel, matcher, rules = learned(atom("proc.name", "=", "other"))
+    kernel.learner.since = 1  # the model's records are as of 1
+    assert stream(kernel, matcher, rules, [OPEN] * 20) == 0
+    kernel.learner.since = 0
+    assert stream(kernel, matcher, rules, [OPEN] * 20) > 10
+
+
 def test_nothing_is_learned_from_a_record_without_a_key() -> None:
     """A 32-bit call has no key of its own."""
     kernel, _, _ = learned(atom("proc.name", "=", "other"))

@@ -85,9 +85,14 @@ class Rows:
 
 
 class Learner:
-    """Learns for one set of rules; the rows are those of the programs that run with them."""
+    """Learns for one set of rules; the rows are those of the programs that run with them.
+
+    ``since``, ns since boot, is when these were attached: of changes from before they know nothing, so that what a
+    process was then is not learned.
+    """
 
     def __init__(self, maps: Maps, tables: Tables, rows: Rows) -> None:
+        self.since = 0
         self._maps = maps
         self._rows = rows
         self._waiting: OrderedDict[tuple[int, int], int] = OrderedDict()
@@ -115,7 +120,7 @@ class Learner:
             return
         if not facts.known & _KNOWN_CALL and facts.kind != _KIND_UNKNOWN:
             self._tell(self._maps.call_rows, section[1][:_CALL_KEY_SIZE], space, self._call_row(space, event))
-        if facts.as_of:
+        if facts.as_of > self.since:
             self._process(event, facts)
         if event.occurrence.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
             key = _connection(facts.call, event.occurrence)
