@@ -24,6 +24,7 @@ FLOOD_LIMIT = 100
 
 _SETTINGS = Struct("=2I")
 _DATA_BYTES = 256
+_CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
 
 Take = Callable[["Watch", bytes], None]
 
@@ -85,7 +86,7 @@ class Watch:
         """From now on there are records. Raises LibbpfError."""
         self.programs.attach()
         if self.learner is not None:
-            self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+            self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
 
     def call_of(self, number: int) -> Syscall | None:
         """The system call of a record."""
