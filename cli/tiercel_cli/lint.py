@@ -53,7 +53,20 @@ def lint(paths: tuple[str, ...], as_object: bool) -> None:
 def _expensive(rules: Iterable[Rule]) -> list[Diagnostic]:
     """A warning for each rule that sends ordinary calls to user space."""
     watched = [rule for rule in rules if rule.enabled and rule.source == "syscall"]
-    return [
+    clauses = cut(watched)
+    left_out = [
+        Diagnostic(
+            Severity.WARNING,
+            EXPENSIVE,
+            "too many rules for the kernel: every call that this one asks for will go to user space",
+            rule.location,
+            "rule",
+            rule.name,
+        )
+        for rule in watched
+        if rule.name in clauses.left_out
+    ]
+    return left_out + [
         Diagnostic(
             Severity.WARNING,
             EXPENSIVE,
@@ -63,7 +76,7 @@ def _expensive(rules: Iterable[Rule]) -> list[Diagnostic]:
             watched[position].name,
             hint=expense.advice,
         )
-        for position, expense in expenses(cut(watched), len(watched)).items()
+        for position, expense in expenses(clauses, len(watched)).items()
     ]
 
 

@@ -61,7 +61,7 @@ class Detector:
         *,
         measuring: bool = False,
     ) -> None:
-        self.notes = notes
+        self._notes = notes
         self._measuring = measuring
         self._offsets = dict(offsets)
         self._direct_reads = direct_reads
@@ -90,6 +90,10 @@ class Detector:
             self.close()
             raise _explained(error) from error
         self._world.processes.scan()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return [*self._notes, *self._watch.notes]
 
     def poll(self, timeout: float) -> list[Event]:
         self._read(timeout)

@@ -117,6 +117,8 @@ class Service:
             return
         if fixed(config) != fixed(self._reloader.config):
             LOGGER.warning("flood_limit, hostname, format, outputs, log and pid_file change at a restart only")
+        for note in self._source.notes:
+            LOGGER.warning("%s", note)
         self._reloader.accept(config, files)
         self._rules = rules
 

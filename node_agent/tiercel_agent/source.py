@@ -61,7 +61,7 @@ class EventSource(Protocol):
 
     @property
     def notes(self) -> Sequence[str]:
-        """One line for each thing that this kernel lacks, and what it costs."""
+        """One line for each thing that this kernel lacks or can't take of the rules, and what it costs."""
 
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""

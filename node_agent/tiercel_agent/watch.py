@@ -47,7 +47,7 @@ class Watch:
         take_process: Take,
     ) -> None:
         self.requirements = requirements
-        self.rules = rules
+        self.notes = [tables.clauses.note] if tables is not None and tables.clauses.note else []
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         asked = [call for call in SYSCALLS if call.name in wanted]

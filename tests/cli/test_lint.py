@@ -96,3 +96,16 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path, arguments: tupl
     result = lint(path, *arguments)
     assert result.exit_code == 1
     assert all(character.isprintable() or character == "\n" for character in result.stdout)
+
+
+def test_rules_that_are_too_many_for_the_kernel_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiercel_agent.filter.clauses.MOST_CLAUSES", 2)
+    path = tmp_path / "rules.yaml"
+    path.write_text("".join(GOOD.replace("Good", f"R{number}") for number in range(3)))
+    result = lint(path)
+    assert result.exit_code == 0
+    assert [line for line in result.stdout.splitlines() if "too many rules" in line] == [
+        f"{path}:{line}:9: warning EXPENSIVE_RULE: too many rules for the kernel: every call that this one asks for "
+        "will go to user space"
+        for line in (6, 11)
+    ]
