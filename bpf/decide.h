@@ -8,7 +8,7 @@
 
 #define MAX_WORDS 64
 #define MAX_SURVIVORS 4
-#define NOTHING_KNOWN 0 /* as a row: all ones of the plan's clauses */
+#define NOTHING_KNOWN 0 /* as a row that is looked up: there is none, the plan's row of ones counts */
 
 struct looks {
 	u32 process;    /* words of rows where the plan's part of them begins */

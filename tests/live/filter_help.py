@@ -23,7 +23,7 @@ DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out
 MARK = "/tiercel-mark/"
 CONTAINER = "ab" * 32
 PR_SET_NAME = 15
-SUBJECT = 128  # bytes of a path that the filter knows it by
+NAME_SIZE = 512  # bytes of a path that the filter looks at, with its end (bpf/automaton.h)
 LIBC = ctypes.CDLL(None, use_errno=True)
 
 RULES = {

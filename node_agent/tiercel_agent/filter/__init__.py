@@ -1,4 +1,4 @@
-"""What the kernel's filter knows: verdicts on calls that no rule can match, learned from those that came through.
+"""What the kernel's filter is told: the rules as clauses, tables of names, and rows learned from what came through.
 
-The kernel side is bpf/filter.h, which tells how it works.
+The kernel side is bpf/filter.h and what it names, which tell how it works.
 """

@@ -20,7 +20,7 @@ from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.processes import NO_IMAGE
 from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, Family
 from tiercel_agent.events.wire import LINEAGE_ENDS, Section
-from tiercel_agent.filter.clauses import Clauses, Space
+from tiercel_agent.filter.clauses import Space
 from tiercel_agent.filter.determined import Look
 from tiercel_agent.filter.possible import Possible, words
 from tiercel_agent.filter.tables import Tables
@@ -104,10 +104,9 @@ class Learner:
         self._firsts = tables.firsts
         of_processes = self._atoms(spaces, {Look.OWN, Look.PROCESS})
         self._holding = compile_program(self._clauses.graph, [(atom, atom) for atom in of_processes])
-        self._by_process = _each(self._clauses, spaces, {Look.OWN, Look.PROCESS})
-        self._by_own = _each(self._clauses, spaces, {Look.OWN})
-        self._by_call: dict[Space, Callable[[LiveEvent], int]] = {}
-        self._by_connection: dict[Space, Callable[[LiveEvent], int]] = {}
+        self._by_process = {space: Possible(self._clauses, space, {Look.OWN, Look.PROCESS}) for space in spaces}
+        self._by_own = {space: Possible(self._clauses, space, {Look.OWN}) for space in spaces}
+        self._evaluators: dict[tuple[Space, Look], Callable[[LiveEvent], int]] = {}
 
     def learn(self, event: LiveEvent) -> None:
         """Called for an event that came through."""
@@ -119,35 +118,28 @@ class Learner:
         if facts.known & _NOT_TO_BE_LEARNED or space is None:
             return
         if not facts.known & _KNOWN_CALL and facts.kind != _KIND_UNKNOWN:
-            self._tell(self._maps.call_rows, section[1][:_CALL_KEY_SIZE], space, self._call_row(space, event))
+            self._tell(self._maps.call_rows, section[1][:_CALL_KEY_SIZE], space, Look.CALL, event)
         if facts.as_of > self.since:
             self._process(event, facts)
         if event.occurrence.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
             key = _connection(facts.call, event.occurrence)
             if key is not None:
-                self._tell(self._maps.connection_rows, key, space, self._connection_row(space, event))
+                self._tell(self._maps.connection_rows, key, space, Look.CONNECTION, event)
 
     def _atoms(self, spaces: Iterable[Space], looks: set[Look]) -> list[int]:
         return sorted({atom for space in spaces for atom, look in space.looks.items() if look in looks})
 
-    def _tell(self, map_: Map, key: bytes, space: Space, row: int) -> None:
-        place = self._rows.place(tuple(words(row, space.words)))
+    def _tell(self, map_: Map, key: bytes, space: Space, look: Look, event: LiveEvent) -> None:
+        evaluator = self._evaluators.get((space, look))
+        if evaluator is None:
+            evaluator = self._evaluators[space, look] = self._evaluator(space, look)
+        place = self._rows.place(tuple(words(evaluator(event), space.words)))
         if place is not None:
             map_.update(key, _u32(place))
 
-    def _call_row(self, space: Space, event: LiveEvent) -> int:
-        if space not in self._by_call:
-            self._by_call[space] = self._evaluator(space, {Look.CALL})
-        return self._by_call[space](event)
-
-    def _connection_row(self, space: Space, event: LiveEvent) -> int:
-        if space not in self._by_connection:
-            self._by_connection[space] = self._evaluator(space, {Look.CONNECTION})
-        return self._by_connection[space](event)
-
-    def _evaluator(self, space: Space, looks: set[Look]) -> Callable[[LiveEvent], int]:
-        possible = Possible(self._clauses, space, looks)
-        holding = compile_program(self._clauses.graph, [(atom, atom) for atom in self._atoms([space], looks)])
+    def _evaluator(self, space: Space, look: Look) -> Callable[[LiveEvent], int]:
+        possible = Possible(self._clauses, space, {look})
+        holding = compile_program(self._clauses.graph, [(atom, atom) for atom in self._atoms([space], {look})])
         return lambda event: possible.row(holding(event))
 
     # processes
@@ -191,10 +183,6 @@ class Learner:
         classes.update(slot, bytes(_PROCESS.size))
         classes.update(slot, _PROCESS.pack(*entry, 0, 0))
         classes.update(slot, _PROCESS.pack(*entry, 1, 0))
-
-
-def _each(clauses: Clauses, spaces: Iterable[Space], looks: set[Look]) -> dict[Space, Possible]:
-    return {space: Possible(clauses, space, looks) for space in spaces}
 
 
 def _is_known(occurrence: Occurrence) -> bool:

@@ -82,7 +82,6 @@ REQUIRED = {
     "VFSMOUNT_ROOT": ("vfsmount.mnt_root",),
     "DENTRY_PARENT": ("dentry.d_parent",),
     "DENTRY_NAME": ("dentry.d_name.name",),
-    "DENTRY_INLINE_NAME": ("dentry.d_shortname", "dentry.d_iname"),
     "DENTRY_NAME_LENGTH": ("dentry.d_name.len",),
     "FILE_PATH": ("file.f_path",),
     "FILE_INODE": ("file.f_inode",),
