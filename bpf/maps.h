@@ -49,9 +49,10 @@ struct plan {
 BPF_ARRAY(plans, struct plan, SOCKETCALL + SOCKETCALLS);
 BPF_PROG_ARRAY(families, FAMILIES);
 
-/* Two rings, so that a flood of calls can't push out what the process table is made from. */
+/* Rings of their own, so that a flood of calls, or of cgroups, can't push out what the process table is made from. */
 BPF_RINGBUF_OUTPUT(calls, CALLS_PAGES);
 BPF_RINGBUF_OUTPUT(processes, PROCESSES_PAGES);
+BPF_RINGBUF_OUTPUT(cgroups, CGROUPS_PAGES);
 
 /* Processes whose exec record found the ring full; their next event carries it again. */
 BPF_TABLE("lru_hash", u32, u64, undelivered, 4096); /* pid -> when it was last tried, ns since boot */

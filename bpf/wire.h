@@ -47,6 +47,8 @@ struct header {
 #define RECORD_EXEC 0xff00
 #define RECORD_FORK 0xff01
 #define RECORD_EXIT 0xff02
+#define RECORD_CGROUP_MADE 0xff03
+#define RECORD_CGROUP_REMOVED 0xff04
 
 struct fork_record {
 	u32 length;
@@ -63,6 +65,16 @@ struct exit_record {
 	u64 time;
 	s64 status;
 	struct process self;
+};
+
+struct cgroup_record {
+	u32 length;
+	u16 type;
+	u16 flags;
+	u64 id;
+	u32 hierarchy; /* 0: version 2 */
+	u32 path_length;
+	char path[1024]; /* as long as the kernel's own buffer for it */
 };
 
 #define FLAG_COMPAT 1    /* a 32-bit system call */

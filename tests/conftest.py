@@ -50,6 +50,9 @@ class ScriptedSource:
     def cgroup(self, event: Event) -> int:
         return 1
 
+    def release(self) -> list[Event]:
+        return []
+
     def folded(self) -> list[Folded]:
         floods, self.floods = self.floods, []
         return floods

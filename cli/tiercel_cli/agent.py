@@ -72,7 +72,7 @@ def _run(path: Path, config: Config) -> None:
     outputs = Outputs()
     for output in [open_output(output, json=config.json) for output in config.outputs]:
         outputs.add(OutputQueue(output, on_failure=lambda message: LOGGER.error("%s", message)))
-    source = open_detector(rules.requirements, rules.rules, config.flood_limit)
+    source = open_detector(rules.requirements, rules.rules, config.flood_limit, workloads=config.workloads)
     for note in source.notes:
         LOGGER.warning("%s", note)
     try:

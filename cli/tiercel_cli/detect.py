@@ -20,8 +20,9 @@ from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing
 from tiercel_agent.source import DetectorError, EventSource
 from tiercel_agent.watch import FLOOD_LIMIT
+from tiercel_agent.workloads.settings import found_here
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
-from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option
+from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option, workload_options
 from tiercel_engine.diagnostics import render
 from tiercel_engine.event import Event
 from tiercel_engine.printable import printable
@@ -74,6 +75,7 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
 @click.option(
     "-t", "--tag", "tags", multiple=True, metavar="TAG", help="Run only rules with this tag; repeat for more."
 )
+@workload_options
 def detect(
     *,
     paths: tuple[Path, ...],
@@ -86,6 +88,9 @@ def detect(
     rule_matching: str,
     flood_limit: int,
     tags: tuple[str, ...],
+    sockets: tuple[Path, ...],
+    kubeconfig: Path | None,
+    node: str,
 ) -> None:
     """Watch this machine's system calls and print alerts.
 
@@ -110,6 +115,7 @@ def detect(
             showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements,
             () if recording else rules.rules,  # a recording wants every event: nothing is stopped
             flood_limit,
+            workloads=found_here(sockets, kubeconfig, node),
         )
     except DetectorError as error:
         _to_stderr([f"Error: {error}", *error.log.splitlines()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -19,6 +20,31 @@ rules_option = click.option(
     metavar="PATH",
     help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
 )
+
+
+def workload_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Where to ask for containers and pods: what they give goes to ``found_here``."""
+    path = click.Path(path_type=Path)
+    for option in (
+        click.option("--node", default="", metavar="NAME", help="This node's name in the cluster."),
+        click.option(
+            "--kubeconfig",
+            type=path,
+            metavar="FILE",
+            help="Learn of this node's pods from the API server that FILE tells. In a pod that is done without it.",
+        ),
+        click.option(
+            "--socket",
+            "sockets",
+            type=path,
+            multiple=True,
+            metavar="PATH",
+            help="The socket of a container runtime; repeat for more. Default: where they usually are.",
+        ),
+    ):
+        command = option(command)
+    return command
+
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")

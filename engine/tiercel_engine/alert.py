@@ -14,11 +14,22 @@ from tiercel_engine.priority import Priority
 from tiercel_engine.rule import Rule
 
 
+HOST = "host"
+"""``container.id`` outside of containers."""
+
+CONTEXT = (
+    *("container.id", "container.name", "container.image.repository", "container.image.tag"),
+    *("k8s.ns.name", "k8s.pod.name", "k8s.pod.uid", "k8s.pod.labels", "k8s.owner.kind", "k8s.owner.name"),
+    *("k8s.node.name", "tiercel.missing"),
+)
+"""The fields that every alert of a container has, whether its rule's output names them or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """``output`` is the formatted text, unescaped for any destination: outputs escape what they print.
 
-    ``time`` is nanoseconds since the epoch; ``output_fields`` are the fields that the output names.
+    ``time`` is nanoseconds since the epoch; ``output_fields`` are the fields that the output names, and those of ``CONTEXT``.
     """
 
     time: int
@@ -34,9 +45,12 @@ class Alert:
 def make_alert(rule: Rule, event: Event, output: Output, hostname: str) -> Alert:
     """The alert that a rule gives for the view of an event under which it matched.
 
-    ``output`` is the rule's, compiled.
+    ``output`` is the rule's, compiled. ``output_fields`` hold besides what the output names where it happened, if that
+    was in a container.
     """
     values = output.values(event)
+    if event["container.id"] not in (None, HOST):
+        values |= {key: value for key in CONTEXT if key not in values and (value := event[key]) is not None}
     return Alert(event.time, rule.name, rule.priority, event.source, hostname, output.render(values), rule.tags, values)
 
 

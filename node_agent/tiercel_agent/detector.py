@@ -9,9 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.cgroups import CgroupTable
+from tiercel_agent.context.container import container_of
 from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.events import wire
 from tiercel_agent.events.live import LiveEvent
@@ -27,9 +29,13 @@ from tiercel_agent.kernel.loader import DIRECT_READS, direct_reads
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
 from tiercel_agent.kernel.programs import ON_CALLS
+from tiercel_agent.late_facts import LOOK, LateFacts
 from tiercel_agent.memory import give_back_memory
 from tiercel_agent.source import Counters, DetectorError, Folded, Measured
 from tiercel_agent.watch import FLOOD_LIMIT, PROCEXIT, Watch, rule_macros
+from tiercel_agent.workloads.inventory import Inventory
+from tiercel_agent.workloads.settings import NoCluster, WorkloadSettings
+from tiercel_agent.workloads.start import start_inventory
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
 from tiercel_engine.rule import Rule
@@ -37,6 +43,8 @@ from tiercel_engine.rule import Rule
 _OLDEST_KERNEL = (5, 8)
 _CALLS_PAGES = 1024  # 4 MiB
 _PROCESSES_PAGES = 512  # 2 MiB
+_CGROUPS_PAGES = 64  # 256 KiB
+_CGROUPS_AT_ONCE = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
 _CLOCK_EVERY = 1_000_000_000  # ns
@@ -57,6 +65,7 @@ class Detector:
         direct_reads: int | None,
         requirements: Requirements,
         rules: Sequence[Rule],
+        inventory: Inventory,
         flood_limit: int = FLOOD_LIMIT,
         *,
         measuring: bool = False,
@@ -75,13 +84,18 @@ class Detector:
         self._lost_by_rule: Counter[str] = Counter()
         self._folded: list[Folded] = []
         self._handover: Handover | None = None
+        self._late = LateFacts()
         self._world = Surroundings(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(),
             cgroups=CgroupTable(),
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
+            inventory=inventory,
+            host_mount_ns=_mount_namespace_of_init(),
         )
+        for path in self._world.cgroups.known_paths():
+            self._appeared(path)
         self._watch = self._load(requirements, rules)
         self._begin(self._watch)
         try:
@@ -96,7 +110,7 @@ class Detector:
         return [*self._notes, *self._watch.notes]
 
     def poll(self, timeout: float) -> list[Event]:
-        self._read(timeout)
+        self._read(min(timeout, LOOK) if self._late else timeout)
         return self._take_events()
 
     def evaluated(self, event: Event) -> None:
@@ -113,17 +127,21 @@ class Detector:
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
         old.programs.detach()
+        old.programs.cgroups.consume(_ALL)
         old.programs.processes.consume(_ALL)
         old.programs.calls.consume(_ALL)
         # what the new programs' compiler did meanwhile is not watched either
         reported = [event for event in self._events if not self._is_compiler(event.occurrence.process.pid)]
         self._events = [event for event in reported if event.occurrence.header.time < instant]
-        last = self._take_events()
+        last = [*self._take_events(), *self.release()]
         self._watch = new
         self._begin(new)
         self._handover = Handover(reported, instant)
         self._retire(old)
         return last
+
+    def release(self) -> list[Event]:
+        return list(self._late.release())
 
     def cgroup(self, event: Event) -> int:
         return event.occurrence.header.cgroup if isinstance(event, LiveEvent) else 0
@@ -160,11 +178,14 @@ class Detector:
         self._world.hostnames.close()
         self._world.accounts.close()
         self._world.cgroups.close()
+        self._world.inventory.close()
 
     # records
 
     def _read(self, timeout: float) -> None:
         self._poller.poll(timeout * 1000)
+        self._watch.programs.cgroups.consume(_CGROUPS_AT_ONCE)
+        self._take_news()
         self._watch.programs.processes.consume(_ALL)
         self._watch.programs.calls.consume()
 
@@ -173,11 +194,12 @@ class Detector:
 
     def _take_events(self) -> list[Event]:
         events, self._events = self._events, []
-        events.sort(key=lambda event: event.time)
         for event in events:
             self._number += 1
             event.occurrence.number = self._number
-        return list(events)
+        ready = self._late.sort(events)
+        ready.sort(key=lambda event: event.time)
+        return list(ready)
 
     def _take_call(self, watch: Watch, record: bytes) -> None:
         header = wire.header(record)
@@ -200,6 +222,32 @@ class Detector:
                 self._world.processes.forked(wire.fork_record(record))
             case wire.EXIT:
                 self._world.processes.exited(wire.exit_record(record))
+
+    def _take_cgroup(self, record: bytes) -> None:
+        cgroup = wire.cgroup_record(record)
+        if not cgroup.made:
+            if (container := container_of(cgroup.path)) is not None:
+                self._world.inventory.disappeared(container)
+            return
+        if cgroup.hierarchy == 0:
+            self._world.cgroups.made(cgroup.id, cgroup.path)
+        self._appeared(cgroup.path)
+
+    def _appeared(self, path: str) -> None:
+        container = container_of(path)
+        if container is not None:
+            self._world.inventory.appeared(container)
+
+    def _take_news(self) -> None:
+        """What is told of containers makes void what was learned of their processes."""
+        changes = self._world.inventory.take_news()
+        learner = self._watch.learner
+        if learner is None:
+            return
+        if changes.node:
+            learner.forget(None)
+        elif changes.containers:
+            learner.forget(changes.containers)
 
     def _add(self, watch: Watch, call: Syscall, header: wire.Header, record: bytes) -> None:
         process = wire.process_at(record, wire.SELF_OFFSET)
@@ -238,6 +286,7 @@ class Detector:
                 self._flood_limit,
                 self._take_call,
                 self._take_process,
+                self._take_cgroup,
             )
         except (CompileError, LibbpfError) as error:
             raise _explained(error) from error
@@ -254,6 +303,7 @@ class Detector:
             "CPUS": possible_cpus(),
             "CALLS_PAGES": _CALLS_PAGES,
             "PROCESSES_PAGES": _PROCESSES_PAGES,
+            "CGROUPS_PAGES": _CGROUPS_PAGES,
             "AUTOMATON_SIZE": table_size(tables),
             "ROWS": row_words(tables),
         }
@@ -274,10 +324,13 @@ class Detector:
         requirements = watch.requirements
         self._world.processes.with_environment = "WANT_ENV" in rule_macros(requirements)
         self._world.hostnames.watch(requirements.host_names)
+        self._world.inventory.ask_for(requirements.condition_fields | requirements.output_fields)
         self._world.requested = requirements.condition_fields | requirements.output_fields
         self._poller = select.poll()
         self._poller.register(watch.programs.processes.fileno, select.POLLIN)
         self._poller.register(watch.programs.calls.fileno, select.POLLIN)
+        self._poller.register(watch.programs.cgroups.fileno, select.POLLIN)
+        self._poller.register(self._world.inventory.fileno, select.POLLIN)
 
     def _retire(self, watch: Watch) -> None:
         self._folded += watch.shares.look()
@@ -300,9 +353,13 @@ def open_detector(
     rules: Sequence[Rule] = (),
     flood_limit: int = FLOOD_LIMIT,
     *,
+    workloads: WorkloadSettings | None = None,
     measuring: bool = False,
 ) -> Detector:
-    """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do."""
+    """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do.
+
+    ``workloads`` says where to ask for containers and pods: the runtimes alone by default.
+    """
     release = platform.release()
     if tuple(int(part) for part in release.split("-")[0].split(".")[:2]) < _OLDEST_KERNEL:
         raise DetectorError(f"kernel {release} is too old: 5.8 or newer is needed")
@@ -319,4 +376,16 @@ def open_detector(
         raise DetectorError(f"kernel {release} has no {error}: it can't be watched, please report it") from error
     finally:
         btf.close()
-    return Detector(offsets, [*notes, *blind_spots()], readable, requirements, rules, flood_limit, measuring=measuring)
+    try:
+        inventory = start_inventory(workloads or WorkloadSettings())
+    except NoCluster as error:
+        raise DetectorError(str(error)) from error
+    notes = [*notes, *blind_spots()]
+    return Detector(offsets, notes, readable, requirements, rules, inventory, flood_limit, measuring=measuring)
+
+
+def _mount_namespace_of_init() -> int:
+    try:
+        return Path("/proc/1/ns/mnt").stat().st_ino
+    except OSError:
+        return 0

@@ -95,7 +95,9 @@ class EngineLoop:
         self._rules = rules
 
     def finish(self) -> None:
-        """The last floods and losses are told; then the outputs deliver what waits."""
+        """The last events, floods and losses are told; then the outputs deliver what waits."""
+        for event in self._source.release():
+            self._take(event)
         self._tell_floods()
         self._tell_losses(last=True)
         self._outputs.close()

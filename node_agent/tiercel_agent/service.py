@@ -116,7 +116,9 @@ class Service:
             LOGGER.error("the new rules are refused, the old ones stay: %s", error)
             return
         if fixed(config) != fixed(self._reloader.config):
-            LOGGER.warning("flood_limit, hostname, format, outputs, log and pid_file change at a restart only")
+            LOGGER.warning(
+                "flood_limit, hostname, format, outputs, log, pid_file, containers and kubernetes change at a restart only"
+            )
         for note in self._source.notes:
             LOGGER.warning("%s", note)
         self._reloader.accept(config, files)
@@ -131,4 +133,12 @@ class Service:
 
 def fixed(config: Config) -> tuple[object, ...]:
     """The settings that a running agent keeps."""
-    return config.flood_limit, config.hostname, config.json, config.outputs, config.log, config.pid_file
+    return (
+        config.flood_limit,
+        config.hostname,
+        config.json,
+        config.outputs,
+        config.log,
+        config.pid_file,
+        config.workloads,
+    )

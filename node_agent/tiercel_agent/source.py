@@ -78,6 +78,9 @@ class EventSource(Protocol):
     def cgroup(self, event: Event) -> int:
         """The id of the cgroup in which the event occurred."""
 
+    def release(self) -> list[Event]:
+        """The events that still wait for what is to be learned of their containers: nothing comes after."""
+
     def folded(self) -> list[Folded]:
         """What of a flood was counted since the last call. To be called about once a second."""
 

@@ -32,7 +32,8 @@ Take = Callable[["Watch", bytes], None]
 class Watch:
     """Loaded and told what to watch for, but not attached. Raises CompileError or LibbpfError.
 
-    ``take_call`` and ``take_process`` get the records when the rings are read. Without tables nothing is filtered.
+    ``take_call``, ``take_process`` and ``take_cgroup`` get the records when the rings are read. Without tables nothing
+    is filtered.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Watch:
         flood_limit: int,
         take_call: Take,
         take_process: Take,
+        take_cgroup: Callable[[bytes], None],
     ) -> None:
         self.requirements = requirements
         self.notes = [tables.clauses.note] if tables is not None and tables.clauses.note else []
@@ -62,6 +64,7 @@ class Watch:
             direct_reads,
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
+            take_cgroup,
         )
         maps = self.programs.maps
         self.shares = Shares(maps["shares"], [rule.name for rule in rules])

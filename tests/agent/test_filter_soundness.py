@@ -67,6 +67,7 @@ class Seen(Event):
             world=SimpleNamespace(knows_cgroup=lambda *_: True),
             names=SimpleNamespace(fd=SimpleNamespace(given=given, raw=raw)),
             descriptor=opened,
+            container=None,
             image=Image(("program",), None, "", None),
             ancestors=[],
             ancestor_image=lambda _index: None,

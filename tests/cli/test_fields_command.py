@@ -59,7 +59,7 @@ def test_json_has_all_that_the_table_has() -> None:
         "argument": "required",
         "argument_kind": "key",
         "sources": ["syscall"],
-        "tested_in": "user space",
+        "tested_in": "process",
     }
 
 

@@ -184,3 +184,9 @@ def cached_regex(pattern: str) -> Callable[[str], bool]:
         return compile_regex(pattern)
     except PatternError:
         return lambda _value: False
+
+
+@lru_cache(maxsize=64)
+def cached_glob(pattern: str) -> Callable[[str], bool]:
+    """As compile_glob, for patterns in the arguments of fields."""
+    return compile_glob(pattern)

@@ -1,7 +1,7 @@
 """``container.*``: the container that the process runs in.
 
-``container.id`` comes from the control group and is always there; the rest is known once the
-container runtime or the API server has told it.
+``container.id`` comes from the control group and is always there; the rest is known once the container runtime or the
+API server has told it. ``tiercel.missing`` tells what of that wasn't known when an event had waited long enough.
 """
 
 from __future__ import annotations
@@ -86,4 +86,9 @@ FIELDS: tuple[Field, ...] = (
         Argument.REQUIRED,
     ),
     _container("container.labels", FieldType.STRING, "All labels of the container as name:value, separated by commas."),
+    Field(
+        "tiercel.missing",
+        FieldType.STRING,
+        "What was still unknown of the container when the event was judged: container, pod, namespace.",
+    ),
 )

@@ -76,7 +76,9 @@ FAMILIES: tuple[str, ...] = (
     "thread.cgroup",
     "container.label",
     "k8s.pod.label",
+    "k8s.pod.annotation",
     "k8s.ns.label",
+    "k8s.node.label",
 )
 """Fields whose argument may be written after a dot too: ``evt.arg.flags`` is ``evt.arg[flags]``."""
 

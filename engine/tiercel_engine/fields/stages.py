@@ -13,9 +13,18 @@ OWN = frozenset(
     "proc.pid proc.vpid proc.is_exe_writable proc.is_exe_upper_layer proc.is_exe_lower_layer "
     "proc.is_exe_from_memfd proc.exe_ino proc.exe_ino.ctime proc.exe_ino.mtime thread.cap_permitted "
     "thread.cap_inheritable thread.cap_effective user.uid group.gid "
-    "container.id container.full_id container.name container.type k8s.pod.uid".split()
+    "container.id container.full_id container.name container.type container.image container.image.id "
+    "container.image.repository container.image.tag container.image.digest container.privileged container.host_pid "
+    "container.host_network container.host_ipc container.mounts container.mount container.mount.source "
+    "container.mount.dest container.mount.mode container.mount.rdwr container.mount.propagation container.healthcheck "
+    "container.liveness_probe container.readiness_probe container.start_ts container.ip container.cni.json "
+    "container.label container.labels k8s.pod.name k8s.pod.uid k8s.pod.id k8s.pod.sandbox_id k8s.pod.full_sandbox_id "
+    "k8s.pod.label k8s.pod.labels k8s.pod.annotation k8s.pod.service_account k8s.pod.ip k8s.pod.cni.json k8s.ns.name "
+    "k8s.ns.id k8s.ns.label k8s.ns.labels k8s.rc.name k8s.rs.name k8s.deployment.name k8s.owner.kind k8s.owner.name "
+    "k8s.node.name k8s.node.label".split()
 )
-"""Decided by the process alone. Left out is what changes unseen: terminals, sessions and groups, logins, and the
+"""Decided by the process alone, what is known of its container included: what is learned of a process is forgotten
+when something else becomes known. Left out is what changes unseen: terminals, sessions and groups, logins, and the
 names of users and groups, which files and servers tell that may say otherwise tomorrow."""
 
 PROCESS = OWN | frozenset(

@@ -74,12 +74,13 @@ class Compiler:
             return None
         if rule.warn_evttypes is not False:
             self._warn_of_event_types(rule, node)
+        scope = rule.scope.condition if rule.scope is not None else None
         return Rule(
             name=rule.name,
             description=rule.desc.text if rule.desc else "",
             source=source_of(rule),
             priority=rule.priority,
-            condition=node,
+            condition=node if scope is None else And((scope, node)),
             output=rule.output.text.strip(),  # a folded block ends with a line break
             tags=tuple(dict.fromkeys(rule.tags or ())),
             location=rule.span.source.location(rule.span.start),

@@ -23,6 +23,8 @@ MAX_DEPTH = 64
 MAX_NODES = 500_000
 """Nodes of a file, each alias counted as all that it stands for."""
 
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+
 BLANKS = " \t\n\r\x85\u2028\u2029"
 BLOCK_STYLES = ("|", ">")
 
@@ -135,7 +137,7 @@ class _Composer:
                 self._add(scalar, 1, event.anchor)
             elif isinstance(event, yaml.CollectionStartEvent):
                 if len(self._stack) > MAX_DEPTH:
-                    raise YamlError(f"nested deeper than {MAX_DEPTH} levels", _index(event.start_mark))
+                    raise YamlError(_TOO_DEEP, _index(event.start_mark))
                 self._stack.append(_Open(event))
             elif isinstance(event, yaml.CollectionEndEvent):
                 self._close(event)
@@ -153,6 +155,8 @@ class _Composer:
             if mark is None or (error.context_mark and mark.index >= len(self._text.rstrip())):
                 mark = error.context_mark  # what is never closed says more than the end of the file
             message = ", ".join(part for part in (error.problem, error.context) if part)
+            if "maximum nesting depth" in message:  # newer versions of libyaml have a limit too, above ours
+                message = _TOO_DEEP
             raise YamlError(message, mark.index if mark else 0, _hint(self._text, error)) from None
         except yaml.YAMLError as error:
             raise YamlError(str(error), 0) from None

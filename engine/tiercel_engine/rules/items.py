@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tiercel_engine.priority import Priority
 from tiercel_engine.rules.document import YamlNode
 from tiercel_engine.rules.source import Source, Span, Text
+from tiercel_engine.scope import Scope
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class RuleItem:
     exceptions: tuple[ExceptionItem, ...] | None = None
     warn_evttypes: bool | None = None
     skip_if_unknown_filter: bool | None = None
+    scope: Scope | None = None
+    """Of a definition: where the manifest that it stands in watches; None for everywhere."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,10 @@ from tiercel_engine.rules.decoding import VALIDATE, YAML_VALIDATE, DecodeError, 
 from tiercel_engine.rules.document import Mapping, Scalar, Sequence, YamlError, YamlNode, compose, repeated_keys
 from tiercel_engine.rules.items import Broken, Change, Define, Item, ListItem, MacroItem, RuleItem, Statement
 from tiercel_engine.rules.report import Report
+from tiercel_engine.rules.selector import read_scope
 from tiercel_engine.rules.source import Source, Span
 from tiercel_engine.rules.versions import check_engine_version, check_plugin_versions
+from tiercel_engine.scope import Scope
 
 YAML_PARSE = "LOAD_ERR_YAML_PARSE"
 API_GROUP = "tiercel.dev"
@@ -92,10 +94,30 @@ def read_statements(source: Source, report: Report) -> list[Statement]:
         return []
     statements: list[Statement] = []
     for document in documents:
+        try:
+            scope = _scope(document)
+        except DecodeError as error:
+            what = ("manifest", MANIFEST_KIND)
+            report.error(error.code, error.message, span(source, error.node), what, error.hint)
+            continue
         for item in document_items(source, document, report):
             if not (isinstance(item, Scalar) and item.is_null):  # a lone - says nothing
-                statements.extend(_ItemReader(source, report).read(item))
+                statements.extend(_ItemReader(source, report, scope).read(item))
     return statements
+
+
+def _scope(document: YamlNode) -> Scope | None:
+    """Where the rules of a document watch: everywhere, but for those of a manifest that says otherwise."""
+    if not isinstance(document, Mapping) or not _is_manifest(document):
+        return None
+    kind, body = document.get("kind"), document.get("spec")
+    if not isinstance(kind, Scalar) or kind.value != MANIFEST_KIND:
+        return None
+    return read_scope(document.get("metadata"), body.get("selector") if isinstance(body, Mapping) else None)
+
+
+def _is_manifest(document: YamlNode) -> bool:
+    return isinstance(document, Mapping) and document.get("kind") is not None and document.get("apiVersion") is not None
 
 
 def document_items(source: Source, document: YamlNode, report: Report) -> tuple[YamlNode, ...]:
@@ -105,7 +127,7 @@ def document_items(source: Source, document: YamlNode, report: Report) -> tuple[
             return items
         case Scalar() if document.is_null:
             return ()
-        case Mapping() if document.get("kind") is not None and document.get("apiVersion") is not None:
+        case Mapping() if _is_manifest(document):
             return _manifest_items(source, document, report)
     hint = "write each rule, macro and list as an item that begins with -"
     message = f"a rules file is a list of items, not {kind_word(document)}"
@@ -135,9 +157,10 @@ def _manifest_items(source: Source, document: Mapping, report: Report) -> tuple[
 class _ItemReader:
     """Reads one item; errors and warnings go to ``report``."""
 
-    def __init__(self, source: Source, report: Report) -> None:
+    def __init__(self, source: Source, report: Report, scope: Scope | None) -> None:
         self._source = source
         self._report = report
+        self._scope = scope
         self._item = ("item", "")
         self._failed = False
 
@@ -174,7 +197,7 @@ class _ItemReader:
         self._unknown_keys(node, {kind, "append", "override", *form.keys})
         values = {key: value for key, value in node.entries if key.value in form.keys}
         changes = self._changes(form, node, name_node)
-        decoded: dict[str, object] = {}
+        decoded: dict[str, object] = {"scope": self._scope} if kind == "rule" else {}
         for key, value in values.items():
             appending = changes is not None and key.value in changes[1]
             found = self._guard(self._decode, key.value, value, name, appending)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tiercel_agent.config.model import Config, FileConfig, LogConfig, OutputConfig, StdoutConfig, default_hostname
 from tiercel_agent.config.section import Section
+from tiercel_agent.workloads.settings import found_here
 
 _OWN_KEYS = frozenset({"rules", "format", "outputs", "log", "pid_file"})
 _RULES_KEYS = frozenset({"rules_file", "rules_files"})
@@ -50,12 +51,19 @@ def translate(settings: Section) -> Config:
         hostname=default_hostname(),
         json=settings.boolean("json_output", False),
         outputs=_outputs(settings),
+        workloads=found_here(_sockets(settings)),
         log=LogConfig(_LOG_LEVELS[settings.choice("log_level", _LOG_LEVELS, "info")], tuple(targets)),
     )
     if not translated.outputs:
         settings.unsupported("stdout_output", "no alert is written anywhere: enable stdout_output or file_output")
     settings.warn_unknown()
     return translated
+
+
+def _sockets(settings: Section) -> tuple[Path, ...]:
+    """The runtimes' sockets, from where Falco's versions have had them."""
+    cri = settings.section("container_engines").section("cri")
+    return cri.paths("sockets")
 
 
 def _existing_rules(settings: Section) -> tuple[Path, ...]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_engine.priority import Priority
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
@@ -50,6 +51,7 @@ class Config:
     outputs: tuple[OutputConfig, ...] = (StdoutConfig(),)
     log: LogConfig = LogConfig()
     pid_file: Path | None = None
+    workloads: WorkloadSettings = field(default_factory=found_here)
 
 
 def default_hostname() -> str:

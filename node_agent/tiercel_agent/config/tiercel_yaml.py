@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tiercel_agent.config.model import (
     LOG_LEVELS,
     LOG_TARGETS,
@@ -13,6 +15,7 @@ from tiercel_agent.config.model import (
     default_hostname,
 )
 from tiercel_agent.config.section import Section
+from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_here
 
 
 def translate(settings: Section) -> Config:
@@ -28,6 +31,7 @@ def translate(settings: Section) -> Config:
         outputs=(*_stdout(outputs.section("stdout")), *_file(outputs.section("file"))),
         log=LogConfig(log.choice("level", LOG_LEVELS, "info"), _log_targets(log)),
         pid_file=settings.resolved(text) if (text := settings.text("pid_file")) else None,
+        workloads=_workloads(settings),
     )
     if not config.rules:
         settings.error("rules", "no rules are configured", "list files and folders under rules:")
@@ -38,6 +42,22 @@ def translate(settings: Section) -> Config:
     for section in (settings, outputs, log):
         section.refuse_unknown()
     return config
+
+
+def _workloads(settings: Section) -> WorkloadSettings:
+    containers, kubernetes = settings.section("containers"), settings.section("kubernetes")
+    path = kubernetes.text("kubeconfig")
+    found = found_here(
+        containers.paths("sockets"),
+        kubernetes.resolved(path) if path else None,
+        kubernetes.text("node"),
+        annotations=kubernetes.texts("annotations"),
+        patience=containers.number("wait_ms", round(PATIENCE * 1000)) / 1000,
+    )
+    enabled = kubernetes.boolean("enabled", found.kubernetes)
+    for section in (containers, kubernetes):
+        section.refuse_unknown()
+    return replace(found, kubernetes=enabled)
 
 
 def _stdout(section: Section) -> tuple[OutputConfig, ...]:

@@ -3,6 +3,7 @@
 The id of a version 2 cgroup is its inode number, and a file handle of the type FILEID_KERNFS is
 nothing but that id (include/linux/exportfs.h, fs/kernfs/mount.c): open_by_handle_at finds the cgroup
 exactly and without a search, given CAP_DAC_READ_SEARCH. Without it the hierarchy is walked.
+New ones are told by the kernel as they are made, with their paths (bpf/cgroups.c).
 Ids aren't used twice and version 2 cgroups can't be renamed, so what was found once stays true; it is kept
 after the cgroup is gone, since events of its last processes may still come.
 """
@@ -119,6 +120,14 @@ class CgroupTable:
 
     def __len__(self) -> int:
         return len(self._paths)
+
+    def made(self, cgroup_id: int, path: str) -> None:
+        """The kernel told of a new version 2 cgroup."""
+        self._remember(cgroup_id, path)
+
+    def known_paths(self) -> list[str]:
+        """Of the cgroups that are remembered."""
+        return list(self._paths.values())
 
     def path(self, cgroup_id: int, pid: int | None = None) -> str | None:
         """The cgroup's path, or None if nothing by that id is or was known.

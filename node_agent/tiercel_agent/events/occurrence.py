@@ -13,6 +13,8 @@ from tiercel_agent.events.processes import Image, ProcessTable
 from tiercel_agent.events.record import Record
 from tiercel_agent.events.syscalls import Syscall
 from tiercel_agent.events.wire import Header, ProcessRef
+from tiercel_agent.workloads.inventory import Inventory
+from tiercel_agent.workloads.model import NOTHING, Workload
 
 _ROOT_CGROUP = 1
 _MAX_CONTAINERS = 16384
@@ -27,6 +29,9 @@ class Surroundings:
     cgroups: CgroupTable
     hostnames: HostNames
     hostname: str
+    inventory: Inventory
+    host_mount_ns: int = 0
+    """Of the machine itself; 0 if it isn't known."""
     requested: frozenset[str] = frozenset()
     """Keys that the rules read: recorded beside the fields that need no argument."""
     socket_names: dict[int, str] = field(default_factory=dict)
@@ -37,9 +42,25 @@ class Surroundings:
         """Whether what ``container`` says of the cgroup is the last word."""
         return cgroup == _ROOT_CGROUP or self.cgroups.path(cgroup, pid) is not None
 
-    def container(self, cgroup: int, process: ProcessRef) -> ContainerId | None:
-        """The container of a cgroup, by its id. Where runtimes use version 1 hierarchies only, all processes are in the
-        root of version 2: there by the process's membership, asked once an exec."""
+    def container(self, header: Header, process: ProcessRef) -> ContainerId | None:
+        """The container that a process is in, by its cgroup.
+
+        What a user runs below systemd's part for that user is believed only of processes that don't see the
+        host's files: users may name cgroups there as they like.
+        """
+        found = self._container_of_cgroup(header.cgroup, process)
+        if found is not None and found.user is not None and header.mount_ns == self.host_mount_ns:
+            return None
+        return found
+
+    def workload(self, header: Header, process: ProcessRef) -> Workload:
+        """What is known of the container that a process is in."""
+        container = self.container(header, process)
+        return NOTHING if container is None else self.inventory.workload(container)
+
+    def _container_of_cgroup(self, cgroup: int, process: ProcessRef) -> ContainerId | None:
+        """Where runtimes use version 1 hierarchies only, all processes are in the root of version 2: there by the
+        process's membership, asked once an exec."""
         key = process[:3] if cgroup == _ROOT_CGROUP else cgroup
         try:
             return self._containers[key]
@@ -88,6 +109,15 @@ class Occurrence(Record):
         if self._names is None:
             self._names = names_of(self)
         return self._names
+
+    @property
+    def container(self) -> ContainerId | None:
+        """The container that the process is in, as its cgroup tells."""
+        return self.world.container(self.header, self.process)
+
+    @property
+    def workload(self) -> Workload:
+        return self.world.workload(self.header, self.process)
 
     def ancestor_image(self, index: int) -> Image:
         """The image of the parent (0), its parent (1) …"""

@@ -9,6 +9,7 @@ _PREFIX = Struct("=IHH")
 _EXIT = Struct("=Qq")
 _HEADER = Struct("=IHHQq6QQ3Q16I16s")
 _PROCESS = Struct("=QII16s")
+_CGROUP = Struct("=4xH2xQII")
 _ANCESTORS = 8
 _SECTION = Struct("=HHI")
 _FILE = Struct("=Qqq8I")
@@ -18,7 +19,7 @@ SELF_OFFSET = _HEADER.size
 ANCESTORS_OFFSET = SELF_OFFSET + _PROCESS.size
 SECTIONS_OFFSET = ANCESTORS_OFFSET + _ANCESTORS * _PROCESS.size
 
-EXEC, FORK, EXIT = 0xFF00, 0xFF01, 0xFF02
+EXEC, FORK, EXIT, CGROUP_MADE, CGROUP_REMOVED = range(0xFF00, 0xFF05)
 COMPAT, TRUNCATED, AGAIN, BY_DESCRIPTOR, LINEAGE_ENDS = 1, 2, 4, 8, 16
 UPPER_LAYER, LOWER_LAYER, DETACHED = 1, 2, 4
 ROLE_BOUND, ROLE_ACCEPTED, ROLE_CONNECTED = 1, 2, 4
@@ -166,6 +167,21 @@ class ExitRecord(NamedTuple):
     time: int
     status: int
     process: ProcessRef
+
+
+class CgroupRecord(NamedTuple):
+    """A control group that was made or removed; ``hierarchy`` is 0 for version 2, whose ids events carry."""
+
+    made: bool
+    id: int
+    hierarchy: int
+    path: str
+
+
+def cgroup_record(record: bytes) -> CgroupRecord:
+    type_, number, hierarchy, length = _CGROUP.unpack_from(record)
+    path = record[_CGROUP.size : _CGROUP.size + length].decode("utf-8", "surrogateescape")
+    return CgroupRecord(type_ == CGROUP_MADE, number, hierarchy, path)
 
 
 def fork_record(record: bytes) -> ForkRecord:

@@ -14,7 +14,7 @@ from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, SUBJECT_PATH, S
 from tiercel_agent.filter.name_tests import name_test
 from tiercel_engine.condition import Atom, Operator
 from tiercel_engine.evaluation.walk import atom_fields
-from tiercel_engine.fields import stages
+from tiercel_engine.fields import FAMILIES, stages
 
 LARGEST_RESULT = 16
 """Results from here on are alike (bpf/filter.h)."""
@@ -36,6 +36,7 @@ class Look(Enum):
 
 OF_NAMES = frozenset({Look.NAME, Look.FLOATING_NAME, Look.RAW_NAME, Look.RAW_FLOATING_NAME})
 
+_FAMILIES = tuple(family for family in FAMILIES if family in stages.OWN)
 _NAMED_ELSEWHERE = frozenset({"uid", "gid"})
 """Kinds of arguments whose text isn't their number's alone."""
 
@@ -103,9 +104,14 @@ def determined_by(call: Syscall) -> Determined:
 
 
 def fields_of(atom: Atom) -> Iterable[str]:
-    """The keys that an atom reads, with those of a family's argument reduced to the field: ``proc.aname[2]`` is
-    decided where ``proc.aname`` is."""
-    return (operand.key.partition("[")[0] for operand in atom_fields(atom))
+    """The keys that an atom reads, with arguments left out: ``proc.aname[2]`` is decided where ``proc.aname`` is,
+    ``k8s.pod.label.app`` where ``k8s.pod.label`` is."""
+    return (_without_argument(operand.key) for operand in atom_fields(atom))
+
+
+def _without_argument(key: str) -> str:
+    name = key.partition("[")[0]
+    return next((family for family in _FAMILIES if name.startswith(f"{family}.")), name)
 
 
 def _is_below(atom: Atom, limit: int) -> bool:

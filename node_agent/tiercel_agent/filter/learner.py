@@ -7,13 +7,14 @@ of a connection. What can't be told with certainty is not told: the kernel then 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from socket import AF_INET, AF_INET6, htons
 from struct import Struct
 from sys import byteorder
 from time import CLOCK_BOOTTIME, clock_gettime_ns
 from typing import NamedTuple
 
+from tiercel_agent.context.container import ContainerId
 from tiercel_agent.events.descriptor import OpenSocket
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence
@@ -96,7 +97,7 @@ class Learner:
         self._maps = maps
         self._rows = rows
         self._waiting: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._told: OrderedDict[tuple[int, int, int], int] = OrderedDict()
+        self._told: OrderedDict[tuple[int, int, int], tuple[int, ContainerId | None]] = OrderedDict()
         self._clauses = tables.clauses
         spaces = self._clauses.spaces
         self._words = tables.process_words
@@ -126,6 +127,16 @@ class Learner:
             if key is not None:
                 self._tell(self._maps.connection_rows, key, space, Look.CONNECTION, event)
 
+    def forget(self, containers: Collection[ContainerId] | None) -> None:
+        """What was learned of the processes in these is void, of all processes if None: something that their rows say
+        isn't so any more. They are learned anew."""
+        for (pid, _, _), (_, container) in self._told.items():
+            if containers is None or container in containers:
+                self._void(pid)
+
+    def _void(self, pid: int) -> None:
+        self._maps.process_classes.update(_u32(pid % _PROCESS_SLOTS), bytes(_PROCESS.size))
+
     def _atoms(self, spaces: Iterable[Space], looks: set[Look]) -> list[int]:
         return sorted({atom for space in spaces for atom, look in space.looks.items() if look in looks})
 
@@ -153,7 +164,7 @@ class Learner:
         if not _is_known(occurrence):
             return
         identity = (pid, facts.start, facts.cred)
-        if facts.as_of < self._told.get(identity, 0):  # the record is older than what was told since
+        if facts.as_of < self._told.get(identity, (0, None))[0]:  # the record is older than what was told since
             return
         patience = self._waiting[pid, facts.start] = self._waiting.get((pid, facts.start), 0) + 1
         if len(self._waiting) > _MAX_PROCESSES:
@@ -165,9 +176,10 @@ class Learner:
         if row is None or own is None:
             return
         self._tell_process(event, facts, row, own)
-        self._told[identity] = clock_gettime_ns(CLOCK_BOOTTIME)
+        self._told[identity] = clock_gettime_ns(CLOCK_BOOTTIME), occurrence.container
         if len(self._told) > _MAX_PROCESSES:
-            self._told.popitem(last=False)
+            (oldest, _, _), _ = self._told.popitem(last=False)
+            self._void(oldest)
 
     def _process_row(self, possible: dict[Space, Possible], holding: list[int]) -> int | None:
         row = [0] * self._words
@@ -180,7 +192,7 @@ class Learner:
         """In steps: the entry is void while it is written. What has changed since ``as_of`` the kernel knows itself."""
         classes, slot = self._maps.process_classes, _u32(event.occurrence.process.pid % _PROCESS_SLOTS)
         entry = (facts.start, facts.cred, event.occurrence.header.cgroup, facts.as_of, row, own)
-        classes.update(slot, bytes(_PROCESS.size))
+        self._void(event.occurrence.process.pid)
         classes.update(slot, _PROCESS.pack(*entry, 0, 0))
         classes.update(slot, _PROCESS.pack(*entry, 1, 0))
 

@@ -36,12 +36,15 @@ PROGRAMS = (
     "on_fork",
     "on_exit",
     "on_rename",
+    "on_cgroup_made",
+    "on_cgroup_removed",
 )
 MAPS = (
     "plans",
     "families",
     "calls",
     "processes",
+    "cgroups",
     "counters",
     "call_counts",
     "undelivered",

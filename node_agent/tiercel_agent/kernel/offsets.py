@@ -129,6 +129,8 @@ OPTIONAL = {
     "CSS_SET_DFL_CGROUP": (("css_set.dfl_cgrp",), ""),
     "CGROUP_KN": (("cgroup.kn",), ""),
     "KERNFS_ID": (("kernfs_node.id",), ""),
+    "CGROUP_ROOT": (("cgroup.root",), ""),
+    "CGROUP_ROOT_HIERARCHY": (("cgroup_root.hierarchy_id",), ""),
     "BPRM_FDPATH": (("linux_binprm.fdpath",), "execveat is reported as execve (kernel older than 5.8)"),
 }
 """Offsets that the programs can do without, and what that costs."""

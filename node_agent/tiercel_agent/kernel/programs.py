@@ -18,6 +18,8 @@ _TRACEPOINTS = {
     "sched_process_exec": "on_exec",
     "sched_process_exit": "on_exit",
     "task_rename": "on_rename",
+    "cgroup_mkdir": "on_cgroup_made",
+    "cgroup_rmdir": "on_cgroup_removed",
     "sys_exit": "on_return",
 }
 _MOST_CALLS = 512
@@ -37,6 +39,7 @@ class ProgramSet:
         direct_reads: int | None,
         take_call: Callable[[bytes], None],
         take_process: Callable[[bytes], None],
+        take_cgroup: Callable[[bytes], None],
     ) -> None:
         self._cpus = possible_cpus()
         self._links: list[int] = []
@@ -50,6 +53,8 @@ class ProgramSet:
                 maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
             self.processes = Ring(maps["processes"].fd, take_process)
             self._rings.append(self.processes)
+            self.cgroups = Ring(maps["cgroups"].fd, take_cgroup)
+            self._rings.append(self.cgroups)
             self.calls = Ring(maps["calls"].fd, take_call)
             self._rings.append(self.calls)
         except OSError:

@@ -12,7 +12,7 @@ _INCLUDE = re.compile(r'^#include "([a-z_]+\.[ch])"$', re.MULTILINE)
 
 def program_text() -> str:
     """All programs as one text: BCC rewrites map accesses in its main file only, so own includes are put in place."""
-    return _flatten("calls.c") + _flatten("processes.c") + _flatten("changes.c")
+    return "".join(map(_flatten, ("calls.c", "processes.c", "changes.c", "cgroups.c")))
 
 
 def kconfig() -> str:

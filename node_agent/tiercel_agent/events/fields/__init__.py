@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from tiercel_agent.events.fields import evt, fd, identity, path, proc
+from tiercel_agent.events.fields import container, evt, fd, identity, k8s, path, proc
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_engine.event import Value
+from tiercel_engine.fields import FAMILIES
 
-_PARTS = (evt, proc, fd, path, identity)
+_PARTS = (evt, proc, fd, path, identity, container, k8s)
 FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {k: v for part in _PARTS for k, v in part.FIELDS.items()}
 WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
     k: v for part in _PARTS for k, v in part.WITH_ARGUMENT.items()
@@ -34,7 +35,7 @@ def extractor(key: str) -> Callable[[Occurrence], Value | None]:
         argument = rest.removesuffix("]")
     else:
         name, argument = next(
-            ((family, key[len(family) + 1 :]) for family in evt.FAMILIES if key.startswith(family + ".")), (key, "")
+            ((family, key[len(family) + 1 :]) for family in FAMILIES if key.startswith(family + ".")), (key, "")
         )
     function = WITH_ARGUMENT.get(name)
     if function is None:

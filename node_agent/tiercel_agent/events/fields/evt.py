@@ -16,7 +16,6 @@ from tiercel_agent.events.syscalls import BY_NAME, Parameter
 from tiercel_agent.events.wire import Section
 from tiercel_engine.event import Value
 
-FAMILIES = ("evt.arg", "evt.rawarg")
 _S = 1_000_000_000
 _OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _READS = frozenset({"recvfrom", "recvmsg", "recvmmsg"})

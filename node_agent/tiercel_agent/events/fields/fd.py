@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tiercel_agent.events import wire
 from tiercel_agent.events.descriptor import End, OpenFile, OpenSocket, read_sockaddr
-from tiercel_agent.events.fields import identity
+from tiercel_agent.events.fields import container
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.wire import Section
 from tiercel_engine.event import Value
@@ -225,7 +225,7 @@ def _port_texts(event: Occurrence) -> Value | None:
 def _in_container(read: Callable[[Occurrence], str | None]) -> Callable[[Occurrence], Value | None]:
     def extract(event: Occurrence) -> Value | None:
         value = read(event)
-        return f"{identity.short_id(event)}:{value}" if value else None
+        return f"{container.short_id(event)}:{value}" if value else None
 
     return extract
 

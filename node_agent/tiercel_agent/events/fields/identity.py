@@ -1,26 +1,20 @@
-"""``user.*``, ``group.*``, ``container.*``: to whom the process belongs."""
+"""``user.*``, ``group.*``: whose the process is."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from tiercel_agent.context.accounts import User
-from tiercel_agent.context.container import ContainerId
 from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.render import signed32
 from tiercel_engine.event import Value
 
-HOST = "host"
 _NOBODY_LOGGED_IN = 0xFFFFFFFF
-
-
-def container(event: Occurrence) -> ContainerId | None:
-    return event.world.container(event.header.cgroup, event.process)
 
 
 def _namespace(event: Occurrence) -> int | None:
     """The mount namespace whose account files count; None for the host's."""
-    return event.header.mount_ns if container(event) else None
+    return event.header.mount_ns if event.container else None
 
 
 def _user(event: Occurrence) -> User | None:
@@ -44,30 +38,6 @@ def _login_name(event: Occurrence) -> str | None:
     return found.name if found else None
 
 
-def short_id(event: Occurrence) -> str:
-    found = container(event)
-    return found.short if found else HOST
-
-
-def _full_id(event: Occurrence) -> str:
-    found = container(event)
-    return found.id if found else HOST
-
-
-def _host_only(event: Occurrence) -> str | None:
-    return None if container(event) else HOST
-
-
-def _type(event: Occurrence) -> str | None:
-    found = container(event)
-    return found.runtime if found else HOST
-
-
-def _pod_uid(event: Occurrence) -> str | None:
-    found = container(event)
-    return found.pod_uid if found else None
-
-
 FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "user.uid": lambda event: event.header.uid,
     "user.name": lambda event: found.name if (found := _user(event)) else None,
@@ -77,10 +47,5 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "user.loginname": _login_name,
     "group.gid": lambda event: event.header.gid,
     "group.name": lambda event: group_name(event, event.header.gid),
-    "container.id": short_id,
-    "container.full_id": _full_id,
-    "container.name": _host_only,
-    "container.type": _type,
-    "k8s.pod.uid": _pod_uid,
 }
 WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {}

@@ -1,0 +1,151 @@
+"""``container.*``: what is known of the container that the process is in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.workloads.model import Container, Mount
+from tiercel_engine.evaluation.patterns import cached_glob
+from tiercel_engine.event import Value
+
+HOST = "host"
+_SHORT_DIGEST = 12
+
+
+def short_id(event: Occurrence) -> str:
+    found = event.container
+    return found.short if found else HOST
+
+
+def labels_text(labels: Mapping[str, str]) -> str | None:
+    """Labels as Falco shows them."""
+    return ", ".join(f"{key}:{value}" for key, value in sorted(labels.items())) or None
+
+
+def _full_id(event: Occurrence) -> str:
+    found = event.container
+    return found.id if found else HOST
+
+
+def _type(event: Occurrence) -> str | None:
+    found = event.container
+    if found is None:
+        return HOST
+    known = event.workload.container
+    return (known.runtime if known is not None else "") or found.runtime
+
+
+def _name(event: Occurrence) -> Value | None:
+    return _known(lambda container: container.name)(event) if event.container else HOST
+
+
+def _known(value: Callable[[Container], Value | None]) -> Callable[[Occurrence], Value | None]:
+    """What the runtime says of the container; no value for "" and for what it doesn't say."""
+
+    def extract(event: Occurrence) -> Value | None:
+        container = event.workload.container
+        found = value(container) if container is not None else None
+        return None if found == "" else found
+
+    return extract
+
+
+def _short_digest(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:_SHORT_DIGEST]
+
+
+def _started(container: Container) -> int | None:
+    return container.started or None
+
+
+def _duration(event: Occurrence) -> int | None:
+    container = event.workload.container
+    return max(0, event.time - container.started) if container is not None and container.started else None
+
+
+def _ip(event: Occurrence) -> str | None:
+    workload = event.workload
+    own = workload.container.ip if workload.container is not None else ""
+    return own or (workload.pod.ip if workload.pod is not None else "") or None
+
+
+def _probe(kind: str) -> Callable[[Occurrence], Value | None]:
+    def extract(event: Occurrence) -> Value | None:
+        container, pod = event.workload.container, event.workload.pod
+        return pod.probes.get((container.name, kind)) if container is not None and pod is not None else None
+
+    return extract
+
+
+def _label(event: Occurrence, name: str) -> str | None:
+    container = event.workload.container
+    return container.labels.get(name) if container is not None else None
+
+
+def _mount_text(mount: Mount) -> str:
+    writable = "true" if mount.writable else "false"
+    return f"{mount.source}:{mount.destination}:{mount.mode}:{writable}:{mount.propagation}"
+
+
+def _mount(part: Callable[[Mount], str], side: Callable[[Mount], str]) -> Callable[[Occurrence, str], Value | None]:
+    """A part of the mount that the argument selects: by number, or by a glob for one of its sides."""
+
+    def extract(event: Occurrence, argument: str) -> Value | None:
+        container = event.workload.container
+        found = next(_selected(container, argument, side), None) if container is not None else None
+        return None if found is None else part(found)
+
+    return extract
+
+
+def _selected(container: Container, argument: str, side: Callable[[Mount], str]) -> Iterator[Mount]:
+    if argument.isdecimal():
+        yield from container.mounts[int(argument) :][:1]
+    else:
+        matches = cached_glob(argument)
+        yield from (mount for mount in container.mounts if matches(side(mount)))
+
+
+def _source(mount: Mount) -> str:
+    return mount.source
+
+
+def _destination(mount: Mount) -> str:
+    return mount.destination
+
+
+FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
+    "container.id": short_id,
+    "container.full_id": _full_id,
+    "container.name": _name,
+    "container.type": _type,
+    "container.image": _known(lambda container: container.image.name),
+    "container.image.id": _known(lambda container: _short_digest(container.image.id)),
+    "container.image.repository": _known(lambda container: container.image.repository),
+    "container.image.tag": _known(lambda container: container.image.tag),
+    "container.image.digest": _known(lambda container: container.image.digest),
+    "container.privileged": _known(lambda container: container.privileged),
+    "container.host_pid": _known(lambda container: container.host_pid),
+    "container.host_network": _known(lambda container: container.host_network),
+    "container.host_ipc": _known(lambda container: container.host_ipc),
+    "container.mounts": _known(lambda container: " ".join(map(_mount_text, container.mounts))),
+    "container.healthcheck": _known(lambda container: container.health_check),
+    "container.liveness_probe": _probe("liveness"),
+    "container.readiness_probe": _probe("readiness"),
+    "container.start_ts": _known(_started),
+    "container.duration": _duration,
+    "container.ip": _ip,
+    "container.cni.json": _known(lambda container: container.cni),
+    "container.labels": _known(lambda container: labels_text(container.labels)),
+    "tiercel.missing": lambda event: event.workload.missing or None,
+}
+WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+    "container.label": _label,
+    "container.mount": _mount(_mount_text, _source),
+    "container.mount.source": _mount(_source, _destination),
+    "container.mount.dest": _mount(_destination, _source),
+    "container.mount.mode": _mount(lambda mount: mount.mode, _source),
+    "container.mount.rdwr": _mount(lambda mount: "true" if mount.writable else "false", _source),
+    "container.mount.propagation": _mount(lambda mount: mount.propagation, _source),
+}

@@ -1,0 +1,111 @@
+"""What the API server tells of this node: its pods; namespaces and the node's labels, as far as rules ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from kubernetes import client
+
+from tiercel_agent.workloads.cluster.connection import connect
+from tiercel_agent.workloads.cluster.follow import Follower, Json
+from tiercel_agent.workloads.cluster.owners import Owners
+from tiercel_agent.workloads.cluster.pods import bounded, pod_of
+from tiercel_agent.workloads.model import Labelled, Pod
+from tiercel_agent.workloads.news import NODE, ClusterNews, LabelNews, PodNews, Synced
+
+_MOST_PODS = 4096
+
+
+class Cluster:
+    """``tell`` is called in threads of this class. Raises NoCluster.
+
+    ``annotations`` are the names of those to be kept of pods.
+    """
+
+    def __init__(
+        self, kubeconfig: Path | None, node: str, annotations: Collection[str], tell: Callable[[ClusterNews], None]
+    ) -> None:
+        self.node = node
+        self._tell = tell
+        self._annotations = frozenset(annotations)
+        self._api = connect(kubeconfig)
+        self._core = client.CoreV1Api(self._api)
+        self._owners = Owners(self._api)
+        self._pods: dict[str, Pod] = {}
+        self._followers: dict[str, Follower] = {}
+        self._follow(
+            "pods",
+            partial(self._core.list_pod_for_all_namespaces, field_selector=f"spec.nodeName={node}"),
+            self._all_pods,
+            self._one_pod,
+        )
+
+    @property
+    def connected(self) -> bool:
+        """Whether the pods that were told are up to date, as far as anybody can know."""
+        return self._followers["pods"].connected
+
+    @property
+    def complaint(self) -> str:
+        """What the last failure said; "" while all is well."""
+        return next((found.complaint for found in self._followers.values() if not found.connected), "")
+
+    def ask_for(self, kind: str) -> None:
+        """From now on, the labels of namespaces or of the node are told too."""
+        if kind in self._followers:
+            return
+        list_: Callable[..., Any] = self._core.list_namespace
+        if kind == NODE:
+            list_ = partial(self._core.list_node, field_selector=f"metadata.name={self.node}")
+        self._follow(kind, list_, partial(self._all_labelled, kind), partial(self._one_labelled, kind))
+
+    def close(self) -> None:
+        for follower in self._followers.values():
+            follower.close()
+
+    def _follow(
+        self,
+        name: str,
+        list_: Callable[..., Any],
+        all_: Callable[[list[Json]], None],
+        one: Callable[[Json, bool], None],
+    ) -> None:
+        self._followers[name] = Follower(name, list_, all_, one)
+
+    def _all_pods(self, items: list[Json]) -> None:
+        listed = {item["metadata"]["uid"] for item in items}
+        for uid in self._pods.keys() - listed:
+            self._tell(PodNews(self._pods.pop(uid), gone=True))
+        for item in items:
+            self._one_pod(item, True)
+        self._tell(Synced())
+
+    def _one_pod(self, item: Json, exists: bool) -> None:
+        try:
+            pod = pod_of(item, self._annotations)
+        except (KeyError, TypeError, AttributeError):
+            return
+        if not exists:
+            self._pods.pop(pod.uid, None)
+            self._tell(PodNews(pod, gone=True))
+            return
+        owners = self._owners.chain(pod.namespace, pod.owners)
+        pod = replace(pod, owners=owners)
+        if self._pods.get(pod.uid) != pod and (pod.uid in self._pods or len(self._pods) < _MOST_PODS):
+            self._pods[pod.uid] = pod
+            self._tell(PodNews(pod))
+
+    def _all_labelled(self, kind: str, items: list[Json]) -> None:
+        self._tell(LabelNews(kind, tuple(map(_labelled, items)), all=True))
+
+    def _one_labelled(self, kind: str, item: Json, exists: bool) -> None:
+        self._tell(LabelNews(kind, (_labelled(item),), gone=not exists))
+
+
+def _labelled(item: Json) -> Labelled:
+    metadata = item["metadata"]
+    return Labelled(metadata["name"], metadata["uid"], bounded(metadata.get("labels") or {}))

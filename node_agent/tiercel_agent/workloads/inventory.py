@@ -1,0 +1,298 @@
+"""The containers of this machine, with what runtimes and the API server have told of them.
+
+One thread calls all methods. What others find out waits in a queue until it asks for the news.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Protocol
+
+from tiercel_agent.context.container import ContainerId
+from tiercel_agent.workloads.model import NOTHING, Container, Labelled, Pod, Workload
+from tiercel_agent.workloads.news import (
+    NAMESPACE,
+    NODE,
+    ClusterNews,
+    ContainerNews,
+    LabelNews,
+    PodNews,
+    Synced,
+)
+
+_MOST_CONTAINERS = 8192
+_MOST_GONE_PODS = 1024
+_ASK_AGAIN = 60.0  # seconds after a search for a container that found nothing
+
+News = ContainerNews | ClusterNews
+
+
+class Finder(Protocol):
+    """Searches for containers, and tells of them by and by."""
+
+    def find(self, container: ContainerId) -> None: ...
+    def gone(self, container: ContainerId) -> None: ...
+    def close(self) -> None: ...
+
+    @property
+    def complaint(self) -> str: ...
+
+
+class ClusterSource(Protocol):
+    """Tells of pods by and by, and of namespaces and the node once asked."""
+
+    @property
+    def node(self) -> str: ...
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def complaint(self) -> str: ...
+    def ask_for(self, kind: str) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Entry:
+    deadline: float
+    asked: float
+    found: Container | None = None
+    hopeless: bool = False
+    workload: Workload = NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Of which containers something else is known now, and whether that is so of the node."""
+
+    containers: frozenset[ContainerId] = frozenset()
+    node: bool = False
+
+
+class Inventory:
+    """``patience`` is for how many seconds a new container is worth waiting for. ``start_finder`` and
+    ``start_cluster`` get the function that takes what they tell, in whatever thread; None where there is nobody."""
+
+    def __init__(
+        self,
+        start_finder: Callable[[Callable[[News], None]], Finder] | None = None,
+        start_cluster: Callable[[Callable[[News], None]], ClusterSource] | None = None,
+        *,
+        patience: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._patience = patience
+        self._clock = clock
+        self._entries: OrderedDict[ContainerId, _Entry] = OrderedDict()
+        self._by_pod: dict[str, set[ContainerId]] = {}
+        self._pods: dict[str, Pod] = {}
+        self._gone_pods: OrderedDict[str, Pod] = OrderedDict()
+        self._labelled: dict[str, dict[str, Labelled]] = {}
+        self._synced = False
+        self._queue: SimpleQueue[News] = SimpleQueue()
+        self._lock = Lock()
+        self._told = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._start_finder = start_finder
+        self._finder: Finder | None = None
+        self._cluster = start_cluster(self._tell) if start_cluster is not None else None
+
+    @property
+    def fileno(self) -> int:
+        """Readable when there is news."""
+        return self._told
+
+    @property
+    def node(self) -> str:
+        """The name of the Kubernetes node, "" outside of a cluster."""
+        return self._cluster.node if self._cluster is not None else ""
+
+    def complaints(self) -> list[str]:
+        """What the sources fail at now."""
+        sources = (self._finder, self._cluster)
+        return [source.complaint for source in sources if source is not None and source.complaint]
+
+    def ask_for(self, fields: Collection[str]) -> None:
+        """These fields are read from now on."""
+        if self._cluster is None:
+            return
+        for prefix, kind in (("k8s.ns.", NAMESPACE), ("k8s.node.label", NODE)):
+            if kind not in self._labelled and any(
+                field.startswith(prefix) and field != "k8s.ns.name" for field in fields
+            ):
+                self._labelled[kind] = {}
+                self._cluster.ask_for(kind)
+
+    def node_labels(self) -> Mapping[str, str]:
+        found = self._labelled.get(NODE, {}).get(self.node)
+        return found.labels if found is not None else {}
+
+    def appeared(self, container: ContainerId) -> None:
+        """There is such a container: its facts are looked for from now on."""
+        self._entry(container)
+
+    def disappeared(self, container: ContainerId) -> None:
+        if self._finder is not None and container in self._entries:
+            self._finder.gone(container)
+
+    def workload(self, container: ContainerId) -> Workload:
+        """What is known of a container."""
+        return self._entry(container).workload
+
+    def is_settled(self, container: ContainerId) -> bool:
+        """Whether all is known that can be expected to be known soon."""
+        entry = self._entry(container)
+        return not self._is_awaited(entry) or self._clock() >= entry.deadline
+
+    def take_news(self) -> Changes:
+        """Takes what was told."""
+        try:
+            os.eventfd_read(self._told)
+        except BlockingIOError:
+            return Changes()
+        changed: set[ContainerId] = set()
+        labels_before = self.node_labels()
+        while True:
+            try:
+                news = self._queue.get_nowait()
+            except Empty:
+                return Changes(frozenset(changed), labels_before != self.node_labels())
+            match news:
+                case ContainerNews():
+                    changed |= self._take_container(news)
+                case PodNews():
+                    changed |= self._take_pod(news)
+                case LabelNews():
+                    self._take_labels(news)
+                    changed |= self._refresh(self._entries)
+                case Synced():
+                    self._synced = True
+
+    def close(self) -> None:
+        """Closing twice is allowed."""
+        for source in (self._finder, self._cluster):
+            if source is not None:
+                source.close()
+        with self._lock:
+            if self._told >= 0:
+                os.close(self._told)
+                self._told = -1
+
+    def _tell(self, news: News) -> None:
+        self._queue.put(news)
+        with self._lock:
+            if self._told >= 0:
+                os.eventfd_write(self._told, 1)
+
+    def _entry(self, container: ContainerId) -> _Entry:
+        entry = self._entries.get(container)
+        if entry is None:
+            now = self._clock()
+            entry = self._entries[container] = _Entry(now + self._patience, now)
+            self._belongs(container, container.pod_uid)
+            self._search(container, entry)
+            entry.workload = self._joined(container, entry)
+            if len(self._entries) > _MOST_CONTAINERS:
+                self._forget(*self._entries.popitem(last=False))
+        elif entry.hopeless and entry.found is None and self._clock() - entry.asked > _ASK_AGAIN:
+            entry.asked = self._clock()
+            self._search(container, entry)
+        return entry
+
+    def _search(self, container: ContainerId, entry: _Entry) -> None:
+        """Of what users run in their own part of the hierarchy nobody is asked: they choose the names there."""
+        if self._start_finder is None or container.user is not None:
+            entry.hopeless = True
+            return
+        if self._finder is None:
+            self._finder = self._start_finder(self._tell)
+        self._finder.find(container)
+
+    def _belongs(self, container: ContainerId, pod_uid: str | None) -> None:
+        if pod_uid is not None:
+            self._by_pod.setdefault(pod_uid, set()).add(container)
+
+    def _forget(self, container: ContainerId, entry: _Entry) -> None:
+        told = entry.found.pod if entry.found is not None else None
+        for uid in {container.pod_uid, told.uid if told is not None else None}:
+            if uid is not None and uid in self._by_pod:
+                self._by_pod[uid].discard(container)
+                if not self._by_pod[uid]:
+                    del self._by_pod[uid]
+
+    def _take_container(self, news: ContainerNews) -> set[ContainerId]:
+        entry = self._entries.get(news.id)
+        if entry is None:
+            return set()
+        entry.hopeless = news.container is None
+        entry.found = news.container or entry.found
+        if entry.found is not None and entry.found.pod is not None:
+            self._belongs(news.id, entry.found.pod.uid)
+        return self._refresh([news.id])
+
+    def _take_pod(self, news: PodNews) -> set[ContainerId]:
+        pod = news.pod
+        names = [name for name in (pod.uid, pod.config_hash) if name]
+        for name in names:
+            if news.gone:
+                self._pods.pop(name, None)
+                self._gone_pods[name] = pod
+                if len(self._gone_pods) > _MOST_GONE_PODS:
+                    self._gone_pods.popitem(last=False)
+            else:
+                self._pods[name] = pod
+        return self._refresh(container for name in names for container in tuple(self._by_pod.get(name, ())))
+
+    def _take_labels(self, news: LabelNews) -> None:
+        known = self._labelled.setdefault(news.kind, {})
+        if news.all:
+            known.clear()
+        for found in news.objects:
+            if news.gone:
+                known.pop(found.name, None)
+            else:
+                known[found.name] = found
+
+    def _refresh(self, containers: Iterable[ContainerId]) -> set[ContainerId]:
+        """Joins anew what is known of these; those of which it is something else than before."""
+        changed = set()
+        for container in containers:
+            entry = self._entries.get(container)
+            if entry is None:
+                continue
+            workload = self._joined(container, entry)
+            if workload != entry.workload:
+                entry.workload = workload
+                changed.add(container)
+        return changed
+
+    def _joined(self, container: ContainerId, entry: _Entry) -> Workload:
+        told = entry.found.pod if entry.found is not None else None
+        uid = container.pod_uid or (told.uid if told is not None else None)
+        pod = None if uid is None else self._pods.get(uid) or self._gone_pods.get(uid)
+        missing = []
+        if entry.found is None and self._start_finder is not None and container.user is None:
+            missing.append("container")
+        if uid is not None and pod is None and (self._cluster is not None or told is None):
+            missing.append("pod")
+        if pod is not None and not pod.ip and told is not None and told.ip:
+            pod = replace(pod, ip=told.ip)
+        pod = pod or told
+        namespace = None
+        if pod is not None and NAMESPACE in self._labelled:
+            namespace = self._labelled[NAMESPACE].get(pod.namespace)
+            if namespace is None:
+                missing.append("namespace")
+        return Workload(entry.found, pod, namespace, ", ".join(missing))
+
+    def _is_awaited(self, entry: _Entry) -> bool:
+        """Whether something that is missing may come soon."""
+        missing = entry.workload.missing
+        if not missing or ("container" in missing and not entry.hopeless):
+            return bool(missing)
+        told_by_cluster = "pod" in missing or "namespace" in missing
+        return told_by_cluster and self._cluster is not None and (self._cluster.connected or not self._synced)

@@ -1,0 +1,124 @@
+"""containerd: pods' containers by its CRI, others (``ctr``, nerdctl, BuildKit) by its own interface, version 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from tiercel_agent.workloads.images import image_of
+from tiercel_agent.workloads.model import Container, Image, Mount
+from tiercel_agent.workloads.runtimes.cri import Cri
+from tiercel_agent.workloads.runtimes.messages import as_dict, make_messages
+from tiercel_agent.workloads.runtimes.model import NoAnswer
+from tiercel_agent.workloads.runtimes.socket import GrpcSocket
+
+_TABLE = """
+    ListNamespacesRequest   filter=1
+    ListNamespacesResponse  namespaces=1:Namespace*
+    Namespace               name=1
+    GetContainerRequest     id=1
+    GetContainerResponse    container=1:Container
+    Container               id=1 labels=2:Pair* image=3 spec=5:Any created_at=8:Timestamp
+    Any                     type_url=1 value=2:bytes
+    Timestamp               seconds=1:int64 nanos=2:int32
+    GetImageRequest         name=1
+    GetImageResponse        image=1:Image
+    Image                   name=1 target=3:Descriptor
+    Descriptor              media_type=1 digest=2
+"""
+_SERVICES = "/containerd.services"
+_NAMESPACE = "containerd-namespace"
+_NAME_LABELS = ("nerdctl/name", "io.kubernetes.container.name")
+_KUBERNETES = "k8s.io"
+
+
+class Containerd:
+    """A ``Runtime``."""
+
+    def __init__(self, path: Path) -> None:
+        self._cri = Cri(path, "containerd")
+        self._socket = GrpcSocket(path)
+        self._messages = make_messages("tiercel.containerd", _TABLE)
+
+    async def container(self, id_: str, *, in_pod: bool) -> Container | None:
+        if in_pod:
+            return await self._cri.container(id_, in_pod=True)
+        request = self._messages["ListNamespacesRequest"]()
+        listed = await self._call("namespaces.v1.Namespaces/List", request, "ListNamespacesResponse")
+        for namespace in sorted({found.name for found in listed.namespaces} - {_KUBERNETES}) if listed else ():
+            found = await self._call(
+                "containers.v1.Containers/Get",
+                self._messages["GetContainerRequest"](id=id_),
+                "GetContainerResponse",
+                namespace,
+            )
+            if found is not None and found.container.id == id_:
+                return self._read(found.container, await self._image(found.container.image, namespace))
+        return None
+
+    async def close(self) -> None:
+        await self._cri.close()
+        await self._socket.close()
+
+    async def _image(self, name: str, namespace: str) -> Image:
+        if not name:
+            return Image()
+        request = self._messages["GetImageRequest"](name=name)
+        try:
+            found = await self._call("images.v1.Images/Get", request, "GetImageResponse", namespace)
+        except NoAnswer:
+            found = None
+        digest = found.image.target.digest if found is not None else ""
+        return image_of(name, digests=(f"{name}@{digest}",) if digest else ())
+
+    def _read(self, found: Any, image: Image) -> Container:
+        labels = as_dict(found.labels)
+        spec = _spec(found.spec.value)
+        namespaces = _namespaces(spec)
+        created = found.created_at
+        return Container(
+            id=found.id,
+            name=next((labels[key] for key in _NAME_LABELS if key in labels), found.id),
+            runtime="containerd",
+            image=image,
+            host_pid=None if namespaces is None else "pid" not in namespaces,
+            host_network=None if namespaces is None else "network" not in namespaces,
+            host_ipc=None if namespaces is None else "ipc" not in namespaces,
+            mounts=tuple(_mount(mount) for mount in _members(spec.get("mounts"))),
+            started=created.seconds * 1_000_000_000 + created.nanos,
+            labels=labels,
+        )
+
+    async def _call(self, method: str, request: Any, response: str, namespace: str = "") -> Any | None:
+        metadata = ((_NAMESPACE, namespace),) if namespace else ()
+        return await self._socket.call(f"{_SERVICES}.{method}", request, self._messages[response], metadata)
+
+
+def _spec(value: bytes) -> dict[str, Any]:
+    """The OCI runtime specification that the container runs by, which containerd keeps as JSON."""
+    try:
+        spec = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return {}
+    return spec if isinstance(spec, dict) else {}
+
+
+def _namespaces(spec: dict[str, Any]) -> frozenset[str] | None:
+    """The kinds of namespaces that aren't the host's."""
+    linux = spec.get("linux")
+    if not isinstance(linux, dict):
+        return None
+    return frozenset(str(found.get("type")) for found in _members(linux.get("namespaces")))
+
+
+def _mount(mount: dict[str, Any]) -> Mount:
+    options = [str(option) for option in mount.get("options") or ()]
+    propagation = next((option for option in options if option in ("rprivate", "rslave", "rshared")), "")
+    source, destination = str(mount.get("source", "")), str(mount.get("destination", ""))
+    return Mount(source, destination, "", "ro" not in options, propagation)
+
+
+def _members(value: object) -> list[dict[str, Any]]:
+    return [member for member in value if isinstance(member, dict)] if isinstance(value, list) else []

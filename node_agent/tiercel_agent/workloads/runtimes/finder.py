@@ -1,0 +1,136 @@
+"""Asks the runtimes of this machine for containers, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from tiercel_agent.context.container import ContainerId
+from tiercel_agent.workloads.model import Container
+from tiercel_agent.workloads.news import ContainerNews
+from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, sockets_for
+
+_AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+"""Seconds between two tries for a container: a runtime knows it about when its cgroup is made, or is restarting."""
+_TRIES_WHEN_GONE = 3
+_AT_ONCE = 16
+_MOST_WAITING = 4096
+
+
+class ContainerFinder:
+    """``tell`` is called in the finder's thread: once a container is found, and when there is nobody to be asked."""
+
+    def __init__(self, sockets: Iterable[Socket], tell: Callable[[ContainerNews], None]) -> None:
+        self._sockets = tuple(sockets)
+        self._tell = tell
+        self._runtimes: dict[Path, Runtime] = {}
+        self._searches: OrderedDict[ContainerId, asyncio.Task[None]] = OrderedDict()
+        self._gone: set[ContainerId] = set()
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="runtimes", daemon=True)
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self.complaint = ""
+        """What the last try that failed said."""
+        self._thread.start()
+
+    def find(self, container: ContainerId) -> None:
+        """Begins a search, unless there is one. Returns at once."""
+        self._loop.call_soon_threadsafe(self._begin, container)
+
+    def gone(self, container: ContainerId) -> None:
+        """The container is no more: what its runtime doesn't say soon, it won't."""
+        self._loop.call_soon_threadsafe(self._note_gone, container)
+
+    def close(self) -> None:
+        """Closing twice is allowed."""
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+            self._loop.run_until_complete(self._end())
+        finally:
+            self._loop.close()
+
+    async def _end(self) -> None:
+        searches = list(self._searches.values())
+        for search in searches:
+            search.cancel()
+        await asyncio.gather(*searches, return_exceptions=True)
+        for runtime in self._runtimes.values():
+            await runtime.close()
+
+    def _begin(self, container: ContainerId) -> None:
+        if container in self._searches:
+            return
+        self._searches[container] = self._loop.create_task(self._search(container))
+        if len(self._searches) > _MOST_WAITING:
+            _, oldest = self._searches.popitem(last=False)
+            oldest.cancel()
+
+    def _note_gone(self, container: ContainerId) -> None:
+        if container in self._searches:
+            self._gone.add(container)
+
+    async def _search(self, container: ContainerId) -> None:
+        try:
+            for tries, pause in enumerate((*_AGAIN, None), start=1):
+                found = await self._look(container)
+                if found is not None:
+                    self._tell(ContainerNews(container, found))
+                    return
+                if tries == 1 and not self._present(container):
+                    self._tell(ContainerNews(container, None))
+                if pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE):
+                    self._tell(ContainerNews(container, None))
+                    return
+                await asyncio.sleep(pause)
+        finally:
+            self._searches.pop(container, None)
+            self._gone.discard(container)
+
+    def _present(self, container: ContainerId) -> list[Socket]:
+        wanted = sockets_for(container.runtime, self._sockets, in_pod=container.pod_uid is not None)
+        return [socket for socket in wanted if socket.path.exists()]
+
+    async def _look(self, container: ContainerId) -> Container | None:
+        for socket in self._present(container):
+            async with self._at_once:
+                try:
+                    runtime = self._runtimes.get(socket.path)
+                    if runtime is None:
+                        runtime = self._runtimes[socket.path] = _open(socket)
+                    found = await runtime.container(container.id, in_pod=container.pod_uid is not None)
+                except NoAnswer as error:
+                    self.complaint = str(error)
+                    continue
+            if found is not None and _fits(found, container):
+                return found
+        return None
+
+
+def _fits(found: Container, container: ContainerId) -> bool:
+    """Whether it is the one asked for: a cgroup's name may be made to look like another pod's."""
+    pods = container.pod_uid, found.pod.uid if found.pod is not None else None
+    return found.id == container.id and (None in pods or pods[0] == pods[1])
+
+
+def _open(socket: Socket) -> Runtime:
+    """Imported when there is a socket: the libraries take more memory than all else of this."""
+    if socket.interface == DOCKER:
+        from tiercel_agent.workloads.runtimes.docker import Docker  # noqa: PLC0415
+
+        return Docker(socket.path, next(iter(socket.runtimes)))
+    if socket.interface == CONTAINERD:
+        from tiercel_agent.workloads.runtimes.containerd import Containerd  # noqa: PLC0415
+
+        return Containerd(socket.path)
+    from tiercel_agent.workloads.runtimes.cri import Cri  # noqa: PLC0415
+
+    return Cri(socket.path, "docker" if "docker" in socket.runtimes else "cri-o")

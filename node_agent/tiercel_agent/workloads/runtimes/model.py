@@ -1,0 +1,79 @@
+"""What a container runtime is to those who ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tiercel_agent.workloads.model import Container
+
+
+class NoAnswer(Exception):
+    """The runtime is not there, doesn't answer in time, or answers what makes no sense."""
+
+
+class Runtime(Protocol):
+    """One runtime's socket. Used within one event loop."""
+
+    async def container(self, id_: str, *, in_pod: bool) -> Container | None:
+        """The container of that full id; None if the runtime knows none. Raises NoAnswer.
+
+        ``in_pod``: its cgroup lies in that of a Kubernetes pod.
+        """
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """Where a runtime is asked: ``runtimes`` are the names that its containers have in cgroups' paths."""
+
+    path: Path
+    interface: str
+    runtimes: frozenset[str]
+
+
+CRI, CONTAINERD, DOCKER = "cri", "containerd", "docker"
+
+DEFAULT_SOCKETS: tuple[Path, ...] = tuple(
+    map(
+        Path,
+        (
+            "/run/containerd/containerd.sock",
+            "/run/k3s/containerd/containerd.sock",
+            "/run/k0s/containerd.sock",
+            "/var/snap/microk8s/common/run/containerd.sock",
+            "/run/crio/crio.sock",
+            "/run/docker.sock",
+            "/run/podman/podman.sock",
+        ),
+    )
+)
+
+
+def socket_of(path: Path) -> Socket:
+    """What a socket speaks, told by its name: containerd's, Docker's or podman's own interface, else the CRI."""
+    name = path.name
+    if "podman" in name:
+        return Socket(path, DOCKER, frozenset({"podman"}))
+    if "docker" in name and "cri" not in name:
+        return Socket(path, DOCKER, frozenset({"docker"}))
+    if "containerd" in name:
+        return Socket(path, CONTAINERD, frozenset({"containerd"}))
+    return Socket(path, CRI, frozenset({"cri-o", "docker"} if "docker" in name else {"cri-o"}))
+
+
+def sockets_for(runtime: str | None, sockets: Iterable[Socket], *, in_pod: bool) -> list[Socket]:
+    """Where a container is to be asked for: at the runtime that its cgroup names first. A pod's cgroup of the
+    cgroupfs driver names none (it is taken for containerd's), so the others are asked too."""
+    fitting: list[Socket] = []
+    others: list[Socket] = []
+    for socket in sockets:
+        (fitting if runtime is None or runtime in socket.runtimes else others).append(socket)
+    return [*fitting, *others] if in_pod and runtime == "containerd" else fitting
+
+
+Opener = Callable[[Path], Runtime]
+Openers = Mapping[str, Opener]

@@ -1,0 +1,51 @@
+"""Calls over a Unix socket that speaks gRPC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+
+from tiercel_agent.workloads.runtimes.model import NoAnswer
+
+TIMEOUT = 1.0
+"""Seconds that a runtime has for one answer."""
+
+_LARGEST_ANSWER = 16 << 20  # bytes: what containerd and CRI-O send at most
+_OPTIONS = (
+    ("grpc.max_receive_message_length", _LARGEST_ANSWER),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.enable_retries", 0),
+)
+
+
+class GrpcSocket:
+    """To be made, used and closed within one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._channel = grpc.aio.insecure_channel(f"unix:{path}", options=_OPTIONS)
+
+    async def call(
+        self, method: str, request: Message, response: type[Any], metadata: tuple[tuple[str, str], ...] = ()
+    ) -> Any | None:
+        """The answer, or None if there is nothing by the name asked for. Raises NoAnswer."""
+        call = self._channel.unary_unary(
+            method,
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=response.FromString,
+        )
+        try:
+            return await call(request, timeout=TIMEOUT, metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise NoAnswer(f"{self._path}: {error.code().name}: {error.details()}") from error
+        except (grpc.aio.UsageError, ValueError, OSError) as error:
+            raise NoAnswer(f"{self._path}: {error}") from error
+
+    async def close(self) -> None:
+        await self._channel.close()

@@ -1,0 +1,28 @@
+"""The inventory of this machine, with those who fill it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tiercel_agent.workloads.inventory import ClusterSource, Finder, Inventory, News
+from tiercel_agent.workloads.runtimes.model import socket_of
+from tiercel_agent.workloads.settings import WorkloadSettings
+
+
+def start_inventory(settings: WorkloadSettings) -> Inventory:
+    """Asks nobody yet but the API server, if there is to be one. Raises NoCluster."""
+
+    # What is imported here takes more memory than all else of the agent: only where there is use for it.
+    def finder(tell: Callable[[News], None]) -> Finder:
+        from tiercel_agent.workloads.runtimes.finder import ContainerFinder  # noqa: PLC0415
+
+        return ContainerFinder(map(socket_of, settings.sockets), tell)
+
+    def cluster(tell: Callable[[News], None]) -> ClusterSource:
+        from tiercel_agent.workloads.cluster.cluster import Cluster  # noqa: PLC0415
+
+        return Cluster(settings.kubeconfig, settings.node, settings.annotations, tell)
+
+    return Inventory(
+        finder if settings.sockets else None, cluster if settings.kubernetes else None, patience=settings.patience
+    )
