@@ -12,6 +12,8 @@ from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
 from tiercel_engine.rule import Rule
 
+pytest_plugins = ("cluster_fixtures",)
+
 
 @dataclass
 class ScriptedSource:
@@ -25,10 +27,14 @@ class ScriptedSource:
     requirements: Requirements | None = None
     events: int = 0
     closed: bool = False
+    told_troubles: Sequence[str] = ()
     evaluated_events: list[Event] = field(default_factory=list)
     floods: list[Folded] = field(default_factory=list)
     last_events: list[Event] = field(default_factory=list)
     """What an update hands out for the rules before."""
+
+    def troubles(self) -> Sequence[str]:
+        return self.told_troubles
 
     def poll(self, timeout: float) -> list[Event]:
         if not self.batches:

@@ -78,7 +78,13 @@ def _run(path: Path, config: Config) -> None:
     try:
         service = Service(
             source=source,
-            loop=EngineLoop(source, rules, outputs, hostname=config.hostname),
+            loop=EngineLoop(
+                source,
+                rules,
+                outputs,
+                hostname=config.hostname,
+                warn=lambda line: LOGGER.warning("%s", line),
+            ),
             outputs=outputs,
             reloader=reloader,
             rules=rules,

@@ -129,7 +129,14 @@ def detect(
     events: OutputQueue[Event] | None = None
     if recording is not None:
         events = OutputQueue(recording, capacity=65536, on_failure=_warn)
-    loop = EngineLoop(source, rules, outputs, hostname=default_hostname(), recording=events)
+    loop = EngineLoop(
+        source,
+        rules,
+        outputs,
+        hostname=default_hostname(),
+        recording=events,
+        warn=lambda line: say([f"Warning: {line}"]),
+    )
     try:
         stop = _StopSignals()
         say(_start_lines(source, rules))

@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.cgroups import CgroupTable
 from tiercel_agent.context.container import container_of
 from tiercel_agent.context.hostnames import HostNames
+from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
 from tiercel_agent.events import wire
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence, Surroundings
@@ -92,10 +92,9 @@ class Detector:
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
             inventory=inventory,
-            host_mount_ns=_mount_namespace_of_init(),
+            mounts=MountNamespaces(host_mount_namespace()),
         )
-        for path in self._world.cgroups.known_paths():
-            self._appeared(path)
+        self._find_containers()
         self._watch = self._load(requirements, rules)
         self._begin(self._watch)
         try:
@@ -108,6 +107,9 @@ class Detector:
     @property
     def notes(self) -> Sequence[str]:
         return [*self._notes, *self._watch.notes]
+
+    def troubles(self) -> Sequence[str]:
+        return self._world.inventory.complaints()
 
     def poll(self, timeout: float) -> list[Event]:
         self._read(min(timeout, LOOK) if self._late else timeout)
@@ -215,6 +217,7 @@ class Detector:
                 again = bool(header.flags & wire.AGAIN)
                 image = image_of(wire.sections(record), 0 if again else header.time)
                 self._world.processes.executed(process, image)
+                self._world.executed(header, process)
                 name = "execveat" if header.flags & wire.BY_DESCRIPTOR else "execve"
                 if name in watch.types and not again:
                     self._add(watch, BY_NAME[name], header, record)
@@ -225,18 +228,25 @@ class Detector:
 
     def _take_cgroup(self, record: bytes) -> None:
         cgroup = wire.cgroup_record(record)
-        if not cgroup.made:
-            if (container := container_of(cgroup.path)) is not None:
-                self._world.inventory.disappeared(container)
-            return
-        if cgroup.hierarchy == 0:
-            self._world.cgroups.made(cgroup.id, cgroup.path)
-        self._appeared(cgroup.path)
+        container = container_of(cgroup.path)
+        if cgroup.made:
+            if cgroup.hierarchy == 0:
+                self._world.cgroups.made(cgroup.id, cgroup.path)
+            if container is not None:
+                self._world.inventory.appeared(container)
+        elif container is not None and container_of(cgroup.path.rpartition("/")[0]) != container:
+            self._world.inventory.disappeared(container)
+            self._world.mounts.left(container)
+            if self._watch.learner is not None:
+                self._watch.learner.forget({container})
 
-    def _appeared(self, path: str) -> None:
-        container = container_of(path)
-        if container is not None:
-            self._world.inventory.appeared(container)
+    def _find_containers(self) -> None:
+        """Those that are there already."""
+        for path in self._world.cgroups.known_paths():
+            container = container_of(path)
+            if container is not None:
+                self._world.inventory.appeared(container)
+                self._world.mounts.look(self._world.cgroups.folder(path), container)
 
     def _take_news(self) -> None:
         """What is told of containers makes void what was learned of their processes."""
@@ -382,10 +392,3 @@ def open_detector(
         raise DetectorError(str(error)) from error
     notes = [*notes, *blind_spots()]
     return Detector(offsets, notes, readable, requirements, rules, inventory, flood_limit, measuring=measuring)
-
-
-def _mount_namespace_of_init() -> int:
-    try:
-        return Path("/proc/1/ns/mnt").stat().st_ino
-    except OSError:
-        return 0

@@ -19,6 +19,9 @@ from tiercel_engine.event import Event
 POLL = 0.2
 """Seconds that one turn waits for events at most."""
 
+REMIND = 600.0
+"""Seconds between two words on a trouble that lasts."""
+
 HOUSEKEEPING = 1.0
 """Seconds between two looks at the counters."""
 
@@ -51,7 +54,8 @@ class Summary:
 
 
 class EngineLoop:
-    """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch."""
+    """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch; ``warn`` gets a
+    line for what people should know of and is no alert."""
 
     def __init__(
         self,
@@ -61,6 +65,7 @@ class EngineLoop:
         *,
         hostname: str,
         recording: OutputQueue[Event] | None = None,
+        warn: Callable[[str], None] = lambda _line: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -69,6 +74,8 @@ class EngineLoop:
         self._outputs = outputs
         self._hostname = hostname
         self._recording = recording
+        self._warn = warn
+        self._troubles: dict[str, float] = {}
         self._clock = clock
         self._now = now
         self._losses = LossWatch()
@@ -86,6 +93,7 @@ class EngineLoop:
             self._checked = self._clock()
             self._tell_floods()
             self._tell_losses()
+            self._tell_troubles()
 
     def replace(self, rules: RuleSet) -> None:
         """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
@@ -140,6 +148,18 @@ class EngineLoop:
         news = self._losses.news(self._lost(), self._clock(), last=last)
         if news:
             self._alert(loss_alert(news, self._hostname, self._now()), None)
+
+    def _tell_troubles(self) -> None:
+        """Each when it begins, and now and then while it lasts."""
+        now = self._clock()
+        lasting = {trouble: self._troubles.get(trouble) for trouble in self._source.troubles()}
+        for trouble, told in lasting.items():
+            if told is None or now - told >= REMIND:
+                self._warn(trouble)
+                lasting[trouble] = now
+        # what comes and goes is not told each time
+        recent = {trouble: told for trouble, told in self._troubles.items() if now - told < REMIND}
+        self._troubles = recent | {trouble: told for trouble, told in lasting.items() if told is not None}
 
     def _lost(self) -> dict[str, int]:
         lost = {cause: count for cause, count in self._source.counters().lost.items() if count}

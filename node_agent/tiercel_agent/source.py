@@ -63,6 +63,9 @@ class EventSource(Protocol):
     def notes(self) -> Sequence[str]:
         """One line for each thing that this kernel lacks or can't take of the rules, and what it costs."""
 
+    def troubles(self) -> Sequence[str]:
+        """One line for each thing that it can't learn at present, and what that costs."""
+
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""
 

@@ -246,7 +246,9 @@ def run_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, 
         source = scripted_source(
             [list(batch) for batch in batches], at_end=lambda: os.kill(os.getpid(), signal.SIGTERM)
         )
-        monkeypatch.setattr(tiercel_cli.agent, "open_detector", lambda requirements, rules, flood_limit, workloads: source)
+        monkeypatch.setattr(
+            tiercel_cli.agent, "open_detector", lambda requirements, rules, flood_limit, workloads: source
+        )
         try:
             main(["agent", "--config", str(tmp_path / "config.yaml")])
         except SystemExit as ended:

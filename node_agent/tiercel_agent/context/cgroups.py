@@ -129,6 +129,10 @@ class CgroupTable:
         """Of the cgroups that are remembered."""
         return list(self._paths.values())
 
+    def folder(self, path: str) -> Path:
+        """Where the kernel shows a cgroup of the version 2 hierarchy."""
+        return Path(f"{self._root}{path}")
+
     def path(self, cgroup_id: int, pid: int | None = None) -> str | None:
         """The cgroup's path, or None if nothing by that id is or was known.
 

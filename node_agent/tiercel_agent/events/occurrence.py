@@ -8,6 +8,7 @@ from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.cgroups import CgroupTable, membership
 from tiercel_agent.context.container import ContainerId, container_of
 from tiercel_agent.context.hostnames import HostNames
+from tiercel_agent.context.mount_namespaces import MountNamespaces
 from tiercel_agent.events.names import Names, names_of
 from tiercel_agent.events.processes import Image, ProcessTable
 from tiercel_agent.events.record import Record
@@ -30,8 +31,7 @@ class Surroundings:
     hostnames: HostNames
     hostname: str
     inventory: Inventory
-    host_mount_ns: int = 0
-    """Of the machine itself; 0 if it isn't known."""
+    mounts: MountNamespaces
     requested: frozenset[str] = frozenset()
     """Keys that the rules read: recorded beside the fields that need no argument."""
     socket_names: dict[int, str] = field(default_factory=dict)
@@ -43,15 +43,23 @@ class Surroundings:
         return cgroup == _ROOT_CGROUP or self.cgroups.path(cgroup, pid) is not None
 
     def container(self, header: Header, process: ProcessRef) -> ContainerId | None:
-        """The container that a process is in, by its cgroup.
+        """The container that a process is in: by its cgroup, and if that is the host's by its mount namespace.
 
         What a user runs below systemd's part for that user is believed only of processes that don't see the
         host's files: users may name cgroups there as they like.
         """
         found = self._container_of_cgroup(header.cgroup, process)
-        if found is not None and found.user is not None and header.mount_ns == self.host_mount_ns:
+        if found is None:
+            return self.mounts.owner(header.mount_ns)
+        if found.user is not None and header.mount_ns == self.mounts.host:
             return None
         return found
+
+    def executed(self, header: Header, process: ProcessRef) -> None:
+        """A process executes something else now."""
+        container = self._container_of_cgroup(header.cgroup, process) if header.vpid == 1 else None
+        if container is not None:
+            self.mounts.executed(container, header.mount_ns, header.vpid)
 
     def workload(self, header: Header, process: ProcessRef) -> Workload:
         """What is known of the container that a process is in."""

@@ -16,7 +16,7 @@ def start_inventory(settings: WorkloadSettings) -> Inventory:
     def finder(tell: Callable[[News], None]) -> Finder:
         from tiercel_agent.workloads.runtimes.finder import ContainerFinder  # noqa: PLC0415
 
-        return ContainerFinder(map(socket_of, settings.sockets), tell)
+        return ContainerFinder(map(socket_of, settings.sockets), settings.annotations, tell)
 
     def cluster(tell: Callable[[News], None]) -> ClusterSource:
         from tiercel_agent.workloads.cluster.cluster import Cluster  # noqa: PLC0415

@@ -10,10 +10,11 @@ from typing import Any
 
 from kubernetes import client
 
+from tiercel_agent.workloads.bounds import bounded
 from tiercel_agent.workloads.cluster.connection import connect
 from tiercel_agent.workloads.cluster.follow import Follower, Json
 from tiercel_agent.workloads.cluster.owners import Owners
-from tiercel_agent.workloads.cluster.pods import bounded, pod_of
+from tiercel_agent.workloads.cluster.pods import pod_of
 from tiercel_agent.workloads.model import Labelled, Pod
 from tiercel_agent.workloads.news import NODE, ClusterNews, LabelNews, PodNews, Synced
 
@@ -52,7 +53,8 @@ class Cluster:
     @property
     def complaint(self) -> str:
         """What the last failure said; "" while all is well."""
-        return next((found.complaint for found in self._followers.values() if not found.connected), "")
+        said = next((found.complaint for found in self._followers.values() if not found.connected), "")
+        return f"the Kubernetes API can't be read, pods are named as far as they are known: {said}" if said else ""
 
     def ask_for(self, kind: str) -> None:
         """From now on, the labels of namespaces or of the node are told too."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Owner, Pod
 
 _CONFIG_HASHES = ("kubernetes.io/config.mirror", "kubernetes.io/config.hash")
-_LONGEST_ANNOTATION = 4096  # characters
-_MOST_LABEL_CHARACTERS = 1 << 16
 _PROBES = (("livenessProbe", "liveness"), ("readinessProbe", "readiness"))
 
 
@@ -25,7 +24,7 @@ def pod_of(json: Mapping[str, Any], annotations: Collection[str]) -> Pod:
         name=metadata["name"],
         uid=metadata["uid"],
         labels=bounded(metadata.get("labels") or {}),
-        annotations={key: noted[key][:_LONGEST_ANNOTATION] for key in sorted(annotations) if key in noted},
+        annotations=chosen(noted, annotations),
         service_account=spec.get("serviceAccountName") or "",
         ip=status.get("podIP") or "",
         owners=controller(metadata),
@@ -41,17 +40,6 @@ def controller(metadata: Mapping[str, Any]) -> tuple[Owner, ...]:
             group, slash, _ = owner.get("apiVersion", "").partition("/")
             return (Owner(owner["kind"], owner["name"], owner["uid"], group if slash else ""),)
     return ()
-
-
-def bounded(labels: Mapping[str, str]) -> Mapping[str, str]:
-    """Labels as far as they are of a sane size: nothing else bounds their number."""
-    room, kept = _MOST_LABEL_CHARACTERS, {}
-    for key, value in labels.items():
-        room -= len(key) + len(value)
-        if room < 0:
-            break
-        kept[key] = value
-    return kept
 
 
 def _probes(containers: Iterable[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, str], str]]:

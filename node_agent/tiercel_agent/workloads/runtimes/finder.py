@@ -5,25 +5,35 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from tiercel_agent.context.container import ContainerId
+from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Container
 from tiercel_agent.workloads.news import ContainerNews
 from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, sockets_for
 
 _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds between two tries for a container: a runtime knows it about when its cgroup is made, or is restarting."""
+"""Seconds between two tries for a container: its runtime knows it about when its cgroup is made, and when it has started
+a little later; or is restarting."""
 _TRIES_WHEN_GONE = 3
 _AT_ONCE = 16
 _MOST_WAITING = 4096
 
 
 class ContainerFinder:
-    """``tell`` is called in the finder's thread: once a container is found, and when there is nobody to be asked."""
+    """``tell`` is called in the finder's thread: when a container is found, and when there is nobody to be asked.
 
-    def __init__(self, sockets: Iterable[Socket], tell: Callable[[ContainerNews], None]) -> None:
+    ``annotations`` are the names of those that are kept of pods.
+    """
+
+    def __init__(
+        self, sockets: Iterable[Socket], annotations: Collection[str], tell: Callable[[ContainerNews], None]
+    ) -> None:
+        self._annotations = annotations
+        self._complaints: dict[Path, str] = {}
         self._sockets = tuple(sockets)
         self._tell = tell
         self._runtimes: dict[Path, Runtime] = {}
@@ -32,9 +42,13 @@ class ContainerFinder:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="runtimes", daemon=True)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
-        self.complaint = ""
-        """What the last try that failed said."""
         self._thread.start()
+
+    @property
+    def complaint(self) -> str:
+        """What the runtimes that don't answer as they should last said."""
+        said = "; ".join(list(self._complaints.values()))
+        return f"containers are named as far as they are known: {said}" if said else ""
 
     def find(self, container: ContainerId) -> None:
         """Begins a search, unless there is one. Returns at once."""
@@ -84,11 +98,13 @@ class ContainerFinder:
                 found = await self._look(container)
                 if found is not None:
                     self._tell(ContainerNews(container, found))
-                    return
-                if tries == 1 and not self._present(container):
+                    if found.started:
+                        return
+                elif tries == 1 and not self._present(container):
                     self._tell(ContainerNews(container, None))
                 if pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE):
-                    self._tell(ContainerNews(container, None))
+                    if found is None:
+                        self._tell(ContainerNews(container, None))
                     return
                 await asyncio.sleep(pause)
         finally:
@@ -108,11 +124,22 @@ class ContainerFinder:
                         runtime = self._runtimes[socket.path] = _open(socket)
                     found = await runtime.container(container.id, in_pod=container.pod_uid is not None)
                 except NoAnswer as error:
-                    self.complaint = str(error)
+                    self._complaints[socket.path] = str(error)
                     continue
+                except Exception as error:  # what one runtime answers must not end the search at others
+                    self._complaints[socket.path] = f"{socket.path}: {type(error).__name__}: {error}"
+                    continue
+            self._complaints.pop(socket.path, None)
             if found is not None and _fits(found, container):
-                return found
+                return self._kept(found)
         return None
+
+    def _kept(self, found: Container) -> Container:
+        """The container with as much of what others wrote as is worth keeping."""
+        pod = found.pod
+        if pod is not None:
+            pod = replace(pod, labels=bounded(pod.labels), annotations=chosen(pod.annotations, self._annotations))
+        return replace(found, labels=bounded(found.labels), pod=pod)
 
 
 def _fits(found: Container, container: ContainerId) -> bool:

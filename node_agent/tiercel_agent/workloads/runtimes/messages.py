@@ -41,8 +41,9 @@ def make_messages(package: str, table: str) -> Mapping[str, type[Any]]:
 
 def _add_field(message: descriptor_pb2.DescriptorProto, package: str, text: str) -> None:
     name, _, rest = text.partition("=")
-    number, _, type_ = rest.partition(":")
-    repeated, type_ = type_.endswith("*"), type_.removesuffix("*") or "string"
+    repeated = rest.endswith("*")
+    number, _, type_ = rest.removesuffix("*").partition(":")
+    type_ = type_ or "string"
     field = message.field.add(name=name, number=int(number))
     field.label = field.LABEL_REPEATED if repeated else field.LABEL_OPTIONAL
     if type_ in _SCALARS:

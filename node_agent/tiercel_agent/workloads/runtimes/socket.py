@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from tiercel_agent.workloads.runtimes.model import NoAnswer
 
@@ -33,19 +33,15 @@ class GrpcSocket:
         self, method: str, request: Message, response: type[Any], metadata: tuple[tuple[str, str], ...] = ()
     ) -> Any | None:
         """The answer, or None if there is nothing by the name asked for. Raises NoAnswer."""
-        call = self._channel.unary_unary(
-            method,
-            request_serializer=type(request).SerializeToString,
-            response_deserializer=response.FromString,
-        )
+        call = self._channel.unary_unary(method)
         try:
-            return await call(request, timeout=TIMEOUT, metadata=metadata)
+            return response.FromString(await call(request.SerializeToString(), timeout=TIMEOUT, metadata=metadata))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 return None
             raise NoAnswer(f"{self._path}: {error.code().name}: {error.details()}") from error
-        except (grpc.aio.UsageError, ValueError, OSError) as error:
-            raise NoAnswer(f"{self._path}: {error}") from error
+        except DecodeError as error:
+            raise NoAnswer(f"{self._path}: an answer to {method} that makes no sense") from error
 
     async def close(self) -> None:
         await self._channel.close()

@@ -1,0 +1,63 @@
+"""Whose the mount namespaces are: a container's is the one that its first process executes in.
+
+A process with enough rights can leave its container's cgroup, and would then pass for one of the host's. What it sees
+of the file system it has not left with that.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from pathlib import Path
+
+from tiercel_agent.context.container import ContainerId
+
+_MOST = 8192
+_FIRST = 1  # pid of the first process of a pid namespace, as that counts
+
+
+class MountNamespaces:
+    """``host`` is the machine's own, which belongs to no container; 0 if it isn't known."""
+
+    def __init__(self, host: int) -> None:
+        self.host = host
+        self._owners: OrderedDict[int, ContainerId] = OrderedDict()
+
+    def executed(self, container: ContainerId, mount_ns: int, vpid: int) -> None:
+        """A process of a container executes something in that namespace."""
+        if vpid == _FIRST and mount_ns not in (0, self.host):
+            self._owners[mount_ns] = container
+            self._owners.move_to_end(mount_ns)
+            if len(self._owners) > _MOST:
+                self._owners.popitem(last=False)
+
+    def owner(self, mount_ns: int) -> ContainerId | None:
+        return self._owners.get(mount_ns)
+
+    def left(self, container: ContainerId) -> None:
+        """The container is gone: the kernel may give the number of its namespace to another."""
+        for mount_ns in [number for number, owner in self._owners.items() if owner == container]:
+            del self._owners[mount_ns]
+
+    def look(self, cgroup: Path, container: ContainerId) -> None:
+        """Finds the first process of a container that runs already, in its cgroup's folder."""
+        try:
+            pids = (cgroup / "cgroup.procs").read_text().split()
+        except OSError:
+            return
+        for pid in pids:
+            try:
+                status = Path(f"/proc/{pid}/status").read_text(errors="replace")
+                mount_ns = os.stat(f"/proc/{pid}/ns/mnt").st_ino  # noqa: PTH116
+            except OSError:
+                continue
+            numbers = next((line.split() for line in status.split("\n") if line.startswith("NSpid:")), ["0"])
+            self.executed(container, mount_ns, int(numbers[-1]))
+
+
+def host_mount_namespace() -> int:
+    """The mount namespace of the machine's first process; 0 if that can't be seen."""
+    try:
+        return os.stat("/proc/1/ns/mnt").st_ino  # noqa: PTH116
+    except OSError:
+        return 0

@@ -1,0 +1,122 @@
+"""A container runtime on a Unix socket that speaks the CRI, and says what a test wants it to say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from tiercel_agent.workloads.runtimes import cri
+from tiercel_agent.workloads.runtimes.messages import make_messages
+
+MESSAGES = make_messages("test.cri", cri._TABLE)
+ID, SANDBOX, UID = "a" * 64, "b" * 64, "3e41dc6b-08a8-44db-bc2a-3724b18ab19a"
+IMAGE_ID, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
+
+Answer = Callable[[Any], Any]
+
+
+def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"key": key, "value": value} for key, value in values.items()]
+
+
+def container(info: object = None, **changed: Any) -> Answer:
+    """A container's status: of ``web`` in the pod ``shop-1``."""
+    status = {
+        "id": ID,
+        "metadata": {"name": "web"},
+        "started_at": 1_700_000_000_000_000_000,
+        "image": {"image": "docker.io/library/nginx:1.27"},
+        "image_ref": f"docker.io/library/nginx@{DIGEST}",
+        "labels": pairs({"io.kubernetes.pod.uid": UID, "io.kubernetes.container.name": "web"}),
+        "mounts": [
+            {"container_path": "/data", "host_path": "/srv/data", "propagation": 1},
+            {"container_path": "/etc/hosts", "host_path": "/var/lib/kubelet/hosts", "readonly": True},
+        ],
+    } | changed
+    if info is None:
+        info = {"sandboxID": SANDBOX, "config": {"linux": {"security_context": {"privileged": True}}}}
+    text = info if isinstance(info, str) else json.dumps(info)
+    return lambda request: (
+        MESSAGES["ContainerStatusResponse"](status=status, info=pairs({"info": text}))
+        if request.container_id == status["id"]
+        else None
+    )
+
+
+def sandbox(**changed: Any) -> Answer:
+    """The status of the sandbox of the pod ``shop-1``."""
+    status = {
+        "id": SANDBOX,
+        "metadata": {"name": "shop-1", "uid": UID, "namespace": "shop"},
+        "created_at": 1_700_000_000_000_000_000,
+        "network": {"ip": "10.1.2.3"},
+        "linux": {"namespaces": {"options": {"network": 0, "pid": 2, "ipc": 0}}},
+        "labels": pairs({"app": "shop", "io.kubernetes.pod.name": "shop-1"}),
+        "annotations": pairs({"example.com/team": "a"}),
+    } | changed
+    info = json.dumps({"cniResult": {"Interfaces": {"eth0": {"IPConfigs": [{"IP": "10.1.2.3"}]}}}})
+    return lambda request: (
+        MESSAGES["PodSandboxStatusResponse"](status=status, info=pairs({"info": info}))
+        if request.pod_sandbox_id == status["id"]
+        else None
+    )
+
+
+def image(**changed: Any) -> Answer:
+    found = {
+        "id": IMAGE_ID,
+        "repo_tags": ["docker.io/library/nginx:1.27"],
+        "repo_digests": [f"docker.io/library/nginx@{DIGEST}"],
+    } | changed
+    return lambda _request: MESSAGES["ImageStatusResponse"](image=found)
+
+
+class CriServer(grpc.GenericRpcHandler):
+    """Serves from its entry to its exit. An answer of None is NOT_FOUND. ``asked`` are the methods called."""
+
+    def __init__(self, path: Path, **answers: Answer) -> None:
+        self.path = path
+        self.answers: dict[str, Answer] = {
+            "ContainerStatus": container(),
+            "PodSandboxStatus": sandbox(),
+            "ImageStatus": image(),
+            "ListContainers": lambda request: MESSAGES["ListContainersResponse"](
+                containers=[{"id": request.filter.id, "pod_sandbox_id": SANDBOX}]
+            ),
+        } | answers
+        self.asked: list[str] = []
+
+    def __enter__(self) -> CriServer:
+        self._server = grpc.server(ThreadPoolExecutor(8), handlers=(self,))
+        self._server.add_insecure_port(f"unix:{self.path}")
+        self._server.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.stop(None).wait()
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        package, _, method = details.method.removeprefix("/").rpartition("/")
+        if package not in ("runtime.v1.RuntimeService", "runtime.v1.ImageService"):
+            return None
+
+        def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            self.asked.append(method)
+            found = self.answers[method](request)
+            if found is None:
+                context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
+            return found
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer,
+            request_deserializer=MESSAGES[f"{method}Request"].FromString,
+            response_serializer=lambda found: found if isinstance(found, bytes) else found.SerializeToString(),
+        )

@@ -1,0 +1,250 @@
+"""What the inventory makes of what it is told, and for how long it is worth waiting."""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from tiercel_agent.context.container import ContainerId
+from tiercel_agent.workloads.inventory import Inventory, News
+from tiercel_agent.workloads.model import Container, Labelled, Pod
+from tiercel_agent.workloads.news import NAMESPACE, NODE, ContainerNews, LabelNews, PodNews, Synced
+
+UID = "3e41dc6b-08a8-44db-bc2a-3724b18ab19a"
+IN_POD = ContainerId("a" * 64, "containerd", UID)
+ALONE = ContainerId("b" * 64, "docker")
+WAIT = 0.5
+
+
+@dataclass
+class Finder:
+    tell: Callable[[News], None]
+    asked: list[ContainerId] = field(default_factory=list)
+    gone_: list[ContainerId] = field(default_factory=list)
+    complaint: str = ""
+    closed: bool = False
+
+    def find(self, container: ContainerId) -> None:
+        self.asked.append(container)
+
+    def gone(self, container: ContainerId) -> None:
+        self.gone_.append(container)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class Api:
+    tell: Callable[[News], None]
+    node: str = "node-1"
+    connected: bool = True
+    complaint: str = ""
+    asked: list[str] = field(default_factory=list)
+
+    def ask_for(self, kind: str) -> None:
+        self.asked.append(kind)
+
+    def close(self) -> None:
+        pass
+
+
+class World:
+    """An inventory with its sources and its clock in the test's hands."""
+
+    def __init__(self, *, runtimes: bool = True, api: bool = True) -> None:
+        self.now = 100.0
+        self.inventory = Inventory(
+            self._start_finder if runtimes else None,
+            self._start_api if api else None,
+            patience=WAIT,
+            clock=lambda: self.now,
+        )
+
+    def _start_finder(self, tell: Callable[[News], None]) -> Finder:
+        self.finder = Finder(tell)
+        return self.finder
+
+    def _start_api(self, tell: Callable[[News], None]) -> Api:
+        self.api = Api(tell)
+        return self.api
+
+    def tell(self, *news: News) -> frozenset[ContainerId]:
+        for each in news:
+            self.inventory._tell(each)
+        return self.inventory.take_news().containers
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.inventory.close()
+
+
+def pod(uid: str = UID, **facts: object) -> Pod:
+    return Pod("shop", "web-1", uid, **facts)  # type: ignore[arg-type]
+
+
+def found(container: ContainerId = IN_POD, of: Pod | None = None, name: str = "web") -> ContainerNews:
+    return ContainerNews(container, Container(container.id, name, "containerd", pod=of))
+
+
+def test_a_new_container_is_waited_for_and_then_isnt(world: World) -> None:
+    world.inventory.appeared(IN_POD)
+    assert (world.finder.asked, world.inventory.is_settled(IN_POD)) == ([IN_POD], False)
+    assert world.inventory.workload(IN_POD).missing == "container, pod"
+    world.now += WAIT
+    assert world.inventory.is_settled(IN_POD)
+    assert world.inventory.workload(IN_POD).missing == "container, pod"
+
+
+def test_it_is_settled_when_both_have_told(world: World) -> None:
+    world.inventory.appeared(IN_POD)
+    assert world.tell(found()) == {IN_POD}
+    assert (world.inventory.is_settled(IN_POD), world.inventory.workload(IN_POD).missing) == (False, "pod")
+    assert world.tell(PodNews(pod())) == {IN_POD}
+    workload = world.inventory.workload(IN_POD)
+    assert world.inventory.is_settled(IN_POD)
+    assert workload.container is not None
+    assert (workload.container.name, workload.pod, workload.missing) == ("web", pod(), "")
+
+
+def test_what_is_told_before_the_container_is_there_is_used(world: World) -> None:
+    world.tell(PodNews(pod()), Synced())
+    world.inventory.appeared(IN_POD)
+    assert world.inventory.workload(IN_POD).pod == pod()
+
+
+def test_what_the_runtime_tells_of_the_pod_stands_in_for_the_api(world: World) -> None:
+    world.inventory.appeared(IN_POD)
+    world.tell(found(of=pod(labels={"app": "web"}, ip="10.0.0.1")))
+    workload = world.inventory.workload(IN_POD)
+    assert workload.pod is not None
+    assert (workload.pod.labels, workload.missing) == ({"app": "web"}, "pod")  # its owner, for one
+    world.tell(PodNews(pod(labels={"app": "other"})))
+    workload = world.inventory.workload(IN_POD)
+    assert workload.pod == pod(labels={"app": "other"}, ip="10.0.0.1")  # of what the API doesn't know yet
+
+
+def test_without_an_api_server_the_runtime_is_all_that_is_asked() -> None:
+    world = World(api=False)
+    world.inventory.appeared(IN_POD)
+    world.tell(found(of=pod()))
+    assert world.inventory.is_settled(IN_POD)
+    assert (world.inventory.workload(IN_POD).missing, world.inventory.node) == ("", "")
+
+
+def test_a_container_of_no_pod_waits_for_its_runtime_alone(world: World) -> None:
+    world.inventory.appeared(ALONE)
+    world.tell(found(ALONE))
+    assert world.inventory.is_settled(ALONE)
+    assert world.inventory.workload(ALONE).missing == ""
+
+
+def test_where_nobody_can_be_asked_nothing_waits() -> None:
+    world = World(runtimes=False, api=False)
+    world.inventory.appeared(ALONE)
+    assert world.inventory.is_settled(ALONE)
+    assert world.inventory.workload(ALONE).missing == ""
+
+
+def test_a_search_in_vain_ends_the_wait_and_is_repeated_in_time(world: World) -> None:
+    world.inventory.appeared(ALONE)
+    world.tell(ContainerNews(ALONE, None))
+    assert world.inventory.is_settled(ALONE)
+    assert world.inventory.workload(ALONE).missing == "container"
+    assert world.finder.asked == [ALONE]
+    world.now += 61
+    world.inventory.workload(ALONE)
+    assert world.finder.asked == [ALONE, ALONE]
+
+
+@pytest.mark.parametrize(("synced", "waits"), [(False, True), (True, False)])
+def test_an_api_that_is_gone_is_waited_for_only_if_it_has_never_been_there(
+    world: World, synced: bool, waits: bool
+) -> None:
+    if synced:
+        world.tell(Synced())
+    world.api.connected = False
+    world.inventory.appeared(IN_POD)
+    world.tell(found(of=pod()))
+    assert world.inventory.is_settled(IN_POD) is not waits
+
+
+def test_a_pod_that_is_gone_is_still_named(world: World) -> None:
+    world.inventory.appeared(IN_POD)
+    world.tell(found(), PodNews(pod()), PodNews(pod(), gone=True))
+    assert world.inventory.workload(IN_POD).pod == pod()
+    late = ContainerId("c" * 64, "containerd", UID)
+    assert world.inventory.workload(late).pod == pod()
+
+
+def test_only_what_has_changed_is_told_as_changed(world: World) -> None:
+    world.inventory.appeared(IN_POD)
+    other = ContainerId("c" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
+    world.inventory.appeared(other)
+    assert world.tell(PodNews(pod())) == {IN_POD}
+    assert world.tell(PodNews(pod())) == frozenset()
+    assert world.tell(PodNews(pod(labels={"app": "web"}))) == {IN_POD}
+
+
+def test_two_cgroups_that_claim_one_id_are_two_containers(world: World) -> None:
+    """One in a pod, one that a user made up."""
+    fake = ContainerId(IN_POD.id, "docker", None, user=1000)
+    world.inventory.appeared(IN_POD)
+    world.inventory.appeared(fake)
+    world.tell(found(of=pod()), PodNews(pod()))
+    assert world.inventory.workload(fake).container is None
+    assert world.inventory.workload(IN_POD).pod == pod()
+    assert world.finder.asked == [IN_POD]  # of what users run nobody is asked
+    assert world.inventory.is_settled(fake)
+
+
+def test_labels_of_namespaces_and_the_node(world: World) -> None:
+    world.inventory.ask_for({"k8s.ns.name", "k8s.pod.label.app"})
+    assert world.api.asked == []
+    world.inventory.ask_for({"k8s.ns.label.team", "k8s.node.label.pool"})
+    world.inventory.ask_for({"k8s.ns.labels"})
+    assert sorted(world.api.asked) == [NAMESPACE, NODE]
+    world.inventory.appeared(IN_POD)
+    world.tell(found(), PodNews(pod()))
+    assert world.inventory.workload(IN_POD).missing == "namespace"
+    shop = Labelled("shop", "1", {"team": "a"})
+    assert world.tell(LabelNews(NAMESPACE, (shop,), all=True)) == {IN_POD}
+    assert (world.inventory.workload(IN_POD).namespace, world.inventory.is_settled(IN_POD)) == (shop, True)
+    world.inventory._tell(LabelNews(NODE, (Labelled("node-1", "2", {"pool": "gpu"}),), all=True))
+    assert world.inventory.take_news().node
+    assert world.inventory.node_labels() == {"pool": "gpu"}
+    world.tell(LabelNews(NAMESPACE, (shop,), gone=True))
+    assert world.inventory.workload(IN_POD).namespace is None
+
+
+def test_what_is_kept_is_bounded(world: World) -> None:
+    for number in range(20_000):
+        world.inventory.appeared(ContainerId(f"{number:064x}", "containerd", f"{number:032x}"))
+    assert len(world.inventory._entries) <= 8192
+    assert len(world.inventory._by_pod) <= 8192
+    for number in range(5000):
+        world.tell(PodNews(pod(f"{number:032x}")), PodNews(pod(f"{number:032x}"), gone=True))
+    assert len(world.inventory._gone_pods) <= 1024
+    assert world.inventory._pods == {}
+
+
+def test_news_make_the_descriptor_readable(world: World) -> None:
+    assert select.select([world.inventory.fileno], [], [], 0)[0] == []
+    world.inventory._tell(Synced())
+    assert select.select([world.inventory.fileno], [], [], 0)[0] != []
+    world.inventory.take_news()
+    assert select.select([world.inventory.fileno], [], [], 0)[0] == []
+
+
+def test_news_after_the_end_are_nobodys(world: World) -> None:
+    world.inventory.appeared(IN_POD)
+    world.inventory.close()
+    world.inventory.close()
+    assert world.finder.closed
+    world.finder.tell(Synced())

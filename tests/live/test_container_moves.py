@@ -1,0 +1,181 @@
+"""Processes that change control groups: the container that an alert names, and what the filter knows of them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from watching import Watching
+
+from tiercel_agent.context.cgroups import mount_point, parse_membership
+from tiercel_agent.source import DetectorError
+from tiercel_agent.workloads.settings import WorkloadSettings
+
+CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000
+RULE = """
+- rule: {name}
+  desc: a test
+  condition: evt.type in (open, openat) and fd.directory = {folder} and {condition}
+  output: "%fd.filename %container.id"
+  priority: NOTICE
+"""
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A control group that is named as a runtime names a container's."""
+    root = mount_point()
+    if os.geteuid() != 0 or root is None:
+        pytest.skip("needs root and version 2 control groups")
+    if parse_membership(Path("/proc/self/cgroup").read_text()).container():
+        pytest.skip("the tests run in a container")
+    made = Path(root, f"docker-{os.urandom(32).hex()}.scope")
+    try:
+        made.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control groups can be made: {error}")
+    yield made
+    made.rmdir()
+
+
+def short(group: Path) -> str:
+    return group.name.removeprefix("docker-")[:12]
+
+
+@pytest.fixture
+def home() -> Path:
+    return Path(
+        mount_point() or "/", (parse_membership(Path("/proc/self/cgroup").read_text()).unified or "").strip("/")
+    )
+
+
+def watch(folder: Path, **conditions: str) -> Watching:
+    rules = "".join(RULE.format(name=name, folder=folder, condition=text) for name, text in conditions.items())
+    watching = Watching(rules, WorkloadSettings(sockets=()))
+    try:
+        return watching.__enter__()
+    except DetectorError as error:
+        if error.log:
+            raise
+        pytest.skip(f"live tests need eBPF: {error}")
+
+
+@pytest.fixture
+def watched() -> Iterator[list[Watching]]:
+    opened: list[Watching] = []
+    yield opened
+    for watching in opened:
+        watching.__exit__(None, None, None)
+
+
+def enter(group: Path) -> None:
+    (group / "cgroup.procs").write_text("0")
+
+
+def opened(folder: Path, name: str) -> None:
+    os.close(os.open(folder / name, os.O_CREAT | os.O_RDONLY))
+
+
+def test_the_filter_follows_a_process_from_group_to_group(
+    group: Path, home: Path, tmp_path: Path, watched: list[Watching]
+) -> None:
+    watching = watch(tmp_path, inside="container.id != host", outside="container.id = host and fd.filename = end")
+    watched.append(watching)
+
+    def work() -> None:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return
+        try:
+            for turn in range(20):
+                for _ in range(20):  # often enough for the filter to know the process, and to stop it
+                    opened(tmp_path, "harmless")
+                enter(group)
+                for number in range(20):
+                    opened(tmp_path, f"{turn}-{number}")
+                enter(home)
+            opened(tmp_path, "end")
+        finally:
+            os._exit(0)
+
+    watching.during(work)
+    watching.until(lambda: watching.of("outside"))
+    expected = [f"{turn}-{number} {short(group)}" for turn in range(20) for number in range(20)]
+    assert [alert.output for alert in watching.of("inside")] == expected
+    assert watching.detector.counters().stopped > 100
+
+
+def test_a_container_that_leaves_its_group_is_still_that_container(
+    group: Path, home: Path, tmp_path: Path, watched: list[Watching]
+) -> None:
+    """With enough rights a process may move itself to the host's; what it sees of the file system tells."""
+    watching = watch(tmp_path, inside="container.id != host", outside="container.id = host")
+    watched.append(watching)
+    program = f"""
+import os
+os.close(os.open("{tmp_path}/inside", os.O_CREAT | os.O_RDONLY))
+open("{home}/cgroup.procs", "w").write("0")
+os.close(os.open("{tmp_path}/escaped", os.O_CREAT | os.O_RDONLY))
+"""
+
+    def work() -> None:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            return
+        try:  # as runtimes do: the group first, then the namespaces, then what is to run
+            enter(group)
+            ctypes.CDLL(None).unshare(CLONE_NEWNS | CLONE_NEWPID)
+            first = os.fork()
+            if not first:
+                os.execv(sys.executable, [sys.executable, "-c", program])
+            os.waitpid(first, 0)
+        finally:
+            os._exit(0)
+
+    watching.during(work)
+    subprocess.run(["cat", tmp_path / "inside"], check=True)  # a process of the host
+    watching.until(lambda: watching.of("outside"))
+    assert [alert.output for alert in watching.of("inside")] == [f"inside {short(group)}", f"escaped {short(group)}"]
+    assert [alert.output for alert in watching.of("outside")] == ["inside host"]
+
+
+def test_a_private_view_of_the_file_system_makes_no_container(tmp_path: Path, watched: list[Watching]) -> None:
+    watching = watch(tmp_path, outside="container.id = host")
+    watched.append(watching)
+    program = f"import os; os.open('{tmp_path}/service', os.O_CREAT | os.O_RDONLY)"
+    command = ["unshare", "--mount", "--pid", "--fork", sys.executable, "-c", program]
+    watching.during(lambda: subprocess.run(command, check=True))
+    watching.until(lambda: watching.alerts)
+    assert [alert.output for alert in watching.alerts] == ["service host"]
+
+
+def test_a_container_that_is_there_before_the_detector_and_leaves_then(
+    group: Path, home: Path, tmp_path: Path, watched: list[Watching]
+) -> None:
+    program = f"""
+import os, sys
+print("ready", flush=True)
+sys.stdin.readline()
+open("{home}/cgroup.procs", "w").write("0")
+os.close(os.open("{tmp_path}/escaped", os.O_CREAT | os.O_RDONLY))
+"""
+    command = ["unshare", "--mount", "--pid", "--fork", sys.executable, "-c", program]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: enter(group)
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdout.readline()
+        watching = watch(tmp_path, inside="container.id != host")
+        watched.append(watching)
+        child.stdin.write(b"go\n")
+        child.stdin.flush()
+        watching.until(lambda: watching.alerts)
+        assert [alert.output for alert in watching.alerts] == [f"escaped {short(group)}"]
