@@ -44,13 +44,14 @@ Labels = tuple[LabelTest, ...]
 class Scope:
     """What is selected are pods and hosts, on the nodes that ``nodes`` and ``node_names`` allow.
 
-    ``namespaces`` None stands for all, ``host`` None for what follows from the rest: hosts are watched unless pods
-    are selected; with ``host`` true and no pods selected, hosts alone are.
+    ``pods`` None selects no pods in particular, an empty one all of them; ``namespaces`` None stands for all. ``host``
+    None is what follows from the rest: hosts are watched unless pods are selected; with ``host`` true and no pods
+    selected, hosts alone are.
     """
 
     namespaces: frozenset[str] | None = None
     namespace_labels: Labels = ()
-    pods: Labels = ()
+    pods: Labels | None = None
     nodes: Labels = ()
     node_names: frozenset[str] | None = None
     host: bool | None = None
@@ -65,30 +66,22 @@ class Scope:
         return _all(parts)
 
     def _subjects(self) -> Node | None:
-        in_pods = _all(
-            [
-                *self._names("k8s.ns.name", self.namespaces),
-                *(_namespace_condition(test) for test in self.namespace_labels),
-                *_label_conditions("k8s.pod.label", self.pods),
-            ]
-        )
         on_host = _atom("container.id", Operator.EQ, ("host",))
-        if in_pods is None:
+        if self.pods is None:
             return None if self.host is None else on_host if self.host else Not(on_host)
-        if _holds_outside_of_pods(self):  # all its tests hold where there is no label
-            in_pods = And((_atom("k8s.pod.name", Operator.EXISTS), in_pods))
+        tests = [
+            *self._names("k8s.ns.name", self.namespaces),
+            *(_namespace_condition(test) for test in self.namespace_labels),
+            *_label_conditions("k8s.pod.label", self.pods),
+        ]
+        if not any(isinstance(test, Atom) for test in tests):  # the others hold where there is no pod
+            tests.insert(0, _atom("k8s.pod.name", Operator.EXISTS))
+        in_pods = tests[0] if len(tests) == 1 else And(tuple(tests))
         return Or((in_pods, on_host)) if self.host else in_pods
 
     @staticmethod
     def _names(field: str, names: frozenset[str] | None) -> Iterable[Node]:
         return () if names is None else (_atom(field, Operator.IN, tuple(sorted(names))),)
-
-
-def _holds_outside_of_pods(scope: Scope) -> bool:
-    negative = (LabelOperator.NOT_IN, LabelOperator.DOES_NOT_EXIST)
-    return scope.namespaces is None and all(
-        test.operator in negative for test in (*scope.pods, *scope.namespace_labels)
-    )
 
 
 def _namespace_condition(test: LabelTest) -> Node:

@@ -26,7 +26,7 @@ def read_scope(metadata: YamlNode | None, selector: YamlNode | None) -> Scope | 
     tenant = namespace not in ("", SYSTEM_NAMESPACE)
     found = Scope() if selector is None or _is_nothing(selector) else _selected(selector, tenant)
     if tenant:
-        return Scope(frozenset({namespace}), (), found.pods, found.nodes, found.node_names)
+        return Scope(frozenset({namespace}), (), found.pods or (), found.nodes, found.node_names)
     return None if found == Scope() else found
 
 
@@ -52,7 +52,7 @@ def _selected(selector: YamlNode, tenant: bool) -> Scope:
     return Scope(
         namespaces=namespaces,
         namespace_labels=namespace_labels,
-        pods=_labels(entries["pods"], "pods") if "pods" in entries else (),
+        pods=_labels(entries["pods"], "pods") if "pods" in entries else () if "namespaces" in entries else None,
         nodes=node_labels,
         node_names=nodes,
         host=decoding.boolean(entries["host"], "spec.selector.host") if "host" in entries else None,
@@ -76,6 +76,7 @@ def _labels(node: YamlNode, part: str, others: tuple[str, ...] = ()) -> Labels:
         labels = entries["matchLabels"]
         if not isinstance(labels, Mapping):
             raise DecodeError(f"{where}.matchLabels must be a mapping, not {kind_word(labels)}", labels)
+        _refuse_repeated(labels)
         tests += [LabelTest(_key(key), LabelOperator.IN, (_value(value, where),)) for key, value in labels.entries]
     tests += _expressions(entries["matchExpressions"], where) if "matchExpressions" in entries else ()
     return tuple(tests)
@@ -121,12 +122,16 @@ def _value(node: YamlNode, where: str) -> str:
 def _mapping(node: YamlNode, where: str, keys: tuple[str, ...]) -> dict[str, YamlNode]:
     if not isinstance(node, Mapping):
         raise DecodeError(f"{where} must be a mapping, not {kind_word(node)}", node, f"with {', '.join(keys)}")
-    for key in node.repeated:
-        raise DecodeError(f"the key {key.value} is there twice", key, "remove one")
+    _refuse_repeated(node)
     for key, _ in node.entries:
         if key.value not in keys:
             raise DecodeError(f"{where} has no {key.value[:40]!r}", key, f"one of {', '.join(keys)}")
     return {key.value: value for key, value in node.entries if not _is_nothing(value)}
+
+
+def _refuse_repeated(node: Mapping) -> None:
+    for key in node.repeated:
+        raise DecodeError(f"the key {key.value} is there twice", key, "remove one")
 
 
 def _is_nothing(node: YamlNode) -> bool:
