@@ -29,6 +29,8 @@ class ScriptedSource:
     closed: bool = False
     told_troubles: Sequence[str] = ()
     evaluated_events: list[Event] = field(default_factory=list)
+    held: list[Event] = field(default_factory=list)
+    """What waits until the end."""
     floods: list[Folded] = field(default_factory=list)
     last_events: list[Event] = field(default_factory=list)
     """What an update hands out for the rules before."""
@@ -57,7 +59,8 @@ class ScriptedSource:
         return 1
 
     def release(self) -> list[Event]:
-        return []
+        held, self.held = self.held, []
+        return held
 
     def folded(self) -> list[Folded]:
         floods, self.floods = self.floods, []

@@ -236,3 +236,27 @@ def test_a_recording_wants_every_event(scripted_source, opened, rules):
     run.finish()
     assert source.evaluated_events == []
     assert [event["fd.name"] for event in recording.items] == ["/tmp/x"]
+
+
+def test_what_still_waits_at_the_end_is_evaluated(scripted_source, opened, rules):
+    run = Run(scripted_source([[]], held=[opened()]), rules())
+    assert [alert.rule for alert in run.finish()] == ["Shadow read", "By cat"]
+
+
+def test_troubles_are_told_when_they_begin_and_again_while_they_last(scripted_source, rules):
+    told: list[str] = []
+    source = scripted_source()
+    run = Run(source, rules(), warn=told.append)
+
+    def look(seconds: float, *troubles: str) -> int:
+        source.told_troubles = troubles
+        run.clock.time += seconds
+        run.loop.turn()
+        return len(told)
+
+    assert look(1, "the API can't be read") == 1
+    assert look(2, "the API can't be read", "no socket") == 2
+    assert look(2) == 2
+    assert look(2, "the API can't be read") == 2  # it comes and goes
+    assert look(600, "the API can't be read") == 3
+    assert look(2, "the API can't be read") == 3

@@ -117,3 +117,30 @@ def test_json_shows_what_terminals_act_on_as_escapes(name: str) -> None:
     written = alert_json(alert({"proc.name": name}))
     assert written.isascii()
     assert json.loads(written)["output_fields"]["proc.name"] == name
+
+
+IN_POD = {
+    "container.id": "3ad7b26ded6d",
+    "container.name": "web",
+    "k8s.ns.name": "shop",
+    "k8s.pod.name": "web-1",
+    "k8s.owner.kind": "Deployment",
+    "tiercel.missing": "pod",
+}
+
+
+def test_an_alert_of_a_container_says_where_without_being_asked() -> None:
+    made = alert({"proc.name": "sh", "proc.cmdline": "sh -c id", **IN_POD})
+    asked = {"proc.name": "sh", "user.uid": None, "proc.aname": None, "user.name": None}
+    assert made.output_fields == asked | IN_POD
+    assert made.output == "shell (sh <NA> <NA> <NA>)"
+
+
+@pytest.mark.parametrize("place", [{}, {"container.id": "host", "container.name": "host", "k8s.node.name": "node-1"}])
+def test_an_alert_of_the_host_has_what_its_output_names_alone(place: dict[str, Any]) -> None:
+    assert set(alert({"proc.name": "sh", **place}).output_fields) == {
+        "proc.name",
+        "user.uid",
+        "proc.aname",
+        "user.name",
+    }
