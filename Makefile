@@ -1,6 +1,6 @@
 # make setup   install what is missing (idempotent)
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
-# make test    linters and all tests
+# make test    linters and all tests; the first time an API server is built for them, which takes some minutes
 # make bench   what the engine costs
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
@@ -21,7 +21,10 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# What the tests of containers and of the cluster need, kept outside of the checkout. Without it they are skipped.
 test: lint
+	@scripts/setup-containers >/dev/null || true
+	@scripts/setup-control-plane >/dev/null || true
 	$(BIN)/pytest
 
 bench: setup

@@ -101,6 +101,11 @@ class Inventory:
         self._finder: Finder | None = None
         self._cluster = start_cluster(self._tell) if start_cluster is not None else None
 
+    def start(self) -> None:
+        """Starts who is asked for containers before there is one: that takes longer than some containers live."""
+        if self._finder is None and self._start_finder is not None:
+            self._finder = self._start_finder(self._tell)
+
     @property
     def fileno(self) -> int:
         """Readable when there is news."""
@@ -208,8 +213,8 @@ class Inventory:
         if self._start_finder is None or container.user is not None:
             entry.hopeless = True
             return
-        if self._finder is None:
-            self._finder = self._start_finder(self._tell)
+        self.start()
+        assert self._finder is not None
         self._finder.find(container)
 
     def _belongs(self, container: ContainerId, pod_uid: str | None) -> None:

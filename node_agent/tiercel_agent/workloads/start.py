@@ -23,6 +23,9 @@ def start_inventory(settings: WorkloadSettings) -> Inventory:
 
         return Cluster(settings.kubeconfig, settings.node, settings.annotations, tell)
 
-    return Inventory(
+    inventory = Inventory(
         finder if settings.sockets else None, cluster if settings.kubernetes else None, patience=settings.patience
     )
+    if any(path.exists() for path in settings.sockets):
+        inventory.start()
+    return inventory

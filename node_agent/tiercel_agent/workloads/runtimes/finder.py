@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 a little later; or is restarting."""
 _TRIES_WHEN_GONE = 3
 _AT_ONCE = 16
+_NOBODY = "0" * 64
 _MOST_WAITING = 4096
 
 
@@ -43,6 +45,7 @@ class ContainerFinder:
         self._thread = threading.Thread(target=self._run, name="runtimes", daemon=True)
         self._at_once = asyncio.Semaphore(_AT_ONCE)
         self._thread.start()
+        asyncio.run_coroutine_threadsafe(self._rehearse(), self._loop)
 
     @property
     def complaint(self) -> str:
@@ -79,6 +82,21 @@ class ContainerFinder:
         await asyncio.gather(*searches, return_exceptions=True)
         for runtime in self._runtimes.values():
             await runtime.close()
+
+    async def _rehearse(self) -> None:
+        """Asks the runtimes that are there for nothing in particular: the first time takes longer than some
+        containers live."""
+        for socket in self._sockets:
+            if socket.path.exists():
+                with suppress(Exception):
+                    for in_pod in (True, False):
+                        await self._runtime(socket).container(_NOBODY, in_pod=in_pod)
+
+    def _runtime(self, socket: Socket) -> Runtime:
+        runtime = self._runtimes.get(socket.path)
+        if runtime is None:
+            runtime = self._runtimes[socket.path] = _open(socket)
+        return runtime
 
     def _begin(self, container: ContainerId) -> None:
         if container in self._searches:
@@ -119,10 +137,7 @@ class ContainerFinder:
         for socket in self._present(container):
             async with self._at_once:
                 try:
-                    runtime = self._runtimes.get(socket.path)
-                    if runtime is None:
-                        runtime = self._runtimes[socket.path] = _open(socket)
-                    found = await runtime.container(container.id, in_pod=container.pod_uid is not None)
+                    found = await self._runtime(socket).container(container.id, in_pod=container.pod_uid is not None)
                 except NoAnswer as error:
                     self._complaints[socket.path] = str(error)
                     continue

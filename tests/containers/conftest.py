@@ -1,0 +1,49 @@
+"""Runtimes for the tests of containers, one of each a session; skips where they can't run, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TypeVar
+
+import pytest
+from machine import ContainerError
+from podman_help import Podman
+from runtime import ContainerdServer
+
+_R = TypeVar("_R", ContainerdServer, Podman)
+
+
+def _opened(stack: ExitStack, runtime: _R, trial: Callable[[_R], object]) -> _R:
+    try:
+        stack.enter_context(runtime)
+        trial(runtime)
+    except (ContainerError, OSError) as error:
+        pytest.skip(f"containers can't run here: {str(error).splitlines()[-1]}")
+    return runtime
+
+
+def _try_containerd(containerd: ContainerdServer) -> None:
+    sandbox = containerd.run_pod("trial")
+    if containerd.wait_exited(containerd.run_container(sandbox, "trial", ["true"])):
+        raise ContainerError(f"a trial container failed: {containerd.container_log(sandbox, 'trial')}")
+    containerd.remove_pod(sandbox)
+
+
+def _try_podman(podman: Podman) -> None:
+    status, output = podman.run("trial", ["true"])
+    if status:
+        raise ContainerError(f"a trial container failed: {output}")
+
+
+@pytest.fixture(scope="session")
+def containerd() -> Iterator[ContainerdServer]:
+    """A containerd that runs pods as a kubelet has it run them, and containers of ``ctr``."""
+    with ExitStack() as stack:
+        yield _opened(stack, ContainerdServer(), _try_containerd)
+
+
+@pytest.fixture(scope="session")
+def podman() -> Iterator[Podman]:
+    with ExitStack() as stack:
+        yield _opened(stack, Podman(), _try_podman)
