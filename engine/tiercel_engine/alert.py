@@ -13,7 +13,6 @@ from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.priority import Priority
 from tiercel_engine.rule import Rule
 
-
 HOST = "host"
 """``container.id`` outside of containers."""
 
@@ -29,7 +28,8 @@ CONTEXT = (
 class Alert:
     """``output`` is the formatted text, unescaped for any destination: outputs escape what they print.
 
-    ``time`` is nanoseconds since the epoch; ``output_fields`` are the fields that the output names, and those of ``CONTEXT``.
+    ``time`` is nanoseconds since the epoch; ``output_fields`` are the fields that the output names, and those of
+    ``CONTEXT``.
     """
 
     time: int

@@ -54,8 +54,10 @@ class Summary:
 
 
 class EngineLoop:
-    """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch; ``warn`` gets a
-    line for what people should know of and is no alert."""
+    """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch.
+
+    ``warn`` gets a line for what people should know of and is no alert.
+    """
 
     def __init__(
         self,

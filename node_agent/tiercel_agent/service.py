@@ -116,9 +116,7 @@ class Service:
             LOGGER.error("the new rules are refused, the old ones stay: %s", error)
             return
         if fixed(config) != fixed(self._reloader.config):
-            LOGGER.warning(
-                "flood_limit, hostname, format, outputs, log, pid_file, containers and kubernetes change at a restart only"
-            )
+            LOGGER.warning("only rules, priority and rule_matching change while it runs: the rest does at a restart")
         for note in self._source.notes:
             LOGGER.warning("%s", note)
         self._reloader.accept(config, files)

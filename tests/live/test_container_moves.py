@@ -166,10 +166,9 @@ sys.stdin.readline()
 open("{home}/cgroup.procs", "w").write("0")
 os.close(os.open("{tmp_path}/escaped", os.O_CREAT | os.O_RDONLY))
 """
-    command = ["unshare", "--mount", "--pid", "--fork", sys.executable, "-c", program]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=lambda: enter(group)
-    ) as child:
+    command = f'echo 0 > {group}/cgroup.procs && exec unshare --mount --pid --fork "$@"'
+    arguments = ["sh", "-c", command, "sh", sys.executable, "-c", program]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin is not None
         assert child.stdout is not None
         child.stdout.readline()

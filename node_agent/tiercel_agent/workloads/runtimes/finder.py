@@ -17,8 +17,8 @@ from tiercel_agent.workloads.news import ContainerNews
 from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, sockets_for
 
 _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds between two tries for a container: its runtime knows it about when its cgroup is made, and when it has started
-a little later; or is restarting."""
+"""Seconds between two tries for a container. Its runtime knows it at about the time when its cgroup is made, and when
+it has started a little later; or it is itself being restarted."""
 _TRIES_WHEN_GONE = 3
 _AT_ONCE = 16
 _NOBODY = "0" * 64
