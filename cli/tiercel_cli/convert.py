@@ -10,7 +10,7 @@ import click
 from tiercel_engine.diagnostics import render
 from tiercel_engine.printable import printable
 from tiercel_engine.rules import load, read_rules
-from tiercel_engine.rules.manifest import manifest_name, to_manifest
+from tiercel_engine.rules.manifest import is_scoped, manifest_name, to_manifest
 
 LARGE_OBJECT = 1_000_000
 """Bytes from which an object comes near the 1.5 MB that etcd takes in one request."""
@@ -50,6 +50,10 @@ def convert(paths: tuple[str, ...], namespace: str) -> None:
         sys.exit(1)
     names: set[str] = set()
     for file in files:
+        if is_scoped(file):
+            raise click.ClickException(
+                f"{printable(file.name)} is a SecurityRule already, and says where it watches: apply it as it is"
+            )
         name = _unused(manifest_name(file.name), names)
         names.add(name)
         manifest = to_manifest(file, name, namespace)

@@ -16,7 +16,7 @@ from tiercel_engine.event import Event
 from tiercel_engine.printable import printable
 from tiercel_engine.priority import Priority
 
-SHOWN_FIELDS = ("proc.name", "proc.pid", "container.name")
+SHOWN_FIELDS = ("proc.name", "proc.pid", "container.id", "container.name", "k8s.ns.name", "k8s.pod.name")
 """What the view shows besides the alert itself."""
 
 _STYLES = {
@@ -44,9 +44,10 @@ class Sighting:
 def sighting(alert: Alert, event: Event | None) -> Sighting:
     if event is None:
         return Sighting(alert)
-    name, pid, container = (event[key] for key in SHOWN_FIELDS)
+    name, pid, id_, container, namespace, pod = (event[key] for key in SHOWN_FIELDS)
     process = "" if name is None else str(name) + ("" if pid is None else f"[{pid!s}]")
-    return Sighting(alert, process, "" if container is None else str(container))
+    place = [str(part) for part in (namespace, pod, container or id_) if part is not None]
+    return Sighting(alert, process, "/".join(place))
 
 
 class LiveView:

@@ -106,7 +106,11 @@ class Detector:
 
     @property
     def notes(self) -> Sequence[str]:
-        return [*self._notes, *self._watch.notes]
+        return [
+            *self._notes,
+            *self._watch.notes,
+            *self._world.inventory.notes(self._watch.requirements.condition_fields),
+        ]
 
     def troubles(self) -> Sequence[str]:
         return self._world.inventory.complaints()

@@ -18,6 +18,7 @@ from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.cluster.cluster import Cluster
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.model import Owner, Workload
+from tiercel_agent.workloads.settings import NoCluster
 
 RBAC = Path(__file__).parents[2] / "config/rbac/agent.yaml"
 DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out
@@ -231,4 +232,36 @@ def test_without_the_right_to_list_pods_it_says_so(control_plane: ControlPlane, 
     inventory = start("node", kubeconfig=control_plane.kubeconfig_for("nobody"))
     _until(inventory.complaints, "complaint")
     assert "can't be read" in inventory.complaints()[0]
-    assert inventory.complaints()[0].endswith("403 Forbidden")
+    assert "403 pods is forbidden" in inventory.complaints()[0]
+
+
+def test_in_a_pod_the_service_account_is_the_way_and_its_token_may_change(
+    api: ApiClient,
+    namespace: str,
+    agent: Path,
+    control_plane: ControlPlane,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tiercel_agent.workloads.cluster.api.SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(control_plane.port))
+    (tmp_path / "ca.crt").write_text(Path(control_plane.ca_file).read_text())
+    (tmp_path / "token").write_text("expired\n")
+    made = create_pod(api, namespace, "web", node=namespace)
+    inventory = Inventory(None, partial(Cluster, None, namespace, ()), patience=DEADLINE)
+    try:
+        _until(inventory.complaints, "complaint")
+        assert "401" in inventory.complaints()[0]
+        (tmp_path / "token").write_text(f"{control_plane.token('agent')}\n")
+        learned(inventory, made.metadata.uid)
+    finally:
+        inventory.close()
+
+
+def test_no_way_to_the_api_is_an_error_that_says_why(tmp_path: Path) -> None:
+    with pytest.raises(NoCluster, match="no way to the Kubernetes API: "):
+        Cluster(tmp_path / "missing", "node", (), print)
+    (tmp_path / "kubeconfig").write_text("clusters: 3")
+    with pytest.raises(NoCluster, match="no way to the Kubernetes API: "):
+        Cluster(tmp_path / "kubeconfig", "node", (), print)

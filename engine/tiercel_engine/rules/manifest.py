@@ -9,7 +9,8 @@ import yaml
 from tiercel_engine.printable import printable
 from tiercel_engine.rules.document import BLOCK_STYLES, Mapping, Scalar, Sequence, YamlNode, compose
 from tiercel_engine.rules.files import RulesFile
-from tiercel_engine.rules.reader import API_VERSION, MANIFEST_KIND, document_items
+from tiercel_engine.rules.items import Define, RuleItem
+from tiercel_engine.rules.reader import API_VERSION, MANIFEST_KIND, document_items, read_statements
 from tiercel_engine.rules.report import Report
 from tiercel_engine.rules.source import Source
 
@@ -48,6 +49,15 @@ def to_manifest(file: RulesFile, name: str, namespace: str) -> str:
         if _said(written) == _said(items):
             return text
     raise AssertionError("quoted scalars say what they said")
+
+
+def is_scoped(file: RulesFile) -> bool:
+    """Whether the file is a SecurityRule that doesn't watch everywhere: that is no matter of rules files."""
+    source = Source(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+    return any(
+        isinstance(found, Define) and isinstance(found.item, RuleItem) and found.item.scope is not None
+        for found in read_statements(source, Report())
+    )
 
 
 class _Dumper(yaml.SafeDumper):

@@ -28,6 +28,11 @@ from tiercel_agent.workloads.news import (
 
 _MOST_CONTAINERS = 8192
 _MOST_GONE_PODS = 1024
+_OF_CLUSTER = (
+    *("k8s.owner.", "k8s.rs.", "k8s.rc.", "k8s.deployment.", "k8s.pod.service_account", "k8s.pod.annotation"),
+    *("k8s.ns.id", "k8s.ns.label", "k8s.node."),
+)
+"""Beginnings of the fields that only the API server tells."""
 _ASK_AGAIN = 60.0  # seconds after a search for a container that found nothing
 
 News = ContainerNews | ClusterNews
@@ -115,6 +120,17 @@ class Inventory:
     def node(self) -> str:
         """The name of the Kubernetes node, "" outside of a cluster."""
         return self._cluster.node if self._cluster is not None else ""
+
+    def notes(self, fields: Collection[str]) -> list[str]:
+        """A line if these fields are asked for, and there is nobody who could tell them."""
+        prefixes = () if self._cluster is not None else _OF_CLUSTER if self._finder is not None else ("k8s.",)
+        unknown = sorted(field for field in fields if field.startswith(prefixes)) if prefixes else []
+        if not unknown:
+            return []
+        what = "no Kubernetes API is asked" + (
+            "" if self._finder is not None else ", and there is no container runtime"
+        )
+        return [f"{what}: rules that ask for {', '.join(unknown)} can't match"]
 
     def complaints(self) -> list[str]:
         """What the sources fail at now."""

@@ -11,7 +11,8 @@ from typing import Any
 
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
 
-_SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""The folder of a pod's token and of the certificates that the API server is known by."""
 
 PATIENCE = 0.5
 """Seconds for which the events of a new container wait for what its runtime and the API server say of it."""
@@ -37,7 +38,7 @@ class WorkloadSettings:
 
 def in_cluster() -> bool:
     """Whether this process runs in a pod with a service account."""
-    return "KUBERNETES_SERVICE_HOST" in os.environ and _SERVICE_ACCOUNT_TOKEN.exists()
+    return "KUBERNETES_SERVICE_HOST" in os.environ and (SERVICE_ACCOUNT / "token").exists()
 
 
 def found_here(

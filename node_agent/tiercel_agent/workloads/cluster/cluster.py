@@ -6,12 +6,9 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from kubernetes import client
 
 from tiercel_agent.workloads.bounds import bounded
-from tiercel_agent.workloads.cluster.connection import connect
+from tiercel_agent.workloads.cluster.api import connect
 from tiercel_agent.workloads.cluster.follow import Follower, Json
 from tiercel_agent.workloads.cluster.owners import Owners
 from tiercel_agent.workloads.cluster.pods import pod_of
@@ -34,15 +31,11 @@ class Cluster:
         self._tell = tell
         self._annotations = frozenset(annotations)
         self._api = connect(kubeconfig)
-        self._core = client.CoreV1Api(self._api)
         self._owners = Owners(self._api)
         self._pods: dict[str, Pod] = {}
         self._followers: dict[str, Follower] = {}
-        self._follow(
-            "pods",
-            partial(self._core.list_pod_for_all_namespaces, field_selector=f"spec.nodeName={node}"),
-            self._all_pods,
-            self._one_pod,
+        self._followers["pods"] = Follower(
+            self._api, "/api/v1/pods", f"spec.nodeName={node}", self._all_pods, self._one_pod
         )
 
     @property
@@ -58,25 +51,19 @@ class Cluster:
 
     def ask_for(self, kind: str) -> None:
         """From now on, the labels of namespaces or of the node are told too."""
-        if kind in self._followers:
-            return
-        list_: Callable[..., Any] = self._core.list_namespace
-        if kind == NODE:
-            list_ = partial(self._core.list_node, field_selector=f"metadata.name={self.node}")
-        self._follow(kind, list_, partial(self._all_labelled, kind), partial(self._one_labelled, kind))
+        if kind not in self._followers:
+            selector = f"metadata.name={self.node}" if kind == NODE else ""
+            self._followers[kind] = Follower(
+                self._api,
+                f"/api/v1/{kind}s",
+                selector,
+                partial(self._all_labelled, kind),
+                partial(self._one_labelled, kind),
+            )
 
     def close(self) -> None:
         for follower in self._followers.values():
             follower.close()
-
-    def _follow(
-        self,
-        name: str,
-        list_: Callable[..., Any],
-        all_: Callable[[list[Json]], None],
-        one: Callable[[Json, bool], None],
-    ) -> None:
-        self._followers[name] = Follower(name, list_, all_, one)
 
     def _all_pods(self, items: list[Json]) -> None:
         listed = {item["metadata"]["uid"] for item in items}

@@ -9,20 +9,20 @@ from typing import Any
 
 import orjson
 import urllib3
-from kubernetes.client.exceptions import ApiException
+
+from tiercel_agent.workloads.cluster.api import Api, ApiError
 
 Json = dict[str, Any]
 
 _WATCH_FOR = 300  # seconds after which the server ends a watch, so that watches move between servers
-_CONNECT = 3.0  # seconds
-_ANSWER = 10.0
+_ANSWER = 10.0  # seconds
 _QUIET = _WATCH_FOR + 30.0
 _LONGEST_PAUSE = 30.0
 _LARGEST = 16 << 20  # bytes of one object
 _GONE = 410
 
 _TROUBLE = (
-    ApiException,
+    ApiError,
     urllib3.exceptions.HTTPError,
     OSError,
     orjson.JSONDecodeError,
@@ -36,13 +36,14 @@ class Follower:
     """Follows in a thread of its own, which calls ``replace`` with all objects and ``change`` with each that is
     added, modified (True) or deleted (False).
 
-    ``list_`` is a list function of the Kubernetes client, with what selects among the objects already given.
+    ``path`` is the collection's, ``selector`` a field selector or "".
     """
 
     def __init__(
         self,
-        name: str,
-        list_: Callable[..., Any],
+        api: Api,
+        path: str,
+        selector: str,
         replace: Callable[[list[Json]], None],
         change: Callable[[Json, bool], None],
     ) -> None:
@@ -50,11 +51,13 @@ class Follower:
         """Whether what was told last is up to date, as far as anybody can know."""
         self.complaint = ""
         """What the last failure said."""
-        self._list = list_
+        self._api = api
+        self._path = path
+        self._selector = {"fieldSelector": selector} if selector else {}
         self._replace = replace
         self._change = change
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"follow {name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"follow {path}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -70,24 +73,24 @@ class Follower:
             except _TROUBLE as error:
                 failures = 0 if self.connected else failures + 1
                 self.connected = False
-                self.complaint = _said(error)
+                self.complaint = str(error) or type(error).__name__
                 longest = min(_LONGEST_PAUSE, 0.25 * 2**failures)
                 self._stop.wait(random.uniform(longest / 2, longest))  # noqa: S311 (spreads agents out)
 
     def _follow(self) -> None:
         """Until the server has forgotten the version that the watch goes on from."""
-        listed = orjson.loads(self._ask(resource_version="0", read_timeout=_ANSWER).data)
+        listed = orjson.loads(self._get({"resourceVersion": "0"}, _ANSWER).data)
         self._replace(listed["items"])
         version = listed["metadata"]["resourceVersion"]
         self.connected = True
         while not self._stop.is_set():
-            answer = self._ask(
-                resource_version=version,
-                read_timeout=_QUIET,
-                watch=True,
-                allow_watch_bookmarks=True,
-                timeout_seconds=_WATCH_FOR,
-            )
+            query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_FOR)}
+            try:
+                answer = self._get(query | {"resourceVersion": version}, _QUIET)
+            except ApiError as error:
+                if error.status == _GONE:
+                    return
+                raise
             try:
                 for line in _lines(answer):
                     if self._stop.is_set():
@@ -103,16 +106,11 @@ class Follower:
             finally:
                 answer.close()
 
-    def _ask(self, read_timeout: float, **values: Any) -> Any:
-        try:
-            return self._list(**values, _preload_content=False, _request_timeout=(_CONNECT, read_timeout))
-        except ApiException as error:
-            if error.status == _GONE:
-                return self._list(_preload_content=False, _request_timeout=(_CONNECT, read_timeout))
-            raise
+    def _get(self, query: dict[str, str], timeout: float) -> urllib3.BaseHTTPResponse:
+        return self._api.get(self._path, self._selector | query, timeout)
 
 
-def _lines(answer: Any) -> Iterator[bytes]:
+def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
     """The lines of an answer as they come. Raises ValueError for one that is too long."""
     rest = b""
     for piece in answer.stream(1 << 16, decode_content=True):
@@ -120,9 +118,3 @@ def _lines(answer: Any) -> Iterator[bytes]:
         yield from filter(None, whole)
         if len(rest) > _LARGEST:
             raise ValueError(f"an object of more than {_LARGEST >> 20} MiB")
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, ApiException):
-        return f"{error.status} {error.reason}"
-    return str(error) or type(error).__name__

@@ -1,0 +1,119 @@
+"""GET requests to the Kubernetes API, as a pod does them or by what a kubeconfig tells.
+
+The agent is on every node and asks for little, so it has no client library loaded: that of Kubernetes takes 45 MB of
+memory, and is imported only to read a kubeconfig, which no agent in a cluster has.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+import orjson
+import urllib3
+
+from tiercel_agent.workloads.settings import SERVICE_ACCOUNT, NoCluster
+
+CONNECT_TIMEOUT = 3.0  # seconds
+_LONGEST_REASON = 4096  # bytes
+
+# A connection on which nothing comes may be dead: the kernel finds out within half a minute.
+_SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
+]
+
+
+class ApiError(Exception):
+    """The server refused; ``status`` is HTTP's."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status} {message}")
+        self.status = status
+
+
+class Api:
+    """``authorization`` gives the header's value anew for each request: tokens change."""
+
+    def __init__(
+        self, server: str, certificates: ssl.SSLContext | None, authorization: Callable[[], str | None]
+    ) -> None:
+        self._server = server.rstrip("/")
+        self._authorization = authorization
+        self._pool = urllib3.PoolManager(
+            ssl_context=certificates, retries=False, maxsize=4, socket_options=_SOCKET_OPTIONS
+        )
+
+    def get(self, path: str, query: Mapping[str, str], timeout: float) -> urllib3.BaseHTTPResponse:
+        """The answer, of which nothing is read yet; ``timeout`` is in seconds between two pieces of it.
+
+        Raises ApiError, urllib3's errors, and OSError if there is no token.
+        """
+        authorization = self._authorization()
+        answer = self._pool.request(
+            "GET",
+            f"{self._server}{path}",
+            fields=dict(query),
+            headers={"Accept": "application/json"} | ({"Authorization": authorization} if authorization else {}),
+            timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=timeout),
+            preload_content=False,
+        )
+        if answer.status != HTTPStatus.OK:
+            reason = _reason(answer)
+            answer.close()
+            raise ApiError(answer.status, reason)
+        return answer
+
+
+def _reason(answer: urllib3.BaseHTTPResponse) -> str:
+    try:
+        return str(orjson.loads(answer.read(_LONGEST_REASON))["message"])
+    except (orjson.JSONDecodeError, KeyError, TypeError, urllib3.exceptions.HTTPError):
+        return answer.reason or ""
+
+
+def connect(kubeconfig: Path | None) -> Api:
+    """The API of the cluster that this process runs in, or that a kubeconfig tells. Raises NoCluster."""
+    try:
+        return _by_kubeconfig(kubeconfig) if kubeconfig is not None else _in_cluster()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NoCluster(f"no way to the Kubernetes API: {error}") from error
+
+
+def _in_cluster() -> Api:
+    """As the kubelet arranges it for pods (kubernetes.io, "Accessing the Kubernetes API from a Pod")."""
+    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
+    certificates = ssl.create_default_context(cafile=SERVICE_ACCOUNT / "ca.crt")
+    token = SERVICE_ACCOUNT / "token"
+    host = f"[{host}]" if ":" in host else host
+    return Api(f"https://{host}:{port}", certificates, lambda: f"Bearer {token.read_text().strip()}")
+
+
+def _by_kubeconfig(kubeconfig: Path) -> Api:
+    from kubernetes import client, config  # noqa: PLC0415 (see above)
+
+    settings = client.Configuration()
+    try:
+        config.load_kube_config(str(kubeconfig), client_configuration=settings)
+    except config.ConfigException as error:
+        raise ValueError(str(error)) from error
+    certificates = None
+    if settings.host.startswith("https:"):
+        certificates = ssl.create_default_context(cafile=settings.ssl_ca_cert)
+        if not settings.verify_ssl:
+            certificates.check_hostname, certificates.verify_mode = False, ssl.CERT_NONE
+        if settings.cert_file:
+            certificates.load_cert_chain(settings.cert_file, settings.key_file)
+
+    def authorization() -> str | None:
+        value = settings.auth_settings().get("BearerToken", {}).get("value")
+        return str(value) if value else None
+
+    return Api(settings.host, certificates, authorization)
