@@ -126,6 +126,7 @@ ORDINARY = [
     event("bpf", **{"evt.arg.cmd": "BPF_MAP_LOOKUP_ELEM"}),
     event("setns", **by("/usr/bin/nsenter")),
     event("setns", C, **{"proc.is_exe_from_memfd": True, "proc.pexepath": "/usr/bin/runc"}),
+    event("setns", C, **{"proc.exepath": "/", "proc.pexepath": "/usr/sbin/runc"}),
 ]
 
 

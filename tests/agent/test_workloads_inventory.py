@@ -248,3 +248,25 @@ def test_news_after_the_end_are_nobodys(world: World) -> None:
     world.inventory.close()
     assert world.finder.closed
     world.finder.tell(Synced())
+
+
+@pytest.mark.parametrize(
+    ("runtimes", "api", "told"),
+    [
+        (True, True, []),
+        (True, False, ["no Kubernetes API is asked: rules that ask for k8s.deployment.name can't match"]),
+        (
+            False,
+            False,
+            [
+                "no Kubernetes API is asked, and there is no container runtime: rules that ask for "
+                "k8s.deployment.name, k8s.ns.name can't match"
+            ],
+        ),
+    ],
+)
+def test_what_nobody_can_tell_is_said(runtimes: bool, api: bool, told: list[str]) -> None:
+    world = World(runtimes=runtimes, api=api)
+    world.inventory.start()
+    assert world.inventory.notes({"k8s.ns.name", "k8s.deployment.name", "container.id"}) == told
+    assert world.inventory.notes({"container.image"}) == []

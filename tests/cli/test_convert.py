@@ -155,3 +155,19 @@ def test_a_namespace_that_kubernetes_refuses_is_wrong_usage(tmp_path: Path, name
     assert result.exit_code == 2
     assert "is no namespace" in result.stderr
     assert "\x1b" not in result.output
+
+
+def test_a_rule_that_says_where_it_watches_is_not_made_one_that_doesnt(tmp_path: Path) -> None:
+    manifest = """
+apiVersion: tiercel.dev/v1alpha1
+kind: SecurityRule
+metadata: {name: x, namespace: shop}
+spec:
+  rules:
+  - {rule: r, desc: d, condition: evt.type = open, output: o, priority: NOTICE}
+"""
+    path = tmp_path / "rule.yaml"
+    path.write_text(manifest)
+    result = CliRunner().invoke(main, ["convert", str(path)])
+    assert result.exit_code == 1
+    assert "is a SecurityRule already, and says where it watches" in result.stderr
