@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from tiercel_agent.containers import Containers
 from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.cgroups import CgroupTable
-from tiercel_agent.context.container import container_of
 from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
 from tiercel_agent.events import wire
@@ -88,13 +88,10 @@ class Detector:
         self._world = Surroundings(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(),
-            cgroups=CgroupTable(),
+            containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
-            inventory=inventory,
-            mounts=MountNamespaces(host_mount_namespace()),
         )
-        self._find_containers()
         self._watch = self._load(requirements, rules)
         self._begin(self._watch)
         try:
@@ -109,11 +106,11 @@ class Detector:
         return [
             *self._notes,
             *self._watch.notes,
-            *self._world.inventory.notes(self._watch.requirements.condition_fields),
+            *self._world.containers.inventory.notes(self._watch.requirements.condition_fields),
         ]
 
     def troubles(self) -> Sequence[str]:
-        return self._world.inventory.complaints()
+        return self._world.containers.inventory.complaints()
 
     def poll(self, timeout: float) -> list[Event]:
         self._read(min(timeout, LOOK) if self._late else timeout)
@@ -183,8 +180,7 @@ class Detector:
         self._watch.close()
         self._world.hostnames.close()
         self._world.accounts.close()
-        self._world.cgroups.close()
-        self._world.inventory.close()
+        self._world.containers.close()
 
     # records
 
@@ -221,7 +217,7 @@ class Detector:
                 again = bool(header.flags & wire.AGAIN)
                 image = image_of(wire.sections(record), 0 if again else header.time)
                 self._world.processes.executed(process, image)
-                self._world.executed(header, process)
+                self._world.containers.executed(header, process)
                 name = "execveat" if header.flags & wire.BY_DESCRIPTOR else "execve"
                 if name in watch.types and not again:
                     self._add(watch, BY_NAME[name], header, record)
@@ -231,30 +227,13 @@ class Detector:
                 self._world.processes.exited(wire.exit_record(record))
 
     def _take_cgroup(self, record: bytes) -> None:
-        cgroup = wire.cgroup_record(record)
-        container = container_of(cgroup.path)
-        if cgroup.made:
-            if cgroup.hierarchy == 0:
-                self._world.cgroups.made(cgroup.id, cgroup.path)
-            if container is not None:
-                self._world.inventory.appeared(container)
-        elif container is not None and container_of(cgroup.path.rpartition("/")[0]) != container:
-            self._world.inventory.disappeared(container)
-            self._world.mounts.left(container)
-            if self._watch.learner is not None:
-                self._watch.learner.forget({container})
-
-    def _find_containers(self) -> None:
-        """Those that are there already."""
-        for path in self._world.cgroups.known_paths():
-            container = container_of(path)
-            if container is not None:
-                self._world.inventory.appeared(container)
-                self._world.mounts.look(self._world.cgroups.folder(path), container)
+        gone = self._world.containers.take(wire.cgroup_record(record))
+        if gone is not None and self._watch.learner is not None:
+            self._watch.learner.forget({gone})
 
     def _take_news(self) -> None:
         """What is told of containers makes void what was learned of their processes."""
-        changes = self._world.inventory.take_news()
+        changes = self._world.containers.inventory.take_news()
         learner = self._watch.learner
         if learner is None:
             return
@@ -338,13 +317,13 @@ class Detector:
         requirements = watch.requirements
         self._world.processes.with_environment = "WANT_ENV" in rule_macros(requirements)
         self._world.hostnames.watch(requirements.host_names)
-        self._world.inventory.ask_for(requirements.condition_fields | requirements.output_fields)
+        self._world.containers.inventory.ask_for(requirements.condition_fields | requirements.output_fields)
         self._world.requested = requirements.condition_fields | requirements.output_fields
         self._poller = select.poll()
         self._poller.register(watch.programs.processes.fileno, select.POLLIN)
         self._poller.register(watch.programs.calls.fileno, select.POLLIN)
         self._poller.register(watch.programs.cgroups.fileno, select.POLLIN)
-        self._poller.register(self._world.inventory.fileno, select.POLLIN)
+        self._poller.register(self._world.containers.inventory.fileno, select.POLLIN)
 
     def _retire(self, watch: Watch) -> None:
         self._folded += watch.shares.look()

@@ -56,7 +56,7 @@ class LateFacts:
 def _is_settled(event: LiveEvent) -> bool:
     occurrence = event.occurrence
     container = occurrence.container
-    return container is None or occurrence.world.inventory.is_settled(container)
+    return container is None or occurrence.world.containers.inventory.is_settled(container)
 
 
 def _read_what_may_go(event: LiveEvent) -> None:

@@ -64,7 +64,7 @@ class Seen(Event):
             call=kind,
             process=SimpleNamespace(pid=call.process.pid),
             header=SimpleNamespace(result=call.result, flags=flags, cgroup=1),
-            world=SimpleNamespace(knows_cgroup=lambda *_: True),
+            world=SimpleNamespace(containers=SimpleNamespace(is_known=lambda *_: True)),
             names=SimpleNamespace(fd=SimpleNamespace(given=given, raw=raw)),
             descriptor=opened,
             container=None,

@@ -14,7 +14,8 @@ class World:
     def __init__(self, **settled: bool) -> None:
         self.settled = settled
         self.requested = frozenset({"user.name"})
-        self.inventory = SimpleNamespace(is_settled=lambda container: self.settled[container])
+        inventory = SimpleNamespace(is_settled=lambda container: self.settled[container])
+        self.containers = SimpleNamespace(inventory=inventory)
 
     def event(self, container: str | None, number: int = 0) -> Any:
         return _Event(SimpleNamespace(container=container, world=self, number=number))

@@ -154,15 +154,6 @@ class CgroupTable:
             self._walk()
         return self._paths.get(cgroup_id)
 
-    def container(self, cgroup_id: int, pid: int | None = None) -> ContainerId | None:
-        """The container of a cgroup; on hosts with version 1 only, that of the process."""
-        path = self.path(cgroup_id, pid)
-        found = container_of(path) if path else None
-        if found is None and pid is not None and path in (None, "/"):
-            cgroups = membership(pid)
-            found = cgroups.container() if cgroups else None
-        return found
-
     def _by_handle(self, cgroup_id: int) -> str | None:
         if self._root_fd < 0:
             return None

@@ -158,8 +158,8 @@ class Learner:
     def _process(self, event: LiveEvent, facts: Facts) -> None:
         """Tells the rows of the event's process, which the kernel doesn't know, if they are still true."""
         occurrence = event.occurrence
-        pid = occurrence.process.pid
-        if occurrence.header.flags & LINEAGE_ENDS or not occurrence.world.knows_cgroup(occurrence.header.cgroup, pid):
+        pid, header = occurrence.process.pid, occurrence.header
+        if header.flags & LINEAGE_ENDS or not occurrence.world.containers.is_known(header.cgroup, pid):
             return
         if not _is_known(occurrence):
             return

@@ -81,11 +81,11 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "k8s.deployment.name": _owner("Deployment"),
     "k8s.owner.kind": _of_pod(lambda pod: pod.owners[-1].kind if pod.owners else None),
     "k8s.owner.name": _of_pod(lambda pod: pod.owners[-1].name if pod.owners else None),
-    "k8s.node.name": lambda event: event.world.inventory.node or None,
+    "k8s.node.name": lambda event: event.world.containers.inventory.node or None,
 }
 WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
     "k8s.pod.label": _pod_label,
     "k8s.pod.annotation": _pod_annotation,
     "k8s.ns.label": _namespace_label,
-    "k8s.node.label": lambda event, name: event.world.inventory.node_labels().get(name),
+    "k8s.node.label": lambda event, name: event.world.containers.inventory.node_labels().get(name),
 }
