@@ -2,12 +2,13 @@
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
 # make test    linters and all tests; the first time an API server is built for them, which takes some minutes
 # make bench   what the engine costs
+# make bench-containers   as root: how soon containers are known
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup run test lint bench bench-live clean
+.PHONY: setup run test lint bench bench-live bench-containers clean
 
 setup:
 	@scripts/setup
@@ -29,6 +30,10 @@ test: lint
 
 bench: setup
 	@$(BIN)/python bench/bench_engine.py
+
+bench-containers: setup
+	@scripts/setup-containers >/dev/null && scripts/setup-control-plane >/dev/null
+	@$(BIN)/python bench/containers.py
 
 bench-live: setup
 	@exec $(BIN)/python -m bench.live $(ARGS)

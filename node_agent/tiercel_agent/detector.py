@@ -102,6 +102,11 @@ class Detector:
         self._world.processes.scan()
 
     @property
+    def containers(self) -> Containers:
+        """The containers of this machine."""
+        return self._world.containers
+
+    @property
     def notes(self) -> Sequence[str]:
         return [
             *self._notes,

@@ -38,9 +38,11 @@ class _Kept:
 
     def __init__(self) -> None:
         self.alerts: list[Alert] = []
+        self.taken: list[float] = []
 
     def put(self, alert: Alert, _event: Event | None) -> None:
         self.alerts.append(alert)
+        self.taken.append(time.time())
 
     def lost(self) -> dict[str, int]:
         return {}
@@ -72,6 +74,11 @@ class Watching:
     @property
     def alerts(self) -> list[Alert]:
         return self._kept.alerts
+
+    @property
+    def taken(self) -> list[float]:
+        """When each alert came, in seconds since the epoch."""
+        return self._kept.taken
 
     def of(self, rule: str) -> list[Alert]:
         return [alert for alert in self.alerts if alert.rule == rule]

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-# Else the library begins its threads anew in every child, where nothing forks without executing something else, and writes
-# to standard error.
+# Else the library begins its threads anew in every child, though nothing here forks without executing something else,
+# and writes to standard error.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
