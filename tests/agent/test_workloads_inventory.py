@@ -270,3 +270,16 @@ def test_what_nobody_can_tell_is_said(runtimes: bool, api: bool, told: list[str]
     world.inventory.start()
     assert world.inventory.notes({"k8s.ns.name", "k8s.deployment.name", "container.id"}) == told
     assert world.inventory.notes({"container.image"}) == []
+
+
+def test_a_node_by_another_name_is_noticed(world: World) -> None:
+    world.tell(Synced())
+    world.inventory.appeared(IN_POD)
+    world.tell(found(of=pod()))
+    assert world.inventory.complaints() == []
+    world.now += 20
+    assert world.inventory.complaints() == [
+        "shop/web-1 runs here, and is none of the pods of node-1: is this node node-1?"
+    ]
+    world.tell(PodNews(pod()))
+    assert world.inventory.complaints() == []

@@ -33,6 +33,7 @@ _OF_CLUSTER = (
     *("k8s.ns.id", "k8s.ns.label", "k8s.node."),
 )
 """Beginnings of the fields that only the API server tells."""
+_API_IS_SURE_AFTER = 10.0  # seconds
 _ASK_AGAIN = 60.0  # seconds after a search for a container that found nothing
 
 News = ContainerNews | ClusterNews
@@ -135,7 +136,22 @@ class Inventory:
     def complaints(self) -> list[str]:
         """What the sources fail at now."""
         sources = (self._finder, self._cluster)
-        return [source.complaint for source in sources if source is not None and source.complaint]
+        said = [source.complaint for source in sources if source is not None and source.complaint]
+        return [*said, *self._of_another_node()]
+
+    def _of_another_node(self) -> list[str]:
+        """A line if pods run here that the API server doesn't count among this node's."""
+        if self._cluster is None or not self._cluster.connected or not self._synced:
+            return []
+        late = self._clock() - _API_IS_SURE_AFTER
+        for entry in self._entries.values():
+            pod = entry.found.pod if entry.found is not None else None
+            if pod is not None and entry.workload.pod is pod and entry.deadline < late:
+                node = self._cluster.node
+                return [
+                    f"{pod.namespace}/{pod.name} runs here, and is none of the pods of {node}: is this node {node}?"
+                ]
+        return []
 
     def ask_for(self, fields: Collection[str]) -> None:
         """These fields are read from now on."""
