@@ -11,7 +11,7 @@ from tiercel_engine.event import Event, Value
 from tiercel_engine.output import Output, rfc3339
 from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.priority import Priority
-from tiercel_engine.rule import Rule
+from tiercel_engine.rule import Origin, Rule, rule_key
 
 HOST = "host"
 """``container.id`` outside of containers."""
@@ -40,6 +40,13 @@ class Alert:
     output: str
     tags: tuple[str, ...]
     output_fields: dict[str, Value | None]
+    origin: Origin | None = None
+    """Of the rule."""
+
+    @property
+    def rule_key(self) -> str:
+        """As ``Rule.key``."""
+        return rule_key(self.rule, self.origin)
 
 
 def make_alert(rule: Rule, event: Event, output: Output, hostname: str) -> Alert:
@@ -51,7 +58,8 @@ def make_alert(rule: Rule, event: Event, output: Output, hostname: str) -> Alert
     values = output.values(event)
     if event["container.id"] not in (None, HOST):
         values |= {key: value for key in CONTEXT if key not in values and (value := event[key]) is not None}
-    return Alert(event.time, rule.name, rule.priority, event.source, hostname, output.render(values), rule.tags, values)
+    text = output.render(values)
+    return Alert(event.time, rule.name, rule.priority, event.source, hostname, text, rule.tags, values, rule.origin)
 
 
 def alert_json(alert: Alert) -> bytes:

@@ -10,8 +10,19 @@ from tiercel_engine.priority import Priority
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The SecurityRule that a rule stands in."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
-    """One enabled or disabled rule with its condition typed and its output checked."""
+    """One enabled or disabled rule with its condition typed and its output checked.
+
+    ``origin`` is None for rules of files.
+    """
 
     name: str
     description: str
@@ -22,6 +33,16 @@ class Rule:
     tags: tuple[str, ...]
     location: Location
     enabled: bool = True
+    origin: Origin | None = None
+
+    @property
+    def key(self) -> str:
+        """What tells it from all rules that run with it: tenants may give theirs the same names."""
+        return rule_key(self.name, self.origin)
+
+
+def rule_key(name: str, origin: Origin | None) -> str:
+    return f"{origin.namespace}/{name}" if origin is not None else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ class Floods:
         self._last: OrderedDict[tuple[str, int], Alert] = OrderedDict()
 
     def remember(self, alert: Alert, cgroup: int) -> None:
-        self._last[alert.rule, cgroup] = alert
-        self._last.move_to_end((alert.rule, cgroup))
+        self._last[alert.rule_key, cgroup] = alert
+        self._last.move_to_end((alert.rule_key, cgroup))
         if len(self._last) > _MOST_REMEMBERED:
             self._last.popitem(last=False)
 
@@ -47,4 +47,5 @@ class Floods:
             output=f"{folded.count} {matches} in one cgroup {were} counted and not reported one by one",
             tags=rule.tags,
             output_fields={COUNT: folded.count},
+            origin=rule.origin,
         )

@@ -126,7 +126,7 @@ class EngineLoop:
             matches = self._rules.matcher.match(event)
             if self._recording is None:
                 self._source.evaluated(event)
-            alerts = [(make_alert(rule, view, outputs[rule.name], self._hostname), view) for rule, view in matches]
+            alerts = [(make_alert(rule, view, outputs[rule.key], self._hostname), view) for rule, view in matches]
         except Exception as error:  # one event that trips the engine must not end detection
             self._failures[f"events that could not be evaluated: {type(error).__name__}"] += 1
             return
@@ -135,11 +135,11 @@ class EngineLoop:
             self._alert(alert, view)
 
     def _alert(self, alert: Alert, event: Event | None) -> None:
-        self._alerts[alert.rule] += 1
+        self._alerts[alert.rule_key] += 1
         self._outputs.put(alert, event)
 
     def _tell_floods(self) -> None:
-        rules = {rule.name: rule for rule in self._rules.rules}
+        rules = {rule.key: rule for rule in self._rules.rules}
         for folded in self._source.folded():
             self._folded[folded.rule] += folded.count
             alert = self._floods.alert(folded, rules.get(folded.rule), self._hostname, self._now())

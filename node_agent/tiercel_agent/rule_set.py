@@ -28,7 +28,7 @@ class RuleSet:
     rules: tuple[Rule, ...]
     matcher: Matcher
     outputs: Mapping[str, Output]
-    """The compiled output of each rule, by the rule's name."""
+    """The compiled output of each rule, by the rule's key."""
     requirements: Requirements
     errors: tuple[Diagnostic, ...]
     warnings: tuple[Diagnostic, ...]
@@ -65,7 +65,7 @@ def load_rule_set(
     return RuleSet(
         rules=rules,
         matcher=matcher,
-        outputs={rule.name: compile_output(rule.output) for rule in rules},
+        outputs={rule.key: compile_output(rule.output) for rule in rules},
         requirements=requirements,
         errors=(*unreadable, *loaded.errors),
         warnings=loaded.warnings,

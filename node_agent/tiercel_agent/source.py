@@ -38,7 +38,7 @@ class Counters:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """Matches of a rule in one cgroup, by the cgroup's id, that were counted and not reported one by one."""
+    """Matches of a rule, by its key, in one cgroup, by its id, that were counted and not reported one by one."""
 
     rule: str
     cgroup: int

@@ -67,7 +67,7 @@ class Watch:
             take_cgroup,
         )
         maps = self.programs.maps
-        self.shares = Shares(maps["shares"], [rule.name for rule in rules])
+        self.shares = Shares(maps["shares"], [rule.key for rule in rules])
         self.learner: Learner | None = None
         self._memory: mmap.mmap | None = None
         self._words: memoryview | None = None

@@ -27,7 +27,7 @@ _DEADLINE = 60.0  # seconds until a test gives up on an alert; nothing is ever w
 def rule_set(text: str) -> RuleSet:
     loaded = load([RulesFile("rules.yaml", text)])
     assert not loaded.errors, loaded.errors
-    outputs = {rule.name: compile_output(rule.output) for rule in loaded.rules}
+    outputs = {rule.key: compile_output(rule.output) for rule in loaded.rules}
     return RuleSet(loaded.rules, Matcher(loaded.rules), outputs, Requirements.of(loaded.rules), (), loaded.warnings)
 
 

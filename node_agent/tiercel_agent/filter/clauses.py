@@ -111,7 +111,7 @@ def cut(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS) -> Clauses:
         for rule, root in left:
             of_rule = cutter.clauses(rule, root)
             if len(clauses) + len(of_rule) >= MOST_CLAUSES:
-                left_out[rules[rule].name] = None
+                left_out[rules[rule].key] = None
             else:
                 clauses += of_rule
         if left_out:

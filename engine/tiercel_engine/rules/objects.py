@@ -1,0 +1,189 @@
+"""Rules that stand in the SecurityRules of a cluster, put together namespace by namespace.
+
+What the system namespace defines, its lists and macros, is seen everywhere; what another one defines in that namespace
+alone, where it also stands in for the system's of the same name. So no namespace's objects change what another's rules
+say. Within a namespace, objects are taken in the order of their names, as files of a folder are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+
+from tiercel_engine.diagnostics import Diagnostic, Severity
+from tiercel_engine.rule import Origin, Rule
+from tiercel_engine.rules.compiler import Compiler
+from tiercel_engine.rules.decoding import VALIDATE
+from tiercel_engine.rules.definitions import collect
+from tiercel_engine.rules.items import Broken, Define, RuleItem, Statement, kind_of
+from tiercel_engine.rules.reader import API_VERSION, MANIFEST_KIND, read_statements
+from tiercel_engine.rules.report import Report
+from tiercel_engine.rules.source import Source, Span
+from tiercel_engine.scope import SYSTEM_NAMESPACE
+
+try:
+    from yaml import CSafeDumper as _Dumper
+except ImportError:  # PyYAML built without libyaml
+    from yaml import SafeDumper as _Dumper  # type: ignore[assignment]
+
+_UNFOLDED = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RuleObject:
+    """A SecurityRule: ``spec`` is JSON."""
+
+    namespace: str
+    name: str
+    spec: Mapping[str, Any]
+
+    @property
+    def origin(self) -> Origin:
+        return Origin(self.namespace, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedObject:
+    """What came of one object: its good rules, disabled ones too, and what is to be said of it."""
+
+    rules: tuple[Rule, ...] = ()
+    errors: tuple[Diagnostic, ...] = ()
+    warnings: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    objects: Mapping[Origin, ResolvedObject]
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(rule for found in self.objects.values() for rule in found.rules)
+
+
+def resolve(objects: Iterable[RuleObject]) -> Resolved:
+    """The rules of all objects. One that is wrong takes no other with it. Raises nothing, whatever the specs say."""
+    by_namespace: dict[str, list[RuleObject]] = {}
+    for found in sorted(objects, key=lambda each: (each.namespace, each.name)):
+        by_namespace.setdefault(found.namespace, []).append(found)
+    system = _Read.of(by_namespace.pop(SYSTEM_NAMESPACE, ()))
+    resolved = system.resolve(())
+    shared = tuple(statement for statement in system.statements if not _is_rule(statement))
+    for members in by_namespace.values():
+        resolved |= _Read.of(members).resolve(shared)
+    return Resolved(resolved)
+
+
+def object_text(found: RuleObject) -> str:
+    """The object as a manifest that rules files' readers take."""
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": MANIFEST_KIND,
+        "metadata": {"name": found.name, "namespace": found.namespace},
+        "spec": dict(found.spec),
+    }
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=_UNFOLDED, allow_unicode=False)
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The statements of one namespace's objects, each with a name that no other of them defines."""
+
+    origins: Mapping[str, Origin]
+    """By the name that the object's text goes by."""
+    statements: Sequence[Statement]
+    report: Report
+
+    @classmethod
+    def of(cls, objects: Iterable[RuleObject]) -> _Read:
+        origins = {f"{found.namespace}/{found.name}": found for found in objects}
+        report = Report(origins)
+        statements: list[Statement] = []
+        defined: dict[tuple[str, str], str] = {}
+        for name, found in origins.items():
+            source = Source(name, _readable(found, report))
+            own: dict[tuple[str, str], str] = {}
+            for statement in read_statements(source, report):
+                if isinstance(statement, Define):
+                    item = kind_of(statement.item), statement.item.name
+                    if item in defined:
+                        message = f"{MANIFEST_KIND} {defined[item]} has a {item[0]} of this name already"
+                        report.error(VALIDATE, message, statement.item.span, item, "give it another name")
+                        continue
+                    own[item] = name
+                statements.append(statement)
+            defined |= own
+        return cls({name: found.origin for name, found in origins.items()}, statements, report)
+
+    def resolve(self, shared: Sequence[Statement]) -> dict[Origin, ResolvedObject]:
+        """The rules, with the lists and macros of others at hand."""
+        rules = Compiler(collect((*shared, *self.statements), self.report), self.report).rules()
+        self._tell_of_what_others_spoil(rules)
+        return {
+            origin: ResolvedObject(
+                tuple(replace(rule, origin=origin) for rule in rules if rule.location.file == name),
+                tuple(_of(name, self.report.errors)),
+                tuple(_of(name, self.report.warnings)),
+            )
+            for name, origin in self.origins.items()
+        }
+
+    def _tell_of_what_others_spoil(self, rules: Iterable[Rule]) -> None:
+        """An error for each rule that is missing although nothing is wrong with itself: its macro may be another's."""
+        loaded = {rule.name for rule in rules}
+        named = {(found.item_type, found.item_name) for found in (*self.report.errors, *self.report.warnings)}
+        for statement in self.statements:
+            if isinstance(statement, Define) and isinstance(statement.item, RuleItem):
+                item = statement.item
+                if item.name not in loaded and ("rule", item.name) not in named:
+                    message = f"a macro or list that the rule uses has an error{self._elsewhere(item.name)}"
+                    self.report.error(VALIDATE, message, item.span, ("rule", item.name))
+
+    def _elsewhere(self, rule: str) -> str:
+        """What is wrong with a term of another object that leaves a rule out, as far as that is told by its name."""
+        for found in self.report.errors:
+            if found.item_type in ("macro", "list") and rule in found.message.rpartition("(left out: ")[2]:
+                return f": {told(found)}, in {found.location.file}"
+        return ""
+
+
+def _readable(found: RuleObject, report: Report) -> str:
+    """The object's text; "" for one that can't be written, which is an error."""
+    try:
+        return object_text(found)
+    except (yaml.YAMLError, RecursionError) as error:
+        place = Span(Source(f"{found.namespace}/{found.name}", ""), 0, 0)
+        report.error(VALIDATE, f"the object can't be read: {type(error).__name__}", place)
+        return ""
+
+
+def _is_rule(statement: Statement) -> bool:
+    return statement.kind == "rule" if isinstance(statement, Broken) else isinstance(statement.item, RuleItem)
+
+
+def _of(name: str, diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
+    return (found for found in diagnostics if found.location.file == name)
+
+
+def told(found: Diagnostic) -> str:
+    """A diagnostic of an object in one line, for a condition of its status: lines and columns of a text that nobody has
+    seen say nothing there."""
+    item = f"{found.item_type} {found.item_name}: " if found.item_name else ""
+    hint = f" ({found.hint})" if found.hint else ""
+    return f"{item}{found.message}{hint}"
+
+
+def refusal(errors: Sequence[Diagnostic]) -> str:
+    """Errors of an object for who applies it: each with the line of the rule that it is about, and where in it."""
+    return "\n".join(_excerpt(found) for found in errors if found.severity is Severity.ERROR)
+
+
+def _excerpt(found: Diagnostic) -> str:
+    line = found.source_line
+    text = line.lstrip(" -")
+    column = found.location.column - (len(line) - len(text))
+    if not text or column < 1:
+        return told(found)
+    return f"{told(found)}\n    {text}\n    {' ' * (column - 1)}{'^' + '~' * (found.width - 1)}"
