@@ -15,7 +15,7 @@ from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import OutputQueue, Outputs, open_output
 from tiercel_agent.pid_file import AlreadyRunning, pid_file
-from tiercel_agent.reload import Reloader, load_configured, log_diagnostics
+from tiercel_agent.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
 from tiercel_agent.source import DetectorError
@@ -66,7 +66,8 @@ def _run(path: Path, config: Config) -> None:
     reloader = Reloader(path, config)
     rules = load_configured(config)
     log_diagnostics((*rules.errors, *rules.warnings))
-    if rules.errors:
+    log_refused(rules)
+    if rules.errors and config.bundle is None:  # a bundle may yet come
         LOGGER.critical("rules with errors: nothing is started")
         sys.exit(FAILED)
     outputs = Outputs()

@@ -14,9 +14,11 @@ import click
 SUMMARIES: Mapping[str, str] = {
     "detect": "Watch this machine's system calls and print alerts.",
     "agent": "Run as a service, from a configuration file.",
+    "operator": "Run as the cluster's operator.",
     "lint": "Check rules files.",
     "explain": "Tell where each test of a rule is made, and what the rule costs.",
     "replay": "Evaluate recorded events against rules, without a kernel.",
+    "test": "Run the tests that SecurityRule manifests carry.",
     "fields": "List the fields that conditions and outputs may use.",
     "convert": "Turn a Falco rules file into a SecurityRule manifest.",
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.logs import LOGGER
-from tiercel_agent.rule_set import RuleSet, Signature, load_rule_set, signature
+from tiercel_agent.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
 from tiercel_engine.diagnostics import Diagnostic, Severity
 
 
@@ -22,6 +22,9 @@ class Reloaded:
     rules: RuleSet | None
     files: Signature
     diagnostics: tuple[Diagnostic, ...]
+
+
+_MOST_LOGGED = 20
 
 
 class Reloader:
@@ -36,7 +39,7 @@ class Reloader:
         self._path = path
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="reload")
         self._running: Future[Reloaded] | None = None
-        self._loaded = self._seen = signature(config.rules)
+        self._loaded = self._seen = signature(config.rules, config.bundle)
 
     @property
     def busy(self) -> bool:
@@ -44,7 +47,7 @@ class Reloader:
 
     def look(self, *, asked: bool) -> bool:
         """Whether a reload begins now. Not to be called while one runs."""
-        seen = signature(self.config.rules)
+        seen = signature(self.config.rules, self.config.bundle)
         settled = seen == self._seen
         self._seen = seen
         if not asked and (seen == self._loaded or not settled):
@@ -73,7 +76,17 @@ class Reloader:
 
 
 def load_configured(config: Config) -> RuleSet:
+    if config.bundle is not None:
+        return load_bundle(config.bundle, priority=config.priority, first_match=config.first_match)
     return load_rule_set(config.rules, priority=config.priority, first_match=config.first_match)
+
+
+def log_refused(rules: RuleSet) -> None:
+    """What of a bundle this node can't run."""
+    for refused in rules.refused[:_MOST_LOGGED]:
+        LOGGER.warning("SecurityRule %s/%s: %s", refused.origin.namespace, refused.origin.name, refused.reason)
+    if len(rules.refused) > _MOST_LOGGED:
+        LOGGER.warning("%d more problems of SecurityRules are not shown", len(rules.refused) - _MOST_LOGGED)
 
 
 def log_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
@@ -92,7 +105,7 @@ def _reload(path: Path | None, config: Config) -> Reloaded:
         if read.config is None:
             return Reloaded(None, None, frozenset(), said)
         config = read.config
-    files = signature(config.rules)
+    files = signature(config.rules, config.bundle)
     rules = load_configured(config)
     said = (*said, *rules.errors, *rules.warnings)
     return Reloaded(config, None if rules.errors else rules, files, said)

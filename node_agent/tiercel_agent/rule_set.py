@@ -8,17 +8,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tiercel_engine.diagnostics import Diagnostic
+from tiercel_agent.bundle_files import read_bundle
+from tiercel_engine.diagnostics import Diagnostic, Location, Severity
 from tiercel_engine.evaluation.matcher import Matcher
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.output import Output, compile_output
 from tiercel_engine.priority import Priority
-from tiercel_engine.rule import Rule
+from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules import load, read_rules
+from tiercel_engine.rules.bundle import BundleError
 from tiercel_engine.rules.files import SUFFIXES
+from tiercel_engine.rules.objects import resolve, told
 
+BUNDLE = "LOAD_ERR_BUNDLE"
 Signature = frozenset[tuple[str, int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Something of a SecurityRule that isn't run, and why."""
+
+    origin: Origin
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +43,12 @@ class RuleSet:
     """The compiled output of each rule, by the rule's key."""
     requirements: Requirements
     errors: tuple[Diagnostic, ...]
+    """What forbids the use of the set."""
     warnings: tuple[Diagnostic, ...]
+    bundle: str = ""
+    """The hash of the bundle that the rules came in."""
+    refused: tuple[Refused, ...] = ()
+    """Of a bundle: what this node can't run. The rest runs."""
 
 
 def default_rules() -> Path:
@@ -49,10 +66,31 @@ def load_rule_set(
     """
     files, unreadable = read_rules(paths)
     loaded = load(files)
+    found = _ready(loaded.rules, priority, first_match, tags)
+    return replace(found, errors=(*unreadable, *loaded.errors), warnings=loaded.warnings)
+
+
+def load_bundle(folder: Path, *, priority: Priority = Priority.DEBUG, first_match: bool = False) -> RuleSet:
+    """Loads the bundle in a folder. Of its objects the good rules run, whatever the others are like; a bundle that
+    isn't whole is an error, and has no rules."""
+    try:
+        hash_, objects = read_bundle(folder)
+    except BundleError as error:
+        place = Location(os.fspath(folder), 1, 1)
+        return replace(_ready((), priority), errors=(Diagnostic(Severity.ERROR, BUNDLE, str(error), place, "bundle"),))
+    resolved = resolve(objects)
+    refused = tuple(
+        Refused(origin, told(error)) for origin, found in resolved.objects.items() for error in found.errors
+    )
+    return replace(_ready(resolved.rules, priority, first_match), bundle=hash_, refused=refused)
+
+
+def _ready(rules: Iterable[Rule], priority: Priority, first_match: bool = False, tags: Iterable[str] = ()) -> RuleSet:
+    """The set of those rules that run."""
     wanted = frozenset(tags)
     rules = tuple(
         rule
-        for rule in loaded.rules
+        for rule in rules
         if rule.enabled
         and rule.source == "syscall"
         and rule.priority <= priority
@@ -67,8 +105,8 @@ def load_rule_set(
         matcher=matcher,
         outputs={rule.key: compile_output(rule.output) for rule in rules},
         requirements=requirements,
-        errors=(*unreadable, *loaded.errors),
-        warnings=loaded.warnings,
+        errors=(),
+        warnings=(),
     )
 
 
@@ -77,11 +115,11 @@ def showing(requirements: Requirements, keys: Iterable[str]) -> Requirements:
     return replace(requirements, output_fields=requirements.output_fields | frozenset(keys))
 
 
-def signature(paths: Iterable[Path]) -> Signature:
-    """Changes whenever a rules file does, or one comes or goes: path, inode, time and size of each."""
+def signature(paths: Iterable[Path], bundle: Path | None = None) -> Signature:
+    """Changes whenever a file of rules or of the bundle does, or one comes or goes: path, inode, time, size of each."""
     found = set()
-    for path in paths:
-        for file in _files(path):
+    for folder in [*paths, *([bundle] if bundle is not None else [])]:
+        for file in _files(folder, every=folder == bundle):
             try:
                 status = file.stat()
             except OSError:
@@ -90,8 +128,8 @@ def signature(paths: Iterable[Path]) -> Signature:
     return frozenset(found)
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, *, every: bool) -> list[Path]:
     try:
-        return [file for file in path.iterdir() if file.suffix in SUFFIXES] if path.is_dir() else [path]
+        return [file for file in path.iterdir() if every or file.suffix in SUFFIXES] if path.is_dir() else [path]
     except OSError:
         return []

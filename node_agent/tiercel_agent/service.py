@@ -10,7 +10,7 @@ from tiercel_agent.config import Config
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import HOUSEKEEPING, EngineLoop
 from tiercel_agent.outputs import Outputs
-from tiercel_agent.reload import Reloader, log_diagnostics
+from tiercel_agent.reload import Reloader, log_diagnostics, log_refused
 from tiercel_agent.rule_set import RuleSet, Signature
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.source import DetectorError, EventSource
@@ -119,6 +119,7 @@ class Service:
             LOGGER.warning("only rules, priority and rule_matching change while it runs: the rest does at a restart")
         for note in self._source.notes:
             LOGGER.warning("%s", note)
+        log_refused(rules)
         self._reloader.accept(config, files)
         self._rules = rules
 

@@ -18,6 +18,9 @@ import orjson
 from tiercel_engine.rules.objects import RuleObject
 
 FORMAT = 1
+INDEX = "bundle.json"
+"""The file that names hash and parts of a bundle, beside the parts' own."""
+
 MOST_OF_A_PART = 700_000
 """Bytes: base64 makes a third more of them, and a ConfigMap takes 1 MiB."""
 
@@ -34,6 +37,21 @@ class BundleError(Exception):
 class Bundle:
     hash: str
     parts: tuple[bytes, ...]
+
+
+def part_name(number: int) -> str:
+    """The name of a part's file."""
+    return f"part-{number:03d}"
+
+
+def index_of(bundle: Bundle) -> bytes:
+    """What the file ``INDEX`` says of a bundle."""
+    return orjson.dumps({"hash": bundle.hash, "parts": len(bundle.parts)})
+
+
+def files_of(bundle: Bundle) -> Mapping[str, bytes]:
+    """All files of a bundle, by name."""
+    return {INDEX: index_of(bundle)} | {part_name(number): part for number, part in enumerate(bundle.parts)}
 
 
 def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:

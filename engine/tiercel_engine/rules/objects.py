@@ -7,7 +7,8 @@ say. Within a namespace, objects are taken in the order of their names, as files
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +17,15 @@ import yaml
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules.compiler import Compiler
-from tiercel_engine.rules.decoding import VALIDATE
+from tiercel_engine.rules.decoding import VALIDATE, DecodeError
 from tiercel_engine.rules.definitions import collect
+from tiercel_engine.rules.document import Mapping, YamlError, compose
 from tiercel_engine.rules.items import Broken, Define, RuleItem, Statement, kind_of
 from tiercel_engine.rules.reader import API_VERSION, MANIFEST_KIND, read_statements
 from tiercel_engine.rules.report import Report
+from tiercel_engine.rules.selector import read_scope
 from tiercel_engine.rules.source import Source, Span
-from tiercel_engine.scope import SYSTEM_NAMESPACE
+from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
 
 try:
     from yaml import CSafeDumper as _Dumper
@@ -38,7 +41,7 @@ class RuleObject:
 
     namespace: str
     name: str
-    spec: Mapping[str, Any]
+    spec: MappingOf[str, Any]
 
     @property
     def origin(self) -> Origin:
@@ -56,7 +59,7 @@ class ResolvedObject:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    objects: Mapping[Origin, ResolvedObject]
+    objects: MappingOf[Origin, ResolvedObject]
 
     @property
     def rules(self) -> tuple[Rule, ...]:
@@ -65,15 +68,43 @@ class Resolved:
 
 def resolve(objects: Iterable[RuleObject]) -> Resolved:
     """The rules of all objects. One that is wrong takes no other with it. Raises nothing, whatever the specs say."""
-    by_namespace: dict[str, list[RuleObject]] = {}
-    for found in sorted(objects, key=lambda each: (each.namespace, each.name)):
-        by_namespace.setdefault(found.namespace, []).append(found)
-    system = _Read.of(by_namespace.pop(SYSTEM_NAMESPACE, ()))
-    resolved = system.resolve(())
-    shared = tuple(statement for statement in system.statements if not _is_rule(statement))
-    for members in by_namespace.values():
-        resolved |= _Read.of(members).resolve(shared)
-    return Resolved(resolved)
+    return Resolver().resolve(objects)
+
+
+class Resolver:
+    """Resolves again and again: only those namespaces anew that something has changed for."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[Sequence[RuleObject], Sequence[Statement], MappingOf[Origin, ResolvedObject]]] = {}
+        self._system: tuple[Sequence[RuleObject], Sequence[Statement], MappingOf[Origin, ResolvedObject]] | None = None
+
+    def resolve(self, objects: Iterable[RuleObject]) -> Resolved:
+        """As the function of that name."""
+        by_namespace: dict[str, list[RuleObject]] = {}
+        for found in sorted(objects, key=lambda each: (each.namespace, each.name)):
+            by_namespace.setdefault(found.namespace, []).append(found)
+        members = by_namespace.pop(SYSTEM_NAMESPACE, [])
+        if self._system is None or not same(self._system[0], members):
+            read = _Read.of(members)
+            terms = tuple(statement for statement in read.statements if not _is_rule(statement))
+            self._system = members, terms, read.resolve(())
+        _, shared, of_system = self._system
+        known = self._known
+        self._known = {}
+        for namespace, members in by_namespace.items():
+            before = known.get(namespace)
+            if before is None or before[1] is not shared or not same(before[0], members):
+                before = members, shared, _Read.of(members).resolve(shared)
+            self._known[namespace] = before
+        resolved = dict(of_system)
+        for _, _, of_namespace in self._known.values():
+            resolved |= of_namespace
+        return Resolved(resolved)
+
+
+def same(some: Sequence[RuleObject], others: Sequence[RuleObject]) -> bool:
+    """Whether these are the same objects, which are never changed in place."""
+    return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def object_text(found: RuleObject) -> str:
@@ -87,11 +118,23 @@ def object_text(found: RuleObject) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=_UNFOLDED, allow_unicode=False)
 
 
+def scope_of(found: RuleObject) -> Scope:
+    """Where an object's rules watch. What can't be read is an error of the object, and says nothing here."""
+    alone = RuleObject(found.namespace, found.name, {"selector": found.spec.get("selector")})
+    try:
+        (document,) = compose(object_text(alone))
+        assert isinstance(document, Mapping)
+        metadata, spec = document.get("metadata"), document.get("spec")
+        return read_scope(metadata, spec.get("selector") if isinstance(spec, Mapping) else None) or Scope()
+    except (DecodeError, YamlError, yaml.YAMLError, RecursionError, UnicodeError):
+        return Scope()
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """The statements of one namespace's objects, each with a name that no other of them defines."""
 
-    origins: Mapping[str, Origin]
+    origins: MappingOf[str, Origin]
     """By the name that the object's text goes by."""
     statements: Sequence[Statement]
     report: Report
@@ -153,7 +196,7 @@ def _readable(found: RuleObject, report: Report) -> str:
     """The object's text; "" for one that can't be written, which is an error."""
     try:
         return object_text(found)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, UnicodeError) as error:
         place = Span(Source(f"{found.namespace}/{found.name}", ""), 0, 0)
         report.error(VALIDATE, f"the object can't be read: {type(error).__name__}", place)
         return ""

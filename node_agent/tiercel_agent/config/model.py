@@ -40,6 +40,8 @@ class LogConfig:
 class Config:
     rules: tuple[Path, ...]
     """Files and folders in the order of loading."""
+    bundle: Path | None = None
+    """In place of rules: the folder where the operator's bundle is mounted."""
     priority: Priority = Priority.DEBUG
     """Rules less grave than this are not loaded."""
     first_match: bool = False

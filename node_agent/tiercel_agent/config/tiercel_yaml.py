@@ -23,6 +23,7 @@ def translate(settings: Section) -> Config:
     log = settings.section("log")
     config = Config(
         rules=settings.paths("rules"),
+        bundle=settings.resolved(text) if (text := settings.text("bundle")) else None,
         priority=settings.priority("priority"),
         first_match=settings.choice("rule_matching", ("all", "first"), "all") == "first",
         flood_limit=settings.number("flood_limit", 100),
@@ -33,7 +34,9 @@ def translate(settings: Section) -> Config:
         pid_file=settings.resolved(text) if (text := settings.text("pid_file")) else None,
         workloads=_workloads(settings),
     )
-    if not config.rules:
+    if config.rules and config.bundle is not None:
+        settings.error("bundle", "rules and bundle are configured", "the bundle holds all rules: remove one of them")
+    elif not config.rules and config.bundle is None:
         settings.error("rules", "no rules are configured", "list files and folders under rules:")
     if not config.outputs:
         settings.error(

@@ -1,0 +1,238 @@
+"""Where an AlertSink's alerts go: one class for each kind of destination."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Annotated, ClassVar
+
+from tiercel_engine.resources.resource import Count, Duration
+from tiercel_engine.resources.schema import Cel, Says, says
+
+Url = Annotated[str, Says(min_length=1, max_length=2048)]
+Size = Annotated[int, Says(minimum=1)]
+
+_ONE_URL = Cel("has(self.url) != has(self.urlFrom)", "either url or urlFrom is needed, and not both")
+_ONE_VALUE = Cel("has(self.value) != has(self.valueFrom)", "either value or valueFrom is needed, and not both")
+_URL = says("The address, if there is no secret in it.")
+_URL_FROM = says("The address, if there is a secret in it.")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """A key of a Secret in the AlertSink's namespace."""
+
+    name: str = field(metadata=says("The Secret's name.", min_length=1, max_length=253))
+    key: str = field(metadata=says("The key in it.", min_length=1, max_length=253))
+
+
+@dataclass(frozen=True, slots=True)
+class SecretSource:
+    """Where a secret value comes from."""
+
+    secret_ref: SecretRef = field(metadata=says("A key of a Secret in the AlertSink's namespace."))
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """How the other side is verified, and who this one is."""
+
+    VALIDATIONS: ClassVar = (
+        Cel("has(self.certFrom) == has(self.keyFrom)", "certFrom and keyFrom are given together, or neither"),
+    )
+
+    ca_from: SecretSource | None = field(
+        default=None, metadata=says("Authorities that are trusted, PEM. If not given: the system's.")
+    )
+    cert_from: SecretSource | None = field(default=None, metadata=says("This side's certificate, PEM."))
+    key_from: SecretSource | None = field(default=None, metadata=says("This side's key, PEM."))
+    server_name: str | None = field(
+        default=None, metadata=says("The name that the certificate must have, if not the address's.", max_length=253)
+    )
+    insecure_skip_verify: bool = field(
+        default=False, metadata=says("Whether the certificate isn't verified: anybody can read the alerts then.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A header of HTTP."""
+
+    VALIDATIONS: ClassVar = (_ONE_VALUE,)
+
+    name: str = field(
+        metadata=says("The header's name.", pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", min_length=1, max_length=256)
+    )
+    value: str | None = field(default=None, metadata=says("Its value, if it is no secret.", max_length=4096))
+    value_from: SecretSource | None = field(default=None, metadata=says("Its value, if it is a secret."))
+
+
+Headers = Annotated[tuple[Header, ...], Says(max_items=50, map_keys=("name",))]
+
+
+class OtlpProtocol(Enum):
+    GRPC = "grpc"
+    HTTP = "http/protobuf"
+
+
+class Compression(Enum):
+    NONE = "none"
+    GZIP = "gzip"
+
+
+class StartTls(Enum):
+    REQUIRED = "required"
+    IMPLICIT = "implicit"
+    """TLS from the first byte, as on port 465."""
+    NEVER = "never"
+
+
+@dataclass(frozen=True, slots=True)
+class EventsSink:
+    """Kubernetes Events on the pod, or the node, where it happened."""
+
+    per_minute: Size | None = field(
+        default=None, metadata=says("The most Events a namespace gets in a minute; the others are told of in one.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OtlpSink:
+    """OpenTelemetry logs. What isn't given is taken from the standard OTEL_ variables."""
+
+    VALIDATIONS: ClassVar = (Cel("!has(self.url) || !has(self.urlFrom)", "url and urlFrom can't both be given"),)
+
+    url: Url | None = field(default=None, metadata=_URL)
+    url_from: SecretSource | None = field(default=None, metadata=_URL_FROM)
+    protocol: OtlpProtocol | None = field(default=None, metadata=says("The transport. If not given: http/protobuf."))
+    headers: Headers = field(default=(), metadata=says("Headers of each request."))
+    compression: Compression | None = field(default=None, metadata=says("How requests are compressed."))
+    tls: Tls | None = field(default=None, metadata=says("How the other side is verified."))
+
+
+@dataclass(frozen=True, slots=True)
+class StdoutSink:
+    """The agent's standard output."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileSink:
+    """A file of the node. In the system's namespace only."""
+
+    path: str = field(metadata=says("The file's absolute path.", pattern="^/", max_length=4096))
+    max_mebibytes: Size | None = field(default=None, metadata=says("The size at which a new file is begun."))
+    max_age: Duration | None = field(default=None, metadata=says("The age at which a new file is begun, such as 24h."))
+    keep: Count | None = field(default=None, metadata=says("How many earlier files are kept."))
+
+
+@dataclass(frozen=True, slots=True)
+class SyslogSink:
+    """Syslog, RFC 5424."""
+
+    address: str = field(
+        metadata=says(
+            "udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, or unix:///dev/log in the system's namespace only.",
+            pattern=r"^((udp|tcp|tls)://[^/\s]+|unix:///\S+)$",
+            max_length=2048,
+        )
+    )
+    facility: str | None = field(
+        default=None, metadata=says("The facility, such as local0. If not given: authpriv.", pattern="^[a-z]+[0-7]?$")
+    )
+    app_name: str | None = field(default=None, metadata=says("If not given: tiercel.", pattern="^[!-~]{1,48}$"))
+    tls: Tls | None = field(default=None, metadata=says("How the other side of tls:// is verified."))
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSink:
+    """A program in the agent's container that reads alerts, one a line. In the system's namespace only."""
+
+    command: tuple[str, ...] = field(
+        metadata=says("The program's path and its arguments; there is no shell.", min_items=1, max_items=100)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How many alerts go into one request."""
+
+    size: Size = field(metadata=says("The most alerts of one request."))
+    wait: Duration | None = field(default=None, metadata=says("How long a request waits for more alerts."))
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSink:
+    """An HTTP server."""
+
+    VALIDATIONS: ClassVar = (_ONE_URL,)
+
+    url: Url | None = field(default=None, metadata=_URL)
+    url_from: SecretSource | None = field(default=None, metadata=_URL_FROM)
+    method: str | None = field(default=None, metadata=says("If not given: POST.", pattern="^[A-Z]{1,32}$"))
+    headers: Headers = field(default=(), metadata=says("Headers of each request."))
+    batch: Batch | None = field(default=None, metadata=says("If not given: one alert a request."))
+    compression: Compression | None = field(default=None, metadata=says("How requests are compressed."))
+    tls: Tls | None = field(default=None, metadata=says("How the other side is verified."))
+
+
+@dataclass(frozen=True, slots=True)
+class SlackSink:
+    """Slack, by an incoming webhook, or by a bot's token, with which messages of one incident make a thread."""
+
+    VALIDATIONS: ClassVar = (
+        Cel("has(self.urlFrom) != has(self.tokenFrom)", "either urlFrom or tokenFrom is needed, and not both"),
+        Cel("!has(self.tokenFrom) || has(self.channel)", "tokenFrom needs a channel"),
+    )
+
+    url_from: SecretSource | None = field(default=None, metadata=says("The address of the incoming webhook."))
+    token_from: SecretSource | None = field(default=None, metadata=says("The bot's token."))
+    channel: str | None = field(default=None, metadata=says("Where a bot writes to.", max_length=256))
+
+
+@dataclass(frozen=True, slots=True)
+class EmailSink:
+    """Mail by SMTP."""
+
+    VALIDATIONS: ClassVar = (
+        Cel("has(self.username) == has(self.passwordFrom)", "username and passwordFrom are given together, or neither"),
+    )
+
+    server: str = field(metadata=says("The mail server's host name.", min_length=1, max_length=253))
+    sender: str = field(metadata=says("The sender's address.", name="from", min_length=1, max_length=320))
+    to: tuple[Annotated[str, Says(max_length=320)], ...] = field(
+        metadata=says("The receivers' addresses.", min_items=1, max_items=100)
+    )
+    port: int | None = field(default=None, metadata=says("If not given: 587.", minimum=1, maximum=65535))
+    start_tls: StartTls | None = field(default=None, metadata=says("If not given: required."))
+    username: str | None = field(default=None, metadata=says("Who logs in.", max_length=320))
+    password_from: SecretSource | None = field(default=None, metadata=says("Its password."))
+    digest: Duration | None = field(
+        default=None, metadata=says("Over how long alerts are gathered into one mail. If not given: each is a mail.")
+    )
+    tls: Tls | None = field(default=None, metadata=says("How the server is verified."))
+
+
+@dataclass(frozen=True, slots=True)
+class AlertmanagerSink:
+    """Prometheus' Alertmanager."""
+
+    VALIDATIONS: ClassVar = (_ONE_URL,)
+
+    url: Url | None = field(default=None, metadata=_URL)
+    url_from: SecretSource | None = field(default=None, metadata=_URL_FROM)
+    headers: Headers = field(default=(), metadata=says("Headers of each request."))
+    labels: Mapping[str, str] | None = field(
+        default=None, metadata=says("Labels that each alert gets besides.", max_properties=50)
+    )
+    tls: Tls | None = field(default=None, metadata=says("How the other side is verified."))
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySink:
+    """One of the services that Apprise knows, by its URL."""
+
+    VALIDATIONS: ClassVar = (_ONE_URL,)
+
+    url: Url | None = field(default=None, metadata=_URL)
+    url_from: SecretSource | None = field(default=None, metadata=_URL_FROM)

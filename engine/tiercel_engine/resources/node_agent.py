@@ -1,0 +1,72 @@
+"""NodeAgent: what one node's agent does, told by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tiercel_engine.resources.resource import AGE, READY, Column, Conditions, Count, Resource, Time
+from tiercel_engine.resources.schema import says
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedRule:
+    """A rule of the bundle that this node can't run."""
+
+    rule: str = field(metadata=says("The rule's name."))
+    reason: str = field(metadata=says("Why it can't."))
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Events that couldn't be looked at."""
+
+    total: Count = field(metadata=says("How many, since the agent's start."))
+    causes: Mapping[str, Count] | None = field(default=None, metadata=says("How many by cause."))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleAlerts:
+    """A rule's alerts on this node."""
+
+    namespace: str = field(metadata=says("The namespace of the SecurityRule."))
+    name: str = field(metadata=says("The name of the SecurityRule."))
+    rule: str = field(metadata=says("The rule's name."))
+    count: Count = field(metadata=says("How many, since the agent's start."))
+    last: Time | None = field(default=None, metadata=says("When the last one was."))
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAgentStatus:
+    """What the agent does, written by it alone."""
+
+    conditions: Conditions = field(default=(), metadata=says("Ready, and what else is the case."))
+    version: str = field(default="", metadata=says("The agent's version."))
+    last_report: Time | None = field(default=None, metadata=says("When the agent wrote this."))
+    kernel: str = field(default="", metadata=says("The kernel's release."))
+    bundle: str = field(default="", metadata=says("The hash of the bundle that is in force.", max_length=128))
+    rules: Count | None = field(default=None, metadata=says("How many rules are in force."))
+    refused: tuple[RefusedRule, ...] = field(default=(), metadata=says("Rules of the bundle that this node can't run."))
+    missing: tuple[str, ...] = field(default=(), metadata=says("Capabilities of the agent that it lacks."))
+    notes: tuple[str, ...] = field(default=(), metadata=says("What else restricts detection here."))
+    events_seen: Count | None = field(default=None, metadata=says("Events looked at, since the agent's start."))
+    lost: Lost | None = field(default=None, metadata=says("Events that couldn't be looked at."))
+    alerts: tuple[RuleAlerts, ...] = field(default=(), metadata=says("Alerts by rule."))
+
+
+NODE_AGENT = Resource(
+    kind="NodeAgent",
+    short_names=("nagent",),
+    namespaced=False,
+    description="What the agent of the node of this name does and lacks. Nobody but that agent writes it.",
+    spec=None,
+    status=NodeAgentStatus,
+    columns=(
+        READY,
+        Column("Kernel", ".status.kernel"),
+        Column("Rules", ".status.rules", "integer"),
+        Column("Bundle", ".status.bundle"),
+        Column("Lost", ".status.lost.total", "integer"),
+        AGE,
+    ),
+)

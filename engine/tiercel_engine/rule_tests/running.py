@@ -1,0 +1,202 @@
+"""Running tests, and telling why one failed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from tiercel_engine.condition import And, Atom, Node
+from tiercel_engine.evaluation.codegen import compile_program
+from tiercel_engine.evaluation.graph import Graph
+from tiercel_engine.evaluation.walk import atom_fields, postorder
+from tiercel_engine.event import Event, Value
+from tiercel_engine.language.printer import print_node, quoted
+from tiercel_engine.language.size import measure
+from tiercel_engine.rule import Rule
+from tiercel_engine.rule_tests.model import Outcome, RuleTest, RuleTests, Suite
+
+_MAX_EXPLAINED = 5
+_MAX_PRINTED_SIZE = 5000
+_MAX_TEXT = 200
+_MAX_VALUES = 3
+
+
+def run(tests: RuleTests, rules: Iterable[Rule]) -> tuple[Outcome, ...]:
+    """What comes of the tests with these rules, in the order of the tests.
+
+    ``rules`` are those that were loaded of the tests' manifests, disabled ones too; others do no harm.
+
+    Where a manifest's rules watch counts for events that say where they happened: that name a field of which its scope
+    asks, or the host as their container. Other events are taken to have happened there, so that the tests of a
+    namespace's rules need not repeat the namespace in each event.
+    """
+    by_name = {rule.name: rule for rule in rules}
+    return tuple(outcome for suite in tests.suites for outcome in _SuiteRun(suite, by_name).outcomes())
+
+
+class _SuiteRun:
+    def __init__(self, suite: Suite, rules: Mapping[str, Rule]) -> None:
+        self._suite = suite
+        self._rules = {name: rules[name] for name in suite.rules if name in rules}
+        self._asked = _fields_of(suite.scope) if suite.scope is not None else frozenset()
+        self._conditions: dict[bool, _Conditions] = {}
+        self._explanations: dict[tuple[str, bool], _Explanation] = {}
+
+    def outcomes(self) -> Iterator[Outcome]:
+        return map(self._outcome, self._suite.tests)
+
+    def _outcome(self, test: RuleTest) -> Outcome:
+        scoped = self._says_where(test.event)
+        matched = tuple(self._matching(test.event, scoped))
+        missing = _without(test.expect, matched)
+        unexpected = _without(matched, test.expect)
+        message = "; ".join(
+            (
+                *_first(f"{_cut(name)} did not match: {self._why(name, test.event, scoped)}" for name in missing),
+                *_first(f"{_cut(name)} matched, which is not expected" for name in unexpected),
+            )
+        )
+        return Outcome(test, not missing and not unexpected, matched, missing, unexpected, message)
+
+    def _says_where(self, event: Event) -> bool:
+        """Whether the scope counts for an event."""
+        return not self._asked.isdisjoint(event) or (bool(self._asked) and event["container.id"] == "host")
+
+    def _matching(self, event: Event, scoped: bool) -> Iterator[str]:
+        """The names of the rules that match, in their order."""
+        rules = self._rules.values()
+        if scoped not in self._conditions:
+            self._conditions[scoped] = _Conditions(
+                [rule.condition if scoped else self._parted(rule)[1] for rule in rules]
+            )
+        holding = self._conditions[scoped].holding(event)
+        for number, rule in enumerate(rules):
+            if number in holding and rule.enabled and rule.source == event.source:
+                yield rule.name
+
+    def _parted(self, rule: Rule) -> tuple[Node | None, Node]:
+        """The scope that was joined to a rule's condition, if it is the manifest's, and the condition without it."""
+        match rule.condition:
+            case And((scope, own)) if scope == self._suite.scope:
+                return scope, own
+        return None, rule.condition
+
+    def _why(self, name: str, event: Event, scoped: bool) -> str:
+        rule = self._rules.get(name)
+        if rule is None:
+            return "it was not loaded, which `tiercel lint` explains"
+        if not rule.enabled:
+            return "it is disabled"
+        if rule.source != event.source:
+            return f"it is about events of {rule.source}"
+        if (name, scoped) not in self._explanations:
+            scope, own = self._parted(rule)
+            self._explanations[name, scoped] = _Explanation(scope if scoped else None, own)
+        return self._explanations[name, scoped].why_not(event)
+
+
+class _Conditions:
+    """Conditions as one program for events of all types: generating it takes longer than all that it is then asked."""
+
+    def __init__(self, conditions: Iterable[Node]) -> None:
+        graph = Graph()
+        numbered = [(number, graph.add(condition)) for number, condition in enumerate(conditions)]
+        self._program = compile_program(graph, numbered)
+
+    def holding(self, event: Event) -> dict[int, Event]:
+        """The numbers of the conditions that hold, each with the first view under which it does."""
+        found: dict[int, Event] = {}
+        for view in event.views():
+            for number in self._program(view):
+                found.setdefault(number, view)
+        return found
+
+
+class _Explanation:
+    """The parts of a rule's condition that must hold together, those of its scope first."""
+
+    def __init__(self, scope: Node | None, own: Node) -> None:
+        of_scope = list(_conjuncts(scope)) if scope is not None else []
+        self._scope_parts = len(of_scope)
+        self._parts = [*of_scope, *_conjuncts(own)]
+        self._conditions = _Conditions(self._parts)
+
+    def why_not(self, event: Event) -> str:
+        """Which part is the first that does not hold for an event that the rule doesn't match."""
+        views = self._conditions.holding(event)
+        for number, part in enumerate(self._parts):
+            if number not in views:
+                where = "the event is not where the manifest's rules watch: " if number < self._scope_parts else ""
+                return f"{where}{_text(part)} does not hold, {_values(part, event)}"
+        # All parts hold, but not under the same name of the file.
+        number = next(number for number, view in views.items() if view is not event)
+        return f"{_text(self._parts[number])} holds under the file's resolved name alone, and others don't"
+
+
+def _conjuncts(root: Node) -> Iterator[Node]:
+    """What must hold for the condition to hold, each once, in its order."""
+    seen: set[int] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, And):
+            stack.extend(reversed(node.operands))
+        else:
+            yield node
+
+
+def _fields_of(node: Node) -> frozenset[str]:
+    return frozenset(_keys(node))
+
+
+def _keys(node: Node) -> Iterator[str]:
+    """The keys of the fields that a condition reads."""
+    for part in postorder(node):
+        if isinstance(part, Atom):
+            yield from (operand.key for operand in atom_fields(part))
+
+
+def _text(part: Node) -> str:
+    return _cut(print_node(part)) if measure(part)[0] <= _MAX_PRINTED_SIZE else "a part that is too long to show"
+
+
+def _values(part: Node, event: Event) -> str:
+    keys = list(dict.fromkeys(_keys(part)))
+    shown = [f"{_cut(key)} {_said(event[key])}" for key in keys[:_MAX_VALUES]]
+    return ", ".join(shown) + (" …" if len(keys) > _MAX_VALUES else "")
+
+
+def _said(value: Value | None) -> str:
+    match value:
+        case None:
+            return "has no value"
+        case str():
+            return f"is {_cut(quoted(value[:_MAX_TEXT]))}"
+        case list():
+            return f"is ({_cut(', '.join(quoted(each) if isinstance(each, str) else str(each) for each in value))})"
+        case bytes():
+            return f"is {_cut(value.hex())}"
+        case bool():
+            return f"is {str(value).lower()}"
+    return f"is {value}"
+
+
+def _first(texts: Iterable[str]) -> Sequence[str]:
+    """The first of them, each made only if it is shown."""
+    shown: list[str] = []
+    for number, text in enumerate(texts):
+        if number == _MAX_EXPLAINED:
+            return [*shown, "and more"]
+        shown.append(text)
+    return shown
+
+
+def _without(names: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    known = frozenset(others)
+    return tuple(name for name in names if name not in known)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _MAX_TEXT else f"{text[:_MAX_TEXT]}…"

@@ -1,0 +1,121 @@
+"""The few requests that the operator makes of the API, by the Kubernetes client."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import urllib3
+from kubernetes import client, config
+from kubernetes.dynamic import DynamicClient
+from kubernetes.dynamic.exceptions import ConflictError, DynamicApiError, NotFoundError
+
+MANAGER = "tiercel-operator"
+GROUP_VERSION = "tiercel.dev/v1alpha1"
+_TIMEOUT = 10.0  # seconds
+_LONG = 60.0
+
+Trouble = (DynamicApiError, urllib3.exceptions.HTTPError, OSError)
+"""What a request may raise: worth another try later."""
+
+
+class Kube:
+    """Every method is one request, and may raise one of ``Trouble``."""
+
+    def __init__(self, kubeconfig: Path | None) -> None:
+        settings = client.Configuration()
+        if kubeconfig is not None:
+            config.load_kube_config(str(kubeconfig), client_configuration=settings)
+        else:
+            config.load_incluster_config(client_configuration=settings)
+        self._client = DynamicClient(client.ApiClient(settings))
+
+    def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
+        """The object, or None if there is none."""
+        try:
+            found = self._resource(api_version, kind).get(name=name, namespace=namespace, _request_timeout=_TIMEOUT)
+        except NotFoundError:
+            return None
+        return _plain(found)
+
+    def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply; what others have changed of it is taken back. The object as it is then."""
+        metadata = body["metadata"]
+        applied = self._resource(body["apiVersion"], body["kind"]).server_side_apply(
+            body=dict(body),
+            name=metadata["name"],
+            namespace=metadata.get("namespace"),
+            field_manager=MANAGER,
+            force_conflicts=True,
+            _request_timeout=_TIMEOUT,
+        )
+        return _plain(applied)
+
+    def write_status(
+        self, kind: str, name: str, namespace: str | None, status: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> bool:
+        """Replaces the status that was there before; False if the object is gone."""
+        body = {"status": dict.fromkeys(before.keys() - status.keys()) | dict(status)}
+        try:
+            self._resource(GROUP_VERSION, kind).status.patch(
+                body=body,
+                name=name,
+                namespace=namespace,
+                content_type="application/merge-patch+json",
+                _request_timeout=_TIMEOUT,
+            )
+        except NotFoundError:
+            return False
+        return True
+
+    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
+        """Deletes what may be gone already."""
+        try:
+            self._resource(api_version, kind).delete(name=name, namespace=namespace, _request_timeout=_TIMEOUT)
+        except NotFoundError:
+            return
+
+    def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        """All objects of a kind, of all namespaces."""
+        found = self._resource(api_version, kind).get(_request_timeout=_LONG)
+        return list(_plain(found)["items"])
+
+    def create(self, body: Mapping[str, Any]) -> bool:
+        """Creates an object; False if it is there already."""
+        metadata = body["metadata"]
+        try:
+            self._resource(body["apiVersion"], body["kind"]).create(
+                body=dict(body), namespace=metadata.get("namespace"), _request_timeout=_TIMEOUT
+            )
+        except ConflictError:
+            return False
+        return True
+
+    def replace(self, body: Mapping[str, Any]) -> bool:
+        """Replaces an object in the version that it was read in; False if it is another by now."""
+        metadata = body["metadata"]
+        try:
+            self._resource(body["apiVersion"], body["kind"]).replace(
+                body=dict(body),
+                name=metadata["name"],
+                namespace=metadata.get("namespace"),
+                _request_timeout=_TIMEOUT,
+            )
+        except (ConflictError, NotFoundError):
+            return False
+        return True
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        """Creates an Event."""
+        namespace = event["metadata"]["namespace"]
+        self._resource("v1", "Event").create(body=dict(event), namespace=namespace, _request_timeout=_TIMEOUT)
+
+    def _resource(self, api_version: str, kind: str) -> Any:
+        return self._client.resources.get(api_version=api_version, kind=kind)
+
+
+def _plain(found: Any) -> dict[str, Any]:
+    plain: dict[str, Any] = json.loads(json.dumps(found.to_dict()))
+    return plain

@@ -1,0 +1,54 @@
+"""What the operator makes: the ConfigMaps that hold the bundle."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Mapping
+from typing import Any
+
+from tiercel_engine.rules.bundle import INDEX, Bundle, index_of, part_name
+
+MOST_PARTS = 8
+"""ConfigMaps that agents mount (the projected volume of their DaemonSet names them)."""
+
+_LABELS = {"app.kubernetes.io/name": "tiercel", "app.kubernetes.io/managed-by": "tiercel-operator"}
+
+
+class TooLarge(Exception):
+    """All rules together are more than the ConfigMaps hold."""
+
+
+def config_map_name(number: int) -> str:
+    return f"tiercel-bundle-{number}"
+
+
+def bundle_config_maps(bundle: Bundle, namespace: str, owner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+    """The ConfigMaps of a bundle. The first, which names it, comes last: to be written in this order.
+
+    ``owner`` is an owner reference. Raises TooLarge.
+    """
+    if len(bundle.parts) > MOST_PARTS:
+        size = sum(map(len, bundle.parts)) >> 20
+        raise TooLarge(f"all rules together have {size} MiB compressed: more than {MOST_PARTS} ConfigMaps hold")
+    maps = [_config_map(number, namespace, owner, part) for number, part in enumerate(bundle.parts)]
+    maps[0]["data"] = {INDEX: index_of(bundle).decode()}
+    return list(reversed(maps))
+
+
+def _config_map(number: int, namespace: str, owner: Mapping[str, Any] | None, part: bytes) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": config_map_name(number), "namespace": namespace, "labels": dict(_LABELS)}
+    if owner is not None:
+        metadata["ownerReferences"] = [dict(owner)]
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "binaryData": {part_name(number): b64encode(part).decode()},
+    }
+
+
+def is_there(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> bool:
+    """Whether what was found holds all of what is wanted, and no other data."""
+    if found is None:
+        return False
+    return all((found.get(key) or {}) == (wanted.get(key) or {}) for key in ("data", "binaryData"))

@@ -1,0 +1,98 @@
+"""From what is in the cluster to what is to be there: the bundle, and the statuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tiercel_engine.rule import Origin
+from tiercel_engine.rule_tests import run, tests_of
+from tiercel_engine.rules.bundle import Bundle, pack
+from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, same
+from tiercel_operator.nodes import History
+from tiercel_operator.state import State, Stored
+from tiercel_operator.statuses import Facts, Tested, differs, matching, status_of
+
+COUNTERS_EVERY = 30.0
+"""Seconds between two writes of a status in which only counters have grown."""
+
+
+@dataclass(frozen=True, slots=True)
+class StatusWrite:
+    origin: Origin
+    status: Mapping[str, Any]
+    before: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be written. ``bundle`` is what nodes are to have, changed or not."""
+
+    bundle: Bundle
+    statuses: tuple[StatusWrite, ...]
+
+
+class Planner:
+    """Remembers what makes planning again quick, and when what was written."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._resolver = Resolver()
+        self._history = History()
+        self._packed: tuple[Sequence[RuleObject], Bundle] | None = None
+        self._tests: dict[Origin, tuple[RuleObject, ResolvedObject, Tested]] = {}
+        self._written: dict[Origin, float] = {}
+
+    def plan(self, state: State) -> Plan:
+        objects = sorted(state.objects(), key=lambda each: (each.namespace, each.name))
+        resolved = self._resolver.resolve(objects)
+        bundle = self._pack(objects)
+        now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        writes = []
+        for origin, stored in state.rules.items():
+            found = resolved.objects[origin]
+            agents = matching(stored, state.agents.values(), state.nodes)
+            facts = Facts(stored, found, self._run_tests(stored, found), bundle.hash, agents)
+            status = status_of(facts, self._history, self._clock(), now)
+            if self._is_due(origin, status, stored.status):
+                writes.append(StatusWrite(origin, status, stored.status))
+        for gone in self._written.keys() - state.rules.keys():
+            del self._written[gone]
+        for gone in self._tests.keys() - state.rules.keys():
+            del self._tests[gone]
+        return Plan(bundle, tuple(writes))
+
+    def written(self, origin: Origin) -> None:
+        """A status was."""
+        self._written[origin] = self._clock()
+
+    def _pack(self, objects: Sequence[RuleObject]) -> Bundle:
+        if self._packed is None or not same(self._packed[0], objects):
+            self._packed = objects, pack(objects)
+            self._history.made(self._packed[1].hash, (found for found in objects if not found.spec.get("suspend")))
+        return self._packed[1]
+
+    def _run_tests(self, stored: Stored, found: ResolvedObject) -> Tested:
+        """Tests are run anew when the object is another, or its rules are."""
+        if not stored.object.spec.get("tests"):
+            return Tested()
+        known = self._tests.get(stored.object.origin)
+        if known is None or known[0] is not stored.object or known[1] is not found:
+            tests = tests_of(stored.object)
+            known = stored.object, found, Tested(tests.errors, tuple(run(tests, found.rules)))
+            self._tests[stored.object.origin] = known
+        return known[2]
+
+    def _is_due(self, origin: Origin, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+        new, more_than_counters = differs(status, before)
+        return new and (
+            more_than_counters or self._clock() - self._written.get(origin, float("-inf")) >= COUNTERS_EVERY
+        )

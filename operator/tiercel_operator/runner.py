@@ -1,0 +1,213 @@
+"""The operator at work: events in, and after a moment of quiet what follows from them out."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tiercel_engine.rule import Origin
+from tiercel_operator.events import validity_event
+from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble
+from tiercel_operator.leadership import RENEW_EVERY, Leadership
+from tiercel_operator.owned import MOST_PARTS, TooLarge, bundle_config_maps, config_map_name, is_there
+from tiercel_operator.reconcile import Plan, Planner, StatusWrite
+from tiercel_operator.state import State
+
+LOGGER = logging.getLogger("tiercel.operator")
+
+QUIET = 0.1
+"""Seconds without news after which what has come is worked on."""
+LONGEST_WAIT = 1.0
+"""Seconds for which news are waited on at most."""
+LOOK_AGAIN = 30.0
+"""Seconds between two looks at what was written, in case others have changed it, and at conditions that run out."""
+LIST_AGAIN = 300.0
+_AT_ONCE = 8
+_NODE_IS_GONE_AFTER = 600.0
+
+
+@dataclass(slots=True)
+class Counts:
+    """What the metrics tell."""
+
+    plans: int = 0
+    writes: int = 0
+    failures: int = 0
+
+
+class Runner:
+    """All methods belong to one event loop; requests are made in threads."""
+
+    def __init__(self, kube: Kube, namespace: str, leadership: Leadership) -> None:
+        self.state = State()
+        self.counts = Counts()
+        self.synced = False
+        self._kube = kube
+        self._namespace = namespace
+        self._leadership = leadership
+        self._planner = Planner()
+        self._news = asyncio.Event()
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._bundle = ""
+        self._looked = float("-inf")
+        self._listed = float("-inf")
+        self._gone_since: dict[str, float] = {}
+
+    @property
+    def leads(self) -> bool:
+        return self._leadership.leads
+
+    def rule_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
+        self._note(self.state.take_rule(body, exists=exists))
+
+    def agent_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
+        self._note(self.state.take_agent(body, exists=exists, now=time.monotonic()))
+
+    def node_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
+        self._note(self.state.take_node(body, exists=exists))
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        leading = asyncio.create_task(self._lead())
+        try:
+            while True:
+                await self._quiet()
+                if self._leadership.leads:
+                    await self._turn()
+        finally:
+            leading.cancel()
+            with contextlib.suppress(*Trouble):
+                await asyncio.to_thread(self._leadership.resign)
+
+    def _note(self, new: bool) -> None:
+        if new:
+            self._news.set()
+
+    async def _quiet(self) -> None:
+        """Waits for news, and then until no more come."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), LOOK_AGAIN)
+        end = time.monotonic() + LONGEST_WAIT
+        while self._news.is_set() and time.monotonic() < end:
+            self._news.clear()
+            await asyncio.sleep(QUIET)
+        self._news.clear()
+
+    async def _lead(self) -> None:
+        while True:
+            before = self._leadership.leads
+            try:
+                leads = await asyncio.to_thread(self._leadership.attempt)
+            except Trouble as error:
+                LOGGER.warning("the lease can't be renewed: %s", error)
+                leads = self._leadership.leads
+            if leads and not before:
+                LOGGER.info("this operator leads")
+                self._listed = self._looked = float("-inf")
+                self._news.set()
+            await asyncio.sleep(RENEW_EVERY)
+
+    async def _turn(self) -> None:
+        try:
+            await self._list_again()
+            started = time.monotonic()
+            plan = await asyncio.to_thread(self._planner.plan, self.state)
+            self.counts.plans += 1
+            await self._write_bundle(plan)
+            await asyncio.gather(*(self._write_status(write) for write in plan.statuses))
+            await self._remove_agents_of_gone_nodes()
+            if plan.statuses:
+                LOGGER.info("%d statuses in %.2f s", len(plan.statuses), time.monotonic() - started)
+        except Trouble as error:
+            self.counts.failures += 1
+            LOGGER.warning("trouble with the API, trying again: %s", error)
+            await asyncio.sleep(1)
+            self._news.set()
+
+    async def _list_again(self) -> None:
+        """All rules at the beginning, since a bundle of some would take others out of force; and now and then, in case
+        an event was missed."""
+        if time.monotonic() - self._listed < LIST_AGAIN:
+            return
+        for kind, version, take, known in (
+            ("SecurityRule", GROUP_VERSION, self.state.take_rule, lambda: dict(self.state.rules)),
+            ("Node", "v1", self.state.take_node, lambda: dict(self.state.nodes)),
+        ):
+            items = await asyncio.to_thread(self._kube.list, version, kind)
+            listed = {_key(item) for item in items}
+            for item in items:
+                take(item, exists=True)
+            for key in known():
+                if key not in listed:
+                    take({"metadata": _metadata(key)}, exists=False)
+        self._listed = time.monotonic()
+        self.synced = True
+
+    async def _write_bundle(self, plan: Plan) -> None:
+        """Writes what isn't there; now and then it is looked at whether it still is."""
+        new = plan.bundle.hash != self._bundle
+        if not new and time.monotonic() - self._looked < LOOK_AGAIN:
+            return
+        try:
+            owner = await asyncio.to_thread(self._owner)
+            wanted = bundle_config_maps(plan.bundle, self._namespace, owner)
+        except TooLarge as error:
+            LOGGER.error("the bundle stays as it is: %s", error)
+            return
+        for body in wanted:
+            name = body["metadata"]["name"]
+            found = await asyncio.to_thread(self._kube.get, "v1", "ConfigMap", name, self._namespace)
+            if not is_there(body, found):
+                await asyncio.to_thread(self._kube.apply, body)
+                self.counts.writes += 1
+        for number in range(len(wanted), MOST_PARTS):
+            if new and self._bundle:
+                await asyncio.to_thread(self._kube.delete, "v1", "ConfigMap", config_map_name(number), self._namespace)
+        if new:
+            LOGGER.info("bundle %s: %d rules objects", plan.bundle.hash, len(self.state.rules))
+        self._bundle, self._looked = plan.bundle.hash, time.monotonic()
+
+    def _owner(self) -> dict[str, Any] | None:
+        """The operator's Deployment: with it goes what it made."""
+        found = self._kube.get("apps/v1", "Deployment", "tiercel-operator", self._namespace)
+        if found is None:
+            return None
+        uid = found["metadata"]["uid"]
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "name": "tiercel-operator", "uid": uid}
+
+    async def _write_status(self, write: StatusWrite) -> None:
+        origin = write.origin
+        async with self._at_once:
+            request: Callable[[], bool] = lambda: self._kube.write_status(  # noqa: E731
+                "SecurityRule", origin.name, origin.namespace, write.status, write.before
+            )
+            if await asyncio.to_thread(request):
+                self._planner.written(origin)
+                self.counts.writes += 1
+                stored = self.state.rules.get(origin)
+                event = validity_event(stored, write) if stored is not None else None
+                if event is not None:
+                    await asyncio.to_thread(self._kube.tell, event)
+
+    async def _remove_agents_of_gone_nodes(self) -> None:
+        now = time.monotonic()
+        for name in list(self.state.agents):
+            if name in self.state.nodes or not self.synced:
+                self._gone_since.pop(name, None)
+            elif now - self._gone_since.setdefault(name, now) > _NODE_IS_GONE_AFTER:
+                await asyncio.to_thread(self._kube.delete, GROUP_VERSION, "NodeAgent", name)
+                LOGGER.info("removed the NodeAgent of the node %s, which is gone", name)
+
+
+def _key(item: Mapping[str, Any]) -> Origin | str:
+    metadata = item["metadata"]
+    return Origin(metadata["namespace"], metadata["name"]) if "namespace" in metadata else str(metadata["name"])
+
+
+def _metadata(key: object) -> dict[str, Any]:
+    return {"namespace": key.namespace, "name": key.name} if isinstance(key, Origin) else {"name": key}

@@ -1,0 +1,112 @@
+"""What the operator has seen of the cluster: replaced as a whole by each event, never changed in place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiercel_engine.resources.encoding import from_json
+from tiercel_engine.resources.node_agent import NodeAgentStatus
+from tiercel_engine.rule import Origin
+from tiercel_engine.rules.objects import RuleObject, scope_of
+from tiercel_engine.scope import Scope
+
+LOSS_LASTS = 600.0
+"""Seconds for which a loss of events counts as recent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A SecurityRule as the API server has it. ``status`` is JSON."""
+
+    object: RuleObject
+    uid: str
+    generation: int
+    status: Mapping[str, Any]
+    scope: Scope
+
+    @property
+    def suspended(self) -> bool:
+        return bool(self.object.spec.get("suspend"))
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A node's agent by its last report; ``lost_at`` is when it last told of more losses, in monotonic seconds."""
+
+    node: str
+    status: NodeAgentStatus
+    lost_at: float | None = None
+
+    def loses(self, now: float) -> bool:
+        return self.lost_at is not None and now - self.lost_at < LOSS_LASTS
+
+
+@dataclass(slots=True)
+class State:
+    """One thread changes it."""
+
+    rules: dict[Origin, Stored] = field(default_factory=dict)
+    agents: dict[str, Agent] = field(default_factory=dict)
+    nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """Labels by name."""
+
+    def take_rule(self, body: Mapping[str, Any], *, exists: bool) -> bool:
+        """An event of a SecurityRule; whether there is something to do about it."""
+        metadata = body["metadata"]
+        origin = Origin(metadata["namespace"], metadata["name"])
+        before = self.rules.get(origin)
+        if not exists:
+            return self.rules.pop(origin, None) is not None
+        spec = body.get("spec") or {}
+        if before is not None and before.object.spec == spec:
+            found, scope = before.object, before.scope  # the same object: nothing is resolved anew for a status
+        else:
+            found = RuleObject(origin.namespace, origin.name, _copied(spec))
+            scope = scope_of(found)
+        status = _copied(body.get("status") or {})
+        now = Stored(found, metadata["uid"], metadata.get("generation", 0), status, scope)
+        self.rules[origin] = now
+        return before != now
+
+    def take_agent(self, body: Mapping[str, Any], *, exists: bool, now: float) -> bool:
+        """An event of a NodeAgent; whether there is something to do about it."""
+        name = body["metadata"]["name"]
+        before = self.agents.get(name)
+        if not exists:
+            return self.agents.pop(name, None) is not None
+        try:
+            status = from_json(NodeAgentStatus, _copied(body.get("status") or {}))
+        except (ValueError, TypeError, KeyError):
+            return False  # of another version
+        lost_at = before.lost_at if before is not None else None
+        if before is not None and _lost(status) > _lost(before.status):
+            lost_at = now
+        self.agents[name] = Agent(name, status, lost_at)
+        return before is None or before.status != status
+
+    def take_node(self, body: Mapping[str, Any], *, exists: bool) -> bool:
+        metadata = body["metadata"]
+        name, labels = metadata["name"], dict(metadata.get("labels") or {})
+        if not exists:
+            return self.nodes.pop(name, None) is not None
+        before = self.nodes.get(name)
+        self.nodes[name] = labels
+        return before != labels
+
+    def objects(self) -> Iterator[RuleObject]:
+        return (stored.object for stored in self.rules.values())
+
+
+def _lost(status: NodeAgentStatus) -> int:
+    return status.lost.total if status.lost is not None else 0
+
+
+def _copied(value: Any) -> Any:
+    """Plain dicts and lists out of what may be a view of others."""
+    if isinstance(value, Mapping):
+        return {key: _copied(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_copied(each) for each in value]
+    return value

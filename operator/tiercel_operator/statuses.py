@@ -1,0 +1,195 @@
+"""The status of a SecurityRule: whether its rules are valid, on which nodes they run, and what they have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tiercel_engine.diagnostics import Diagnostic
+from tiercel_engine.resources.encoding import to_json
+from tiercel_engine.resources.resource import Condition, ConditionStatus
+from tiercel_engine.resources.security_rule import (
+    NodeCounts,
+    RuleResult,
+    RuleState,
+    SecurityRuleStatus,
+    Summary,
+    TestResult,
+)
+from tiercel_engine.rule_tests import Outcome
+from tiercel_engine.rules.objects import ResolvedObject, told
+from tiercel_operator.nodes import History, is_for
+from tiercel_operator.state import Agent, Stored
+
+VALID, READY, DEGRADED = "Valid", "Ready", "DetectionDegraded"
+_MOST_RULES = 1000
+_LONGEST = 1024
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What came of an object's tests, and what is wrong with them."""
+
+    errors: tuple[Diagnostic, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is the case with one object."""
+
+    stored: Stored
+    resolved: ResolvedObject
+    tested: Tested
+    bundle: str
+    agents: Sequence[Agent]
+    """Those of nodes that the rules are for."""
+
+
+def status_of(facts: Facts, history: History, clock: float, now: str) -> dict[str, Any]:
+    """The status as JSON; ``clock`` in monotonic seconds, ``now`` in RFC 3339. What hasn't changed since the object's
+    own status was written keeps its time."""
+    stored, agents = facts.stored, facts.agents
+    rules = tuple(_rule_results(facts))[:_MOST_RULES]
+    in_force = sum(result.state is RuleState.LOADED for result in rules)
+    ready = [agent for agent in agents if _runs(agent, facts, history)]
+    counted = [
+        found
+        for agent in agents
+        for found in agent.status.alerts
+        if (found.namespace, found.name) == (stored.object.namespace, stored.object.name)
+    ]
+    outcomes = facts.tested.outcomes
+    conditions = (_valid(facts, rules), _ready(facts, ready), _degraded(facts, clock))
+    status = SecurityRuleStatus(
+        observed_generation=stored.generation,
+        conditions=tuple(_dated(condition, stored, now) for condition in conditions),
+        summary=Summary(f"{in_force}/{len(rules)}", f"{len(ready)}/{len(agents)}"),
+        rules=rules,
+        tests=tuple(
+            TestResult(found.test.name, found.passed, _short(found.message)) for found in facts.tested.outcomes
+        ),
+        nodes=NodeCounts(len(agents), len(ready)),
+        alerts=sum(found.count for found in counted),
+        last_alert=max((found.last for found in counted if found.last), default=None),
+        bundle=_first_bundle(facts),
+    )
+    found: dict[str, Any] = to_json(status)
+    return found
+
+
+def _first_bundle(facts: Facts) -> str:
+    """The first bundle that held the object as it is: later ones hold it too, and say nothing new of it."""
+    before = facts.stored.status
+    is_same = before.get("observedGeneration") == facts.stored.generation
+    return str(before.get("bundle") or facts.bundle) if is_same else facts.bundle
+
+
+def matching(stored: Stored, agents: Iterable[Agent], labels: Mapping[str, Mapping[str, str]]) -> list[Agent]:
+    """The agents of the nodes that an object's rules are for."""
+    return [agent for agent in agents if is_for(stored.scope, agent.node, labels.get(agent.node, {}))]
+
+
+def _runs(agent: Agent, facts: Facts, history: History) -> bool:
+    return history.holds(agent.status.bundle, facts.stored.object) and not facts.stored.suspended
+
+
+def _rule_results(facts: Facts) -> Iterable[RuleResult]:
+    loaded = {rule.name: rule for rule in facts.resolved.rules}
+    wrong: dict[str, list[str]] = {}
+    for error in facts.resolved.errors:
+        wrong.setdefault(error.item_name, []).append(error.message + (f" ({error.hint})" if error.hint else ""))
+    warned = {found.item_name: found.message for found in facts.resolved.warnings if found.item_type == "rule"}
+    for name in _rule_names(facts.stored.object.spec):
+        if name in loaded:
+            state = RuleState.LOADED if loaded[name].enabled else RuleState.DISABLED
+            if facts.stored.suspended:
+                state = RuleState.SUSPENDED
+            yield RuleResult(name, state, _short(warned.get(name, "")))
+        else:
+            yield RuleResult(name, RuleState.REFUSED, _short("; ".join(wrong.get(name, [])) or warned.get(name, "")))
+
+
+def _rule_names(spec: Mapping[str, Any]) -> dict[str, None]:
+    items = spec.get("rules")
+    names = (item.get("rule") for item in items if isinstance(item, Mapping)) if isinstance(items, list) else ()
+    return {name: None for name in names if isinstance(name, str) and name}
+
+
+def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
+    errors = (*facts.resolved.errors, *facts.tested.errors)
+    failed = [outcome.test.name for outcome in facts.tested.outcomes if not outcome.passed]
+    if errors:
+        message = "; ".join(map(told, errors[:_NAMED])) + _more(len(errors))
+        return _condition(VALID, False, "Refused", message)
+    if failed:
+        return _condition(
+            VALID, False, "TestsFailed", f"tests that failed: {', '.join(failed[:_NAMED])}{_more(len(failed))}"
+        )
+    return _condition(VALID, True, "Loaded", f"{len(rules)} rule{'s' * (len(rules) != 1)}")
+
+
+def _ready(facts: Facts, ready: Sequence[Agent]) -> Condition:
+    if facts.stored.suspended:
+        return _condition(READY, False, "Suspended", "spec.suspend is true")
+    if not facts.agents:
+        return _condition(READY, False, "NoNodes", "no agent of a node that these rules are for has reported yet")
+    if facts.resolved.errors and not facts.resolved.rules:
+        return _condition(READY, False, "Refused", "none of its rules is valid")
+    running = {agent.node for agent in ready}
+    waiting = [agent.node for agent in facts.agents if agent.node not in running]
+    if waiting:
+        message = f"not reported yet by {', '.join(waiting[:_NAMED])}{_more(len(waiting))}"
+        return _condition(READY, False, "RollingOut", message)
+    return _condition(READY, True, "Running", f"on {len(ready)} node{'s' * (len(ready) != 1)}")
+
+
+def _degraded(facts: Facts, clock: float) -> Condition:
+    """Losses that aren't of one rule may have hidden something from each."""
+    keys = [rule.key for rule in facts.resolved.rules]
+    hit: list[str] = []
+    for agent in facts.agents:
+        if agent.loses(clock) and agent.status.lost is not None:
+            causes = agent.status.lost.causes or {}
+            if any("'" not in cause or any(f"'{key}'" in cause for key in keys) for cause in causes):
+                hit.append(agent.node)
+    if not hit:
+        return _condition(DEGRADED, False, "NothingLost", "no events were lost lately that these rules ask for")
+    message = (
+        f"events were lost on {', '.join(hit[:_NAMED])}{_more(len(hit))}: what these rules ask for may be among them"
+    )
+    return _condition(DEGRADED, True, "EventsLost", message)
+
+
+def _condition(type_: str, holds: bool, reason: str, message: str) -> Condition:
+    status = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+    return Condition(type_, status, reason, _short(message), "")
+
+
+def _dated(condition: Condition, stored: Stored, now: str) -> Condition:
+    """The condition with the time at which it last became another."""
+    since = now
+    for before in stored.status.get("conditions") or ():
+        if (before.get("type"), before.get("status")) == (condition.type, condition.status.value):
+            since = before.get("lastTransitionTime") or now
+    return replace(condition, last_transition_time=since, observed_generation=stored.generation)
+
+
+def differs(status: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a status says something new at all, and whether that is more than numbers that grow."""
+    if status == stored:
+        return False, False
+    counters = ("alerts", "lastAlert")
+    return True, {k: v for k, v in status.items() if k not in counters} != {
+        k: v for k, v in stored.items() if k not in counters
+    }
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED} more" if count > _NAMED else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,0 +1,295 @@
+"""The operator as a process of its own, on a real API server: what users apply, and what becomes of it."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from control_plane import ControlPlane
+from kubernetes.client import ApiClient, ApiException, ApiextensionsV1Api, CoreV1Api, CustomObjectsApi
+from objects import create_namespace, create_node
+
+from tiercel_engine.rules.bundle import INDEX, Bundle, part_name, unpack
+
+CRDS = Path(__file__).parents[2] / "crds"
+SYSTEM = "tiercel-system"
+API = ("tiercel.dev", "v1alpha1")
+DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out
+
+
+def until(done: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + DEADLINE
+    while not (found := done()):
+        assert time.monotonic() < end, f"no {what}"
+        time.sleep(0.05)
+    return found
+
+
+def unless_there(create: Callable[[], object]) -> None:
+    try:
+        create()
+    except ApiException as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+
+
+class Cluster:
+    """What a user sees of the cluster, and the operator process."""
+
+    def __init__(self, api: ApiClient, kubeconfig: Path, folder: Path) -> None:
+        self._objects = CustomObjectsApi(api)
+        self._core = CoreV1Api(api)
+        self._kubeconfig = kubeconfig
+        self._folder = folder
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self.api = api
+
+    def start(self) -> subprocess.Popen[bytes]:
+        log = (self._folder / f"operator-{len(self._processes)}.log").open("wb")
+        command = [str(Path(sys.executable).with_name("tiercel")), "operator", "--kubeconfig", str(self._kubeconfig)]
+        self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        return self._processes[-1]
+
+    def stop(self) -> None:
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self._processes:
+            process.wait(30)
+
+    def apply(self, name: str, namespace: str, *items: dict[str, Any], **spec: Any) -> dict[str, Any]:
+        body = {
+            "apiVersion": "/".join(API),
+            "kind": "SecurityRule",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {"rules": list(items), **spec},
+        }
+        try:
+            return self._objects.create_namespaced_custom_object(*API, namespace, "securityrules", body)
+        except ApiException as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        return self._objects.patch_namespaced_custom_object(*API, namespace, "securityrules", name, body)
+
+    def delete(self, name: str, namespace: str) -> None:
+        self._objects.delete_namespaced_custom_object(*API, namespace, "securityrules", name)
+
+    def read(self, name: str, namespace: str) -> dict[str, Any]:
+        return self._objects.get_namespaced_custom_object(*API, namespace, "securityrules", name)
+
+    def conditions(self, name: str, namespace: str) -> dict[str, tuple[str, str]]:
+        """Status and reason by type, once they are of what was applied last."""
+        found = self.read(name, namespace)
+        status = found.get("status") or {}
+        if status.get("observedGeneration") != found["metadata"]["generation"]:
+            return {}
+        return {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
+
+    def settled(self, name: str, namespace: str, type_: str, reason: str) -> dict[str, Any]:
+        """The status once a condition has a reason."""
+        until(lambda: self.conditions(name, namespace).get(type_, ("", ""))[1] == reason, f"{type_}: {reason}")
+        status: dict[str, Any] = self.read(name, namespace)["status"]
+        return status
+
+    def bundle(self) -> tuple[str, set[str]]:
+        """Hash and objects of the bundle that agents are handed."""
+        parts: dict[str, bytes] = {}
+        index: dict[str, Any] = {}
+        for found in self._core.list_namespaced_config_map(SYSTEM).items:
+            parts |= {name: base64.b64decode(data) for name, data in (found.binary_data or {}).items()}
+            if INDEX in (found.data or {}):
+                index = yaml.safe_load(found.data[INDEX])
+        if not index:
+            return "", set()
+        bundle = Bundle(index["hash"], tuple(parts[part_name(number)] for number in range(index["parts"])))
+        return bundle.hash, {f"{found.namespace}/{found.name}" for found in unpack(bundle)}
+
+    def report(self, node: str, bundle: str, **status: Any) -> None:
+        """What the agent of a node would say."""
+        body = {"apiVersion": "/".join(API), "kind": "NodeAgent", "metadata": {"name": node}}
+        unless_there(partial(self._objects.create_cluster_custom_object, *API, "nodeagents", body))
+        self._objects.patch_cluster_custom_object_status(
+            *API, "nodeagents", node, {"status": {"bundle": bundle, **status}}
+        )
+
+
+def rule(name: str, condition: str = "evt.type = execve", **more: Any) -> dict[str, Any]:
+    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE", **more}
+
+
+@pytest.fixture(scope="module")
+def custom_resources(control_plane: ControlPlane) -> None:
+    from kubernetes.config import new_client_from_config
+
+    control_plane.start()
+    with new_client_from_config(str(control_plane.kubeconfig_for("admin"))) as client:
+        extensions = ApiextensionsV1Api(client)
+        for path in sorted(CRDS.glob("tiercel.dev_*.yaml")):
+            body = yaml.safe_load(path.read_text())
+            unless_there(partial(extensions.create_custom_resource_definition, body))
+            name = body["metadata"]["name"]
+
+            def established(name: str = name) -> bool:
+                conditions = extensions.read_custom_resource_definition(name).status.conditions or []
+                return any(each.type == "Established" and each.status == "True" for each in conditions)
+
+            until(established, f"{name} established")
+        unless_there(partial(create_namespace, client, SYSTEM))
+
+
+@pytest.fixture
+def cluster(custom_resources: None, api: ApiClient, kubeconfig: Path, tmp_path: Path) -> Iterator[Cluster]:
+    made = Cluster(api, kubeconfig, tmp_path)
+    made.start()
+    yield made
+    made.stop()
+    for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "securityrules")["items"]:
+        made.delete(found["metadata"]["name"], found["metadata"]["namespace"])
+    for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "nodeagents")["items"]:
+        CustomObjectsApi(api).delete_cluster_custom_object(*API, "nodeagents", found["metadata"]["name"])
+    for log in sorted(tmp_path.glob("operator-*.log")):
+        print(log.read_text()[-4000:])
+
+
+def test_a_rule_that_is_applied_reaches_the_agents_and_its_status_tells(cluster: Cluster, namespace: str) -> None:
+    cluster.apply("shells", namespace, rule("Shell", tags=["a"]), rule("Off", enabled=False))
+    status = cluster.settled("shells", namespace, "Ready", "NoNodes")
+    assert cluster.conditions("shells", namespace)["Valid"] == ("True", "Loaded")
+    assert status["rules"] == [{"name": "Shell", "state": "loaded"}, {"name": "Off", "state": "disabled"}]
+    assert status["summary"] == {"rules": "1/2", "nodes": "0/0"}
+    hash_, objects = until(lambda: cluster.bundle() if cluster.bundle()[1] else None, "bundle")
+    assert (status["bundle"], f"{namespace}/shells" in objects) == (hash_, True)
+
+    create_node(cluster.api, f"{namespace}-a")
+    cluster.report(f"{namespace}-a", "an older one")
+    status = cluster.settled("shells", namespace, "Ready", "RollingOut")
+    assert status["summary"]["nodes"] == "0/1"
+    cluster.report(
+        f"{namespace}-a",
+        hash_,
+        alerts=[
+            {"namespace": namespace, "name": "shells", "rule": "Shell", "count": 3, "last": "2026-11-25T01:02:03Z"}
+        ],
+    )
+    status = cluster.settled("shells", namespace, "Ready", "Running")
+    assert status["summary"]["nodes"] == "1/1"
+    assert (status["alerts"], status["lastAlert"]) == (3, "2026-11-25T01:02:03Z")
+
+
+def test_one_bad_rule_leaves_all_others_in_force(cluster: Cluster, namespace: str) -> None:
+    cluster.apply("bad", namespace, rule("Bad", "proc.nmae = x"), rule("Good"))
+    cluster.apply("other", namespace, rule("Other"))
+    status = cluster.settled("bad", namespace, "Valid", "Refused")
+    assert status["summary"]["rules"] == "1/2"
+    (refused,) = (each for each in status["rules"] if each["state"] == "refused")
+    assert (refused["name"], refused["message"]) == ("Bad", "there is no field proc.nmae (did you mean proc.name?)")
+    assert cluster.settled("other", namespace, "Valid", "Loaded")["summary"]["rules"] == "1/1"
+    cluster.apply("bad", namespace, rule("Bad", "proc.name = x"), rule("Good"))
+    cluster.settled("bad", namespace, "Valid", "Loaded")
+    reasons = {
+        event.reason
+        for event in CoreV1Api(cluster.api).list_namespaced_event(namespace).items
+        if event.involved_object.name == "bad"
+    }
+    assert {"Refused", "Loaded"} <= reasons
+
+
+def test_tests_in_the_rule_are_run(cluster: Cluster, namespace: str) -> None:
+    tests = [
+        {"name": "seen", "event": {"evt.type": "execve"}, "expect": ["Shell"]},
+        {"name": "not seen", "event": {"evt.type": "execve"}, "expect": []},
+    ]
+    cluster.apply("tested", namespace, rule("Shell"), tests=tests)
+    status = cluster.settled("tested", namespace, "Valid", "TestsFailed")
+    assert [(each["name"], each["passed"]) for each in status["tests"]] == [("seen", True), ("not seen", False)]
+
+
+def test_what_is_suspended_or_deleted_leaves_the_bundle(cluster: Cluster, namespace: str) -> None:
+    cluster.apply("one", namespace, rule("One"))
+    cluster.apply("two", namespace, rule("Two"))
+    until(lambda: {f"{namespace}/one", f"{namespace}/two"} <= cluster.bundle()[1], "bundle of both")
+    cluster.apply("one", namespace, rule("One"), suspend=True)
+    until(lambda: f"{namespace}/one" not in cluster.bundle()[1], "bundle without the first")
+    assert cluster.settled("one", namespace, "Ready", "Suspended")["rules"] == [{"name": "One", "state": "suspended"}]
+    cluster.delete("two", namespace)
+    until(lambda: f"{namespace}/two" not in cluster.bundle()[1], "bundle without the second")
+
+
+def test_a_macro_that_goes_takes_its_users_out_with_a_word(cluster: Cluster, namespace: str) -> None:
+    cluster.apply("terms", namespace, {"macro": "started", "condition": "evt.type = execve"})
+    cluster.apply("user", namespace, rule("User", "started"))
+    cluster.settled("user", namespace, "Valid", "Loaded")
+    cluster.delete("terms", namespace)
+    status = cluster.settled("user", namespace, "Valid", "Refused")
+    assert status["rules"][0]["message"] == "there is no macro started"
+
+
+def test_only_the_nodes_that_a_selector_names_count(cluster: Cluster, namespace: str) -> None:
+    create_node(cluster.api, f"{namespace}-gpu", {"pool": "gpu"})
+    create_node(cluster.api, f"{namespace}-cpu", {"pool": "cpu"})
+    cluster.apply("gpu", SYSTEM, rule("Gpu"), selector={"nodes": {"matchLabels": {"pool": "gpu"}}})
+    hash_ = until(lambda: f"{SYSTEM}/gpu" in cluster.bundle()[1] and cluster.bundle()[0], "bundle")
+    cluster.report(f"{namespace}-cpu", "none")
+    cluster.report(f"{namespace}-gpu", hash_)
+    assert cluster.settled("gpu", SYSTEM, "Ready", "Running")["summary"]["nodes"] == "1/1"
+
+
+def test_losses_are_told_where_they_may_matter(cluster: Cluster, namespace: str) -> None:
+    create_node(cluster.api, f"{namespace}-a")
+    cluster.apply("one", namespace, rule("One"))
+    cluster.apply("two", namespace, rule("Two"))
+    cluster.report(f"{namespace}-a", "none", lost={"total": 0})
+    cluster.settled("one", namespace, "Ready", "RollingOut")
+    cause = f"system calls that '{namespace}/One' may match: too many at once"
+    cluster.report(f"{namespace}-a", "none", lost={"total": 7, "causes": {cause: 7}})
+    cluster.settled("one", namespace, "DetectionDegraded", "EventsLost")
+    assert cluster.conditions("two", namespace)["DetectionDegraded"] == ("False", "NothingLost")
+
+
+def test_many_at_once_make_few_bundles(cluster: Cluster, namespace: str) -> None:
+    for number in range(100):
+        cluster.apply(f"r{number}", namespace, rule(f"Rule {number}"))
+    until(lambda: len(cluster.bundle()[1]) >= 100, "bundle of all")
+    for number in range(100):
+        cluster.settled(f"r{number}", namespace, "Valid", "Loaded")
+
+
+def test_a_bundle_that_somebody_changes_is_mended_and_a_restart_changes_nothing(
+    cluster: Cluster, namespace: str
+) -> None:
+    cluster.apply("one", namespace, rule("One"))
+    until(lambda: f"{namespace}/one" in cluster.bundle()[1], "bundle")
+    core = CoreV1Api(cluster.api)
+    before = core.read_namespaced_config_map("tiercel-bundle-0", SYSTEM)
+    cluster.settled("one", namespace, "Valid", "Loaded")
+    status = cluster.read("one", namespace)["metadata"]["resourceVersion"]
+    cluster.stop()
+    core.patch_namespaced_config_map("tiercel-bundle-0", SYSTEM, {"data": {INDEX: "{}"}})
+    cluster.start()
+    until(lambda: core.read_namespaced_config_map("tiercel-bundle-0", SYSTEM).data == before.data, "mended bundle")
+    cluster.apply("two", namespace, rule("Two"))
+    cluster.settled("two", namespace, "Valid", "Loaded")
+    assert cluster.read("one", namespace)["metadata"]["resourceVersion"] == status
+
+
+def test_two_operators_are_one(cluster: Cluster, namespace: str) -> None:
+    first = cluster._processes[0]
+    cluster.apply("one", namespace, rule("One"))
+    cluster.settled("one", namespace, "Valid", "Loaded")
+    cluster.start()
+    cluster.apply("two", namespace, rule("Two"))
+    cluster.settled("two", namespace, "Valid", "Loaded")
+    first.send_signal(signal.SIGTERM)
+    first.wait(30)
+    cluster.apply("three", namespace, rule("Three"))
+    cluster.settled("three", namespace, "Valid", "Loaded")
