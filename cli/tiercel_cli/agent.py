@@ -13,12 +13,15 @@ from tiercel_agent.config import Config, read_config
 from tiercel_agent.detector import open_detector
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import EngineLoop
+from tiercel_agent.node_status import Reporter
 from tiercel_agent.outputs import OutputQueue, Outputs, open_output
 from tiercel_agent.pid_file import AlreadyRunning, pid_file
 from tiercel_agent.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
 from tiercel_agent.source import DetectorError
+from tiercel_agent.workloads.cluster.api import connect
+from tiercel_agent.workloads.settings import NoCluster
 from tiercel_cli.options import CANNOT_WATCH
 from tiercel_engine.diagnostics import render
 
@@ -62,6 +65,16 @@ def agent(path: Path) -> None:
         sys.exit(FAILED)
 
 
+def _reporter(config: Config) -> Reporter | None:
+    """An agent that has its rules from the operator tells it what becomes of them."""
+    if config.bundle is None or not config.workloads.kubernetes:
+        return None
+    try:
+        return Reporter(connect(config.workloads.kubeconfig), config.workloads.node)
+    except NoCluster as error:
+        raise DetectorError(str(error)) from error
+
+
 def _run(path: Path, config: Config) -> None:
     reloader = Reloader(path, config)
     rules = load_configured(config)
@@ -90,6 +103,7 @@ def _run(path: Path, config: Config) -> None:
             reloader=reloader,
             rules=rules,
             notifier=Notifier(),
+            reporter=_reporter(config),
         )
         service.handle_signals()
         service.run()

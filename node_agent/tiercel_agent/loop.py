@@ -15,6 +15,7 @@ from tiercel_agent.rule_set import RuleSet
 from tiercel_agent.source import EventSource
 from tiercel_engine.alert import Alert, make_alert
 from tiercel_engine.event import Event
+from tiercel_engine.rule import Origin
 
 POLL = 0.2
 """Seconds that one turn waits for events at most."""
@@ -53,6 +54,16 @@ class Summary:
         return f" ({self.folded[rule]} more matches were counted)" if rule in self.folded else ""
 
 
+@dataclass(frozen=True, slots=True)
+class RuleAlerts:
+    """How often a rule of a SecurityRule has raised an alert, and when it last did, in nanoseconds since the epoch."""
+
+    origin: Origin
+    rule: str
+    count: int
+    last: int
+
+
 class EngineLoop:
     """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch.
 
@@ -85,6 +96,7 @@ class EngineLoop:
         self._folded: Counter[str] = Counter()
         self._checked = float("-inf")
         self._alerts: Counter[str] = Counter()
+        self._of_rules: dict[tuple[Origin, str], RuleAlerts] = {}
         self._failures: Counter[str] = Counter()
 
     def turn(self, timeout: float = POLL) -> None:
@@ -118,6 +130,12 @@ class EngineLoop:
         counters = self._source.counters()
         return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped, dict(self._folded))
 
+    def alerts_by_rule(self) -> list[RuleAlerts]:
+        """Of the rules that run now."""
+        running = {(rule.origin, rule.name) for rule in self._rules.rules}
+        self._of_rules = {key: found for key, found in self._of_rules.items() if key in running}
+        return list(self._of_rules.values())
+
     def _take(self, event: Event) -> None:
         if self._recording is not None:
             self._recording.put(Event(event.source, event.time, event.materialize()))
@@ -136,6 +154,10 @@ class EngineLoop:
 
     def _alert(self, alert: Alert, event: Event | None) -> None:
         self._alerts[alert.rule_key] += 1
+        if alert.origin is not None:
+            before = self._of_rules.get((alert.origin, alert.rule))
+            count = before.count + 1 if before is not None else 1
+            self._of_rules[alert.origin, alert.rule] = RuleAlerts(alert.origin, alert.rule, count, alert.time)
         self._outputs.put(alert, event)
 
     def _tell_floods(self) -> None:

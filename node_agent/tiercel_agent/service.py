@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from tiercel_agent.config import Config
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import HOUSEKEEPING, EngineLoop
+from tiercel_agent.node_status import Reporter, status_of
 from tiercel_agent.outputs import Outputs
 from tiercel_agent.reload import Reloader, log_diagnostics, log_refused
 from tiercel_agent.rule_set import RuleSet, Signature
@@ -37,6 +39,7 @@ class Service:
         reloader: Reloader,
         rules: RuleSet,
         notifier: Notifier,
+        reporter: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -45,6 +48,8 @@ class Service:
         self._reloader = reloader
         self._rules = rules
         self._notifier = notifier
+        self._reporter = reporter
+        self._since = _now()
         self._clock = clock
         self._looked = self._told = clock()
         self._look_again = LOOK
@@ -70,6 +75,8 @@ class Service:
         LOGGER.info("stopping")
         self._notifier.stopping()
         self._reloader.close()
+        if self._reporter is not None:
+            self._reporter.close()
         self._loop.finish()
         for line in self._loop.summary().lines():
             LOGGER.info("%s", line)
@@ -83,6 +90,7 @@ class Service:
         if self._clock() - self._told >= HOUSEKEEPING:
             self._told = self._clock()
             self._notifier.alive()
+            self._report()
         if self._clock() - self._looked >= self._look_again or self._reload:
             begun = self._clock()
             self._look_for_rules()
@@ -121,13 +129,26 @@ class Service:
             LOGGER.warning("%s", note)
         log_refused(rules)
         self._reloader.accept(config, files)
+        if rules.bundle != self._rules.bundle:
+            self._since = _now()
         self._rules = rules
+        self._report()
+
+    def _report(self) -> None:
+        if self._reporter is not None:
+            notes = [*self._source.notes, *self._source.troubles()]
+            alerts = self._loop.alerts_by_rule()
+            self._reporter.offer(status_of(self._rules, self._source.counters(), notes, alerts, self._since))
 
     def _announce(self) -> None:
         calls = len(self._source.counters().system_calls)
         status = f"watching: {len(self._rules.rules)} rules, {calls} system calls"
         LOGGER.info("%s", status)
         self._notifier.ready(status)
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fixed(config: Config) -> tuple[object, ...]:

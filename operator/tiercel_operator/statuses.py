@@ -61,7 +61,6 @@ def status_of(facts: Facts, history: History, clock: float, now: str) -> dict[st
         for found in agent.status.alerts
         if (found.namespace, found.name) == (stored.object.namespace, stored.object.name)
     ]
-    outcomes = facts.tested.outcomes
     conditions = (_valid(facts, rules), _ready(facts, ready), _degraded(facts, clock))
     status = SecurityRuleStatus(
         observed_generation=stored.generation,

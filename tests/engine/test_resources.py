@@ -63,12 +63,15 @@ def problems(schema: Schema, value: Any, where: str = "") -> Iterator[str]:
         for index, each in enumerate(value):
             yield from problems(schema["items"], each, f"{where}[{index}]")
         yield from _too_many(schema, "Items", len(value), where)
-    elif isinstance(value, dict) and PRESERVE not in schema:
+    elif isinstance(value, dict):
         properties, others = schema.get("properties", {}), schema.get("additionalProperties")
         yield from (f"{where}.{key}: missing" for key in schema.get("required", ()) if key not in value)
         for key, each in value.items():
             found = properties.get(key, others)
-            yield from (f"{where}.{key}: unknown",) if found is None else problems(found, each, f"{where}.{key}")
+            if found is not None:
+                yield from problems(found, each, f"{where}.{key}")
+            elif PRESERVE not in schema:
+                yield f"{where}.{key}: unknown"
         yield from _too_many(schema, "Properties", len(value), where)
 
 
@@ -210,9 +213,8 @@ def test_all_that_the_rule_language_knows_is_taken() -> None:
         ("rules: [{list: x, items: [1.5]}]", ".rules[0].items[0]: 1.5 is no integer or string"),
         ("rules: [{rule: x, override: {condition: prepend}}]", ".rules[0].override.condition: 'prepend' is none of"),
         ("selector: {}", ".rules: missing"),
-        ("{rules: [], selector: {pod: {}}}", ".selector.pod: unknown"),
         ("{rules: [], selector: {nodes: {matchExpressions: [{key: a, operator: is}]}}}", "operator: 'is' is none of"),
-        ("{rules: [], tests: [{name: x}]}", ".tests[0].event: missing"),
+        ("{rules: [], tests: [{name: x, expect: []}]}", ".tests[0].event: missing"),
     ],
 )
 def test_what_is_wrong_is_refused(spec: str, told: str) -> None:

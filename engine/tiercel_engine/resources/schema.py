@@ -49,7 +49,8 @@ class Cel:
 class Says:
     """What a schema says besides the type. What is None isn't said.
 
-    ``name`` is the key in JSON, where it isn't the Python name in camelCase; ``map_keys`` tell a list's entries apart.
+    ``name`` is the key in JSON, where it isn't the Python name in camelCase; ``map_keys`` tell a list's entries apart;
+    ``keeps_unknown``: the API server leaves keys in that it doesn't know, for who reads them to refuse.
     """
 
     description: str | None = None
@@ -67,6 +68,7 @@ class Says:
     min_properties: int | None = None
     max_properties: int | None = None
     nullable: bool | None = None
+    keeps_unknown: bool = False
     map_keys: tuple[str, ...] | None = None
     validations: tuple[Cel, ...] | None = None
 
@@ -75,10 +77,12 @@ class Says:
         found = {key: value for key, value in found.items() if value is not None}
         if self.map_keys:
             found |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(self.map_keys)}
+        if self.keeps_unknown:
+            found |= {_PRESERVE: True}
         return found | _validations(self.validations or ())
 
 
-_SPECIAL: Final = frozenset({"name", "map_keys", "validations"})
+_SPECIAL: Final = frozenset({"name", "map_keys", "validations", "keeps_unknown"})
 
 
 def _as_metadata(make: Callable[_P, Says]) -> Callable[_P, Mapping[str, Says]]:

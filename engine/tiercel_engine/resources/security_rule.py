@@ -13,7 +13,7 @@ from tiercel_engine.resources.schema import Cel, Says, exactly_one, says
 from tiercel_engine.rules.reader import MANIFEST_KIND
 
 MAX_ITEMS = 2000
-MAX_TESTS = 500
+MAX_TESTS = 200
 _KINDS = ("rule", "macro", "list", "required_engine_version", "required_plugin_versions")
 
 ItemName = Annotated[str, Says(min_length=1, max_length=512)]
@@ -108,13 +108,20 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """Where the rules watch. In other namespaces than the system's only pods and nodes may be given."""
+    """Where the rules watch. In other namespaces than the system's only pods and nodes may be given.
 
-    pods: LabelSelector | None = field(default=None, metadata=says("Pods by their labels. An empty one: all pods."))
-    namespaces: NamedSelector | None = field(
-        default=None, metadata=says("The pods of these namespaces, by their names or labels.")
+    A key that isn't known is kept, and refused by the operator: taken out, the rules would watch more than was meant.
+    """
+
+    pods: LabelSelector | None = field(
+        default=None, metadata=says("Pods by their labels. An empty one: all pods.", keeps_unknown=True)
     )
-    nodes: NamedSelector | None = field(default=None, metadata=says("These nodes alone, by their names or labels."))
+    namespaces: NamedSelector | None = field(
+        default=None, metadata=says("The pods of these namespaces, by their names or labels.", keeps_unknown=True)
+    )
+    nodes: NamedSelector | None = field(
+        default=None, metadata=says("These nodes alone, by their names or labels.", keeps_unknown=True)
+    )
     host: bool | None = field(
         default=None,
         metadata=says("Whether what runs outside of containers is watched. If not given: unless pods are selected."),
@@ -125,10 +132,10 @@ class Selector:
 class RuleTest:
     """An event, and the rules that must alert of it."""
 
-    name: str = field(metadata=says("The test's name.", min_length=1, max_length=256))
+    name: str = field(metadata=says("The test's name.", min_length=1, max_length=200))
     event: Mapping[str, object] = field(metadata=says("The event's fields by their names, such as proc.name."))
     expect: tuple[ItemName, ...] = field(
-        default=(), metadata=says("The rules that must alert, and no others. Empty or absent: none.", max_items=100)
+        metadata=says("The rules that must alert, and no others. Empty: none.", max_items=100)
     )
 
 
@@ -141,7 +148,8 @@ class SecurityRuleSpec:
         default=None,
         metadata=says(
             "Where the rules watch. Without it: everywhere, hosts included, in the system's namespace; in others their "
-            "own pods."
+            "own pods.",
+            keeps_unknown=True,
         ),
     )
     suspend: bool = field(default=False, metadata=says("Whether the rules are out of force. If not given: false."))

@@ -1,4 +1,4 @@
-"""GET requests to the Kubernetes API, as a pod does them or by what a kubeconfig tells.
+"""Requests to the Kubernetes API, as a pod does them or by what a kubeconfig tells.
 
 The agent is on every node and asks for little, so it has no client library loaded: that of Kubernetes takes 45 MB of
 memory, and is imported only to read a kubeconfig, which no agent in a cluster has.
@@ -12,6 +12,8 @@ import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
 import orjson
 import urllib3
@@ -56,16 +58,31 @@ class Api:
 
         Raises ApiError, urllib3's errors, and OSError if there is no token.
         """
+        return self._request("GET", f"{path}?{urlencode(query)}", timeout)
+
+    def apply(self, path: str, manager: str, body: Mapping[str, Any], timeout: float) -> None:
+        """Server-side apply of an object, or of its status. Raises as ``get``."""
+        query = urlencode({"fieldManager": manager, "force": "true"})
+        self._request("PATCH", f"{path}?{query}", timeout, orjson.dumps(body), "application/apply-patch+yaml").close()
+
+    def _request(
+        self, method: str, path: str, timeout: float, body: bytes | None = None, content_type: str = ""
+    ) -> urllib3.BaseHTTPResponse:
+        headers = {"Accept": "application/json"}
         authorization = self._authorization()
+        if authorization:
+            headers["Authorization"] = authorization
+        if content_type:
+            headers["Content-Type"] = content_type
         answer = self._pool.request(
-            "GET",
+            method,
             f"{self._server}{path}",
-            fields=dict(query),
-            headers={"Accept": "application/json"} | ({"Authorization": authorization} if authorization else {}),
+            body=body,
+            headers=headers,
             timeout=urllib3.Timeout(connect=CONNECT_TIMEOUT, read=timeout),
             preload_content=False,
         )
-        if answer.status != HTTPStatus.OK:
+        if answer.status not in (HTTPStatus.OK, HTTPStatus.CREATED):
             reason = _reason(answer)
             answer.close()
             raise ApiError(answer.status, reason)
