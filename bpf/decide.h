@@ -51,6 +51,7 @@ static __always_inline u64 possible_word(const u64 *rows, struct looks *looks, u
 static __always_inline u32 lowest_bit(u64 word)
 {
 	u64 below = (word & -word) - 1;
+	FORGET(below); /* else newer compilers look up the number of zeros in a table, which bcc can't hand to the kernel */
 	below = below - ((below >> 1) & 0x5555555555555555);
 	below = (below & 0x3333333333333333) + ((below >> 2) & 0x3333333333333333);
 	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0f;

@@ -146,7 +146,7 @@ static __always_inline struct accepts accepts_of_name(struct record *record, con
 		return accepts_of(table, name->text, length);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < MEMO_WORDS; i++) {
-		if (i * 8 >= length)
+		if (i * 8 >= ANEW(name->length)) /* else newer compilers make one bound of two, and the verifier can't follow */
 			break;
 		hash = (hash ^ ((u64 *)name->text)[i]) * 0x9e3779b97f4a7c15;
 	}

@@ -84,7 +84,7 @@ class Reporter:
         self._offered: NodeAgentStatus | None = None
         self._written: NodeAgentStatus | None = None
         self._at = float("-inf")
-        self._failed = False
+        self._failures = 0
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="report", daemon=True)
@@ -112,8 +112,8 @@ class Reporter:
 
     def _is_due(self, offered: NodeAgentStatus) -> bool:
         passed = self._clock() - self._at
-        if self._failed:
-            return passed >= EVERY
+        if self._failures:
+            return passed >= min(EVERY, 2.0**self._failures)
         if self._written is None or _without_counters(offered) != _without_counters(self._written):
             return True
         return passed >= (EVERY if offered != self._written else HEARTBEAT)
@@ -127,13 +127,13 @@ class Reporter:
             path = _PATH.format(self._node) + "/status"
             self._api.apply(path, _MANAGER, self._object({"status": status}), _TIMEOUT)
         except Exception as error:  # whatever the API or the way to it has: detection goes on, and it is tried again
-            if not self._failed:
+            if not self._failures:
                 LOGGER.warning("this node's status can't be written: %s", error)
-            self._failed, self._written = True, None
+            self._failures, self._written = self._failures + 1, None
             return
-        if self._failed:
+        if self._failures:
             LOGGER.info("this node's status is written again")
-        self._failed, self._written = False, offered
+        self._failures, self._written = 0, offered
 
     def _object(self, more: Mapping[str, Any]) -> dict[str, Any]:
         metadata = {"name": self._node}

@@ -21,6 +21,16 @@ Trouble = (DynamicApiError, urllib3.exceptions.HTTPError, OSError)
 """What a request may raise: worth another try later."""
 
 
+def said(error: BaseException) -> str:
+    """A trouble in a line."""
+    if isinstance(error, DynamicApiError):
+        try:
+            return f"{error.status} {json.loads(error.body or '')['message']}"
+        except (ValueError, KeyError, TypeError):
+            return f"{error.status} {error.reason}"
+    return str(error) or type(error).__name__
+
+
 class Kube:
     """Every method is one request, and may raise one of ``Trouble``."""
 
@@ -31,6 +41,11 @@ class Kube:
         else:
             config.load_incluster_config(client_configuration=settings)
         self._client = DynamicClient(client.ApiClient(settings))
+
+    def version(self) -> tuple[int, int]:
+        """The API server's, major and minor."""
+        found = self._client.version["kubernetes"]
+        return int(found["major"]), int("".join(filter(str.isdigit, found["minor"])))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """The object, or None if there is none."""

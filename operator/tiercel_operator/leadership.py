@@ -10,6 +10,7 @@ from typing import Any, Protocol
 DURATION = 15.0
 """Seconds after which a leader that doesn't renew is none."""
 RENEW_EVERY = 5.0
+_TRIES = 3
 
 _LEASE = ("coordination.k8s.io/v1", "Lease")
 _NAME = "tiercel-operator"
@@ -72,10 +73,13 @@ class Leadership:
         if not self.leads:
             return
         self._renewed = float("-inf")
-        lease = self._leases.get(*_LEASE, _NAME, self._namespace)
-        if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
+        for _ in range(_TRIES):  # a renewal may be under way
+            lease = self._leases.get(*_LEASE, _NAME, self._namespace)
+            if lease is None or lease["spec"].get("holderIdentity") != self._identity:
+                return
             lease["spec"]["holderIdentity"] = ""
-            self._leases.replace(lease)
+            if self._leases.replace(lease):
+                return
 
     def _body(self, lease: dict[str, Any]) -> dict[str, Any]:
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

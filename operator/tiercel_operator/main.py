@@ -6,14 +6,19 @@ import asyncio
 import os
 import platform
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import kopf
 
+from tiercel_operator.admission_service import AdmissionService, Endpoint
+from tiercel_operator.daemonset import AgentSettings, agent_config_map, daemonset
+from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
+from tiercel_operator.owned import MOST_PARTS
 from tiercel_operator.runner import Runner
 
 GROUP, VERSION = "tiercel.dev", "v1alpha1"
@@ -21,10 +26,14 @@ GROUP, VERSION = "tiercel.dev", "v1alpha1"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``kubeconfig`` None is the way of a pod's service account."""
+    """``kubeconfig`` None is the way of a pod's service account; without ``endpoint`` there is no webhook, without
+    ``agents`` no DaemonSet, and without ``health_port`` nobody to ask."""
 
     namespace: str = "tiercel-system"
     kubeconfig: Path | None = None
+    endpoint: Endpoint | None = None
+    agents: AgentSettings | None = None
+    health_port: int | None = None
 
 
 def run(settings: Settings) -> None:
@@ -36,14 +45,33 @@ def run(settings: Settings) -> None:
 
 async def operate(settings: Settings) -> None:
     kube = await asyncio.to_thread(Kube, settings.kubeconfig)
+    version = await asyncio.to_thread(kube.version)
+    agents = replace(settings.agents, kubernetes=version) if settings.agents is not None else None
     identity = f"{platform.node()}-{uuid.uuid4().hex[:8]}"
-    runner = Runner(kube, settings.namespace, Leadership(kube, settings.namespace, identity))
-    working = asyncio.create_task(runner.run())
+    admission: AdmissionService | None = None
+
+    def others(owner: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+        if agents is not None:
+            yield agent_config_map(agents, owner)
+            yield daemonset(agents, MOST_PARTS, owner)
+        configuration = admission.configuration() if admission is not None else None
+        if configuration is not None:
+            yield configuration
+
+    runner = Runner(kube, settings.namespace, Leadership(kube, settings.namespace, identity), others)
+    working = [asyncio.create_task(runner.run())]
+    if settings.endpoint is not None:
+        admission = AdmissionService(kube, settings.namespace, runner.state, settings.endpoint)
+        working.append(asyncio.create_task(admission.run()))
+    health = await serve_health(runner, "0.0.0.0", settings.health_port) if settings.health_port else None  # noqa: S104
     try:
         await kopf.operator(registry=_registry(runner, settings), clusterwide=True, settings=_kopf_settings())
     finally:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
+        for task in working:
+            task.cancel()
+        await asyncio.gather(*working, return_exceptions=True)
+        if health is not None:
+            await health.cleanup()
 
 
 def _kopf_settings() -> kopf.OperatorSettings:

@@ -48,7 +48,18 @@ def _config_map(number: int, namespace: str, owner: Mapping[str, Any] | None, pa
 
 
 def is_there(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> bool:
-    """Whether what was found holds all of what is wanted, and no other data."""
-    if found is None:
+    """Whether what was found holds all of what is wanted, and no other data than that."""
+    if found is None or not _holds(wanted, found):
         return False
-    return all((found.get(key) or {}) == (wanted.get(key) or {}) for key in ("data", "binaryData"))
+    return all((found.get(key) or {}).keys() == (wanted.get(key) or {}).keys() for key in ("data", "binaryData"))
+
+
+def _holds(wanted: Any, found: Any) -> bool:
+    """Whether a part of an object is as wanted, but for what the API server has added."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(_holds(value, found.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, (list, tuple)):
+        if not isinstance(found, list) or len(found) != len(wanted):
+            return not wanted and found is None
+        return all(map(_holds, wanted, found))
+    return wanted == found or (not wanted and found is None)

@@ -6,13 +6,13 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tiercel_engine.rule import Origin
 from tiercel_operator.events import validity_event
-from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble
+from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
 from tiercel_operator.leadership import RENEW_EVERY, Leadership
 from tiercel_operator.owned import MOST_PARTS, TooLarge, bundle_config_maps, config_map_name, is_there
 from tiercel_operator.reconcile import Plan, Planner, StatusWrite
@@ -31,6 +31,10 @@ _AT_ONCE = 8
 _NODE_IS_GONE_AFTER = 600.0
 
 
+Others = Callable[[Mapping[str, Any] | None], Iterable[Mapping[str, Any]]]
+"""Makes objects to be kept as they are, given the owner reference for them."""
+
+
 @dataclass(slots=True)
 class Counts:
     """What the metrics tell."""
@@ -43,7 +47,8 @@ class Counts:
 class Runner:
     """All methods belong to one event loop; requests are made in threads."""
 
-    def __init__(self, kube: Kube, namespace: str, leadership: Leadership) -> None:
+    def __init__(self, kube: Kube, namespace: str, leadership: Leadership, others: Others) -> None:
+        self._others = others
         self.state = State()
         self.counts = Counts()
         self.synced = False
@@ -104,7 +109,7 @@ class Runner:
             try:
                 leads = await asyncio.to_thread(self._leadership.attempt)
             except Trouble as error:
-                LOGGER.warning("the lease can't be renewed: %s", error)
+                LOGGER.warning("the lease can't be renewed: %s", said(error))
                 leads = self._leadership.leads
             if leads and not before:
                 LOGGER.info("this operator leads")
@@ -118,14 +123,14 @@ class Runner:
             started = time.monotonic()
             plan = await asyncio.to_thread(self._planner.plan, self.state)
             self.counts.plans += 1
-            await self._write_bundle(plan)
+            await self._write_what_is_owned(plan)
             await asyncio.gather(*(self._write_status(write) for write in plan.statuses))
             await self._remove_agents_of_gone_nodes()
             if plan.statuses:
                 LOGGER.info("%d statuses in %.2f s", len(plan.statuses), time.monotonic() - started)
         except Trouble as error:
             self.counts.failures += 1
-            LOGGER.warning("trouble with the API, trying again: %s", error)
+            LOGGER.warning("trouble with the API, trying again: %s", said(error))
             await asyncio.sleep(1)
             self._news.set()
 
@@ -148,29 +153,39 @@ class Runner:
         self._listed = time.monotonic()
         self.synced = True
 
-    async def _write_bundle(self, plan: Plan) -> None:
+    async def _write_what_is_owned(self, plan: Plan) -> None:
         """Writes what isn't there; now and then it is looked at whether it still is."""
         new = plan.bundle.hash != self._bundle
         if not new and time.monotonic() - self._looked < LOOK_AGAIN:
             return
+        owner = await asyncio.to_thread(self._owner)
         try:
-            owner = await asyncio.to_thread(self._owner)
-            wanted = bundle_config_maps(plan.bundle, self._namespace, owner)
+            for body in bundle_config_maps(plan.bundle, self._namespace, owner):
+                await self._keep(body)
         except TooLarge as error:
             LOGGER.error("the bundle stays as it is: %s", error)
-            return
-        for body in wanted:
-            name = body["metadata"]["name"]
-            found = await asyncio.to_thread(self._kube.get, "v1", "ConfigMap", name, self._namespace)
-            if not is_there(body, found):
-                await asyncio.to_thread(self._kube.apply, body)
-                self.counts.writes += 1
-        for number in range(len(wanted), MOST_PARTS):
-            if new and self._bundle:
+        for other in self._others(owner):
+            try:
+                await self._keep(other)
+            except Trouble as error:
+                self.counts.failures += 1
+                LOGGER.error("%s %s can't be written: %s", other["kind"], other["metadata"]["name"], said(error))
+        if new and self._bundle:
+            for number in range(len(plan.bundle.parts), MOST_PARTS):
                 await asyncio.to_thread(self._kube.delete, "v1", "ConfigMap", config_map_name(number), self._namespace)
         if new:
-            LOGGER.info("bundle %s: %d rules objects", plan.bundle.hash, len(self.state.rules))
+            LOGGER.info("bundle %s of %d SecurityRules", plan.bundle.hash, len(self.state.rules))
         self._bundle, self._looked = plan.bundle.hash, time.monotonic()
+
+    async def _keep(self, body: Mapping[str, Any]) -> None:
+        """Writes an object unless it is there as it should be."""
+        metadata = body["metadata"]
+        found = await asyncio.to_thread(
+            self._kube.get, body["apiVersion"], body["kind"], metadata["name"], metadata.get("namespace")
+        )
+        if not is_there(body, found):
+            await asyncio.to_thread(self._kube.apply, body)
+            self.counts.writes += 1
 
     def _owner(self) -> dict[str, Any] | None:
         """The operator's Deployment: with it goes what it made."""

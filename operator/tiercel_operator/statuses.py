@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tiercel_engine.diagnostics import Diagnostic
+from tiercel_engine.printable import printable
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus
 from tiercel_engine.resources.security_rule import (
@@ -191,4 +192,5 @@ def _more(count: int) -> str:
 
 
 def _short(text: str) -> str:
+    text = printable(text)  # names are of whoever wrote the rules, and end up on terminals
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -1,4 +1,4 @@
-"""One Kubernetes API server for all tests of a run; a namespace of its own for each."""
+"""A Kubernetes API server for each module of tests, which changes what is there for all; for each test a namespace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from objects import create_namespace
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def control_plane() -> Iterator[ControlPlane]:
     binaries = find_binaries()
     if binaries is None:

@@ -57,6 +57,7 @@ class Cluster:
     def start(self) -> subprocess.Popen[bytes]:
         log = (self._folder / f"operator-{len(self._processes)}.log").open("wb")
         command = [str(Path(sys.executable).with_name("tiercel")), "operator", "--kubeconfig", str(self._kubeconfig)]
+        command += ["--no-agents", "--webhook-port", "0", "--health-port", "0"]
         self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
         return self._processes[-1]
 

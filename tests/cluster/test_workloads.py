@@ -25,7 +25,7 @@ DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out
 Start = Callable[..., Inventory]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def agent(control_plane: ControlPlane) -> Path:
     """The kubeconfig of an agent with the rights of config/rbac."""
     control_plane.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiercel_agent.workloads.inventory import ClusterSource, Finder, Inventory, News
-from tiercel_agent.workloads.runtimes.model import socket_of
+from tiercel_agent.workloads.runtimes.model import is_there, socket_of
 from tiercel_agent.workloads.settings import WorkloadSettings
 
 
@@ -26,6 +26,6 @@ def start_inventory(settings: WorkloadSettings) -> Inventory:
     inventory = Inventory(
         finder if settings.sockets else None, cluster if settings.kubernetes else None, patience=settings.patience
     )
-    if any(path.exists() for path in settings.sockets):
+    if any(map(is_there, settings.sockets)):
         inventory.start()
     return inventory

@@ -14,7 +14,7 @@ from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Container
 from tiercel_agent.workloads.news import ContainerNews
-from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, sockets_for
+from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, is_there, sockets_for
 
 _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between two tries for a container. Its runtime knows it at about the time when its cgroup is made, and when
@@ -87,7 +87,7 @@ class ContainerFinder:
         """Asks the runtimes that are there for nothing in particular: the first time takes longer than some
         containers live."""
         for socket in self._sockets:
-            if socket.path.exists():
+            if is_there(socket.path):
                 with suppress(Exception):
                     for in_pod in (True, False):
                         await self._runtime(socket).container(_NOBODY, in_pod=in_pod)
@@ -131,7 +131,7 @@ class ContainerFinder:
 
     def _present(self, container: ContainerId) -> list[Socket]:
         wanted = sockets_for(container.runtime, self._sockets, in_pod=container.pod_uid is not None)
-        return [socket for socket in wanted if socket.path.exists()]
+        return [socket for socket in wanted if is_there(socket.path)]
 
     async def _look(self, container: ContainerId) -> Container | None:
         for socket in self._present(container):

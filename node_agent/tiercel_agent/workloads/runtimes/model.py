@@ -53,6 +53,14 @@ DEFAULT_SOCKETS: tuple[Path, ...] = tuple(
 )
 
 
+def is_there(path: Path) -> bool:
+    """Whether a socket exists, as far as this process may see."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def socket_of(path: Path) -> Socket:
     """What a socket speaks, told by its name: containerd's, Docker's or podman's own interface, else the CRI."""
     name = path.name

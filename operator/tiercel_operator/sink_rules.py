@@ -1,0 +1,117 @@
+"""What an AlertSink's spec must be besides what its schema says.
+
+Only what stands in the spec is looked at: whither a name leads, or an address in a Secret, shows when an alert is sent.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
+from unicodedata import normalize
+from urllib.parse import SplitResult, urlsplit
+
+from tiercel_engine.resources.alert_sink import DESTINATIONS
+from tiercel_engine.scope import SYSTEM_NAMESPACE
+
+Address = IPv4Address | IPv6Address
+
+_OF_THE_NODE = ("file", "program")
+_LOCAL_SERVICES = frozenset("dbus gio glib gnome kde macosx qt syslog windows".split())
+"""Apprise's schemes that go to the machine itself."""
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+_REFERENCE = ("name", "key")
+_SYSTEM_ONLY = f"an AlertSink of the namespace {SYSTEM_NAMESPACE} may"
+_ELSEWHERE = "write an address that is reached from outside of the cluster"
+
+
+def sink_errors(spec: Mapping[str, Any], namespace: str) -> tuple[str, ...]:
+    """What is wrong with an AlertSink of the namespace, and what would be right. Texts hold what the spec says: escape
+    them before printing."""
+    given = [kind for kind in DESTINATIONS if spec.get(kind) is not None]
+    if len(given) != 1:
+        what = f"has {', '.join(given)}" if given else "has no destination"
+        return (f"spec {what}: exactly one is needed (one of {', '.join(DESTINATIONS)})",)
+    (kind,) = given
+    sink = spec[kind]
+    if not isinstance(sink, Mapping):
+        return (f"spec.{kind} must be a mapping (write {kind}: {{}} for a {kind} without settings)",)
+    errors = [*_secrets(sink, f"spec.{kind}")]
+    if namespace != SYSTEM_NAMESPACE:
+        errors += _trespasses(kind, sink)
+    return tuple(errors)
+
+
+def _trespasses(kind: str, sink: Mapping[str, Any]) -> Iterator[str]:
+    """What only the system's sinks may do."""
+    if kind in _OF_THE_NODE:
+        yield f"spec.{kind}: a sink of this namespace can't touch the node (take another destination; {_SYSTEM_ONLY})"
+    for key in ("url", "address", "server"):
+        value = sink.get(key)
+        if not isinstance(value, str):
+            continue
+        where = f"spec.{kind}.{key}"
+        parts = _split(value if "://" in value else f"//{value}")
+        if parts is None or (not parts.netloc and parts.scheme in ("http", "https")):
+            yield f"{where}: {value[:200]!r} is no address (write such as https://host:port/path)"
+        elif parts.scheme == "unix" or (kind == "notify" and parts.scheme in _LOCAL_SERVICES):
+            yield f"{where}: a sink of this namespace can't touch the node (write a server's address; {_SYSTEM_ONLY})"
+        elif inside := _inside(parts.hostname or ""):
+            yield f"{where}: {parts.hostname} is {inside}, which a sink of this namespace can't reach ({_ELSEWHERE})"
+
+
+def _split(url: str) -> SplitResult | None:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
+
+
+def _inside(host: str) -> str:
+    """What a host is that tenants can't reach; "" for others."""
+    name = normalize("NFKC", host).lower().rstrip(".")
+    address = _address(name)
+    if name == "localhost" or name.endswith(".localhost") or (address and (address.is_loopback or not int(address))):
+        return "the node itself"
+    if address and address.is_link_local:
+        return "a link-local address"
+    if name == "metadata.google.internal":
+        return "the cloud's metadata server"
+    if name == "kubernetes.default" or name.startswith("kubernetes.default."):
+        return "the cluster's API server"
+    return ""
+
+
+def _address(name: str) -> Address | None:
+    """The address that a host is, also one of the forms that the C library knows: 127.1, 0x7f000001."""
+    with suppress(ValueError):
+        found = ip_address(name.partition("%")[0])
+        return getattr(found, "ipv4_mapped", None) or found
+    with suppress(OSError, ValueError):
+        return IPv4Address(socket.inet_aton(name))
+    return None
+
+
+def _secrets(content: Mapping[str, Any], where: str) -> Iterator[str]:
+    """References that aren't to a Secret of the own namespace, and secrets that stand in the spec."""
+    url = content.get("url")
+    parts = _split(url) if isinstance(url, str) else None
+    if parts is not None and parts.password:
+        yield f"{where}.url has a password in it (put the address into a Secret and name it in urlFrom)"
+    name = content.get("name")
+    if content.get("value") is not None and isinstance(name, str) and name.lower() in _SECRET_HEADERS:
+        yield f"{where}: the value of {name[:100]} is a secret (put it into a Secret and name it in valueFrom)"
+    for key, value in content.items():
+        if key == "secretRef":
+            if not isinstance(value, Mapping) or not all(isinstance(value.get(each), str) for each in _REFERENCE):
+                yield f"{where}.secretRef must be the name and the key of a Secret (secretRef: {{name: …, key: …}})"
+            elif not set(value) <= {*_REFERENCE}:
+                others = ", ".join(sorted(str(each)[:40] for each in set(value) - {*_REFERENCE}))
+                yield f"{where}.secretRef has {others}: the Secret must be in the sink's namespace (remove {others})"
+            continue
+        entries = {f"[{at}]": each for at, each in enumerate(value)} if isinstance(value, list) else {"": value}
+        for at, each in entries.items():
+            if isinstance(each, Mapping):
+                yield from _secrets(each, f"{where}.{key}{at}")

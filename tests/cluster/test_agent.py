@@ -1,0 +1,163 @@
+"""The agent as a process of its own: rules from a mounted bundle, and a NodeAgent that tells of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from control_plane import ControlPlane
+from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
+from test_operator import API, custom_resources, rule, until  # noqa: F401 (a fixture)
+from test_workloads import agent  # noqa: F401 (a fixture)
+
+from tiercel_engine.rules.bundle import files_of, pack
+from tiercel_engine.rules.objects import RuleObject
+
+Mount = Callable[..., str]
+
+
+def objects(*rules: dict[str, Any], namespace: str = "tiercel-system") -> list[RuleObject]:
+    return [RuleObject(namespace, "rules", {"rules": list(rules)})]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def mount(folder: Path, tmp_path: Path) -> Mount:
+    """Swaps the bundle as the kubelet does: all files are links through one that is renamed into place."""
+    folder.mkdir()
+    count = iter(range(1000))
+
+    def swap(found: list[RuleObject], most: int = 700_000, without: str = "") -> str:
+        bundle = pack(found, most)
+        data = folder / f"..{next(count)}"
+        data.mkdir()
+        for name, content in files_of(bundle).items():
+            if name != without:
+                (data / name).write_bytes(content)
+        (tmp_path / "link").symlink_to(data.name)
+        os.rename(tmp_path / "link", folder / "..data")
+        for name in files_of(bundle):
+            if not (folder / name).is_symlink():
+                (folder / name).symlink_to(f"..data/{name}")
+        return bundle.hash
+
+    return swap
+
+
+@pytest.fixture
+def start(
+    agent: Path,  # noqa: F811
+    folder: Path,
+    tmp_path: Path,
+    namespace: str,
+) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    if os.geteuid() != 0 or not Path("/sys/kernel/btf/vmlinux").exists():
+        pytest.skip("an agent needs root and eBPF")
+    processes: list[subprocess.Popen[bytes]] = []
+    config = tmp_path / "tiercel.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "bundle": str(folder),
+                "kubernetes": {"kubeconfig": str(agent), "node": namespace},
+                "outputs": {"stdout": {"enabled": False}, "file": {"path": str(tmp_path / "alerts.jsonl")}},
+            }
+        )
+    )
+
+    def begin() -> subprocess.Popen[bytes]:
+        log = (tmp_path / "agent.log").open("ab")
+        command = [str(Path(sys.executable).with_name("tiercel")), "agent", "--config", str(config)]
+        processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
+        return processes[-1]
+
+    yield begin
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    for process in processes:
+        process.wait(30)
+    print((tmp_path / "agent.log").read_text()[-3000:])
+
+
+@pytest.fixture
+def told(custom_resources: None, api: ApiClient, namespace: str) -> Callable[[], dict[str, Any]]:  # noqa: F811
+    """The status of the node's NodeAgent."""
+
+    def read() -> dict[str, Any]:
+        try:
+            found = CustomObjectsApi(api).get_cluster_custom_object(*API, "nodeagents", namespace)
+        except ApiException:
+            return {}
+        status: dict[str, Any] = found.get("status") or {}
+        return status
+
+    return read
+
+
+def test_an_agent_runs_the_bundle_follows_it_and_tells(
+    start: Callable[[], subprocess.Popen[bytes]],
+    mount: Mount,
+    told: Callable[[], dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    process = start()
+    until(lambda: told().get("conditions"), "status without a bundle")
+    assert told()["conditions"][0]["reason"] == "NoBundle"
+
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    seen = rule("Secret read", f"evt.type in (open, openat) and fd.name = {secret}")
+    first = mount(objects(seen, rule("Bad", "proc.nmae = x")), most=100)
+    until(lambda: told().get("bundle") == first, "first bundle")
+    status = told()
+    assert (status["rules"], status["conditions"][0]["reason"]) == (1, "Running")
+    (refused,) = status["refused"]
+    assert refused["rule"] == "tiercel-system/rules"
+    assert refused["reason"] == "rule Bad: there is no field proc.nmae (did you mean proc.name?)"
+    subprocess.run(["cat", secret], check=True, capture_output=True)
+    alerts = tmp_path / "alerts.jsonl"
+    until(lambda: alerts.exists() and "Secret read" in alerts.read_text(), "alert")
+
+    # what isn't whole is no bundle: the one before stays
+    mount(objects(rule("Other"), seen), without="bundle.json")
+    second = mount(objects(seen, rule("Second")))
+    until(lambda: told().get("bundle") == second, "second bundle")
+    assert (told()["rules"], process.poll()) == (2, None)
+    shutil.rmtree(tmp_path / "bundle" / "..data", ignore_errors=True)
+
+
+def test_a_restart_needs_no_api(
+    start: Callable[[], subprocess.Popen[bytes]],
+    mount: Mount,
+    told: Callable[[], dict[str, Any]],
+    control_plane: ControlPlane,
+    tmp_path: Path,
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x")
+    hash_ = mount(objects(rule("Secret read", f"evt.type in (open, openat) and fd.name = {secret}")))
+    control_plane.stop()
+    try:
+        start()
+        alerts = tmp_path / "alerts.jsonl"
+
+        def alerted() -> bool:
+            subprocess.run(["cat", secret], check=True, capture_output=True)
+            return alerts.exists() and "Secret read" in alerts.read_text()
+
+        until(alerted, "alert without an API server")
+    finally:
+        control_plane.start()
+    until(lambda: told().get("bundle") == hash_, "report once the API server is back")

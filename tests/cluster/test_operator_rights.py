@@ -1,0 +1,106 @@
+"""The operator with all that it does in a cluster, and no more rights than config/rbac gives it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+from control_plane import ControlPlane
+from kubernetes.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
+from kubernetes.utils import create_from_dict
+from test_operator import SYSTEM, Cluster, custom_resources, rule, unless_there, until  # noqa: F401 (a fixture)
+
+CONFIG = Path(__file__).parents[2] / "config"
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.fixture
+def rights(custom_resources: None, api: ApiClient) -> None:  # noqa: F811
+    for path in (CONFIG / "rbac/service-accounts.yaml", CONFIG / "rbac/operator.yaml"):
+        for body in yaml.safe_load_all(path.read_text()):
+            body["metadata"].setdefault("namespace", SYSTEM)
+            try:
+                create_from_dict(api, body)
+            except Exception as error:
+                if "AlreadyExists" not in str(error):
+                    raise
+
+
+@pytest.fixture
+def operator(
+    rights: None, control_plane: ControlPlane, tmp_path: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    port, health = free_port(), free_port()
+    log = (tmp_path / "operator.log").open("wb")
+    command = [str(Path(sys.executable).with_name("tiercel")), "operator", "--health-port", str(health)]
+    command += ["--kubeconfig", str(control_plane.kubeconfig_for("operator"))]
+    command += ["--webhook-port", str(port), "--webhook-url", f"https://127.0.0.1:{port}/validate"]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as process:
+        yield process, health
+        process.send_signal(signal.SIGTERM)
+        process.wait(30)
+    print((tmp_path / "operator.log").read_text()[-4000:])
+
+
+@pytest.fixture
+def cluster(api: ApiClient, kubeconfig: Path, tmp_path: Path) -> Cluster:
+    return Cluster(api, kubeconfig, tmp_path)
+
+
+def test_it_does_its_work_with_the_rights_that_it_has(
+    operator: tuple[subprocess.Popen[bytes], int], cluster: Cluster, namespace: str, api: ApiClient
+) -> None:
+    cluster.apply("good", namespace, rule("Good"))
+    cluster.settled("good", namespace, "Valid", "Loaded")
+    until(lambda: f"{namespace}/good" in cluster.bundle()[1], "bundle")
+    agents = until(lambda: list(AppsV1Api(api).list_namespaced_daemon_set(SYSTEM).items), "DaemonSet of the agents")
+    (container,) = agents[0].spec.template.spec.containers
+    assert not container.security_context.privileged
+    certificates = until(lambda: CoreV1Api(api).read_namespaced_secret("tiercel-webhook", SYSTEM).data, "certificates")
+    assert {"ca.crt", "tls.crt", "tls.key"} <= set(certificates)
+
+    def refusal() -> str:
+        try:
+            cluster.apply("bad", namespace, rule("Bad", "proc.nmae = x"))
+        except ApiException as error:
+            return str(error.body)
+        cluster.delete("bad", namespace)  # it wasn't asked yet
+        return ""
+
+    told = until(refusal, "refusal")
+    assert "rule Bad: there is no field proc.nmae (did you mean proc.name?)" in told
+    assert "^~~~~~~~~" in told
+    _, health = operator
+    with urllib.request.urlopen(f"http://127.0.0.1:{health}/healthz") as answer:
+        assert answer.read() == b"ok\n"
+    with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics") as answer:
+        metrics = answer.read().decode()
+    assert "tiercel_operator_leads 1\n" in metrics
+    cluster.delete("good", namespace)
+
+
+def test_what_others_change_of_the_agents_is_put_right(
+    operator: tuple[subprocess.Popen[bytes], int], api: ApiClient
+) -> None:
+    apps = AppsV1Api(api)
+    found = until(lambda: apps.list_namespaced_daemon_set(SYSTEM).items, "DaemonSet of the agents")[0]
+    name = found.metadata.name
+    apps.delete_namespaced_daemon_set(name, SYSTEM)
+    until(partial(_is_there, apps, name), "DaemonSet once more")
+
+
+def _is_there(apps: AppsV1Api, name: str) -> bool:
+    return any(each.metadata.name == name for each in apps.list_namespaced_daemon_set(SYSTEM).items)

@@ -1,0 +1,143 @@
+"""What the operator has run on every node."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tiercel_agent.config import read_config
+from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
+from tiercel_operator.daemonset import AgentSettings, agent_config, agent_config_map, daemonset
+from tiercel_operator.owned import MOST_PARTS, config_map_name
+
+HERE = Path(__file__).parents[2]
+SETTINGS = AgentSettings()
+
+
+def pod(settings: AgentSettings = SETTINGS) -> dict[str, Any]:
+    found: dict[str, Any] = daemonset(settings, MOST_PARTS)["spec"]["template"]["spec"]
+    return found
+
+
+def container(settings: AgentSettings = SETTINGS) -> dict[str, Any]:
+    (found,) = pod(settings)["containers"]
+    return dict(found)
+
+
+def read(tmp_path: Path, settings: AgentSettings) -> Any:
+    path = tmp_path / "tiercel.yaml"
+    path.write_text(agent_config(settings))
+    found = read_config(path)
+    assert (found.errors, found.warnings) == ((), ())
+    assert found.config is not None
+    return found.config
+
+
+def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> None:
+    context = container()["securityContext"]
+    unit = (HERE / "config/systemd/tiercel.service").read_text()
+    (granted,) = [line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    assert context["privileged"] is False
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["capabilities"]["drop"] == ["ALL"]
+    assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
+
+
+def test_nothing_of_the_node_can_be_written_and_nothing_is_made_there() -> None:
+    mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
+    folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
+    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/run"}
+    assert {folder["type"] for folder in folders.values()} == {"Directory"}  # the only type that makes no folder
+    assert all(mounts[name]["readOnly"] for name in folders)
+    assert pod()["hostPID"] is True
+    assert "hostNetwork" not in pod()
+    assert "hostIPC" not in pod()
+
+
+def test_every_node_has_one_whatever_its_taints() -> None:
+    assert pod()["tolerations"] == [{"operator": "Exists"}]
+    assert pod()["priorityClassName"] == "system-node-critical"
+    assert daemonset(SETTINGS, MOST_PARTS)["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": "10%"}
+
+
+def test_the_bundle_is_all_config_maps_that_the_operator_may_make_and_none_is_needed() -> None:
+    (bundle,) = [volume for volume in pod()["volumes"] if volume["name"] == "bundle"]
+    assert bundle["projected"]["sources"] == [
+        {"configMap": {"name": config_map_name(number), "optional": True}} for number in range(MOST_PARTS)
+    ]
+
+
+def test_the_agent_takes_its_configuration_from_where_it_is_mounted(tmp_path: Path) -> None:
+    config = read(tmp_path, SETTINGS)
+    mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
+    assert str(config.bundle) == mounts["bundle"]
+    assert container()["args"][-1] == f"{mounts['config']}/tiercel.yaml"
+    assert agent_config_map(SETTINGS)["data"] == {"tiercel.yaml": agent_config(SETTINGS)}
+    assert (config.json, config.workloads.kubernetes) == (True, True)
+
+
+def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:
+    config = read(tmp_path, SETTINGS)
+    usual = [f"/host{path}" for path in DEFAULT_SOCKETS if path.is_relative_to("/run")]
+    assert [str(path) for path in config.workloads.sockets] == usual
+    assert seen_folders(SETTINGS) == {"/sys/fs/cgroup": "/sys/fs/cgroup", "/run": "/host/run"}
+
+
+def test_the_folders_of_other_sockets_are_mounted_too(tmp_path: Path) -> None:
+    sockets = ("/run/other/containerd.sock", "/var/snap/microk8s/common/run/containerd.sock")
+    settings = replace(SETTINGS, extra_sockets=sockets)
+    assert [str(path) for path in read(tmp_path, settings).workloads.sockets[-2:]] == [
+        f"/host{path}" for path in sockets
+    ]
+    folder = "/var/snap/microk8s/common/run"
+    assert seen_folders(settings) == seen_folders(SETTINGS) | {folder: f"/host{folder}"}
+
+
+def seen_folders(settings: AgentSettings) -> dict[str, str]:
+    """The node's folders, and where the agent sees each."""
+    seen = {mount["name"]: mount["mountPath"] for mount in container(settings)["volumeMounts"]}
+    volumes = [volume for volume in pod(settings)["volumes"] if "hostPath" in volume]
+    return {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
+
+
+def test_another_configuration_restarts_agents_and_another_bundle_does_not() -> None:
+    other = replace(SETTINGS, extra_sockets=("/run/other.sock",))
+    assert daemonset(SETTINGS, MOST_PARTS) == daemonset(AgentSettings(), MOST_PARTS)
+    assert daemonset(other, MOST_PARTS)["spec"]["template"] != daemonset(SETTINGS, MOST_PARTS)["spec"]["template"]
+
+
+@pytest.mark.parametrize(("version", "by_field"), [((1, 20), False), ((1, 29), False), ((1, 30), True), ((2, 0), True)])
+def test_app_armor_is_told_as_the_server_knows_it(version: tuple[int, int], by_field: bool) -> None:
+    settings = replace(SETTINGS, kubernetes=version)
+    annotations = daemonset(settings, MOST_PARTS)["spec"]["template"]["metadata"]["annotations"]
+    assert ("appArmorProfile" in container(settings)["securityContext"]) is by_field
+    assert ("container.apparmor.security.beta.kubernetes.io/agent" in annotations) is not by_field
+
+
+def test_settings_are_where_they_belong() -> None:
+    settings = replace(
+        SETTINGS,
+        image="registry.example/agent:1",
+        pull_policy="Never",
+        namespace="elsewhere",
+        node_selector={"pool": "a"},
+        tolerations=({"key": "gpu", "operator": "Exists"},),
+        priority_class="high",
+        extra_capabilities=("SYS_RESOURCE",),
+        seccomp="RuntimeDefault",
+    )
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "tiercel-operator", "uid": "1"}
+    for made in (daemonset(settings, 1, owner), agent_config_map(settings, owner)):
+        assert made["metadata"]["namespace"] == "elsewhere"
+        assert made["metadata"]["ownerReferences"] == [owner]
+    found = container(settings)
+    assert (found["image"], found["imagePullPolicy"]) == ("registry.example/agent:1", "Never")
+    assert found["securityContext"]["capabilities"]["add"][-1] == "SYS_RESOURCE"
+    assert found["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod(settings)["nodeSelector"] == {"pool": "a"}
+    assert pod(settings)["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert pod(settings)["priorityClassName"] == "high"
