@@ -1,20 +1,26 @@
 # make setup   install what is missing (idempotent)
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
+# make demo    as root: an API server, the operator and an agent on this machine, and what to try there
 # make test    linters and all tests; the first time an API server is built for them, which takes some minutes
 # make bench   what the engine costs
 # make bench-containers   as root: how soon containers are known
+# make bench-operator   what the operator's planning costs for a thousand rules and five thousand nodes
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup run test lint bench bench-live bench-containers clean
+.PHONY: setup run demo test lint bench bench-live bench-containers bench-operator clean
 
 setup:
 	@scripts/setup
 
 run: setup
 	@exec $(BIN)/tiercel detect $(ARGS)
+
+demo: setup
+	@scripts/setup-control-plane >/dev/null
+	@exec $(BIN)/python scripts/demo
 
 lint: setup
 	$(BIN)/ruff check .
@@ -34,6 +40,9 @@ bench: setup
 bench-containers: setup
 	@scripts/setup-containers >/dev/null && scripts/setup-control-plane >/dev/null
 	@$(BIN)/python bench/containers.py
+
+bench-operator: setup
+	@$(BIN)/python bench/operator.py
 
 bench-live: setup
 	@exec $(BIN)/python -m bench.live $(ARGS)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import LabelOperator, LabelTest, Scope
+from tiercel_operator.state import Agent
 
 _BUNDLES = 64
 
@@ -27,6 +29,40 @@ class History:
 
     def holds(self, bundle: str, found: RuleObject) -> bool:
         return self._bundles.get(bundle, {}).get(found.origin) is found
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The agents of some nodes, grouped by what they report: there may be thousands."""
+
+    size: int
+    by_bundle: Mapping[str, Sequence[str]]
+    """Names of nodes."""
+    losing: Sequence[Agent]
+    """Those that lost events lately."""
+
+    @classmethod
+    def of(cls, agents: Iterable[Agent], clock: float) -> Fleet:
+        by_bundle: dict[str, list[str]] = {}
+        losing = []
+        size = 0
+        for agent in agents:
+            size += 1
+            by_bundle.setdefault(agent.status.bundle, []).append(agent.node)
+            if agent.loses(clock):
+                losing.append(agent)
+        return cls(size, by_bundle, losing)
+
+
+def alerts_of(agents: Iterable[Agent]) -> dict[Origin, tuple[int, str | None]]:
+    """How many alerts there were by SecurityRule, and when the last one was."""
+    found: dict[Origin, tuple[int, str | None]] = {}
+    for agent in agents:
+        for each in agent.status.alerts:
+            origin = Origin(each.namespace, each.name)
+            count, last = found.get(origin, (0, None))
+            found[origin] = count + each.count, max(filter(None, (last, each.last)), default=None)
+    return found
 
 
 def is_for(scope: Scope, node: str, labels: Mapping[str, str]) -> bool:

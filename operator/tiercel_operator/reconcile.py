@@ -12,9 +12,10 @@ from tiercel_engine.rule import Origin
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.bundle import Bundle, pack
 from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, same
-from tiercel_operator.nodes import History
+from tiercel_engine.scope import Scope
+from tiercel_operator.nodes import Fleet, History, alerts_of, is_for
 from tiercel_operator.state import State, Stored
-from tiercel_operator.statuses import Facts, Tested, differs, matching, status_of
+from tiercel_operator.statuses import Facts, Tested, differs, status_of
 
 COUNTERS_EVERY = 30.0
 """Seconds between two writes of a status in which only counters have grown."""
@@ -57,11 +58,13 @@ class Planner:
         bundle = self._pack(objects)
         now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
         writes = []
+        fleet = self._fleets(state)
+        alerts = alerts_of(state.agents.values())
         for origin, stored in state.rules.items():
             found = resolved.objects[origin]
-            agents = matching(stored, state.agents.values(), state.nodes)
-            facts = Facts(stored, found, self._run_tests(stored, found), bundle.hash, agents)
-            status = status_of(facts, self._history, self._clock(), now)
+            tested = self._run_tests(stored, found)
+            facts = Facts(stored, found, tested, bundle.hash, fleet(stored.scope), alerts.get(origin, (0, None)))
+            status = status_of(facts, self._history, now)
             if self._is_due(origin, status, stored.status):
                 writes.append(StatusWrite(origin, status, stored.status))
         for gone in self._written.keys() - state.rules.keys():
@@ -73,6 +76,23 @@ class Planner:
     def written(self, origin: Origin) -> None:
         """A status was."""
         self._written[origin] = self._clock()
+
+    def _fleets(self, state: State) -> Callable[[Scope], Fleet]:
+        """The nodes that a scope is for: worked out once for all scopes that say the same of nodes."""
+        known: dict[tuple[object, object], Fleet] = {}
+
+        def fleet(scope: Scope) -> Fleet:
+            key = scope.node_names, scope.nodes
+            if key not in known:
+                agents = (
+                    agent
+                    for agent in state.agents.values()
+                    if is_for(scope, agent.node, state.nodes.get(agent.node, {}))
+                )
+                known[key] = Fleet.of(agents, self._clock())
+            return known[key]
+
+        return fleet
 
     def _pack(self, objects: Sequence[RuleObject]) -> Bundle:
         if self._packed is None or not same(self._packed[0], objects):

@@ -20,8 +20,8 @@ from tiercel_engine.resources.security_rule import (
 )
 from tiercel_engine.rule_tests import Outcome
 from tiercel_engine.rules.objects import ResolvedObject, told
-from tiercel_operator.nodes import History, is_for
-from tiercel_operator.state import Agent, Stored
+from tiercel_operator.nodes import Fleet, History
+from tiercel_operator.state import Stored
 
 VALID, READY, DEGRADED = "Valid", "Ready", "DetectionDegraded"
 _MOST_RULES = 1000
@@ -45,35 +45,32 @@ class Facts:
     resolved: ResolvedObject
     tested: Tested
     bundle: str
-    agents: Sequence[Agent]
-    """Those of nodes that the rules are for."""
+    fleet: Fleet
+    """The nodes that the rules are for."""
+    alerts: tuple[int, str | None]
+    """How many there were, and when the last one was."""
 
 
-def status_of(facts: Facts, history: History, clock: float, now: str) -> dict[str, Any]:
-    """The status as JSON; ``clock`` in monotonic seconds, ``now`` in RFC 3339. What hasn't changed since the object's
+def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
+    """The status as JSON; ``now`` is in RFC 3339. What hasn't changed since the object's
     own status was written keeps its time."""
-    stored, agents = facts.stored, facts.agents
+    stored, fleet = facts.stored, facts.fleet
     rules = tuple(_rule_results(facts))[:_MOST_RULES]
     in_force = sum(result.state is RuleState.LOADED for result in rules)
-    ready = [agent for agent in agents if _runs(agent, facts, history)]
-    counted = [
-        found
-        for agent in agents
-        for found in agent.status.alerts
-        if (found.namespace, found.name) == (stored.object.namespace, stored.object.name)
-    ]
-    conditions = (_valid(facts, rules), _ready(facts, ready), _degraded(facts, clock))
+    waiting = [node for bundle, nodes in fleet.by_bundle.items() if not _runs(bundle, facts, history) for node in nodes]
+    ready = fleet.size - len(waiting)
+    conditions = (_valid(facts, rules), _ready(facts, waiting), _degraded(facts))
     status = SecurityRuleStatus(
         observed_generation=stored.generation,
         conditions=tuple(_dated(condition, stored, now) for condition in conditions),
-        summary=Summary(f"{in_force}/{len(rules)}", f"{len(ready)}/{len(agents)}"),
+        summary=Summary(f"{in_force}/{len(rules)}", f"{ready}/{fleet.size}"),
         rules=rules,
         tests=tuple(
             TestResult(found.test.name, found.passed, _short(found.message)) for found in facts.tested.outcomes
         ),
-        nodes=NodeCounts(len(agents), len(ready)),
-        alerts=sum(found.count for found in counted),
-        last_alert=max((found.last for found in counted if found.last), default=None),
+        nodes=NodeCounts(fleet.size, ready),
+        alerts=facts.alerts[0],
+        last_alert=facts.alerts[1],
         bundle=_first_bundle(facts),
     )
     found: dict[str, Any] = to_json(status)
@@ -87,13 +84,8 @@ def _first_bundle(facts: Facts) -> str:
     return str(before.get("bundle") or facts.bundle) if is_same else facts.bundle
 
 
-def matching(stored: Stored, agents: Iterable[Agent], labels: Mapping[str, Mapping[str, str]]) -> list[Agent]:
-    """The agents of the nodes that an object's rules are for."""
-    return [agent for agent in agents if is_for(stored.scope, agent.node, labels.get(agent.node, {}))]
-
-
-def _runs(agent: Agent, facts: Facts, history: History) -> bool:
-    return history.holds(agent.status.bundle, facts.stored.object) and not facts.stored.suspended
+def _runs(bundle: str, facts: Facts, history: History) -> bool:
+    return history.holds(bundle, facts.stored.object) and not facts.stored.suspended
 
 
 def _rule_results(facts: Facts) -> Iterable[RuleResult]:
@@ -131,30 +123,27 @@ def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
     return _condition(VALID, True, "Loaded", f"{len(rules)} rule{'s' * (len(rules) != 1)}")
 
 
-def _ready(facts: Facts, ready: Sequence[Agent]) -> Condition:
+def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
     if facts.stored.suspended:
         return _condition(READY, False, "Suspended", "spec.suspend is true")
-    if not facts.agents:
+    if not facts.fleet.size:
         return _condition(READY, False, "NoNodes", "no agent of a node that these rules are for has reported yet")
     if facts.resolved.errors and not facts.resolved.rules:
         return _condition(READY, False, "Refused", "none of its rules is valid")
-    running = {agent.node for agent in ready}
-    waiting = [agent.node for agent in facts.agents if agent.node not in running]
     if waiting:
-        message = f"not reported yet by {', '.join(waiting[:_NAMED])}{_more(len(waiting))}"
+        message = f"not reported yet by {', '.join(sorted(waiting)[:_NAMED])}{_more(len(waiting))}"
         return _condition(READY, False, "RollingOut", message)
-    return _condition(READY, True, "Running", f"on {len(ready)} node{'s' * (len(ready) != 1)}")
+    return _condition(READY, True, "Running", f"on {facts.fleet.size} node{'s' * (facts.fleet.size != 1)}")
 
 
-def _degraded(facts: Facts, clock: float) -> Condition:
+def _degraded(facts: Facts) -> Condition:
     """Losses that aren't of one rule may have hidden something from each."""
     keys = [rule.key for rule in facts.resolved.rules]
     hit: list[str] = []
-    for agent in facts.agents:
-        if agent.loses(clock) and agent.status.lost is not None:
-            causes = agent.status.lost.causes or {}
-            if any("'" not in cause or any(f"'{key}'" in cause for key in keys) for cause in causes):
-                hit.append(agent.node)
+    for agent in facts.fleet.losing:
+        causes = (agent.status.lost.causes if agent.status.lost is not None else None) or {}
+        if any("'" not in cause or any(f"'{key}'" in cause for key in keys) for cause in causes):
+            hit.append(agent.node)
     if not hit:
         return _condition(DEGRADED, False, "NothingLost", "no events were lost lately that these rules ask for")
     message = (
