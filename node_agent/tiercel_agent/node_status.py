@@ -141,4 +141,5 @@ class Reporter:
 
 
 def _without_counters(status: NodeAgentStatus) -> NodeAgentStatus:
-    return replace(status, events_seen=None, lost=None, alerts=())
+    alerted = tuple(sorted((replace(each, count=0, last=None) for each in status.alerts), key=repr))
+    return replace(status, events_seen=None, lost=None, alerts=alerted)

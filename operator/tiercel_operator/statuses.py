@@ -170,10 +170,13 @@ def differs(status: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[bool,
     """Whether a status says something new at all, and whether that is more than numbers that grow."""
     if status == stored:
         return False, False
+    return True, _without_counters(status) != _without_counters(stored)
+
+
+def _without_counters(status: Mapping[str, Any]) -> dict[str, Any]:
+    """That there were alerts at all is more than a number that grows."""
     counters = ("alerts", "lastAlert")
-    return True, {k: v for k, v in status.items() if k not in counters} != {
-        k: v for k, v in stored.items() if k not in counters
-    }
+    return {key: bool(value) if key in counters else value for key, value in status.items()}
 
 
 def _more(count: int) -> str:
