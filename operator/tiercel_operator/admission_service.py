@@ -37,6 +37,7 @@ class AdmissionService:
         self._namespace = namespace
         self._endpoint = endpoint
         self._certificates: Certificates | None = None
+        self._owner: dict[str, Any] | None = None
         self._webhook = Webhook(lambda: list(state.objects()), self._fresh)
 
     async def run(self) -> None:
@@ -55,7 +56,10 @@ class AdmissionService:
         """What the API server is to be told; None until the webhook serves."""
         if self._certificates is None:
             return None
-        return webhook_configuration(self._namespace, self._certificates.ca, self._endpoint.url)
+        found = webhook_configuration(self._namespace, self._certificates.ca, self._endpoint.url)
+        if self._owner is not None:
+            found["metadata"]["ownerReferences"] = [self._owner]
+        return found
 
     async def _take(self, certificates: Certificates) -> None:
         if self._certificates is None:
@@ -67,6 +71,10 @@ class AdmissionService:
 
     def _shared_certificates(self) -> Certificates:
         """Those of the Secret; new ones are put there, unless another operator was quicker."""
+        namespace = self._kube.get("v1", "Namespace", self._namespace)
+        if namespace is not None:  # with it goes what asks for this webhook
+            uid = namespace["metadata"]["uid"]
+            self._owner = {"apiVersion": "v1", "kind": "Namespace", "name": self._namespace, "uid": uid}
         names = service_names(self._namespace, self._endpoint.names)
         for _ in range(3):
             secret = self._kube.get("v1", "Secret", SECRET, self._namespace)

@@ -98,6 +98,10 @@ def _registry(runner: Runner, settings: Settings) -> kopf.OperatorRegistry:
     async def agent(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.agent_event(body, exists=type != "DELETED")
 
+    @kopf.on.event(GROUP, VERSION, "alertsinks", registry=registry)
+    async def sink(type: str | None, body: kopf.Body, **_: Any) -> None:
+        runner.sink_event(body, exists=type != "DELETED")
+
     @kopf.on.event("nodes", registry=registry)
     async def node(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.node_event(body, exists=type != "DELETED")

@@ -11,7 +11,7 @@ from tiercel_engine.rules.bundle import INDEX, Bundle, index_of, part_name
 MOST_PARTS = 8
 """ConfigMaps that agents mount (the projected volume of their DaemonSet names them)."""
 
-_LABELS = {"app.kubernetes.io/name": "tiercel", "app.kubernetes.io/managed-by": "tiercel-operator"}
+LABELS = {"app.kubernetes.io/name": "tiercel", "app.kubernetes.io/managed-by": "tiercel-operator"}
 
 
 class TooLarge(Exception):
@@ -36,7 +36,7 @@ def bundle_config_maps(bundle: Bundle, namespace: str, owner: Mapping[str, Any] 
 
 
 def _config_map(number: int, namespace: str, owner: Mapping[str, Any] | None, part: bytes) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": config_map_name(number), "namespace": namespace, "labels": dict(_LABELS)}
+    metadata: dict[str, Any] = {"name": config_map_name(number), "namespace": namespace, "labels": dict(LABELS)}
     if owner is not None:
         metadata["ownerReferences"] = [dict(owner)]
     return {

@@ -30,7 +30,7 @@ class StatusWrite:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be written. ``bundle`` is what nodes are to have, changed or not."""
+    """What is to be written of rules. ``bundle`` is what nodes are to have, changed or not."""
 
     bundle: Bundle
     statuses: tuple[StatusWrite, ...]

@@ -8,7 +8,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+
+from kubernetes.dynamic.exceptions import ForbiddenError
 
 from tiercel_engine.rule import Origin
 from tiercel_operator.events import validity_event
@@ -16,6 +20,7 @@ from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
 from tiercel_operator.leadership import RENEW_EVERY, Leadership
 from tiercel_operator.owned import MOST_PARTS, TooLarge, bundle_config_maps, config_map_name, is_there
 from tiercel_operator.reconcile import Plan, Planner, StatusWrite
+from tiercel_operator.sinks import NoSecret, SecretName, StoredSink, referred, sink_status, sinks_secret
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger("tiercel.operator")
@@ -62,6 +67,8 @@ class Runner:
         self._looked = float("-inf")
         self._listed = float("-inf")
         self._gone_since: dict[str, float] = {}
+        self._sinks: list[StoredSink] | None = None
+        self._sinks_looked = float("-inf")
 
     @property
     def leads(self) -> bool:
@@ -72,6 +79,9 @@ class Runner:
 
     def agent_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
         self._note(self.state.take_agent(body, exists=exists, now=time.monotonic()))
+
+    def sink_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
+        self._note(self.state.take_sink(body, exists=exists))
 
     def node_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
         self._note(self.state.take_node(body, exists=exists))
@@ -125,6 +135,7 @@ class Runner:
             self.counts.plans += 1
             await self._write_what_is_owned(plan)
             await asyncio.gather(*(self._write_status(write) for write in plan.statuses))
+            await self._work_on_sinks()
             await self._remove_agents_of_gone_nodes()
             if plan.statuses:
                 LOGGER.info("%d statuses in %.2f s", len(plan.statuses), time.monotonic() - started)
@@ -141,6 +152,7 @@ class Runner:
             return
         for kind, version, take, known in (
             ("SecurityRule", GROUP_VERSION, self.state.take_rule, lambda: dict(self.state.rules)),
+            ("AlertSink", GROUP_VERSION, self.state.take_sink, lambda: dict(self.state.sinks)),
             ("Node", "v1", self.state.take_node, lambda: dict(self.state.nodes)),
         ):
             items = await asyncio.to_thread(self._kube.list, version, kind)
@@ -208,6 +220,32 @@ class Runner:
                 event = validity_event(stored, write) if stored is not None else None
                 if event is not None:
                     await asyncio.to_thread(self._kube.tell, event)
+
+    async def _work_on_sinks(self) -> None:
+        """Secrets aren't watched, which would take the right to read all of them: they are looked at now and then."""
+        sinks = list(self.state.sinks.values())
+        if sinks == self._sinks and time.monotonic() - self._sinks_looked < LOOK_AGAIN:
+            return
+        secrets = {name: await asyncio.to_thread(self._secret, name) for name in sorted(referred(sinks))}
+        owner = await asyncio.to_thread(self._owner)
+        await self._keep(sinks_secret(sinks, secrets, self._namespace, owner))
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for sink in sinks:
+            status = sink_status(sink, secrets, now)
+            if status != sink.status:
+                request = partial(
+                    self._kube.write_status, "AlertSink", sink.origin.name, sink.origin.namespace, status, sink.status
+                )
+                await asyncio.to_thread(request)
+                self.counts.writes += 1
+        self._sinks, self._sinks_looked = sinks, time.monotonic()
+
+    def _secret(self, name: SecretName) -> Mapping[str, str] | NoSecret:
+        try:
+            found = self._kube.get("v1", "Secret", name[1], name[0])
+        except ForbiddenError:
+            return NoSecret.FORBIDDEN
+        return NoSecret.MISSING if found is None else dict(found.get("data") or {})
 
     async def _remove_agents_of_gone_nodes(self) -> None:
         now = time.monotonic()

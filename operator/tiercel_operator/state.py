@@ -11,6 +11,7 @@ from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
 from tiercel_engine.scope import Scope
+from tiercel_operator.sinks import StoredSink
 
 LOSS_LASTS = 600.0
 """Seconds for which a loss of events counts as recent."""
@@ -49,6 +50,7 @@ class State:
 
     rules: dict[Origin, Stored] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
+    sinks: dict[Origin, StoredSink] = field(default_factory=dict)
     nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Labels by name."""
 
@@ -68,6 +70,17 @@ class State:
         status = _copied(body.get("status") or {})
         now = Stored(found, metadata["uid"], metadata.get("generation", 0), status, scope)
         self.rules[origin] = now
+        return before != now
+
+    def take_sink(self, body: Mapping[str, Any], *, exists: bool) -> bool:
+        """An event of an AlertSink; whether there is something to do about it."""
+        metadata = body["metadata"]
+        origin = Origin(metadata["namespace"], metadata["name"])
+        before = self.sinks.get(origin)
+        if not exists:
+            return self.sinks.pop(origin, None) is not None
+        spec, status = _copied(body.get("spec") or {}), _copied(body.get("status") or {})
+        now = self.sinks[origin] = StoredSink(origin, metadata.get("generation", 0), spec, status)
         return before != now
 
     def take_agent(self, body: Mapping[str, Any], *, exists: bool, now: float) -> bool:

@@ -82,6 +82,26 @@ class Cluster:
                 raise
         return self._objects.patch_namespaced_custom_object(*API, namespace, "securityrules", name, body)
 
+    def apply_sink(self, name: str, namespace: str, **spec: Any) -> None:
+        metadata = {"name": name, "namespace": namespace}
+        body = {"apiVersion": "/".join(API), "kind": "AlertSink", "metadata": metadata, "spec": spec}
+        self._objects.create_namespaced_custom_object(*API, namespace, "alertsinks", body)
+
+    def sink_reason(self, name: str, namespace: str) -> str:
+        """Why a sink is in order, or isn't."""
+        found = self._objects.get_namespaced_custom_object(*API, namespace, "alertsinks", name)
+        conditions = (found.get("status") or {}).get("conditions") or ()
+        return next((each["reason"] for each in conditions if each["type"] == "Valid"), "")
+
+    def handed_sinks(self) -> dict[str, dict[str, str]]:
+        """The secrets of the sinks that agents are handed, by the sink."""
+        try:
+            secret = self._core.read_namespaced_secret("tiercel-sinks", SYSTEM)
+        except ApiException:
+            return {}
+        found = yaml.safe_load(base64.b64decode(secret.data["sinks.json"]))
+        return {f"{each['namespace']}/{each['name']}": each["secrets"] for each in found["sinks"]}
+
     def delete(self, name: str, namespace: str) -> None:
         self._objects.delete_namespaced_custom_object(*API, namespace, "securityrules", name)
 
@@ -156,6 +176,9 @@ def cluster(custom_resources: None, api: ApiClient, kubeconfig: Path, tmp_path: 
     made.stop()
     for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "securityrules")["items"]:
         made.delete(found["metadata"]["name"], found["metadata"]["namespace"])
+    for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "alertsinks")["items"]:
+        where = found["metadata"]
+        CustomObjectsApi(api).delete_namespaced_custom_object(*API, where["namespace"], "alertsinks", where["name"])
     for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "nodeagents")["items"]:
         CustomObjectsApi(api).delete_cluster_custom_object(*API, "nodeagents", found["metadata"]["name"])
     for log in sorted(tmp_path.glob("operator-*.log")):
@@ -294,3 +317,22 @@ def test_two_operators_are_one(cluster: Cluster, namespace: str) -> None:
     first.wait(30)
     cluster.apply("three", namespace, rule("Three"))
     cluster.settled("three", namespace, "Valid", "Loaded")
+
+
+def test_sinks_are_handed_to_the_agents_with_their_secrets(cluster: Cluster, namespace: str) -> None:
+    core = CoreV1Api(cluster.api)
+    reference = {"urlFrom": {"secretRef": {"name": "chat", "key": "url"}}}
+    cluster.apply_sink("chat", namespace, slack=reference)
+    cluster.apply_sink("events", namespace, events={})
+    cluster.apply_sink("file", namespace, file={"path": "/etc/passwd"})
+    cluster.apply_sink("off", namespace, events={}, suspend=True)
+    until(lambda: cluster.sink_reason("chat", namespace) == "SecretMissing", "word of the missing Secret")
+    until(lambda: cluster.sink_reason("file", namespace) == "Refused", "refusal of a tenant's file")
+    until(lambda: cluster.handed_sinks() == {f"{namespace}/events": {}}, "sinks for the agents")
+    core.create_namespaced_secret(namespace, {"metadata": {"name": "chat"}, "stringData": {"other": "x"}})
+    cluster.apply_sink("again", namespace, events={})  # something new: Secrets are looked at
+    until(lambda: cluster.sink_reason("chat", namespace) == "SecretKeyMissing", "word of the missing key")
+    core.patch_namespaced_secret("chat", namespace, {"stringData": {"url": "https://chat.example.com/x"}})
+    cluster.apply_sink("once-more", namespace, events={})
+    until(lambda: cluster.sink_reason("chat", namespace) == "InOrder", "sink in order")
+    assert cluster.handed_sinks()[f"{namespace}/chat"] == {"chat/url": "https://chat.example.com/x"}

@@ -104,3 +104,12 @@ def test_what_others_change_of_the_agents_is_put_right(
 
 def _is_there(apps: AppsV1Api, name: str) -> bool:
     return any(each.metadata.name == name for each in apps.list_namespaced_daemon_set(SYSTEM).items)
+
+
+def test_a_secret_that_nobody_allows_it_to_read_is_asked_for(
+    operator: tuple[subprocess.Popen[bytes], int], cluster: Cluster, namespace: str, api: ApiClient
+) -> None:
+    CoreV1Api(api).create_namespaced_secret(namespace, {"metadata": {"name": "chat"}, "stringData": {"url": "x"}})
+    cluster.apply_sink("chat", namespace, slack={"urlFrom": {"secretRef": {"name": "chat", "key": "url"}}})
+    until(lambda: cluster.sink_reason("chat", namespace) == "SecretNotReadable", "word of the right that lacks")
+    assert f"{namespace}/chat" not in cluster.handed_sinks()
