@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
 
+from tiercel_operator import logs
 from tiercel_operator.admission_service import Endpoint
 from tiercel_operator.daemonset import AgentSettings
 from tiercel_operator.main import Settings, run
@@ -63,8 +62,7 @@ def operator(
 
     Several may run: one of them works, and another takes over when that one is gone.
     """
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it says of every event that it was noted
+    logs.set_up()
     host = urlsplit(webhook_url).hostname if webhook_url else None
     endpoint = Endpoint(port=webhook_port, url=webhook_url, names=(host,) if host else ())
     run(

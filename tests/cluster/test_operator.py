@@ -336,3 +336,13 @@ def test_sinks_are_handed_to_the_agents_with_their_secrets(cluster: Cluster, nam
     cluster.apply_sink("once-more", namespace, events={})
     until(lambda: cluster.sink_reason("chat", namespace) == "InOrder", "sink in order")
     assert cluster.handed_sinks()[f"{namespace}/chat"] == {"chat/url": "https://chat.example.com/x"}
+
+
+def test_an_outage_of_the_api_server_is_sat_out(cluster: Cluster, namespace: str, control_plane: ControlPlane) -> None:
+    cluster.apply("one", namespace, rule("One"))
+    cluster.settled("one", namespace, "Valid", "Loaded")
+    control_plane.stop()
+    control_plane.start()
+    cluster.apply("two", namespace, rule("Two"))
+    cluster.settled("two", namespace, "Valid", "Loaded")
+    until(lambda: {f"{namespace}/one", f"{namespace}/two"} <= cluster.bundle()[1], "bundle of both")

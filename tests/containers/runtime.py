@@ -234,9 +234,17 @@ class ContainerdServer(Runtime):
 
     def remove_pod(self, sandbox: str) -> None:
         """With its containers and its cgroups."""
-        self._call("StopPodSandbox", pod_sandbox_id=sandbox)
+        until(partial(self._is_stopped, sandbox), f"end of pod {sandbox}")
         self._call("RemovePodSandbox", pod_sandbox_id=sandbox)
         remove_cgroup(self._pods.pop(sandbox).linux.cgroup_parent)
+
+    def _is_stopped(self, sandbox: str) -> bool:
+        """containerd fails at it now and then, while a container is just about to end; a kubelet tries again too."""
+        try:
+            self._call("StopPodSandbox", pod_sandbox_id=sandbox)
+        except ContainerError:
+            return False
+        return True
 
     def _ctr(self, *arguments: str) -> str:
         return run([binary("ctr"), "-a", self.address, *arguments])[1]

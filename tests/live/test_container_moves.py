@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -93,8 +94,10 @@ def test_the_filter_follows_a_process_from_group_to_group(
             os.waitpid(child, 0)
             return
         try:
+            while not known.exists():
+                opened(tmp_path, "harmless")
             for turn in range(20):
-                for _ in range(20):  # often enough for the filter to know the process, and to stop it
+                for _ in range(20):
                     opened(tmp_path, "harmless")
                 enter(group)
                 for number in range(20):
@@ -104,11 +107,15 @@ def test_the_filter_follows_a_process_from_group_to_group(
         finally:
             os._exit(0)
 
-    watching.during(work)
+    known = tmp_path.parent / f"{tmp_path.name}-known"
+    with ThreadPoolExecutor(1) as beside:
+        working = beside.submit(work)
+        watching.until(lambda: watching.detector.counters().stopped > 100, "call that is stopped")
+        known.touch()
+        watching.until(working.done, "end of the work")
     watching.until(lambda: watching.of("outside"))
     expected = [f"{turn}-{number} {short(group)}" for turn in range(20) for number in range(20)]
     assert [alert.output for alert in watching.of("inside")] == expected
-    assert watching.detector.counters().stopped > 100
 
 
 def test_a_container_that_leaves_its_group_is_still_that_container(

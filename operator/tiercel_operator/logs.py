@@ -1,0 +1,32 @@
+"""The operator's log: one JSON object a line, as log collectors of clusters take them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import orjson
+
+from tiercel_engine.printable import printable, printable_json
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": printable(record.getMessage()),
+        }
+        if record.exc_info:
+            line["exception"] = printable(self.formatException(record.exc_info).replace("\n", " | "))
+        return printable_json(orjson.dumps(line)).decode()
+
+
+def set_up() -> None:
+    """All logging goes to standard error, from INFO on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it says of every event that it was noted
