@@ -171,3 +171,14 @@ spec:
     result = CliRunner().invoke(main, ["convert", str(path)])
     assert result.exit_code == 1
     assert "is a SecurityRule already, and says where it watches" in result.stderr
+
+
+def test_what_is_true_in_quotes_is_true_for_the_api(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(
+        '- {rule: r, desc: d, condition: evt.type = open, output: o, priority: NOTICE, enabled: "false", '
+        'tags: ["true"]}'
+    )
+    result = CliRunner().invoke(main, ["convert", str(path)])
+    (item,) = yaml.safe_load(result.stdout)["spec"]["rules"]
+    assert (item["enabled"], item["tags"]) == (False, ["true"])

@@ -22,6 +22,7 @@ _TEXT_KEYS = frozenset({"condition", "output", "desc"})
 _BOOLEAN_KEYS = frozenset({"enabled", "append", "warn_evttypes", "skip-if-unknown-filter", "capture"})
 _NUMBER_KEYS = frozenset({"required_engine_version", "capture_duration"})
 _TRUE = frozenset({"true", "yes", "on", "y"})
+_BOOLEANS = _TRUE | {"false", "no", "off", "n"}
 
 # Every YAML reader takes these for text; all other plain scalars are quoted, since readers differ
 # in what is a number, a boolean or a date (YAML 1.1 and 1.2).
@@ -88,7 +89,7 @@ def _node(node: YamlNode, folded: bool, key: str = "") -> yaml.Node:
             flow = bool(items) and all(isinstance(item, Scalar) for item in items)
             nodes = [_node(item, folded) for item in items]
             return yaml.SequenceNode("tag:yaml.org,2002:seq", nodes, flow_style=flow or not items)
-    if key in _BOOLEAN_KEYS and not node.style:
+    if key in _BOOLEAN_KEYS and node.value.lower() in _BOOLEANS:  # in quotes too, which the API would refuse
         return yaml.ScalarNode("tag:yaml.org,2002:bool", "true" if node.value.lower() in _TRUE else "false")
     if key in _NUMBER_KEYS and node.value.isdecimal():
         return yaml.ScalarNode("tag:yaml.org,2002:int", node.value)
@@ -135,6 +136,6 @@ def _value(node: YamlNode, key: str = "") -> _Said:
             return {name.value: _value(value, name.value) for name, value in entries}
         case Sequence(items):
             return _said(items)
-    if key in _BOOLEAN_KEYS and not node.style:
+    if key in _BOOLEAN_KEYS and node.value.lower() in _BOOLEANS:
         return node.value.lower() in _TRUE
     return None if node.is_null and key else node.value
