@@ -47,9 +47,12 @@ class LateFacts:
         return waiting
 
     def _take_ready(self) -> list[LiveEvent]:
-        ready = [event for event in self._waiting if _is_settled(event)]
-        if ready:
-            self._waiting = deque(event for event in self._waiting if not _is_settled(event))
+        """One look at each: what is settled may be another a moment later."""
+        ready: list[LiveEvent] = []
+        waiting: deque[LiveEvent] = deque()
+        for event in self._waiting:
+            (ready if _is_settled(event) else waiting).append(event)
+        self._waiting = waiting
         return ready
 
 

@@ -131,7 +131,7 @@ class Runner:
         try:
             await self._list_again()
             started = time.monotonic()
-            plan = await asyncio.to_thread(self._planner.plan, self.state)
+            plan = await asyncio.to_thread(self._planner.plan, self.state.snapshot())
             self.counts.plans += 1
             await self._write_what_is_owned(plan)
             await asyncio.gather(*(self._write_status(write) for write in plan.statuses))
@@ -142,8 +142,15 @@ class Runner:
         except Trouble as error:
             self.counts.failures += 1
             LOGGER.warning("trouble with the API, trying again: %s", said(error))
-            await asyncio.sleep(1)
-            self._news.set()
+            await self._try_again()
+        except Exception:  # one object that nobody foresaw must not end the work on all others
+            self.counts.failures += 1
+            LOGGER.exception("a turn failed, please report it; trying again")
+            await self._try_again()
+
+    async def _try_again(self) -> None:
+        await asyncio.sleep(1)
+        self._news.set()
 
     async def _list_again(self) -> None:
         """All rules at the beginning, since a bundle of some would take others out of force; and now and then, in case
@@ -249,6 +256,7 @@ class Runner:
 
     async def _remove_agents_of_gone_nodes(self) -> None:
         now = time.monotonic()
+        self._gone_since = {name: since for name, since in self._gone_since.items() if name in self.state.agents}
         for name in list(self.state.agents):
             if name in self.state.nodes or not self.synced:
                 self._gone_since.pop(name, None)

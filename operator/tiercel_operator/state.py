@@ -1,4 +1,4 @@
-"""What the operator has seen of the cluster: replaced as a whole by each event, never changed in place."""
+"""What the operator has seen of the cluster. What stands in it is replaced by events, never changed in place."""
 
 from __future__ import annotations
 
@@ -46,13 +46,17 @@ class Agent:
 
 @dataclass(slots=True)
 class State:
-    """One thread changes it."""
+    """One thread changes it; others get a snapshot."""
 
     rules: dict[Origin, Stored] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     sinks: dict[Origin, StoredSink] = field(default_factory=dict)
     nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Labels by name."""
+
+    def snapshot(self) -> State:
+        """As it is now, whatever events come later."""
+        return State(dict(self.rules), dict(self.agents), dict(self.sinks), dict(self.nodes))
 
     def take_rule(self, body: Mapping[str, Any], *, exists: bool) -> bool:
         """An event of a SecurityRule; whether there is something to do about it."""

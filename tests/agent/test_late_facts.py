@@ -68,3 +68,19 @@ def test_what_is_too_much_goes_out_with_what_is_known() -> None:
     assert late.sort(events) == events[:15]
     assert late.release() == events[15:]
     assert late.release() == []
+
+
+def test_an_event_whose_wait_ends_at_any_moment_comes_out_once() -> None:
+    """The clock goes on between one look and the next."""
+    world = World(first=False, second=False)
+    late = LateFacts()
+    first, second = world.event("first"), world.event("second")
+    assert late.sort([first, second]) == []
+    looks: list[str] = []
+
+    def is_settled(container: str) -> bool:
+        looks.append(container)
+        return container == "first" or looks.count("second") > 1
+
+    world.containers.inventory.is_settled = is_settled
+    assert [*late.sort([]), *late.sort([]), *late.release()] == [first, second]

@@ -160,3 +160,47 @@ def test_agents_of_nodes_that_are_gone_are_removed_in_time(monkeypatch: pytest.M
 
     run(kube, done)
     assert "no NodeAgent here" not in kube.writes
+
+
+def test_what_nobody_foresaw_ends_nothing() -> None:
+    kube = FakeKube(security_rule("one"))
+    planned = 0
+
+    def done(found: Runner) -> bool:
+        nonlocal planned
+        if not planned:
+            planned = 1
+            plan = found._planner.plan
+
+            def fail_once(state: Any) -> Any:
+                nonlocal planned
+                planned += 1
+                if planned == 2:
+                    raise KeyError("a shape that nobody foresaw")
+                return plan(state)
+
+            found._planner.plan = fail_once  # type: ignore[method-assign]
+        return "one" in kube.statuses
+
+    assert run(kube, done).counts.failures == 1
+
+
+def test_what_comes_while_a_plan_is_made_is_no_part_of_it() -> None:
+    """It is made in another thread."""
+    kube = FakeKube(security_rule("one"))
+    changed = False
+
+    def done(found: Runner) -> bool:
+        nonlocal changed
+        if not changed:
+            changed = True
+            plan = found._planner.plan
+
+            def with_news(state: Any) -> Any:
+                found.rule_event(security_rule("late"), exists=True)
+                return plan(state)
+
+            found._planner.plan = with_news  # type: ignore[method-assign]
+        return len(kube.statuses) == 2
+
+    assert run(kube, done).counts.failures == 0
