@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import os
 import platform
 import socket
 import subprocess
@@ -18,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubernetes.client import ApiClient, CoreV1Api
+from kubelet import SYSTEM, mount_bundle
+from kubernetes.client import ApiClient
 
 ROOT = Path(__file__).resolve().parents[1]
-SYSTEM = "tiercel-system"
 DEADLINE = 240.0  # seconds until a test gives up: images start, the kubelet mounts ConfigMaps once a minute
 _TIERCEL = str(Path(sys.executable).with_name("tiercel"))
 _HOST = "127.0.0.1"
@@ -90,7 +88,7 @@ def local(kubectl: Kubectl, api: ApiClient) -> Iterator[None]:
         stack.callback(stop.set)
         config = folder / "tiercel.yaml"
         kubernetes = {"kubeconfig": str(kubectl.kubeconfig), "node": node}
-        config.write_text(yaml.safe_dump({"bundle": str(folder / "bundle"), "kubernetes": kubernetes}))
+        config.write_text(yaml.safe_dump({"bundle": str(folder / "bundle/current"), "kubernetes": kubernetes}))
         stack.enter_context(_running([_TIERCEL, "agent", "--config", str(config)], folder / "agent.log"))
         yield
 
@@ -114,15 +112,5 @@ def _running(command: list[str], log: Path) -> Iterator[None]:
 
 
 def _mount(api: ApiClient, folder: Path, stop: threading.Event) -> None:
-    """What the kubelet does: the ConfigMaps' content as files."""
-    folder.mkdir()
     while not stop.wait(0.5):
-        files: dict[str, bytes] = {}
-        for found in CoreV1Api(api).list_namespaced_config_map(SYSTEM).items:
-            if found.metadata.name.startswith("tiercel-bundle-"):
-                files |= {name: base64.b64decode(data) for name, data in (found.binary_data or {}).items()}
-                files |= {name: data.encode() for name, data in (found.data or {}).items()}
-        for name, data in files.items():
-            if not (folder / name).exists() or (folder / name).read_bytes() != data:
-                (folder / f".{name}").write_bytes(data)
-                os.rename(folder / f".{name}", folder / name)
+        mount_bundle(api, folder)

@@ -18,7 +18,7 @@ from tiercel_agent.source import Counters
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus
-from tiercel_engine.resources.resource import Condition, ConditionStatus
+from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
 
 EVERY = 30.0
 """Seconds between two reports in which only counters have grown."""
@@ -71,7 +71,7 @@ def _ready(rules: RuleSet, since: str) -> Condition:
 
 
 def _time(nanoseconds: int) -> str:
-    return datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time_text(datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC))
 
 
 class Reporter:
@@ -123,7 +123,7 @@ class Reporter:
         try:
             if self._written is None:
                 self._api.apply(_PATH.format(self._node), _MANAGER, self._object({}), _TIMEOUT)
-            status = to_json(replace(offered, last_report=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")))
+            status = to_json(replace(offered, last_report=time_text()))
             path = _PATH.format(self._node) + "/status"
             self._api.apply(path, _MANAGER, self._object({"status": status}), _TIMEOUT)
         except Exception as error:  # whatever the API or the way to it has: detection goes on, and it is tried again

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from tiercel_agent.config import Config
 from tiercel_agent.logs import LOGGER
@@ -16,6 +15,7 @@ from tiercel_agent.reload import Reloader, log_diagnostics, log_refused
 from tiercel_agent.rule_set import RuleSet, Signature
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.source import DetectorError, EventSource
+from tiercel_engine.resources.resource import time_text
 
 LOOK = 0.25
 """Seconds between two looks at the rules files: a change is in force within two seconds."""
@@ -49,7 +49,7 @@ class Service:
         self._rules = rules
         self._notifier = notifier
         self._reporter = reporter
-        self._since = _now()
+        self._since = time_text()
         self._clock = clock
         self._looked = self._told = clock()
         self._look_again = LOOK
@@ -130,7 +130,7 @@ class Service:
         log_refused(rules)
         self._reloader.accept(config, files)
         if rules.bundle != self._rules.bundle:
-            self._since = _now()
+            self._since = time_text()
         self._rules = rules
         self._report()
 
@@ -145,10 +145,6 @@ class Service:
         status = f"watching: {len(self._rules.rules)} rules, {calls} system calls"
         LOGGER.info("%s", status)
         self._notifier.ready(status)
-
-
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fixed(config: Config) -> tuple[object, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from tiercel_engine.printable import printable
+from tiercel_engine.resources.resource import time_text
 from tiercel_operator.kube import GROUP_VERSION, MANAGER
 from tiercel_operator.reconcile import StatusWrite
 from tiercel_operator.state import Stored
@@ -23,7 +23,7 @@ def validity_event(stored: Stored, write: StatusWrite) -> dict[str, Any] | None:
         return None
     if before is None and after["status"] == "True":
         return None  # what is in order from the beginning is nothing to tell
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    now = time_text()
     found = stored.object
     return {
         "apiVersion": "v1",

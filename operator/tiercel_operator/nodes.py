@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
-from tiercel_engine.scope import LabelOperator, LabelTest, Scope
+from tiercel_engine.scope import Scope
 from tiercel_operator.state import Agent
 
 _BUNDLES = 64
@@ -68,16 +68,4 @@ def alerts_of(agents: Iterable[Agent]) -> dict[Origin, tuple[int, str | None]]:
 def is_for(scope: Scope, node: str, labels: Mapping[str, str]) -> bool:
     """Whether rules of that scope watch on a node."""
     named = scope.node_names is None or node in scope.node_names
-    return named and all(_holds(test, labels) for test in scope.nodes)
-
-
-def _holds(test: LabelTest, labels: Mapping[str, str]) -> bool:
-    match test.operator:
-        case LabelOperator.IN:
-            return labels.get(test.key) in test.values
-        case LabelOperator.NOT_IN:
-            return labels.get(test.key) not in test.values
-        case LabelOperator.EXISTS:
-            return test.key in labels
-        case LabelOperator.DOES_NOT_EXIST:
-            return test.key not in labels
+    return named and all(test.holds(labels) for test in scope.nodes)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.bundle import Bundle, pack
@@ -56,7 +57,7 @@ class Planner:
         objects = sorted(state.objects(), key=lambda each: (each.namespace, each.name))
         resolved = self._resolver.resolve(objects)
         bundle = self._pack(objects)
-        now = self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = time_text(self._now())
         writes = []
         fleet = self._fleets(state)
         alerts = alerts_of(state.agents.values())

@@ -8,12 +8,11 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from kubernetes.dynamic.exceptions import ForbiddenError
 
+from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
 from tiercel_operator.events import validity_event
 from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
@@ -217,16 +216,20 @@ class Runner:
     async def _write_status(self, write: StatusWrite) -> None:
         origin = write.origin
         async with self._at_once:
-            request: Callable[[], bool] = lambda: self._kube.write_status(  # noqa: E731
-                "SecurityRule", origin.name, origin.namespace, write.status, write.before
-            )
-            if await asyncio.to_thread(request):
+            if await self._put_status("SecurityRule", origin, write.status, write.before):
                 self._planner.written(origin)
-                self.counts.writes += 1
                 stored = self.state.rules.get(origin)
                 event = validity_event(stored, write) if stored is not None else None
                 if event is not None:
                     await asyncio.to_thread(self._kube.tell, event)
+
+    async def _put_status(
+        self, kind: str, origin: Origin, status: Mapping[str, Any], before: Mapping[str, Any]
+    ) -> bool:
+        """False if the object is gone."""
+        done = await asyncio.to_thread(self._kube.write_status, kind, origin.name, origin.namespace, status, before)
+        self.counts.writes += done
+        return done
 
     async def _work_on_sinks(self) -> None:
         """Secrets aren't watched, which would take the right to read all of them: they are looked at now and then."""
@@ -236,15 +239,11 @@ class Runner:
         secrets = {name: await asyncio.to_thread(self._secret, name) for name in sorted(referred(sinks))}
         owner = await asyncio.to_thread(self._owner)
         await self._keep(sinks_secret(sinks, secrets, self._namespace, owner))
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = time_text()
         for sink in sinks:
             status = sink_status(sink, secrets, now)
             if status != sink.status:
-                request = partial(
-                    self._kube.write_status, "AlertSink", sink.origin.name, sink.origin.namespace, status, sink.status
-                )
-                await asyncio.to_thread(request)
-                self.counts.writes += 1
+                await self._put_status("AlertSink", sink.origin, status, sink.status)
         self._sinks, self._sinks_looked = sinks, time.monotonic()
 
     def _secret(self, name: SecretName) -> Mapping[str, str] | NoSecret:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -15,6 +15,7 @@ from tiercel_engine.resources.alert_sink import DESTINATIONS, AlertSinkStatus
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus
 from tiercel_engine.rule import Origin
+from tiercel_operator.conditions import dated
 from tiercel_operator.owned import LABELS
 from tiercel_operator.sink_rules import sink_errors
 
@@ -74,7 +75,7 @@ def sink_status(sink: StoredSink, secrets: Secrets, now: str) -> dict[str, Any]:
         now,
     )
     kind = next((each for each in DESTINATIONS if sink.spec.get(each) is not None), "")
-    conditions = tuple(_dated(each, sink) for each in (valid, ready))
+    conditions = tuple(dated(each, sink.status, sink.generation, now) for each in (valid, ready))
     status = AlertSinkStatus(observed_generation=sink.generation, conditions=conditions, type=kind)
     found: dict[str, Any] = to_json(status)
     return dict(sink.status) | found
@@ -141,11 +142,3 @@ def _references(value: object) -> Iterator[Reference]:
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _references(each)
-
-
-def _dated(condition: Condition, sink: StoredSink) -> Condition:
-    since = condition.last_transition_time
-    for before in sink.status.get("conditions") or ():
-        if (before.get("type"), before.get("status")) == (condition.type, condition.status.value):
-            since = before.get("lastTransitionTime") or since
-    return replace(condition, last_transition_time=since, observed_generation=sink.generation)

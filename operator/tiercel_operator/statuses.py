@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from tiercel_engine.diagnostics import Diagnostic
@@ -20,6 +20,7 @@ from tiercel_engine.resources.security_rule import (
 )
 from tiercel_engine.rule_tests import Outcome
 from tiercel_engine.rules.objects import ResolvedObject, told
+from tiercel_operator.conditions import dated
 from tiercel_operator.nodes import Fleet, History
 from tiercel_operator.state import Stored
 
@@ -62,7 +63,7 @@ def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
     conditions = (_valid(facts, rules), _ready(facts, waiting), _degraded(facts))
     status = SecurityRuleStatus(
         observed_generation=stored.generation,
-        conditions=tuple(_dated(condition, stored, now) for condition in conditions),
+        conditions=tuple(dated(condition, stored.status, stored.generation, now) for condition in conditions),
         summary=Summary(f"{in_force}/{len(rules)}", f"{ready}/{fleet.size}"),
         rules=rules,
         tests=tuple(
@@ -155,15 +156,6 @@ def _degraded(facts: Facts) -> Condition:
 def _condition(type_: str, holds: bool, reason: str, message: str) -> Condition:
     status = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
     return Condition(type_, status, reason, _short(message), "")
-
-
-def _dated(condition: Condition, stored: Stored, now: str) -> Condition:
-    """The condition with the time at which it last became another."""
-    since = now
-    for before in stored.status.get("conditions") or ():
-        if (before.get("type"), before.get("status")) == (condition.type, condition.status.value):
-            since = before.get("lastTransitionTime") or now
-    return replace(condition, last_transition_time=since, observed_generation=stored.generation)
 
 
 def differs(status: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[bool, bool]:

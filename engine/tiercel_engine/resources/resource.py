@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Annotated, Literal
 
@@ -12,6 +13,11 @@ Count = Annotated[int, Says(minimum=0)]
 Time = Annotated[str, Says(format="date-time")]
 Duration = Annotated[str, Says(pattern="^([0-9]{1,9}(ms|s|m|h|d))+$", max_length=64)]
 """Such as ``1h30m``."""
+
+
+def time_text(moment: datetime | None = None) -> str:
+    """A moment as statuses tell it, in seconds; now if none is given."""
+    return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)

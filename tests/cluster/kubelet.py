@@ -1,0 +1,31 @@
+"""What a kubelet does for an agent, where none is."""
+
+from __future__ import annotations
+
+import base64
+import time
+from pathlib import Path
+
+from kubernetes.client import ApiClient, CoreV1Api
+
+SYSTEM = "tiercel-system"
+
+
+def mount_bundle(api: ApiClient, folder: Path) -> bool:
+    """What is in the bundle's ConfigMaps as files of the folder ``current``, swapped by one rename; whether there is a
+    bundle."""
+    files: dict[str, bytes] = {}
+    for found in CoreV1Api(api).list_namespaced_config_map(SYSTEM).items:
+        if found.metadata.name.startswith("tiercel-bundle-"):
+            files |= {name: base64.b64decode(data) for name, data in (found.binary_data or {}).items()}
+            files |= {name: data.encode() for name, data in (found.data or {}).items()}
+    current = folder / "current"
+    if {path.name: path.read_bytes() for path in current.glob("*")} == files:
+        return bool(files)
+    new = folder / str(time.monotonic_ns())
+    new.mkdir(parents=True)
+    for name, data in files.items():
+        (new / name).write_bytes(data)
+    (folder / "next").symlink_to(new.name)
+    (folder / "next").rename(current)
+    return bool(files)
