@@ -172,6 +172,7 @@ def test_an_outage_leaves_what_is_known_and_ends_by_itself(
     control_plane.stop()
     try:
         _until(inventory.complaints, "complaint")
+        inventory.take_news()  # that all pods are told comes after the pods
         new = ContainerId("1" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
         assert inventory.workload(ContainerId("0" * 64, "containerd", made.metadata.uid)) == known
         # nobody waits for what can't be told now
