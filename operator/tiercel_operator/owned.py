@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from tiercel_engine.rules.bundle import INDEX, Bundle, index_of, part_name
+from tiercel_engine.rules.bundle import INDEX, MOST_OF_A_PART, Bundle, index_of, part_name
 
 MOST_PARTS = 8
 """ConfigMaps that agents mount (the projected volume of their DaemonSet names them)."""
@@ -14,8 +14,18 @@ MOST_PARTS = 8
 LABELS = {"app.kubernetes.io/name": "tiercel", "app.kubernetes.io/managed-by": "tiercel-operator"}
 
 
-class TooLarge(Exception):
-    """All rules together are more than the ConfigMaps hold."""
+_MIB = 1 << 20
+
+
+def too_large(bundle: Bundle) -> str:
+    """What is wrong with a bundle that the ConfigMaps can't hold, and what would be right; "" for another."""
+    if len(bundle.parts) <= MOST_PARTS:
+        return ""
+    size, most = sum(map(len, bundle.parts)) / _MIB, MOST_PARTS * MOST_OF_A_PART / _MIB
+    return (
+        f"all SecurityRules together have {size:.1f} MiB, compressed, and {MOST_PARTS} ConfigMaps hold {most:.1f}:"
+        " remove or suspend some; until then all nodes keep the rules that they have"
+    )
 
 
 def config_map_name(number: int) -> str:
@@ -25,11 +35,8 @@ def config_map_name(number: int) -> str:
 def bundle_config_maps(bundle: Bundle, namespace: str, owner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
     """The ConfigMaps of a bundle. The first, which names it, comes last: to be written in this order.
 
-    ``owner`` is an owner reference. Raises TooLarge.
+    The bundle is none that is too large. ``owner`` is an owner reference.
     """
-    if len(bundle.parts) > MOST_PARTS:
-        size = sum(map(len, bundle.parts)) >> 20
-        raise TooLarge(f"all rules together have {size} MiB compressed: more than {MOST_PARTS} ConfigMaps hold")
     maps = [_config_map(number, namespace, owner, part) for number, part in enumerate(bundle.parts)]
     maps[0]["data"] = {INDEX: index_of(bundle).decode()}
     return list(reversed(maps))

@@ -15,6 +15,7 @@ from tiercel_engine.rules.bundle import Bundle, pack
 from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, same
 from tiercel_engine.scope import Scope
 from tiercel_operator.nodes import Fleet, History, alerts_of, is_for
+from tiercel_operator.owned import too_large
 from tiercel_operator.state import State, Stored
 from tiercel_operator.statuses import Facts, Tested, differs, status_of
 
@@ -31,10 +32,12 @@ class StatusWrite:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be written of rules. ``bundle`` is what nodes are to have, changed or not."""
+    """What is to be written of rules. ``bundle`` is what nodes are to have, changed or not; they keep what they
+    have if ``too_large`` says what is wrong with it."""
 
     bundle: Bundle
     statuses: tuple[StatusWrite, ...]
+    too_large: str = ""
 
 
 class Planner:
@@ -57,6 +60,7 @@ class Planner:
         objects = sorted(state.objects(), key=lambda each: (each.namespace, each.name))
         resolved = self._resolver.resolve(objects)
         bundle = self._pack(objects)
+        excess = too_large(bundle)
         now = time_text(self._now())
         writes = []
         fleet = self._fleets(state)
@@ -64,7 +68,8 @@ class Planner:
         for origin, stored in state.rules.items():
             found = resolved.objects[origin]
             tested = self._run_tests(stored, found)
-            facts = Facts(stored, found, tested, bundle.hash, fleet(stored.scope), alerts.get(origin, (0, None)))
+            counted = alerts.get(origin, (0, None))
+            facts = Facts(stored, found, tested, bundle.hash, fleet(stored.scope), counted, excess)
             status = status_of(facts, self._history, now)
             if self._is_due(origin, status, stored.status):
                 writes.append(StatusWrite(origin, status, stored.status))
@@ -72,7 +77,7 @@ class Planner:
             del self._written[gone]
         for gone in self._tests.keys() - state.rules.keys():
             del self._tests[gone]
-        return Plan(bundle, tuple(writes))
+        return Plan(bundle, tuple(writes), excess)
 
     def written(self, origin: Origin) -> None:
         """A status was."""

@@ -17,7 +17,7 @@ from tiercel_engine.rule import Origin
 from tiercel_operator.events import validity_event
 from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
 from tiercel_operator.leadership import RENEW_EVERY, Leadership
-from tiercel_operator.owned import MOST_PARTS, TooLarge, bundle_config_maps, config_map_name, is_there
+from tiercel_operator.owned import MOST_PARTS, bundle_config_maps, config_map_name, is_there
 from tiercel_operator.reconcile import Plan, Planner, StatusWrite
 from tiercel_operator.sinks import NoSecret, SecretName, StoredSink, referred, sink_status, sinks_secret
 from tiercel_operator.state import State
@@ -177,21 +177,20 @@ class Runner:
         if not new and time.monotonic() - self._looked < LOOK_AGAIN:
             return
         owner = await asyncio.to_thread(self._owner)
-        try:
-            for body in bundle_config_maps(plan.bundle, self._namespace, owner):
-                await self._keep(body)
-        except TooLarge as error:
-            LOGGER.error("the bundle stays as it is: %s", error)
+        if plan.too_large:
+            LOGGER.error("the bundle stays as it is: %s", plan.too_large)
+        for body in () if plan.too_large else bundle_config_maps(plan.bundle, self._namespace, owner):
+            await self._keep(body)
         for other in self._others(owner):
             try:
                 await self._keep(other)
             except Trouble as error:
                 self.counts.failures += 1
                 LOGGER.error("%s %s can't be written: %s", other["kind"], other["metadata"]["name"], said(error))
-        if new and self._bundle:
+        if new and self._bundle and not plan.too_large:
             for number in range(len(plan.bundle.parts), MOST_PARTS):
                 await asyncio.to_thread(self._kube.delete, "v1", "ConfigMap", config_map_name(number), self._namespace)
-        if new:
+        if new and not plan.too_large:
             LOGGER.info("bundle %s of %d SecurityRules", plan.bundle.hash, len(self.state.rules))
         self._bundle, self._looked = plan.bundle.hash, time.monotonic()
 

@@ -50,6 +50,8 @@ class Facts:
     """The nodes that the rules are for."""
     alerts: tuple[int, str | None]
     """How many there were, and when the last one was."""
+    too_large: str = ""
+    """What is wrong with the bundle, so that no node will have it."""
 
 
 def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
@@ -79,10 +81,11 @@ def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
 
 
 def _first_bundle(facts: Facts) -> str:
-    """The first bundle that held the object as it is: later ones hold it too, and say nothing new of it."""
+    """The first bundle that held the object as it is, "" if none did: later ones hold it too, and say nothing new."""
     before = facts.stored.status
+    now = "" if facts.too_large else facts.bundle
     is_same = before.get("observedGeneration") == facts.stored.generation
-    return str(before.get("bundle") or facts.bundle) if is_same else facts.bundle
+    return str(before.get("bundle") or now) if is_same else now
 
 
 def _runs(bundle: str, facts: Facts, history: History) -> bool:
@@ -127,6 +130,8 @@ def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
 def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
     if facts.stored.suspended:
         return _condition(READY, False, "Suspended", "spec.suspend is true")
+    if facts.too_large and (waiting or not facts.fleet.size):
+        return _condition(READY, False, "BundleTooLarge", facts.too_large)
     if not facts.fleet.size:
         return _condition(READY, False, "NoNodes", "no agent of a node that these rules are for has reported yet")
     if facts.resolved.errors and not facts.resolved.rules:

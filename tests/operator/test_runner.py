@@ -11,6 +11,7 @@ import pytest
 from kubernetes.dynamic.exceptions import ConflictError, ForbiddenError, TooManyRequestsError
 
 from tiercel_engine.rules.bundle import INDEX
+from tiercel_operator import owned
 from tiercel_operator import runner as module
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.runner import Runner
@@ -204,3 +205,22 @@ def test_what_comes_while_a_plan_is_made_is_no_part_of_it() -> None:
         return len(kube.statuses) == 2
 
     assert run(kube, done).counts.failures == 0
+
+
+def test_a_bundle_that_is_too_large_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube(security_rule("one"))
+    before: Mapping[str, Any] = {}
+
+    def done(found: Runner) -> bool:
+        nonlocal before
+        if not before and "one" in kube.statuses:
+            before = kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM]
+            monkeypatch.setattr(owned, "MOST_PARTS", 0)
+            found.rule_event(security_rule("two"), exists=True)
+        return "two" in kube.statuses
+
+    run(kube, done)
+    assert kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM] is before
+    assert "bundle" not in kube.statuses["two"]
+    reasons = [condition["reason"] for condition in kube.statuses["two"]["conditions"]]
+    assert "BundleTooLarge" in reasons
