@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tiercel_engine.rules.definitions import DEFAULT_SOURCE
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 
@@ -20,11 +21,7 @@ _BETWEEN_WORDS = str.maketrans(dict.fromkeys("()\"'=,", " "))
 
 def related(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject]) -> list[RuleObject]:
     """Of the others what the change of an object has to do with. Resolved together with it, the same of its rules are
-    wrong as among all of them, and the same of their items become wrong by the change.
-
-    A macro's field is looked at when a rule uses the macro: what is wrong with macros of the object that haven't
-    changed, and are used by rules of others alone, may not be told.
-    """
+    wrong as among all of them, and the same of their items become wrong by the change."""
     if new.namespace != SYSTEM_NAMESPACE:  # what the system defines is seen everywhere
         others = (other for other in others if other.namespace in (new.namespace, SYSTEM_NAMESPACE))
     own = [item for found in (new, old) if found is not None for item in _items(found)]
@@ -50,7 +47,12 @@ class _Item:
     content: Mapping[str, Any]
 
     def concerns(self, names: set[str], rules: set[str]) -> bool:
-        return self.kind != "rule" or self.name in rules or not self.words.isdisjoint(names)
+        return self.kind != "rule" or self._excuses or self.name in rules or not self.words.isdisjoint(names)
+
+    @property
+    def _excuses(self) -> bool:
+        """Whether macros that the rule uses may have fields that aren't known."""
+        return "skip-if-unknown-filter" in self.content or self.content.get("source", DEFAULT_SOURCE) != DEFAULT_SOURCE
 
 
 def _changed(new: RuleObject, old: RuleObject | None) -> set[str]:

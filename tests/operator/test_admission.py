@@ -100,6 +100,36 @@ def test_what_it_uses_is_found_in_its_namespace_and_the_systems_alone() -> None:
     assert message(answered(uses, of("shop", "m", defined, suspend=True))).startswith("rule r: there is no macro mine")
 
 
+def test_a_macro_that_no_rule_uses_is_checked() -> None:
+    text = message(answered(of("shop", "a", rule("r", GOOD), macro("mine", BAD))))
+    assert text.split("\n")[:2] == [
+        "macro mine: there is no field proc.nmae (did you mean proc.name?)",
+        "    condition: evt.type = open and proc.nmae = x",
+    ]
+    assert "there is no macro other" in message(answered(of("shop", "a", macro("mine", f"{GOOD} and other"))))
+    assert answered(of("shop", "a", macro("mine", f"{GOOD} and other")), of(SYSTEM, "m", macro("other", GOOD)))[
+        "allowed"
+    ]
+    # of one that uses it, only the one that is wrong is told
+    assert message(answered(of("shop", "a", macro("mine", BAD), macro("uses", "mine")))).count("proc.nmae = x") == 1
+
+
+def test_a_list_that_no_rule_uses_is_checked() -> None:
+    itself = [{"list": "a", "items": ["x"]}, {"list": "b", "items": ["a"]}, {"list": "a", "items": ["b"]}]
+    assert "list a: the list contains itself, through b" in message(answered(of("shop", "a", *itself)))
+    assert "items" in message(answered(of("shop", "a", {"list": "a", "items": "x"})))
+
+
+def test_macros_for_fields_that_may_be_unknown_are_let_in() -> None:
+    """Those of rules of another source, and of rules that say so: here, and in another object."""
+    for more in ({"source": "k8s_audit"}, {"skip-if-unknown-filter": True}):
+        macros = macro("mine", BAD), macro("uses", "mine and evt.type = open")
+        assert answered(of("shop", "a", *macros, rule("r", "uses", **more)))["allowed"]
+        old = of("shop", "a", *macros)
+        new = of("shop", "a", *macros, rule("more", GOOD))
+        assert answered(new, of("shop", "z", rule("r", "uses", **more)), old=old)["allowed"]
+
+
 def test_a_name_that_another_object_has_is_refused() -> None:
     text = message(answered(of("shop", "b", rule("r", GOOD)), of("shop", "a", rule("r", GOOD))))
     assert text.startswith("rule r: SecurityRule shop/a has a rule of this name already (give it another name)")

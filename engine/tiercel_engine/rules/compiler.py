@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterator
 from dataclasses import replace
 
 from tiercel_engine.condition import And, Node, Not
@@ -31,9 +32,12 @@ COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
 
 
 class Compiler:
-    """Compiles what is defined; errors and warnings go to ``report``."""
+    """Compiles what is defined; errors and warnings go to ``report``.
 
-    def __init__(self, definitions: Definitions, report: Report) -> None:
+    ``all_macros_of`` are the names of the files whose macros are checked even if no rule uses them.
+    """
+
+    def __init__(self, definitions: Definitions, report: Report, all_macros_of: Container[str] = ()) -> None:
         self._definitions = definitions
         self._report = report
         self._lists = expand_lists(definitions, report)
@@ -41,13 +45,18 @@ class Compiler:
         self._used_lists = set(self._lists.used)
         self._used_macros: set[str] = set()
         self._left_out: dict[str, list[str]] = {}
+        self._all_macros_of = all_macros_of
+        self._of_other_sources: set[str] = set()
 
     def rules(self) -> tuple[Rule, ...]:
         """The rules without an error, in the order of their places."""
         for macro in self._conditions.macros.values():
             self._note_use(macro.refers_to)
         compiled = [self._rule(definition.item) for definition in self._definitions.rules.values()]
-        self._report_macros()
+        unused = set(self._unused_macros())
+        for name in unused:
+            self._conditions.compile_macro(name)
+        self._report_macros(unused)
         self._report_unused()
         return tuple(rule for rule in compiled if rule is not None)
 
@@ -66,6 +75,7 @@ class Compiler:
         for exception in exceptions or ():
             self._note_use(references(exception.expr))
         if source_of(rule) not in EVENT_TYPES:
+            self._of_other_sources.update(ref.name for ref in parsed.refers_to.macros)
             self._add(parsed.diagnostics)
             return None
         node = self._condition(rule, parsed, exceptions)
@@ -176,7 +186,21 @@ class Compiler:
         for found in diagnostics:
             self._report.add(found)
 
-    def _report_macros(self) -> None:
+    def _unused_macros(self) -> Iterator[str]:
+        """Those that are to be checked and that no rule has used; rules of other sources have other fields."""
+        macros = self._conditions.macros
+        waiting = list(self._of_other_sources)
+        while waiting:
+            if (name := waiting.pop()) in macros:
+                new = {ref.name for ref in macros[name].refers_to.macros} - self._of_other_sources
+                self._of_other_sources |= new
+                waiting += new
+        for name, macro in self._definitions.macros.items():
+            wanted = macro.item.span.source.name in self._all_macros_of and name not in self._of_other_sources
+            if wanted and not self._conditions.is_compiled(name):
+                yield name
+
+    def _report_macros(self, unused: Container[str]) -> None:
         """What is wrong with macros, once each, and with how many rules that leaves out."""
         for name, parsed in self._conditions.macros.items():
             used_by = self._left_out.get(name, [])
@@ -184,7 +208,7 @@ class Compiler:
             for found in self._conditions.macro_diagnostics(name):
                 if found.severity is Severity.WARNING:
                     self._report.add(found)
-                elif used_by or parsed.expr is None or not self._conditions.is_compiled(name):
+                elif used_by or name in unused or parsed.expr is None or not self._conditions.is_compiled(name):
                     self._report.add(replace(found, message=found.message + consequence))
 
     def _report_unused(self) -> None:

@@ -96,8 +96,8 @@ def names_unknown_field(refers_to: References) -> bool:
 class Conditions:
     """Compiles conditions against the macros and lists that are defined.
 
-    A macro is checked when the first condition that uses it is compiled: one that only rules of
-    another source use may name fields that do not exist here.
+    A macro is checked when the first condition that uses it is compiled, or when that is asked for: one that only
+    rules of another source use may name fields that do not exist here.
     """
 
     definitions: Definitions
@@ -117,14 +117,18 @@ class Conditions:
 
     def compile(self, parsed: Parsed, text: Text, item: tuple[str, str]) -> Compiled:
         """A rule's condition, which sees every macro."""
-        self._compile_macros(parsed)
+        self._compile_macros([ref.name for ref in reversed(parsed.refers_to.macros)])
         return self._check(parsed, text, item, inf)
+
+    def compile_macro(self, name: str) -> None:
+        """A macro, whether a condition uses it or not."""
+        self._compile_macros([name])
 
     def is_compiled(self, name: str) -> bool:
         return name in self._compiled
 
     def macro(self, name: str) -> Compiled:
-        """A macro that some compiled condition uses."""
+        """A macro that is compiled."""
         return self._compiled[name]
 
     def macro_diagnostics(self, name: str) -> tuple[Diagnostic, ...]:
@@ -144,9 +148,8 @@ class Conditions:
                 message, place = f"there is no macro {ref.name}", condition.span(ref.start, ref.end)
                 yield diagnose(Severity.ERROR, VALIDATE, message, place, ("macro", name))
 
-    def _compile_macros(self, parsed: Parsed) -> None:
-        """Compiles the macros that are used, and those that they use, without recursion."""
-        stack = [ref.name for ref in reversed(parsed.refers_to.macros)]
+    def _compile_macros(self, stack: list[str]) -> None:
+        """Compiles the macros on the stack, and those that they use, without recursion."""
         opened: set[str] = set()
         while stack:
             name = stack[-1]

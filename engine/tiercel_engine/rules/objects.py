@@ -161,8 +161,9 @@ class _Read:
         return cls({name: found.origin for name, found in origins.items()}, statements, report)
 
     def resolve(self, shared: Sequence[Statement]) -> dict[Origin, ResolvedObject]:
-        """The rules, with the lists and macros of others at hand."""
-        rules = Compiler(collect((*shared, *self.statements), self.report), self.report).rules()
+        """The rules, with the lists and macros of others at hand. Macros that no rule uses are checked too: rules of
+        other namespaces, and rules to come, are to rely on them."""
+        rules = Compiler(collect((*shared, *self.statements), self.report), self.report, self.origins).rules()
         self._tell_of_what_others_spoil(rules)
         return {
             origin: ResolvedObject(
