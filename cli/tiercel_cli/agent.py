@@ -14,7 +14,7 @@ from tiercel_agent.detector import open_detector
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.node_status import Reporter
-from tiercel_agent.outputs import OutputQueue, Outputs, open_output
+from tiercel_agent.outputs import Output, Outputs, open_output, queue_output
 from tiercel_agent.pid_file import AlreadyRunning, pid_file
 from tiercel_agent.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.sd_notify import Notifier
@@ -23,6 +23,7 @@ from tiercel_agent.source import DetectorError
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_agent.workloads.settings import NoCluster
 from tiercel_cli.options import CANNOT_WATCH
+from tiercel_engine.alert import Alert
 from tiercel_engine.diagnostics import render
 
 FAILED = 1
@@ -75,6 +76,13 @@ def _reporter(config: Config) -> Reporter | None:
         raise DetectorError(str(error)) from error
 
 
+def _opened(config: Config) -> list[Output[Alert]]:
+    try:
+        return [open_output(output, json=config.json) for output in config.outputs]
+    except NoCluster as error:
+        raise DetectorError(str(error)) from error
+
+
 def _run(path: Path, config: Config) -> None:
     reloader = Reloader(path, config)
     rules = load_configured(config)
@@ -84,8 +92,8 @@ def _run(path: Path, config: Config) -> None:
         LOGGER.critical("rules with errors: nothing is started")
         sys.exit(FAILED)
     outputs = Outputs()
-    for output in [open_output(output, json=config.json) for output in config.outputs]:
-        outputs.add(OutputQueue(output, on_failure=lambda message: LOGGER.error("%s", message)))
+    for output in _opened(config):
+        outputs.add(queue_output(output, lambda message: LOGGER.error("%s", message)))
     source = open_detector(rules.requirements, rules.rules, config.flood_limit, workloads=config.workloads)
     for note in source.notes:
         LOGGER.warning("%s", note)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import time
+from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -12,6 +15,14 @@ from tiercel_engine.output import Output, rfc3339
 from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.priority import Priority
 from tiercel_engine.rule import Origin, Rule, rule_key
+
+
+def uuid7() -> str:
+    """A UUID of version 7 (RFC 9562): milliseconds since the epoch, then chance."""
+    number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
+    number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
+    return str(UUID(int=number))
+
 
 HOST = "host"
 """``container.id`` outside of containers."""
@@ -42,6 +53,8 @@ class Alert:
     output_fields: dict[str, Value | None]
     origin: Origin | None = None
     """Of the rule."""
+    id: str = field(default_factory=uuid7, compare=False)
+    """A UUID by which receivers know an alert that reaches them twice."""
 
     @property
     def rule_key(self) -> str:

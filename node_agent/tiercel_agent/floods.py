@@ -6,7 +6,7 @@ from collections import OrderedDict
 from dataclasses import replace
 
 from tiercel_agent.source import Folded
-from tiercel_engine.alert import Alert
+from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.rule import Rule
 
 COUNT = "tiercel.folded"
@@ -35,7 +35,9 @@ class Floods:
             output = (
                 f"{folded.count} more {matches} in the same cgroup {were} counted, the last one reported: {last.output}"
             )
-            return replace(last, time=time, output=output, output_fields={**last.output_fields, COUNT: folded.count})
+            return replace(
+                last, time=time, output=output, output_fields={**last.output_fields, COUNT: folded.count}, id=uuid7()
+            )
         if rule is None:
             return None
         return Alert(

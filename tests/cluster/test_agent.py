@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 from control_plane import ControlPlane
-from kubernetes.client import ApiClient, ApiException, CustomObjectsApi
+from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsApi
 from test_operator import API, custom_resources, rule, until  # noqa: F401 (a fixture)
 from test_workloads import agent  # noqa: F401 (a fixture)
 
@@ -72,7 +72,11 @@ def start(
             {
                 "bundle": str(folder),
                 "kubernetes": {"kubeconfig": str(agent), "node": namespace},
-                "outputs": {"stdout": {"enabled": False}, "file": {"path": str(tmp_path / "alerts.jsonl")}},
+                "outputs": {
+                    "stdout": {"enabled": False},
+                    "file": {"path": str(tmp_path / "alerts.jsonl")},
+                    "events": {"enabled": True},
+                },
             }
         )
     )
@@ -106,10 +110,22 @@ def told(custom_resources: None, api: ApiClient, namespace: str) -> Callable[[],
     return read
 
 
+@pytest.fixture
+def reasons(api: ApiClient, namespace: str) -> Callable[[], list[str]]:
+    """Of the Events on the node."""
+
+    def read() -> list[str]:
+        found = CoreV1Api(api).list_event_for_all_namespaces(field_selector=f"involvedObject.name={namespace}")
+        return [event.reason for event in found.items]
+
+    return read
+
+
 def test_an_agent_runs_the_bundle_follows_it_and_tells(
     start: Callable[[], subprocess.Popen[bytes]],
     mount: Mount,
     told: Callable[[], dict[str, Any]],
+    reasons: Callable[[], list[str]],
     tmp_path: Path,
 ) -> None:
     process = start()
@@ -129,6 +145,7 @@ def test_an_agent_runs_the_bundle_follows_it_and_tells(
     subprocess.run(["cat", secret], check=True, capture_output=True)
     alerts = tmp_path / "alerts.jsonl"
     until(lambda: alerts.exists() and "Secret read" in alerts.read_text(), "alert")
+    until(lambda: "SecretRead" in reasons(), "Event on the node")
 
     # what isn't whole is no bundle: the one before stays
     mount(objects(rule("Other"), seen), without="bundle.json")

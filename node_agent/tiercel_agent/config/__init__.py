@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiercel_agent.config import falco_yaml, tiercel_yaml
-from tiercel_agent.config.model import Config, FileConfig, LogConfig, OutputConfig, StdoutConfig, default_hostname
+from tiercel_agent.config.model import (
+    Config,
+    EventsConfig,
+    FileConfig,
+    LogConfig,
+    OutputConfig,
+    StdoutConfig,
+    default_hostname,
+)
 from tiercel_agent.config.section import open_settings
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
 from tiercel_engine.rules.files import read_text
@@ -14,6 +22,7 @@ from tiercel_engine.rules.report import Report
 
 __all__ = [
     "Config",
+    "EventsConfig",
     "FileConfig",
     "LogConfig",
     "OutputConfig",

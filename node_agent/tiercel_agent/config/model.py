@@ -27,7 +27,16 @@ class FileConfig:
     keep_alive: bool = True
 
 
-OutputConfig = StdoutConfig | FileConfig
+@dataclass(frozen=True, slots=True)
+class EventsConfig:
+    """Alerts as Kubernetes Events; ``per_minute`` is how many writes each namespace gets from this node."""
+
+    node: str
+    kubeconfig: Path | None = None
+    per_minute: int = 60
+
+
+OutputConfig = StdoutConfig | FileConfig | EventsConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from tiercel_agent.config.model import (
     LOG_LEVELS,
     LOG_TARGETS,
     Config,
+    EventsConfig,
     FileConfig,
     LogConfig,
     OutputConfig,
@@ -21,6 +22,7 @@ from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_h
 def translate(settings: Section) -> Config:
     outputs = settings.section("outputs")
     log = settings.section("log")
+    workloads = _workloads(settings)
     config = Config(
         rules=settings.paths("rules"),
         bundle=settings.resolved(text) if (text := settings.text("bundle")) else None,
@@ -29,10 +31,10 @@ def translate(settings: Section) -> Config:
         flood_limit=settings.number("flood_limit", 100),
         hostname=settings.text("hostname") or default_hostname(),
         json=settings.choice("format", ("json", "text"), "json") == "json",
-        outputs=(*_stdout(outputs.section("stdout")), *_file(outputs.section("file"))),
+        outputs=(*_stdout(outputs.section("stdout")), *_file(outputs.section("file")), *_events(outputs, workloads)),
         log=LogConfig(log.choice("level", LOG_LEVELS, "info"), _log_targets(log)),
         pid_file=settings.resolved(text) if (text := settings.text("pid_file")) else None,
-        workloads=_workloads(settings),
+        workloads=workloads,
     )
     if config.rules and config.bundle is not None:
         settings.error("bundle", "rules and bundle are configured", "the bundle holds all rules: remove one of them")
@@ -40,7 +42,9 @@ def translate(settings: Section) -> Config:
         settings.error("rules", "no rules are configured", "list files and folders under rules:")
     if not config.outputs:
         settings.error(
-            "outputs", "no output is enabled: alerts would reach nobody", "enable outputs.stdout or outputs.file"
+            "outputs",
+            "no output is enabled: alerts would reach nobody",
+            "enable outputs.stdout, outputs.file or outputs.events",
         )
     for section in (settings, outputs, log):
         section.refuse_unknown()
@@ -77,6 +81,20 @@ def _file(section: Section) -> tuple[OutputConfig, ...]:
     if enabled and not path:
         section.error("path", "outputs.file has no path", "add path: /var/log/tiercel/alerts.jsonl")
     return (FileConfig(section.resolved(path), keep_alive),) if enabled and path else ()
+
+
+def _events(outputs: Section, workloads: WorkloadSettings) -> tuple[OutputConfig, ...]:
+    section = outputs.section("events")
+    enabled = section.boolean("enabled", "events" in outputs)
+    per_minute = section.number("per_minute", 60)
+    section.refuse_unknown()
+    if not enabled:
+        return ()
+    if not workloads.kubernetes:
+        outputs.error("events", "outputs.events needs the Kubernetes API", "set kubernetes.enabled and kubeconfig")
+    elif not per_minute:
+        section.error("per_minute", "outputs.events.per_minute is 0", "write enabled: false for no Events")
+    return (EventsConfig(workloads.node, workloads.kubeconfig, per_minute),)
 
 
 def _log_targets(section: Section) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tiercel_agent.outputs.model import Output, OutputClosed
+from tiercel_agent.outputs.model import Output, OutputClosed, Refused
 
 Item = TypeVar("Item")
 
@@ -29,7 +29,8 @@ class OutputQueue(Generic[Item]):
     """At most ``capacity`` items wait; a failed batch is offered again every ``retry`` seconds.
 
     ``on_failure`` is called in the output's thread with a message when the output begins to fail and
-    when it works again, not for each attempt.
+    when it works again, not for each attempt. ``tick``, if there is one, is called in that thread while nothing waits;
+    it tells after how many seconds it wants to be called again, None if only after the next items.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class OutputQueue(Generic[Item]):
         batch: int = 256,
         retry: float = 1.0,
         on_failure: Callable[[str], None] = lambda _: None,
+        tick: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.name = output.name
         self._output = output
@@ -47,6 +49,7 @@ class OutputQueue(Generic[Item]):
         self._batch = batch
         self._retry = retry
         self._on_failure = on_failure
+        self._tick = tick
         self._changed = threading.Condition()
         self._waiting: deque[Item] = deque()
         self._in_hand = 0
@@ -120,9 +123,10 @@ class OutputQueue(Generic[Item]):
     def _take(self) -> Sequence[Item]:
         """The next batch; empty when the queue is closed and drained."""
         while True:
+            again = self._tick()
             with self._changed:
-                while not (self._waiting or self._closing or self._reopen):
-                    self._changed.wait()
+                if not self._changed.wait_for(lambda: self._waiting or self._closing or self._reopen, again):
+                    continue
                 reopen, self._reopen = self._reopen, False
                 if not reopen:
                     batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
@@ -152,6 +156,15 @@ class OutputQueue(Generic[Item]):
                 continue
             except OutputClosed:
                 raise
+            except Refused as refused:
+                with self._changed:
+                    self._delivered += self._in_hand - refused.count
+                    self._dropped += refused.count
+                    self._in_hand = 0
+                    self._failures += 1
+                    self._last_failure = f"output {self.name}: {refused}"
+                self._on_failure(self._last_failure)
+                return True
             except Exception as error:  # a batch that trips the output must not end it
                 self._give_up(f"output {self.name}: cannot take what it was given ({type(error).__name__})")
                 return True

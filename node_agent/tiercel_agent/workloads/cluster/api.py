@@ -65,6 +65,14 @@ class Api:
         query = urlencode({"fieldManager": manager, "force": "true"})
         self._request("PATCH", f"{path}?{query}", timeout, orjson.dumps(body), "application/apply-patch+yaml").close()
 
+    def create(self, path: str, body: Mapping[str, Any], timeout: float) -> None:
+        """Makes an object in the collection. Raises as ``get``."""
+        self._request("POST", path, timeout, orjson.dumps(body), "application/json").close()
+
+    def merge(self, path: str, body: Mapping[str, Any], timeout: float) -> None:
+        """Changes what stands in ``body`` (RFC 7386). Raises as ``get``."""
+        self._request("PATCH", path, timeout, orjson.dumps(body), "application/merge-patch+json").close()
+
     def _request(
         self, method: str, path: str, timeout: float, body: bytes | None = None, content_type: str = ""
     ) -> urllib3.BaseHTTPResponse:

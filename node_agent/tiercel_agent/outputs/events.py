@@ -1,0 +1,253 @@
+"""Alerts as Kubernetes Events: the first of a rule on a pod at once, its repetitions as a count that grows.
+
+An attacker can raise as many alerts as he likes, but not write as many objects: a namespace has its budget, and what
+is more than that is counted in one Event that says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Protocol
+
+import urllib3
+
+from tiercel_agent.outputs.event_object import (
+    NODES_NAMESPACES,
+    Reference,
+    event_object,
+    node_reference,
+    pod_of,
+    series,
+)
+from tiercel_agent.outputs.model import Refused
+from tiercel_agent.workloads.cluster.api import ApiError
+from tiercel_engine.alert import Alert
+
+PER_MINUTE = 60
+"""Writes that a namespace gets from this node in a minute."""
+
+COUNT_EVERY = 10.0
+"""Seconds between two writes of a count."""
+
+_SERIES_LASTS = 1800.0  # seconds for which repetitions are counted in one Event
+_MOST_SERIES = 4096
+_TIMEOUT = 10.0
+_PATH = "/apis/events.k8s.io/v1/namespaces/{}/events"
+_TOO_MANY = "TooManyAlerts"
+_FOR_GOOD = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
+_NO_NAMESPACE = (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
+
+Key = tuple[str, str]
+"""The rule, or "" for what is over the budget, and the uid or namespace."""
+
+
+class EventsApi(Protocol):
+    """The API, as far as Events need it. Raises ApiError, urllib3's errors and OSError."""
+
+    def create(self, path: str, body: Mapping[str, Any], timeout: float) -> None: ...
+    def merge(self, path: str, body: Mapping[str, Any], timeout: float) -> None: ...
+
+
+@dataclass(slots=True)
+class _Series:
+    """An Event that is there, and how often what it tells of has come."""
+
+    path: str
+    namespace: str
+    since: float
+    written: float
+    count: int
+    written_count: int
+    last: Alert
+    regarding: Reference
+    over_budget: bool
+
+
+@dataclass(slots=True)
+class _Budget:
+    tokens: float
+    at: float
+
+
+class EventsOutput:
+    """``node`` is this node's name in the cluster; ``clock`` gives monotonic seconds."""
+
+    name = "events"
+
+    def __init__(
+        self,
+        api: EventsApi,
+        node: str,
+        *,
+        per_minute: int = PER_MINUTE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._api = api
+        self._node = node
+        self._per_minute = per_minute
+        self._clock = clock
+        self._series: OrderedDict[Key, _Series] = OrderedDict()
+        self._budgets: dict[str, _Budget] = {}
+        self._done: set[str] = set()
+        self._nodes_namespace = NODES_NAMESPACES[0]
+
+    def write(self, items: Sequence[Alert]) -> None:
+        """Raises OSError if the API can't take them now, Refused if it never will take some."""
+        refused: list[str] = []
+        for alert in items:
+            if alert.id in self._done:  # of a batch that failed halfway
+                continue
+            try:
+                self._take(alert)
+            except ApiError as error:
+                if error.status not in _FOR_GOOD:
+                    raise OSError(f"the Kubernetes API answers {error}") from error
+                refused.append(str(error))
+            except urllib3.exceptions.HTTPError as error:
+                raise OSError(f"the Kubernetes API can't be reached: {type(error).__name__}") from error
+            self._done.add(alert.id)
+        self._done.clear()
+        if refused:
+            raise Refused(len(refused), f"the Kubernetes API refuses an Event: {refused[-1]}")
+
+    def tick(self) -> float | None:
+        """Writes the counts that are due. Seconds until others are; None if none wait."""
+        now = self._clock()
+        due = [each for each in self._series.values() if each.count > each.written_count]
+        for each in due:
+            if now - each.written >= COUNT_EVERY and (each.over_budget or self._spend(each.namespace)):
+                self._count(each)
+        for key in [key for key, each in self._series.items() if now - each.since > _SERIES_LASTS + COUNT_EVERY]:
+            del self._series[key]
+        waiting = [each.written + COUNT_EVERY - now for each in due if each.count > each.written_count]
+        return max(1.0, min(waiting)) if waiting else None
+
+    def reopen(self) -> None:
+        pass
+
+    def close(self) -> None:
+        """What is counted and not told yet is told, as far as the API takes it."""
+        for each in self._series.values():
+            if each.count > each.written_count:
+                self._count(each)
+        self._series.clear()
+
+    def _take(self, alert: Alert) -> None:
+        regarding = pod_of(alert) or node_reference(self._node)
+        key = (alert.rule_key, regarding["uid"])
+        if self._repeats(key, alert):
+            return
+        # A node's has a budget of its own: nobody's pods use that up.
+        namespace = regarding.get("namespace", "")
+        if self._spend(namespace):
+            self._create(key, alert, regarding)
+        elif not self._repeats(("", namespace), alert):
+            self._create(("", namespace), alert, regarding)
+
+    def _repeats(self, key: Key, alert: Alert) -> bool:
+        found = self._series.get(key)
+        if found is None:
+            return False
+        if self._clock() - found.since > _SERIES_LASTS:
+            if found.count > found.written_count:
+                self._count(found)
+            del self._series[key]
+            return False
+        found.count, found.last = found.count + 1, alert
+        self._series.move_to_end(key)
+        return True
+
+    def _create(self, key: Key, alert: Alert, regarding: Reference) -> None:
+        over_budget = key[0] == ""
+        try:
+            made = self._post(alert, regarding, over_budget)
+        except ApiError as error:
+            if error.status not in _NO_NAMESPACE or regarding["kind"] == "Node":
+                raise
+            # A namespace that is being deleted takes nothing new; the node outlives it.
+            regarding = node_reference(self._node)
+            made = self._post(alert, regarding, over_budget)
+        now = self._clock()
+        namespace = regarding.get("namespace", "")
+        self._series[key] = _Series(made, namespace, now, now, 1, 1, alert, regarding, over_budget)
+        if len(self._series) > _MOST_SERIES:
+            self._evict()
+
+    def _evict(self) -> None:
+        _, oldest = self._series.popitem(last=False)
+        if oldest.count > oldest.written_count:
+            self._count(oldest)
+
+    def _post(self, alert: Alert, regarding: Reference, over_budget: bool, count: int = 1) -> str:
+        """The path of the Event."""
+        reason = note = ""
+        if over_budget:
+            reason = _TOO_MANY
+            note = (
+                f"More alerts on node {self._node} for this namespace than the {self._per_minute} Events a minute that "
+                f"it gets: those without an Event of their own are counted here. The first of them: {alert.output}"
+            )
+        body = event_object(
+            *(alert, regarding, self._node),
+            reason=reason,
+            note=note,
+            count=count,
+            nodes_namespace=self._nodes_namespace,
+        )
+        path = _PATH.format(body["metadata"]["namespace"])
+        try:
+            self._api.create(path, body, _TIMEOUT)
+        except ApiError as error:
+            if self._is_elsewhere(error, regarding):
+                return self._post(alert, regarding, over_budget, count)
+            if error.status != HTTPStatus.CONFLICT:  # it was made, and the answer was lost
+                raise
+        return f"{path}/{body['metadata']['name']}"
+
+    def _is_elsewhere(self, error: ApiError, regarding: Reference) -> bool:
+        """Whether this server wants Events on nodes in the other namespace, which is tried once."""
+        refused = error.status == HTTPStatus.UNPROCESSABLE_ENTITY and regarding["kind"] == "Node"
+        if not refused or self._nodes_namespace == NODES_NAMESPACES[1]:
+            return False
+        self._nodes_namespace = NODES_NAMESPACES[1]
+        return True
+
+    def _count(self, found: _Series) -> None:
+        """Writes a count. One that can't be written now is written later."""
+        try:
+            self._api.merge(found.path, {"series": series(found.count, found.last.time)}, _TIMEOUT)
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:  # it has run out, or somebody has removed it
+                self._anew(found)
+        except (urllib3.exceptions.HTTPError, OSError):
+            pass
+        else:
+            found.written_count = found.count
+        found.written = self._clock()
+
+    def _anew(self, found: _Series) -> None:
+        more = found.count - found.written_count
+        try:
+            found.path = self._post(found.last, found.regarding, found.over_budget, more)
+        except ApiError as error:
+            if error.status in _NO_NAMESPACE:  # gone with its namespace: the alert itself was told
+                found.written_count = found.count
+            return
+        except (urllib3.exceptions.HTTPError, OSError):
+            return
+        found.count = found.written_count = more
+
+    def _spend(self, namespace: str) -> bool:
+        """Whether the namespace may have one more write: its budget fills by the minute."""
+        now = self._clock()
+        budget = self._budgets.setdefault(namespace, _Budget(self._per_minute, now))
+        budget.tokens = min(self._per_minute, budget.tokens + (now - budget.at) * self._per_minute / 60)
+        budget.at = now
+        if budget.tokens < 1:
+            return False
+        budget.tokens -= 1
+        return True
