@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tiercel_agent.containers import Containers
-from tiercel_agent.context.accounts import Accounts
+from tiercel_agent.context.accounts import Accounts, host_root
 from tiercel_agent.context.cgroups import CgroupTable
 from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
@@ -87,7 +87,7 @@ class Detector:
         self._late = LateFacts()
         self._world = Surroundings(
             processes=ProcessTable(self._drain_processes),
-            accounts=Accounts(),
+            accounts=Accounts(host_root=host_root()),
             containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),

@@ -106,7 +106,7 @@ def agent_config(settings: AgentSettings) -> str:
         "format": "json",
         "containers": {"sockets": [f"{HOST}{socket}" for socket in sockets]},
         "kubernetes": {"enabled": True},
-        "outputs": {"stdout": {"enabled": True}},
+        "outputs": {"stdout": {"enabled": True}, "events": {"enabled": True}},
     }
     return yaml.safe_dump(config, sort_keys=False)
 
@@ -156,10 +156,12 @@ def _node_folders(settings: AgentSettings) -> dict[str, tuple[str, str]]:
     """By volume: the node's folder, and where the agent sees it."""
     outside = {str(PurePosixPath(path).parent) for path in settings.extra_sockets if not path.startswith(f"{RUN}/")}
     sockets = [RUN, *sorted(outside)]
-    # A container sees its own control group there: this is the whole tree.
-    return {"cgroup": ("/sys/fs/cgroup", "/sys/fs/cgroup")} | {
-        f"sockets-{number}": (folder, f"{HOST}{folder}") for number, folder in enumerate(sockets)
-    }
+    return {
+        # A container sees its own control group there: this is the whole tree.
+        "cgroup": ("/sys/fs/cgroup", "/sys/fs/cgroup"),
+        # Names of the node's users. The folder, since passwd is replaced by a new file whenever it changes.
+        "etc": ("/etc", f"{HOST}/etc"),
+    } | {f"sockets-{number}": (folder, f"{HOST}{folder}") for number, folder in enumerate(sockets)}
 
 
 def _pod(settings: AgentSettings, parts: int) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from tiercel_agent.context.accounts import (
     Accounts,
     Group,
     User,
+    host_root,
     parse_group,
     parse_passwd,
 )
@@ -46,6 +47,17 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "etc/passwd").write_text("root:x:0:0::/root:/bin/sh\napp:x:1000:1000:App,,,:/srv/app:/bin/false\n")
     (tmp_path / "etc/group").write_text("root:x:0:\nstaff:x:50:app,root\n")
     return tmp_path
+
+
+def test_the_hosts_names_are_read_where_the_host_is_mounted(root: Path) -> None:
+    """An agent in a container has an /etc/passwd of its image."""
+    assert host_root(str(root)) == str(root)
+    found = Accounts(host_root=host_root(str(root)))
+    user, group = found.user(os.getpid(), None, 1000), found.group(os.getpid(), None, 50)
+    assert (user, group) == (User(1000, "app", "/srv/app", "/bin/false"), Group(50, "staff"))
+    assert found.user(os.getpid(), None, 1) is None  # nobody asks the image's name service
+    (root / "etc/passwd").unlink()
+    assert host_root(str(root)) == "/"
 
 
 def test_passwd_lines() -> None:

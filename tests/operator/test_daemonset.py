@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tiercel_agent.config import read_config
+from tiercel_agent.context.accounts import MOUNTED_HOST
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
 from tiercel_operator.daemonset import AgentSettings, agent_config, agent_config_map, daemonset
 from tiercel_operator.owned import MOST_PARTS, config_map_name
@@ -50,7 +51,7 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
 def test_nothing_of_the_node_can_be_written_and_nothing_is_made_there() -> None:
     mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
     folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
-    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/run"}
+    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/etc", "/run"}
     assert {folder["type"] for folder in folders.values()} == {"Directory"}  # the only type that makes no folder
     assert all(mounts[name]["readOnly"] for name in folders)
     assert pod()["hostPID"] is True
@@ -84,7 +85,11 @@ def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:
     config = read(tmp_path, SETTINGS)
     usual = [f"/host{path}" for path in DEFAULT_SOCKETS if path.is_relative_to("/run")]
     assert [str(path) for path in config.workloads.sockets] == usual
-    assert seen_folders(SETTINGS) == {"/sys/fs/cgroup": "/sys/fs/cgroup", "/run": "/host/run"}
+    assert seen_folders(SETTINGS) == {"/sys/fs/cgroup": "/sys/fs/cgroup", "/etc": "/host/etc", "/run": "/host/run"}
+
+
+def test_users_are_named_as_the_node_names_them() -> None:
+    assert seen_folders(SETTINGS)["/etc"] == f"{MOUNTED_HOST}/etc"
 
 
 def test_the_folders_of_other_sockets_are_mounted_too(tmp_path: Path) -> None:

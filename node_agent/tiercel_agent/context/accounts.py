@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tiercel_agent.context.idmap import IdMap, id_maps
 from tiercel_agent.context.nss import Nss
@@ -31,6 +32,8 @@ MAX_ENTRIES = 20_000
 MAX_TEXT = 256
 _PASSWD, _GROUP = "/etc/passwd", "/etc/group"
 _ROOTS_OF_A_CONTAINER = 4
+MOUNTED_HOST = "/host"
+"""Below it are the host's folders, for an agent in a container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +96,11 @@ class _Tables:
     uids: IdMap = field(default_factory=IdMap)
     gids: IdMap = field(default_factory=IdMap)
     mapped: bool = False
+
+
+def host_root(mounted: str = MOUNTED_HOST) -> str:
+    """Where the host's /etc is found: in a container, whose own tells of nobody, where it is mounted."""
+    return mounted if Path(mounted + _PASSWD).exists() else "/"
 
 
 class Accounts:
