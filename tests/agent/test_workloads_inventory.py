@@ -96,21 +96,21 @@ def found(container: ContainerId = IN_POD, of: Pod | None = None, name: str = "w
 def test_a_new_container_is_waited_for_and_then_isnt(world: World) -> None:
     world.inventory.appeared(IN_POD)
     assert (world.finder.asked, world.inventory.is_settled(IN_POD)) == ([IN_POD], False)
-    assert world.inventory.workload(IN_POD).missing == "container, pod"
+    assert world.inventory.workload(IN_POD).missing == ("container", "pod")
     world.now += WAIT
     assert world.inventory.is_settled(IN_POD)
-    assert world.inventory.workload(IN_POD).missing == "container, pod"
+    assert world.inventory.workload(IN_POD).missing == ("container", "pod")
 
 
 def test_it_is_settled_when_both_have_told(world: World) -> None:
     world.inventory.appeared(IN_POD)
     assert world.tell(found()) == {IN_POD}
-    assert (world.inventory.is_settled(IN_POD), world.inventory.workload(IN_POD).missing) == (False, "pod")
+    assert (world.inventory.is_settled(IN_POD), world.inventory.workload(IN_POD).missing) == (False, ("pod",))
     assert world.tell(PodNews(pod())) == {IN_POD}
     workload = world.inventory.workload(IN_POD)
     assert world.inventory.is_settled(IN_POD)
     assert workload.container is not None
-    assert (workload.container.name, workload.pod, workload.missing) == ("web", pod(), "")
+    assert (workload.container.name, workload.pod, workload.missing) == ("web", pod(), ())
 
 
 def test_what_is_told_before_the_container_is_there_is_used(world: World) -> None:
@@ -124,7 +124,7 @@ def test_what_the_runtime_tells_of_the_pod_stands_in_for_the_api(world: World) -
     world.tell(found(of=pod(labels={"app": "web"}, ip="10.0.0.1")))
     workload = world.inventory.workload(IN_POD)
     assert workload.pod is not None
-    assert (workload.pod.labels, workload.missing) == ({"app": "web"}, "pod")  # its owner, for one
+    assert (workload.pod.labels, workload.missing) == ({"app": "web"}, ("pod",))  # its owner, for one
     world.tell(PodNews(pod(labels={"app": "other"})))
     workload = world.inventory.workload(IN_POD)
     assert workload.pod == pod(labels={"app": "other"}, ip="10.0.0.1")  # of what the API doesn't know yet
@@ -135,28 +135,28 @@ def test_without_an_api_server_the_runtime_is_all_that_is_asked() -> None:
     world.inventory.appeared(IN_POD)
     world.tell(found(of=pod()))
     assert world.inventory.is_settled(IN_POD)
-    assert (world.inventory.workload(IN_POD).missing, world.inventory.node) == ("", "")
+    assert (world.inventory.workload(IN_POD).missing, world.inventory.node) == ((), "")
 
 
 def test_a_container_of_no_pod_waits_for_its_runtime_alone(world: World) -> None:
     world.inventory.appeared(ALONE)
     world.tell(found(ALONE))
     assert world.inventory.is_settled(ALONE)
-    assert world.inventory.workload(ALONE).missing == ""
+    assert world.inventory.workload(ALONE).missing == ()
 
 
 def test_where_nobody_can_be_asked_nothing_waits() -> None:
     world = World(runtimes=False, api=False)
     world.inventory.appeared(ALONE)
     assert world.inventory.is_settled(ALONE)
-    assert world.inventory.workload(ALONE).missing == ""
+    assert world.inventory.workload(ALONE).missing == ()
 
 
 def test_a_search_in_vain_ends_the_wait_and_is_repeated_in_time(world: World) -> None:
     world.inventory.appeared(ALONE)
     world.tell(ContainerNews(ALONE, None))
     assert world.inventory.is_settled(ALONE)
-    assert world.inventory.workload(ALONE).missing == "container"
+    assert world.inventory.workload(ALONE).missing == ("container",)
     assert world.finder.asked == [ALONE]
     world.now += 61
     world.inventory.workload(ALONE)
@@ -212,7 +212,7 @@ def test_labels_of_namespaces_and_the_node(world: World) -> None:
     assert sorted(world.api.asked) == [NAMESPACE, NODE]
     world.inventory.appeared(IN_POD)
     world.tell(found(), PodNews(pod()))
-    assert world.inventory.workload(IN_POD).missing == "namespace"
+    assert world.inventory.workload(IN_POD).missing == ("namespace",)
     shop = Labelled("shop", "1", {"team": "a"})
     assert world.tell(LabelNews(NAMESPACE, (shop,), all=True)) == {IN_POD}
     assert (world.inventory.workload(IN_POD).namespace, world.inventory.is_settled(IN_POD)) == (shop, True)

@@ -324,7 +324,7 @@ class Inventory:
             namespace = self._labelled[NAMESPACE].get(pod.namespace)
             if namespace is None:
                 missing.append("namespace")
-        return Workload(entry.found, pod, namespace, ", ".join(missing))
+        return Workload(entry.found, pod, namespace, tuple(missing))
 
     def _is_awaited(self, entry: _Entry) -> bool:
         """Whether something that is missing may come soon."""

@@ -96,7 +96,7 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All that is known of a container's surroundings. ``missing`` names what isn't known yet, for people.
+    """All that is known of a container's surroundings. ``missing`` names what isn't known yet.
 
     ``namespace`` is known where a rule asks for more than its name.
     """
@@ -104,7 +104,7 @@ class Workload:
     container: Container | None = None
     pod: Pod | None = None
     namespace: Labelled | None = None
-    missing: str = ""
+    missing: tuple[str, ...] = ()
 
 
 NOTHING = Workload()

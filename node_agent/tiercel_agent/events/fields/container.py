@@ -138,7 +138,7 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "container.ip": _ip,
     "container.cni.json": _known(lambda container: container.cni),
     "container.labels": _known(lambda container: labels_text(container.labels)),
-    "tiercel.missing": lambda event: event.workload.missing or None,
+    "tiercel.missing": lambda event: ", ".join(event.workload.missing) or None,
 }
 WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
     "container.label": _label,
