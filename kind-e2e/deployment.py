@@ -88,7 +88,9 @@ def local(kubectl: Kubectl, api: ApiClient) -> Iterator[None]:
         stack.callback(stop.set)
         config = folder / "tiercel.yaml"
         kubernetes = {"kubeconfig": str(kubectl.kubeconfig), "node": node}
-        config.write_text(yaml.safe_dump({"bundle": str(folder / "bundle/current"), "kubernetes": kubernetes}))
+        outputs = {"events": {"enabled": True}}
+        settings = {"bundle": str(folder / "bundle/current"), "kubernetes": kubernetes, "outputs": outputs}
+        config.write_text(yaml.safe_dump(settings))
         stack.enter_context(_running([_TIERCEL, "agent", "--config", str(config)], folder / "agent.log"))
         yield
 
