@@ -9,25 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rule_objects import BAD, GOOD, SYSTEM, macro, of, rule
 
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission import LONGEST_WARNING, MOST_ERRORS, MOST_WARNINGS, NotAReview, review
-
-SYSTEM = "tiercel-system"
-GOOD = "evt.type = open"
-BAD = "evt.type = open and proc.nmae = x"
-
-
-def rule(name: str, condition: str, **more: Any) -> dict[str, Any]:
-    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE", **more}
-
-
-def macro(name: str, condition: str) -> dict[str, Any]:
-    return {"macro": name, "condition": condition}
-
-
-def of(namespace: str, name: str, *items: Any, **spec: Any) -> RuleObject:
-    return RuleObject(namespace, name, {"rules": list(items), **spec})
 
 
 def asked(new: RuleObject, old: RuleObject | None = None, kind: str = "SecurityRule", **more: Any) -> dict[str, Any]:

@@ -6,27 +6,11 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rule_objects import BAD, GOOD, SYSTEM, macro, of, rule
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, resolve
 from tiercel_operator.related import related
-
-SYSTEM = "tiercel-system"
-GOOD = "evt.type = open"
-BAD = "evt.type = open and proc.nmae = x"
-
-
-def rule(name: str, condition: str, **more: Any) -> dict[str, Any]:
-    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE", **more}
-
-
-def macro(name: str, condition: str) -> dict[str, Any]:
-    return {"macro": name, "condition": condition}
-
-
-def of(namespace: str, name: str, *items: Any, **spec: Any) -> RuleObject:
-    return RuleObject(namespace, name, {"rules": list(items), **spec})
-
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 CONDITIONS = st.builds(
