@@ -105,6 +105,7 @@ def _run(path: Path, config: Config) -> None:
                 rules,
                 outputs,
                 hostname=config.hostname,
+                secrets=config.secrets,
                 warn=lambda line: LOGGER.warning("%s", line),
             ),
             outputs=outputs,

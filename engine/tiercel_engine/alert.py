@@ -14,6 +14,7 @@ from tiercel_engine.event import Event, Value
 from tiercel_engine.output import Output, rfc3339
 from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.priority import Priority
+from tiercel_engine.redaction import redacted
 from tiercel_engine.rule import Origin, Rule, rule_key
 
 
@@ -62,13 +63,15 @@ class Alert:
         return rule_key(self.rule, self.origin)
 
 
-def make_alert(rule: Rule, event: Event, output: Output, hostname: str) -> Alert:
+def make_alert(rule: Rule, event: Event, output: Output, hostname: str, *, secrets: bool = False) -> Alert:
     """The alert that a rule gives for the view of an event under which it matched.
 
     ``output`` is the rule's, compiled. ``output_fields`` hold besides what the output names where it happened, if that
-    was in a container.
+    was in a container. Unless ``secrets`` may be shown, those that command lines and environments hold are masked.
     """
     values = output.values(event)
+    if not secrets:
+        values = {key: redacted(value) for key, value in values.items()}
     if event["container.id"] not in (None, HOST):
         values |= {key: value for key in CONTEXT if key not in values and (value := event[key]) is not None}
     text = output.render(values)

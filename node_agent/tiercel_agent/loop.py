@@ -67,7 +67,8 @@ class RuleAlerts:
 class EngineLoop:
     """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch.
 
-    ``warn`` gets a line for what people should know of and is no alert.
+    ``secrets`` is whether alerts show those of command lines. ``warn`` gets a line for what people should know of and
+    is no alert.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class EngineLoop:
         outputs: Outputs,
         *,
         hostname: str,
+        secrets: bool = False,
         recording: OutputQueue[Event] | None = None,
         warn: Callable[[str], None] = lambda _line: None,
         clock: Callable[[], float] = time.monotonic,
@@ -86,6 +88,7 @@ class EngineLoop:
         self._rules = rules
         self._outputs = outputs
         self._hostname = hostname
+        self._secrets = secrets
         self._recording = recording
         self._warn = warn
         self._troubles: dict[str, float] = {}
@@ -144,7 +147,10 @@ class EngineLoop:
             matches = self._rules.matcher.match(event)
             if self._recording is None:
                 self._source.evaluated(event)
-            alerts = [(make_alert(rule, view, outputs[rule.key], self._hostname), view) for rule, view in matches]
+            alerts = [
+                (make_alert(rule, view, outputs[rule.key], self._hostname, secrets=self._secrets), view)
+                for rule, view in matches
+            ]
         except Exception as error:  # one event that trips the engine must not end detection
             self._failures[f"events that could not be evaluated: {type(error).__name__}"] += 1
             return

@@ -154,6 +154,7 @@ def fixed(config: Config) -> tuple[object, ...]:
         config.hostname,
         config.json,
         config.outputs,
+        config.secrets,
         config.log,
         config.pid_file,
         config.workloads,

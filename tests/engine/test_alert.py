@@ -144,3 +144,12 @@ def test_an_alert_of_the_host_has_what_its_output_names_alone(place: dict[str, A
         "proc.aname",
         "user.name",
     }
+
+
+def test_secrets_of_command_lines_are_masked_unless_they_may_be_shown() -> None:
+    event = Event("syscall", TIME, {"proc.cmdline": "mysql --password=hunter2 -h db", "container.id": "host"})
+    output = compile_output("command=%proc.cmdline")
+    made = make_alert(RULE, event, output, "h")
+    assert made.output == "command=mysql --password=*** -h db"
+    assert made.output_fields["proc.cmdline"] == "mysql --password=*** -h db"
+    assert "hunter2" in make_alert(RULE, event, output, "h", secrets=True).output
