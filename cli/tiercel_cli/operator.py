@@ -11,7 +11,7 @@ import click
 
 from tiercel_operator import logs
 from tiercel_operator.admission_service import Endpoint
-from tiercel_operator.daemonset import AgentSettings
+from tiercel_operator.daemonset import AgentSettings, telemetry
 from tiercel_operator.main import Settings, run
 
 
@@ -77,10 +77,11 @@ def operator(
 
 
 def _agent_settings(namespace: str) -> AgentSettings:
-    """What the operator's Deployment says of the agents' image."""
+    """What the operator's Deployment says of the agents: their image, and where telemetry goes."""
     settings = AgentSettings(namespace=namespace)
     return replace(
         settings,
         image=os.environ.get("TIERCEL_AGENT_IMAGE") or settings.image,
         pull_policy=os.environ.get("TIERCEL_AGENT_PULL_POLICY") or settings.pull_policy,
+        environment=telemetry(os.environ),
     )

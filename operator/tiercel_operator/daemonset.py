@@ -94,8 +94,20 @@ class AgentSettings:
     node: /var/snap/microk8s/common/run/containerd.sock is one for clusters of MicroK8s alone."""
     extra_capabilities: Sequence[str] = ()
     """Kernels before 5.11 need SYS_RESOURCE, since eBPF's memory counts as locked memory there."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables that the agents get, such as those of OpenTelemetry."""
     seccomp: str = "Unconfined"
     """Or RuntimeDefault. Profiles of older runtimes forbid bpf() to all but CAP_SYS_ADMIN, so it isn't the default."""
+
+
+def telemetry(environment: Mapping[str, str]) -> dict[str, str]:
+    """The OpenTelemetry variables among these, but for those that hold secrets or name files: what an admin
+    tells the operator holds for the agents. A DaemonSet can be read by more people than a Secret."""
+    return {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("OTEL_") and not name.endswith(("HEADERS", "CERTIFICATE", "CLIENT_KEY"))
+    }
 
 
 def agent_config(settings: AgentSettings) -> str:
@@ -206,7 +218,10 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
         "image": settings.image,
         "imagePullPolicy": settings.pull_policy,
         "args": ["agent", "--config", f"{CONFIG}/{CONFIG_FILE}"],
-        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "env": [
+            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+            *({"name": name, "value": value} for name, value in sorted(settings.environment.items())),
+        ],
         "resources": {kind: dict(amounts) for kind, amounts in settings.resources.items()},
         "securityContext": _security_context(settings),
         # Folders, not single files (subPath): those wouldn't follow changes. Type information of the kernel is in the

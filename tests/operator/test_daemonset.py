@@ -11,7 +11,7 @@ import pytest
 from tiercel_agent.config import read_config
 from tiercel_agent.context.accounts import MOUNTED_HOST
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
-from tiercel_operator.daemonset import AgentSettings, agent_config, agent_config_map, daemonset
+from tiercel_operator.daemonset import AgentSettings, agent_config, agent_config_map, daemonset, telemetry
 from tiercel_operator.owned import MOST_PARTS, config_map_name
 
 HERE = Path(__file__).parents[2]
@@ -146,3 +146,18 @@ def test_settings_are_where_they_belong() -> None:
     assert pod(settings)["nodeSelector"] == {"pool": "a"}
     assert pod(settings)["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert pod(settings)["priorityClassName"] == "high"
+
+
+def test_agents_get_what_the_operator_is_told_of_telemetry_but_no_secret() -> None:
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.crt",
+        "PATH": "/bin",
+    }
+    settings = AgentSettings(environment=telemetry(told))
+    (container,) = daemonset(settings, 1)["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each.get("value") for each in container["env"]} == {
+        "NODE_NAME": None,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+    }

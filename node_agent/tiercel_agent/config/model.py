@@ -36,7 +36,17 @@ class EventsConfig:
     per_minute: int = 60
 
 
-OutputConfig = StdoutConfig | FileConfig | EventsConfig
+@dataclass(frozen=True, slots=True)
+class OtlpConfig:
+    """Alerts as OpenTelemetry logs. ``endpoint`` is the URL for logs; "": that of the OTEL_ variables."""
+
+    protocol: str
+    endpoint: str
+    hostname: str
+    node: str
+
+
+OutputConfig = StdoutConfig | FileConfig | EventsConfig | OtlpConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ class Config:
     hostname: str = ""
     json: bool = True
     outputs: tuple[OutputConfig, ...] = (StdoutConfig(),)
+    secrets: bool = False
+    """Whether alerts show passwords and tokens of command lines and environments."""
     log: LogConfig = LogConfig()
     pid_file: Path | None = None
     workloads: WorkloadSettings = field(default_factory=found_here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from tiercel_agent.config.model import (
@@ -11,6 +12,7 @@ from tiercel_agent.config.model import (
     EventsConfig,
     FileConfig,
     LogConfig,
+    OtlpConfig,
     OutputConfig,
     StdoutConfig,
     default_hostname,
@@ -18,20 +20,29 @@ from tiercel_agent.config.model import (
 from tiercel_agent.config.section import Section
 from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_here
 
+_OTLP_PROTOCOLS = ("http/protobuf", "grpc")
+
 
 def translate(settings: Section) -> Config:
     outputs = settings.section("outputs")
     log = settings.section("log")
     workloads = _workloads(settings)
+    hostname = settings.text("hostname") or default_hostname()
     config = Config(
         rules=settings.paths("rules"),
         bundle=settings.resolved(text) if (text := settings.text("bundle")) else None,
         priority=settings.priority("priority"),
         first_match=settings.choice("rule_matching", ("all", "first"), "all") == "first",
         flood_limit=settings.number("flood_limit", 100),
-        hostname=settings.text("hostname") or default_hostname(),
+        hostname=hostname,
         json=settings.choice("format", ("json", "text"), "json") == "json",
-        outputs=(*_stdout(outputs.section("stdout")), *_file(outputs.section("file")), *_events(outputs, workloads)),
+        outputs=(
+            *_stdout(outputs.section("stdout")),
+            *_file(outputs.section("file")),
+            *_events(outputs, workloads),
+            *_otlp(outputs.section("otlp"), hostname, workloads),
+        ),
+        secrets=settings.boolean("show_secrets", False),
         log=LogConfig(log.choice("level", LOG_LEVELS, "info"), _log_targets(log)),
         pid_file=settings.resolved(text) if (text := settings.text("pid_file")) else None,
         workloads=workloads,
@@ -44,7 +55,7 @@ def translate(settings: Section) -> Config:
         settings.error(
             "outputs",
             "no output is enabled: alerts would reach nobody",
-            "enable outputs.stdout, outputs.file or outputs.events",
+            "enable outputs.stdout, file, events or otlp",
         )
     for section in (settings, outputs, log):
         section.refuse_unknown()
@@ -95,6 +106,22 @@ def _events(outputs: Section, workloads: WorkloadSettings) -> tuple[OutputConfig
     elif not per_minute:
         section.error("per_minute", "outputs.events.per_minute is 0", "write enabled: false for no Events")
     return (EventsConfig(workloads.node, workloads.kubeconfig, per_minute),)
+
+
+def _otlp(section: Section, hostname: str, workloads: WorkloadSettings) -> tuple[OutputConfig, ...]:
+    endpoint = section.text("endpoint")
+    enabled = section.boolean("enabled", bool(endpoint or _set("ENDPOINT")))
+    protocol = section.choice("protocol", _OTLP_PROTOCOLS, _set("PROTOCOL") or _OTLP_PROTOCOLS[0])
+    section.refuse_unknown()
+    if enabled and not endpoint and not _set("ENDPOINT"):
+        section.error("endpoint", "outputs.otlp has no endpoint", "add endpoint: http://collector:4318/v1/logs")
+    node = workloads.node if workloads.kubernetes else ""
+    return (OtlpConfig(protocol, endpoint, hostname, node),) if enabled else ()
+
+
+def _set(name: str) -> str:
+    """What the standard variables of OpenTelemetry say of logs."""
+    return os.environ.get(f"OTEL_EXPORTER_OTLP_LOGS_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
 
 
 def _log_targets(section: Section) -> tuple[str, ...]:

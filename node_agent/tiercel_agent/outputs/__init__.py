@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tiercel_agent.config.model import EventsConfig, FileConfig, OutputConfig, StdoutConfig
+from tiercel_agent.config.model import EventsConfig, FileConfig, OtlpConfig, OutputConfig, StdoutConfig
 from tiercel_agent.outputs.fan_out import Outputs
 from tiercel_agent.outputs.lines import Encode, alert_line
 from tiercel_agent.outputs.model import Output, OutputClosed
@@ -19,6 +19,7 @@ _OPENERS: Mapping[type, Callable[[Any, Encode], Output[Alert]]] = {
     StdoutConfig: lambda config, encode: StreamOutput("stdout", STDOUT, encode),  # noqa: ARG005
     FileConfig: lambda config, encode: FileOutput("file", config.path, encode, keep_alive=config.keep_alive),
     EventsConfig: lambda config, encode: _events(config),  # noqa: ARG005
+    OtlpConfig: lambda config, encode: _otlp(config),  # noqa: ARG005
 }
 
 
@@ -28,6 +29,13 @@ def _events(config: EventsConfig) -> Output[Alert]:
     from tiercel_agent.workloads.cluster.api import connect  # noqa: PLC0415
 
     return EventsOutput(connect(config.kubeconfig), config.node, per_minute=config.per_minute)
+
+
+def _otlp(config: OtlpConfig) -> Output[Alert]:
+    # The SDK takes ten megabytes, and gRPC as much again.
+    from tiercel_agent.outputs.otlp import OtlpOutput  # noqa: PLC0415
+
+    return OtlpOutput(config.protocol, config.endpoint, config.hostname, config.node)
 
 
 def open_output(config: OutputConfig, *, json: bool) -> Output[Alert]:

@@ -1,0 +1,201 @@
+"""Alerts as OpenTelemetry logs, at real receivers that read the published messages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from queue import SimpleQueue
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
+
+from tiercel_agent.config import OtlpConfig, parse_config
+from tiercel_agent.outputs.otlp import GRPC, HTTP, OtlpOutput
+from tiercel_engine.alert import Alert
+from tiercel_engine.priority import Priority
+from tiercel_engine.rule import Origin
+
+Request = logs_service_pb2.ExportLogsServiceRequest
+
+FIELDS: dict[str, Any] = {
+    "evt.time": 5,
+    "proc.pid": 42,
+    "proc.cmdline": "sh -c \x1b[31m\udcff",
+    "fd.name": "/etc/shadow",
+    "proc.is_exe_writable": True,
+    "evt.res": None,
+    "k8s.ns.name": "shop",
+    "k8s.pod.name": "web-1",
+    "k8s.owner.kind": "Deployment",
+    "k8s.owner.name": "web",
+    "container.image.repository": "docker.io/library/nginx",
+    "container.image.tag": "1.27",
+    "fd.large": 1 << 70,
+}
+ALERT = Alert(
+    1_795_436_768_078_933_574,
+    "Read",
+    Priority.WARNING,
+    "syscall",
+    "node-1",
+    "read \udcff by sh",
+    ("mitre_credential_access", "T1555", "T1003.008", "host"),
+    FIELDS,
+    Origin("shop", "reads"),
+)
+
+
+class Receiver:
+    """An OTLP receiver: HTTP answers with ``statuses`` first, then 200."""
+
+    def __init__(self) -> None:
+        self.got: SimpleQueue[Any] = SimpleQueue()
+        self.statuses: list[int] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                status = receiver.statuses.pop(0) if receiver.statuses else 200
+                if status == 200:
+                    receiver.got.put(
+                        (
+                            self.path,
+                            {name.lower(): value for name, value in self.headers.items()},
+                            Request.FromString(body),
+                        )
+                    )
+                self.send_response(status)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}"
+
+    def one(self) -> tuple[str, dict[str, str], Any]:
+        found: tuple[str, dict[str, str], Any] = self.got.get(timeout=30)
+        return found
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    made = Receiver()
+    yield made
+    made.http.shutdown()
+    made.http.server_close()
+
+
+def attributes(found: Any) -> dict[str, Any]:
+    return {each.key: _value(each.value) for each in found}
+
+
+def _value(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return [_value(each) for each in value.array_value.values] if kind == "array_value" else getattr(value, kind)
+
+
+def test_an_alert_is_a_log_by_the_conventions(receiver: Receiver) -> None:
+    output = OtlpOutput(HTTP, f"{receiver.url}/v1/logs", "node-1", "node-1")
+    output.write([ALERT])
+    output.close()
+    path, headers, request = receiver.one()
+    assert (path, headers["content-type"]) == ("/v1/logs", "application/x-protobuf")
+    (logs,) = request.resource_logs
+    resource = attributes(logs.resource.attributes)
+    assert {
+        "service.name": "tiercel-agent",
+        "host.name": "node-1",
+        "k8s.node.name": "node-1",
+    }.items() <= resource.items()
+    (record,) = logs.scope_logs[0].log_records
+    assert (record.time_unix_nano, record.severity_number, record.severity_text) == (ALERT.time, 13, "Warning")
+    assert (record.body.string_value, record.event_name) == ("read \ufffd by sh", "tiercel.alert")
+    assert attributes(record.attributes) == {
+        "log.record.uid": ALERT.id,
+        "tiercel.rule.name": "Read",
+        "tiercel.rule.tags": ["mitre_credential_access", "T1555", "T1003.008", "host"],
+        "tiercel.rule.namespace": "shop",
+        "tiercel.rule.object": "reads",
+        "tiercel.priority": "Warning",
+        "tiercel.source": "syscall",
+        "tiercel.mitre.techniques": ["T1555", "T1003.008"],
+        "tiercel.mitre.tactics": ["credential_access"],
+        "process.pid": 42,
+        "process.command_line": "sh -c \x1b[31m\ufffd",
+        "k8s.namespace.name": "shop",
+        "k8s.pod.name": "web-1",
+        "k8s.deployment.name": "web",
+        "container.image.name": "docker.io/library/nginx",
+        "container.image.tags": ["1.27"],
+        "tiercel.field.fd.name": "/etc/shadow",
+        "tiercel.field.proc.is_exe_writable": True,
+        "tiercel.field.fd.large": str(1 << 70),
+    }
+
+
+def test_the_standard_variables_are_honoured(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-team=blue")
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+    config = parse_config("/x/tiercel.yaml", "rules: [a.yaml]\nhostname: h").config
+    assert config is not None
+    (wanted,) = [each for each in config.outputs if isinstance(each, OtlpConfig)]
+    output = OtlpOutput(wanted.protocol, wanted.endpoint, wanted.hostname, wanted.node)
+    output.write([ALERT, ALERT])
+    output.close()
+    path, headers, request = receiver.one()
+    assert (path, headers["x-team"]) == ("/v1/logs", "blue")
+    resource = attributes(request.resource_logs[0].resource.attributes)
+    assert resource["deployment.environment.name"] == "test"
+    assert len(request.resource_logs[0].scope_logs[0].log_records) == 2
+
+
+def test_a_receiver_that_refuses_gets_it_again_and_the_reason_is_told(receiver: Receiver) -> None:
+    output = OtlpOutput(HTTP, f"{receiver.url}/v1/logs", "node-1", "")
+    receiver.statuses = [401]
+    with pytest.raises(OSError, match=r"401|Unauthorized"):
+        output.write([ALERT])
+    output.write([ALERT])
+    output.close()
+    assert receiver.one()[0] == "/v1/logs"
+
+
+def test_grpc() -> None:
+    got: SimpleQueue[Any] = SimpleQueue()
+
+    class Service(logs_service_pb2_grpc.LogsServiceServicer):
+        def Export(self, request: Any, context: Any) -> Any:
+            got.put(request)
+            return logs_service_pb2.ExportLogsServiceResponse()
+
+    server = grpc.server(ThreadPoolExecutor(1))
+    logs_service_pb2_grpc.add_LogsServiceServicer_to_server(Service(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        output = OtlpOutput(GRPC, f"http://127.0.0.1:{port}", "node-1", "")
+        output.write([ALERT])
+        output.close()
+        assert len(got.get(timeout=30).resource_logs) == 1
+    finally:
+        server.stop(None)
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("outputs: {otlp: {enabled: true}}", "add endpoint: http://collector:4318/v1/logs"),
+        ("outputs: {otlp: {endpoint: 'http://x', protocol: carrier-pigeon}}", "outputs.otlp.protocol"),
+        ("outputs: {otlp: {url: 'http://x'}}", "outputs.otlp.url is no setting"),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_named(text: str, wanted: str) -> None:
+    (error,) = parse_config("/x/tiercel.yaml", f"rules: [a.yaml]\n{text}").errors
+    assert wanted in f"{error.message} {error.hint}"
