@@ -136,7 +136,7 @@ class Service:
 
     def _report(self) -> None:
         if self._reporter is not None:
-            notes = [*self._source.notes, *self._source.troubles()]
+            notes = [*self._source.notes, *self._source.troubles(), *self._outputs.notes()]
             alerts = self._loop.alerts_by_rule()
             self._reporter.offer(status_of(self._rules, self._source.counters(), notes, alerts, self._since))
 

@@ -149,7 +149,7 @@ def test_a_namespace_has_a_budget_and_what_is_more_is_counted_in_one_event(
     events.tick()
     assert api.counts()["TooManyAlerts"] == 494
     (told,) = [event for event in api.events.values() if event["reason"] == "TooManyAlerts"]
-    assert "than the 6 Events a minute" in told["note"]
+    assert "More alerts of this namespace on node node-1 than its 6 Events a minute" in told["note"]
     # neither other namespaces nor the node suffer
     events.write([alert(namespace="bank", pod="vault"), alert(pod="")])
     assert (api.counts("bank"), api.counts("default")) == ({"ShellInAPod": 1}, {"ShellInAPod": 1})

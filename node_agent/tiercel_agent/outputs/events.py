@@ -187,9 +187,10 @@ class EventsOutput:
         reason = note = ""
         if over_budget:
             reason = _TOO_MANY
+            whose = "this namespace" if regarding["kind"] == "Pod" else "the host"
             note = (
-                f"More alerts on node {self._node} for this namespace than the {self._per_minute} Events a minute that "
-                f"it gets: those without an Event of their own are counted here. The first of them: {alert.output}"
+                f"More alerts of {whose} on node {self._node} than its {self._per_minute} Events a minute: "
+                f"those without an Event of their own are counted here. The first of them: {alert.output}"
             )
         body = event_object(
             *(alert, regarding, self._node),

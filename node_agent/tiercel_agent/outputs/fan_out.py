@@ -46,6 +46,14 @@ class Outputs:
             if delivery.dropped
         }
 
+    def notes(self) -> list[str]:
+        """A line for each output that has lost alerts."""
+        return [
+            f"output {name} has lost alerts: the agent's log tells why"
+            for name, delivery in self.deliveries().items()
+            if delivery.dropped
+        ]
+
     def reopen(self) -> None:
         for queue in self._queues:
             queue.reopen()

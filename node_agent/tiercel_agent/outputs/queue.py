@@ -123,7 +123,7 @@ class OutputQueue(Generic[Item]):
     def _take(self) -> Sequence[Item]:
         """The next batch; empty when the queue is closed and drained."""
         while True:
-            again = self._tick()
+            again = self._ticked()
             with self._changed:
                 if not self._changed.wait_for(lambda: self._waiting or self._closing or self._reopen, again):
                     continue
@@ -133,6 +133,13 @@ class OutputQueue(Generic[Item]):
                     self._in_hand = len(batch)
                     return batch
             self._output.reopen()
+
+    def _ticked(self) -> float | None:
+        try:
+            return self._tick()
+        except Exception as error:  # what an output does in between must not end it
+            self._on_failure(f"output {self.name}: {type(error).__name__} between two deliveries")
+            return self._retry
 
     def _deliver(self, batch: Sequence[Item]) -> bool:
         """Offers the batch until it is taken; False if the queue was closed while the output failed."""
