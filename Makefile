@@ -4,13 +4,14 @@
 # make test    linters and all tests; the first time an API server is built for them, which takes some minutes
 # make bench   what the engine costs
 # make bench-containers   as root: how soon containers are known
+# make bench-events   as root: how soon an alert is a Kubernetes Event
 # make bench-operator   what the operator's planning costs for a thousand rules and five thousand nodes
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup run demo test lint bench bench-live bench-containers bench-operator clean
+.PHONY: setup run demo test lint bench bench-live bench-containers bench-events bench-operator clean
 
 setup:
 	@scripts/setup
@@ -40,6 +41,10 @@ bench: setup
 bench-containers: setup
 	@scripts/setup-containers >/dev/null && scripts/setup-control-plane >/dev/null
 	@$(BIN)/python bench/containers.py
+
+bench-events: setup
+	@scripts/setup-control-plane >/dev/null
+	@$(BIN)/python bench/events.py
 
 bench-operator: setup
 	@$(BIN)/python bench/operator.py
