@@ -196,6 +196,36 @@ def test_what_the_server_never_takes_is_counted_and_the_others_go_on(api: Api, e
     assert (refused.value.count, api.counts()) == (1, {"First": 1, "Third": 1})
 
 
+def test_what_was_refused_before_a_batch_failed_is_still_counted(api: Api, events: EventsOutput) -> None:
+    batch = [alert("First"), alert("Second")]
+    api.failures = [ApiError(422, "invalid"), ApiError(503, "later")]
+    with pytest.raises(OSError, match="503"):
+        events.write(batch)
+    with pytest.raises(Refused) as refused:
+        events.write(batch)
+    assert (refused.value.count, api.counts()) == (1, {"Second": 1})
+
+
+def test_a_server_that_is_away_uses_up_no_budget(api: Api, events: EventsOutput) -> None:
+    api.failures = [ApiError(503, "later")] * 20
+    for _ in range(20):
+        with pytest.raises(OSError, match="503"):
+            events.write(batch := [alert()])
+    events.write(batch)
+    assert api.counts() == {"ShellInAPod": 1}
+
+
+def test_a_count_outlives_a_server_that_is_away_for_an_hour(api: Api, events: EventsOutput, clock: Clock) -> None:
+    events.write([alert(), alert()])
+    api.failures = [urllib3.exceptions.ProtocolError("reset")] * 12
+    for _ in range(12):
+        clock.now += 300
+        events.tick()
+    clock.now += COUNT_EVERY
+    assert events.tick() is None
+    assert api.counts() == {"ShellInAPod": 2}
+
+
 def test_an_alert_of_a_namespace_that_is_being_deleted_stands_on_the_node(api: Api, events: EventsOutput) -> None:
     api.terminating.add("shop")
     events.write([alert()])

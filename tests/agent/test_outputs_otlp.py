@@ -14,9 +14,10 @@ import pytest
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 
 from tiercel_agent.config import OtlpConfig, parse_config
-from tiercel_agent.outputs.otlp import GRPC, HTTP, OtlpOutput
+from tiercel_agent.outputs.otlp import OtlpOutput
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
+from tiercel_engine.resources.destinations import OtlpProtocol
 from tiercel_engine.rule import Origin
 
 Request = logs_service_pb2.ExportLogsServiceRequest
@@ -102,7 +103,7 @@ def _value(value: Any) -> Any:
 
 
 def test_an_alert_is_a_log_by_the_conventions(receiver: Receiver) -> None:
-    output = OtlpOutput(HTTP, f"{receiver.url}/v1/logs", "node-1", "node-1")
+    output = OtlpOutput(OtlpProtocol.HTTP, f"{receiver.url}/v1/logs", "node-1", "node-1")
     output.write([ALERT])
     output.close()
     path, headers, request = receiver.one()
@@ -158,7 +159,7 @@ def test_the_standard_variables_are_honoured(receiver: Receiver, monkeypatch: py
 
 
 def test_a_receiver_that_refuses_gets_it_again_and_the_reason_is_told(receiver: Receiver) -> None:
-    output = OtlpOutput(HTTP, f"{receiver.url}/v1/logs", "node-1", "")
+    output = OtlpOutput(OtlpProtocol.HTTP, f"{receiver.url}/v1/logs", "node-1", "")
     receiver.statuses = [401]
     with pytest.raises(OSError, match=r"401|Unauthorized"):
         output.write([ALERT])
@@ -180,7 +181,7 @@ def test_grpc() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        output = OtlpOutput(GRPC, f"http://127.0.0.1:{port}", "node-1", "")
+        output = OtlpOutput(OtlpProtocol.GRPC, f"http://127.0.0.1:{port}", "node-1", "")
         output.write([ALERT])
         output.close()
         assert len(got.get(timeout=30).resource_logs) == 1

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_engine.priority import Priority
+from tiercel_engine.resources.destinations import OtlpProtocol
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
 LOG_TARGETS = ("stderr", "syslog")
@@ -40,7 +41,7 @@ class EventsConfig:
 class OtlpConfig:
     """Alerts as OpenTelemetry logs. ``endpoint`` is the URL for logs; "": that of the OTEL_ variables."""
 
-    protocol: str
+    protocol: OtlpProtocol
     endpoint: str
     hostname: str
     node: str

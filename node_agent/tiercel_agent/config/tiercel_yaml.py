@@ -19,8 +19,7 @@ from tiercel_agent.config.model import (
 )
 from tiercel_agent.config.section import Section
 from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_here
-
-_OTLP_PROTOCOLS = ("http/protobuf", "grpc")
+from tiercel_engine.resources.destinations import OtlpProtocol
 
 
 def translate(settings: Section) -> Config:
@@ -111,12 +110,14 @@ def _events(outputs: Section, workloads: WorkloadSettings) -> tuple[OutputConfig
 def _otlp(section: Section, hostname: str, workloads: WorkloadSettings) -> tuple[OutputConfig, ...]:
     endpoint = section.text("endpoint")
     enabled = section.boolean("enabled", bool(endpoint or _set("ENDPOINT")))
-    protocol = section.choice("protocol", _OTLP_PROTOCOLS, _set("PROTOCOL") or _OTLP_PROTOCOLS[0])
+    protocol = section.choice(
+        "protocol", [each.value for each in OtlpProtocol], _set("PROTOCOL") or OtlpProtocol.HTTP.value
+    )
     section.refuse_unknown()
     if enabled and not endpoint and not _set("ENDPOINT"):
         section.error("endpoint", "outputs.otlp has no endpoint", "add endpoint: http://collector:4318/v1/logs")
     node = workloads.node if workloads.kubernetes else ""
-    return (OtlpConfig(protocol, endpoint, hostname, node),) if enabled else ()
+    return (OtlpConfig(OtlpProtocol(protocol), endpoint, hostname, node),) if enabled else ()
 
 
 def _set(name: str) -> str:

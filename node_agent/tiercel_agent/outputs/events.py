@@ -93,11 +93,11 @@ class EventsOutput:
         self._series: OrderedDict[Key, _Series] = OrderedDict()
         self._budgets: dict[str, _Budget] = {}
         self._done: set[str] = set()
+        self._refused: list[str] = []
         self._nodes_namespace = NODES_NAMESPACES[0]
 
     def write(self, items: Sequence[Alert]) -> None:
         """Raises OSError if the API can't take them now, Refused if it never will take some."""
-        refused: list[str] = []
         for alert in items:
             if alert.id in self._done:  # of a batch that failed halfway
                 continue
@@ -106,11 +106,12 @@ class EventsOutput:
             except ApiError as error:
                 if error.status not in _FOR_GOOD:
                     raise OSError(f"the Kubernetes API answers {error}") from error
-                refused.append(str(error))
+                self._refused.append(str(error))
             except urllib3.exceptions.HTTPError as error:
                 raise OSError(f"the Kubernetes API can't be reached: {type(error).__name__}") from error
             self._done.add(alert.id)
         self._done.clear()
+        refused, self._refused = self._refused, []
         if refused:
             raise Refused(len(refused), f"the Kubernetes API refuses an Event: {refused[-1]}")
 
@@ -119,11 +120,18 @@ class EventsOutput:
         now = self._clock()
         due = [each for each in self._series.values() if each.count > each.written_count]
         for each in due:
-            if now - each.written >= COUNT_EVERY and (each.over_budget or self._spend(each.namespace)):
-                self._count(each)
-        for key in [key for key, each in self._series.items() if now - each.since > _SERIES_LASTS + COUNT_EVERY]:
-            del self._series[key]
+            budget = self._budget(each.namespace)
+            if now - each.written < COUNT_EVERY or (budget.tokens < 1 and not each.over_budget):
+                continue
+            if not self._count(each):  # the others would hardly fare better, and alerts wait meanwhile
+                break
+            if not each.over_budget:
+                budget.tokens -= 1
         waiting = [each.written + COUNT_EVERY - now for each in due if each.count > each.written_count]
+        told = [key for key, each in self._series.items() if each.count == each.written_count]
+        for key in told:
+            if now - self._series[key].since > _SERIES_LASTS:
+                del self._series[key]
         return max(1.0, min(waiting)) if waiting else None
 
     def reopen(self) -> None:
@@ -132,8 +140,8 @@ class EventsOutput:
     def close(self) -> None:
         """What is counted and not told yet is told, as far as the API takes it."""
         for each in self._series.values():
-            if each.count > each.written_count:
-                self._count(each)
+            if not self._count(each):
+                break
         self._series.clear()
 
     def _take(self, alert: Alert) -> None:
@@ -143,8 +151,10 @@ class EventsOutput:
             return
         # A node's has a budget of its own: nobody's pods use that up.
         namespace = regarding.get("namespace", "")
-        if self._spend(namespace):
+        budget = self._budget(namespace)
+        if budget.tokens >= 1:
             self._create(key, alert, regarding)
+            budget.tokens -= 1
         elif not self._repeats(("", namespace), alert):
             self._create(("", namespace), alert, regarding)
 
@@ -152,9 +162,7 @@ class EventsOutput:
         found = self._series.get(key)
         if found is None:
             return False
-        if self._clock() - found.since > _SERIES_LASTS:
-            if found.count > found.written_count:
-                self._count(found)
+        if self._clock() - found.since > _SERIES_LASTS and self._count(found):
             del self._series[key]
             return False
         found.count, found.last = found.count + 1, alert
@@ -175,12 +183,7 @@ class EventsOutput:
         namespace = regarding.get("namespace", "")
         self._series[key] = _Series(made, namespace, now, now, 1, 1, alert, regarding, over_budget)
         if len(self._series) > _MOST_SERIES:
-            self._evict()
-
-    def _evict(self) -> None:
-        _, oldest = self._series.popitem(last=False)
-        if oldest.count > oldest.written_count:
-            self._count(oldest)
+            self._count(self._series.popitem(last=False)[1])
 
     def _post(self, alert: Alert, regarding: Reference, over_budget: bool, count: int = 1) -> str:
         """The path of the Event."""
@@ -217,38 +220,34 @@ class EventsOutput:
         self._nodes_namespace = NODES_NAMESPACES[1]
         return True
 
-    def _count(self, found: _Series) -> None:
-        """Writes a count. One that can't be written now is written later."""
-        try:
-            self._api.merge(found.path, {"series": series(found.count, found.last.time)}, _TIMEOUT)
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:  # it has run out, or somebody has removed it
-                self._anew(found)
-        except (urllib3.exceptions.HTTPError, OSError):
-            pass
-        else:
-            found.written_count = found.count
+    def _count(self, found: _Series) -> bool:
+        """Writes a count that isn't told yet; False if it has to be written later."""
+        if found.count == found.written_count:
+            return True
         found.written = self._clock()
-
-    def _anew(self, found: _Series) -> None:
-        more = found.count - found.written_count
         try:
-            found.path = self._post(found.last, found.regarding, found.over_budget, more)
+            try:
+                self._api.merge(found.path, {"series": series(found.count, found.last.time)}, _TIMEOUT)
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                # It has run out, or somebody has removed it: what came since is told anew.
+                found.count -= found.written_count
+                found.written_count = 0
+                found.path = self._post(found.last, found.regarding, found.over_budget, found.count)
         except ApiError as error:
-            if error.status in _NO_NAMESPACE:  # gone with its namespace: the alert itself was told
-                found.written_count = found.count
-            return
+            if error.status not in _NO_NAMESPACE:
+                return False
+            # Gone with its namespace: the alert itself was told.
         except (urllib3.exceptions.HTTPError, OSError):
-            return
-        found.count = found.written_count = more
+            return False
+        found.written_count = found.count
+        return True
 
-    def _spend(self, namespace: str) -> bool:
-        """Whether the namespace may have one more write: its budget fills by the minute."""
+    def _budget(self, namespace: str) -> _Budget:
+        """What the namespace may still write: it fills by the minute."""
         now = self._clock()
         budget = self._budgets.setdefault(namespace, _Budget(self._per_minute, now))
         budget.tokens = min(self._per_minute, budget.tokens + (now - budget.at) * self._per_minute / 60)
         budget.at = now
-        if budget.tokens < 1:
-            return False
-        budget.tokens -= 1
-        return True
+        return budget

@@ -23,9 +23,8 @@ from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable, valid
 from tiercel_engine.priority import Priority
 from tiercel_engine.redaction import redact
+from tiercel_engine.resources.destinations import OtlpProtocol
 
-GRPC = "grpc"
-HTTP = "http/protobuf"
 _EVENT = "tiercel.alert"
 _LONGEST = 300  # characters of a failure's text
 _TECHNIQUE = re.compile(r"T[0-9]{4}(\.[0-9]{3})?", re.ASCII)
@@ -69,7 +68,7 @@ class OtlpOutput:
 
     name = "otlp"
 
-    def __init__(self, protocol: str, endpoint: str, hostname: str, node: str) -> None:
+    def __init__(self, protocol: OtlpProtocol, endpoint: str, hostname: str, node: str) -> None:
         self._resource = Resource.create(_resource(hostname, node))
         self._scope = InstrumentationScope("tiercel", version("tiercel"))
         self._said = _Said()
@@ -161,8 +160,8 @@ def _resource(hostname: str, node: str) -> dict[str, str]:
     return found | ({"k8s.node.name": node} if node else {})
 
 
-def _exporter(protocol: str, endpoint: str) -> LogRecordExporter:
-    if protocol == GRPC:
+def _exporter(protocol: OtlpProtocol, endpoint: str) -> LogRecordExporter:
+    if protocol is OtlpProtocol.GRPC:
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as Grpc  # noqa: PLC0415
 
         return Grpc(endpoint=endpoint or None)
