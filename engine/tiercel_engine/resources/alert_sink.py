@@ -119,8 +119,33 @@ class DeliveryError:
     """Why alerts couldn't be delivered."""
 
     time: Time = field(metadata=says("When."))
-    message: str = field(metadata=says("Why, without any secret."))
+    message: str = field(metadata=says("Why, without any secret.", max_length=1024))
     node: str = field(default="", metadata=says("On which node."))
+
+
+@dataclass(frozen=True, slots=True)
+class TestAlert:
+    """What became of the test alert that the annotation tiercel.dev/send-test asked for."""
+
+    __test__: ClassVar = False
+
+    id: str = field(metadata=says("The annotation's value.", max_length=256))
+    node: str = field(default="", metadata=says("The node that sends it."))
+    sent: Time | None = field(default=None, metadata=says("When the agent made it."))
+    milliseconds: Count | None = field(
+        default=None, metadata=says("How long it took until the destination had taken it. If not given: it hasn't yet.")
+    )
+    error: str | None = field(default=None, metadata=says("Why it couldn't be delivered so far.", max_length=1024))
+
+
+@dataclass(frozen=True, slots=True)
+class SilenceState:
+    """A silence of the spec, and whether it is in force."""
+
+    owner: str = field(metadata=says("Who wanted it."))
+    reason: str = field(metadata=says("Why."))
+    until: Time = field(metadata=says("When it ends."))
+    active: bool = field(metadata=says("Whether it is in force now."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +161,12 @@ class AlertSinkStatus:
     retried: Count | None = field(default=None, metadata=says("Attempts that failed and were made again."))
     lost: Count | None = field(default=None, metadata=says("Alerts that will never be delivered."))
     backlog: Count | None = field(default=None, metadata=says("Alerts that wait to be delivered."))
+    silenced: Count | None = field(default=None, metadata=says("Alerts that silences have kept back."))
+    folded: Count | None = field(default=None, metadata=says("Alerts that the throttle has counted in others."))
+    silences: tuple[SilenceState, ...] = field(default=(), metadata=says("The silences of the spec."))
+    test: TestAlert | None = field(
+        default=None, metadata=says("The last test alert, which the annotation tiercel.dev/send-test asks for.")
+    )
 
 
 ALERT_SINK = Resource(

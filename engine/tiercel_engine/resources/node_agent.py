@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from tiercel_engine.resources.alert_sink import DeliveryError, TestAlert
 from tiercel_engine.resources.resource import AGE, READY, Column, Conditions, Count, Resource, Time
 from tiercel_engine.resources.schema import says
 
@@ -37,6 +38,25 @@ class RuleAlerts:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkReceipt:
+    """What became of the alerts of one AlertSink on this node, since the agent's start."""
+
+    namespace: str = field(metadata=says("The AlertSink's namespace."))
+    name: str = field(metadata=says("The AlertSink's name."))
+    generation: Count = field(metadata=says("The AlertSink's generation that is in force here."))
+    failing: bool = field(metadata=says("Whether the last attempt failed, or it can't even be opened."))
+    delivered: Count = field(metadata=says("Alerts that were delivered."))
+    retried: Count = field(metadata=says("Attempts that failed and were made again."))
+    lost: Count = field(metadata=says("Alerts that will never be delivered."))
+    backlog: Count = field(metadata=says("Alerts that wait to be delivered."))
+    silenced: Count = field(metadata=says("Alerts that silences have kept back."))
+    folded: Count = field(metadata=says("Alerts that the throttle has counted in others."))
+    last_success: Time | None = field(default=None, metadata=says("When an alert was last delivered."))
+    last_error: DeliveryError | None = field(default=None, metadata=says("Why one last couldn't be."))
+    test: TestAlert | None = field(default=None, metadata=says("The test alert that this node has sent last."))
+
+
+@dataclass(frozen=True, slots=True)
 class NodeAgentStatus:
     """What the agent does, written by it alone."""
 
@@ -52,6 +72,7 @@ class NodeAgentStatus:
     events_seen: Count | None = field(default=None, metadata=says("Events looked at, since the agent's start."))
     lost: Lost | None = field(default=None, metadata=says("Events that couldn't be looked at."))
     alerts: tuple[RuleAlerts, ...] = field(default=(), metadata=says("Alerts by rule."))
+    sinks: tuple[SinkReceipt, ...] = field(default=(), metadata=says("What became of alerts, by AlertSink."))
 
 
 NODE_AGENT = Resource(
