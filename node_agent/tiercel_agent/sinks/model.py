@@ -50,7 +50,10 @@ class Sink:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this agent runs: ``node`` is its name in the cluster, "" elsewhere; without ``kubernetes`` there is no API."""
+    """Where this agent runs.
+
+    ``node`` is its name in the cluster, "" elsewhere; without ``kubernetes`` there is no API.
+    """
 
     hostname: str
     node: str = ""
