@@ -9,21 +9,24 @@ from pathlib import Path
 import click
 
 from tiercel_agent import logs
+from tiercel_agent.alert_sinks import AlertSinks
 from tiercel_agent.config import Config, read_config
+from tiercel_agent.delivery.pipeline import Pipeline
 from tiercel_agent.detector import open_detector
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.node_status import Reporter
-from tiercel_agent.outputs import Output, Outputs, open_output, queue_output
+from tiercel_agent.outputs import OutputQueue, Outputs, open_output
 from tiercel_agent.pid_file import AlreadyRunning, pid_file
 from tiercel_agent.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
+from tiercel_agent.sinks.model import Place
+from tiercel_agent.sinks.opening import open_sink
 from tiercel_agent.source import DetectorError
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_agent.workloads.settings import NoCluster
 from tiercel_cli.options import CANNOT_WATCH
-from tiercel_engine.alert import Alert
 from tiercel_engine.diagnostics import render
 
 FAILED = 1
@@ -76,11 +79,8 @@ def _reporter(config: Config) -> Reporter | None:
         raise DetectorError(str(error)) from error
 
 
-def _opened(config: Config) -> list[Output[Alert]]:
-    try:
-        return [open_output(output, json=config.json) for output in config.outputs]
-    except NoCluster as error:
-        raise DetectorError(str(error)) from error
+def _log_error(message: str) -> None:
+    LOGGER.error("%s", message)
 
 
 def _run(path: Path, config: Config) -> None:
@@ -91,9 +91,11 @@ def _run(path: Path, config: Config) -> None:
     if rules.errors and config.bundle is None:  # a bundle may yet come
         LOGGER.critical("rules with errors: nothing is started")
         sys.exit(FAILED)
-    outputs = Outputs()
-    for output in _opened(config):
-        outputs.add(queue_output(output, lambda message: LOGGER.error("%s", message)))
+    place = Place(config.hostname, config.workloads.node, config.workloads.kubernetes, config.workloads.kubeconfig)
+    pipeline = Pipeline(lambda settings: open_sink(settings, place, config.reach), config.spool, _log_error)
+    outputs = Outputs(pipeline)
+    for output in config.outputs:
+        outputs.add(OutputQueue(open_output(output, json=config.json), on_failure=_log_error))
     source = open_detector(rules.requirements, rules.rules, config.flood_limit, workloads=config.workloads)
     for note in source.notes:
         LOGGER.warning("%s", note)
@@ -112,6 +114,7 @@ def _run(path: Path, config: Config) -> None:
             reloader=reloader,
             rules=rules,
             notifier=Notifier(),
+            sinks=AlertSinks(config.sinks_file, config.sinks, pipeline, place),
             reporter=_reporter(config),
         )
         service.handle_signals()

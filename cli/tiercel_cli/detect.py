@@ -7,20 +7,26 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 import click
+from tiercel_agent.sinks.reach import Reach
 
 from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
+from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.delivery.pipeline import Pipeline
 from tiercel_agent.detector import open_detector
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing
+from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
+from tiercel_agent.sinks.opening import open_sink
+from tiercel_agent.sinks.urls import FORMS, sink_of_url
 from tiercel_agent.source import DetectorError, EventSource
 from tiercel_agent.watch import FLOOD_LIMIT
-from tiercel_agent.workloads.settings import found_here
+from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
 from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option, workload_options
 from tiercel_engine.diagnostics import render
@@ -42,6 +48,13 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
 @click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
 @click.option("--for", "seconds", metavar="TIME", callback=read_duration, help="Stop after 500ms, 10s, 2m, 1h …")
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Append the alerts to FILE too.")
+@click.option(
+    "--sink",
+    "sinks",
+    multiple=True,
+    metavar="URL",
+    help="Send the alerts there too; repeat for more. `--sink help` shows what can be written.",
+)
 @click.option(
     "--record",
     type=click.Path(path_type=Path),
@@ -82,6 +95,7 @@ def detect(
     as_json: bool,
     seconds: float | None,
     output: Path | None,
+    sinks: tuple[str, ...],
     record: Path | None,
     keep_going: bool,
     priority: Priority,
@@ -98,13 +112,15 @@ def detect(
     detection is in place, a line that starts with "watching" is written; a summary follows at the end
     (Ctrl-C, SIGTERM, --for).
     """
+    wanted = _read_sinks(sinks)
     rules = load_rule_set(
         paths or (default_rules(),), priority=priority, first_match=rule_matching == "first", tags=tags
     )
     _refuse_bad_rules(rules, keep_going=keep_going)
     view = LiveView(sys.stdout) if sys.stdout.isatty() and not as_json else None
     say = view.say if view is not None else _to_stderr
-    outputs = Outputs()
+    workloads = found_here(sockets, kubeconfig, node)
+    outputs = Outputs(_pipeline(wanted, workloads) if wanted else None)
     try:
         file = open_output(FileConfig(output), json=as_json) if output else None
         recording = FileOutput("recording", record, write_event) if record else None
@@ -115,7 +131,7 @@ def detect(
             showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements,
             () if recording else rules.rules,  # a recording wants every event: nothing is stopped
             flood_limit,
-            workloads=found_here(sockets, kubeconfig, node),
+            workloads=workloads,
         )
     except DetectorError as error:
         _to_stderr([f"Error: {error}", *error.log.splitlines()])
@@ -145,6 +161,23 @@ def detect(
         say(loop.summary().lines())
     finally:
         source.close()
+
+
+def _read_sinks(urls: Sequence[str]) -> list[SinkSettings]:
+    if "help" in urls:
+        click.echo(FORMS, nl=False)
+        sys.exit(0)
+    try:
+        return [sink_of_url(url, f"{number + 1}") for number, url in enumerate(urls)]
+    except BadSink as error:
+        raise click.BadParameter(str(error), param_hint="--sink") from error
+
+
+def _pipeline(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Pipeline:
+    place = Place(default_hostname(), workloads.node, workloads.kubernetes, workloads.kubeconfig)
+    pipeline = Pipeline(lambda settings: open_sink(settings, place, Reach()), SpoolSettings(), _warn)
+    pipeline.use(sinks)
+    return pipeline
 
 
 def _refuse_bad_rules(rules: RuleSet, *, keep_going: bool) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +15,13 @@ from tiercel_operator import logs
 from tiercel_operator.admission_service import Endpoint
 from tiercel_operator.daemonset import AgentSettings, telemetry
 from tiercel_operator.main import Settings, run
+
+
+def _networks(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
+    try:
+        return tuple(str(ip_network(each)) for each in given)
+    except ValueError as error:
+        raise click.BadParameter(f"{error} (write such as 10.1.2.0/24 or fd00::/8)") from None
 
 
 @click.command()
@@ -49,6 +58,22 @@ from tiercel_operator.main import Settings, run
     show_default=True,
     help="Where /healthz and /metrics are. 0: nowhere.",
 )
+@click.option(
+    "--allow-sink-address",
+    "allowed",
+    multiple=True,
+    callback=_networks,
+    metavar="CIDR",
+    help="A network that tenants' AlertSinks may reach although it is the node's or link-local. May be repeated.",
+)
+@click.option(
+    "--forbid-sink-address",
+    "forbidden",
+    multiple=True,
+    callback=_networks,
+    metavar="CIDR",
+    help="A network that tenants' AlertSinks may not reach. May be repeated.",
+)
 def operator(
     *,
     namespace: str,
@@ -57,6 +82,8 @@ def operator(
     webhook_port: int,
     webhook_url: str | None,
     health_port: int,
+    allowed: tuple[str, ...],
+    forbidden: tuple[str, ...],
 ) -> None:
     """Run the operator: it checks SecurityRules, hands them to the nodes' agents, and tells what they do.
 
@@ -70,18 +97,20 @@ def operator(
             namespace,
             kubeconfig,
             endpoint if webhook_port else None,
-            _agent_settings(namespace) if agents else None,
+            _agent_settings(namespace, allowed, forbidden) if agents else None,
             health_port or None,
         )
     )
 
 
-def _agent_settings(namespace: str) -> AgentSettings:
-    """What the operator's Deployment says of the agents: their image, and where telemetry goes."""
+def _agent_settings(namespace: str, allowed: Sequence[str], forbidden: Sequence[str]) -> AgentSettings:
+    """What the operator's Deployment says of the agents: their image, where telemetry goes, what sinks may reach."""
     settings = AgentSettings(namespace=namespace)
     return replace(
         settings,
         image=os.environ.get("TIERCEL_AGENT_IMAGE") or settings.image,
         pull_policy=os.environ.get("TIERCEL_AGENT_PULL_POLICY") or settings.pull_policy,
         environment=telemetry(os.environ),
+        allowed_addresses=allowed,
+        forbidden_addresses=forbidden,
     )

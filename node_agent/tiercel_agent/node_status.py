@@ -17,7 +17,7 @@ from tiercel_agent.rule_set import RuleSet
 from tiercel_agent.source import Counters
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
-from tiercel_engine.resources.node_agent import NodeAgentStatus
+from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkReceipt
 from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
 
 EVERY = 30.0
@@ -39,7 +39,12 @@ class Applies(Protocol):
 
 
 def status_of(
-    rules: RuleSet, counters: Counters, notes: Iterable[str], alerts: Iterable[RuleAlerts], since: str
+    rules: RuleSet,
+    counters: Counters,
+    notes: Iterable[str],
+    alerts: Iterable[RuleAlerts],
+    since: str,
+    sinks: tuple[SinkReceipt, ...] = (),
 ) -> NodeAgentStatus:
     """The status, but for when it is written. ``since`` is when the rules came into force, in RFC 3339."""
     lost = sum(counters.lost.values())
@@ -61,6 +66,7 @@ def status_of(
             node_agent.RuleAlerts(each.origin.namespace, each.origin.name, each.rule, each.count, _time(each.last))
             for each in told
         ),
+        sinks=sinks,
     )
 
 
@@ -142,4 +148,23 @@ class Reporter:
 
 def _without_counters(status: NodeAgentStatus) -> NodeAgentStatus:
     alerted = tuple(sorted((replace(each, count=0, last=None) for each in status.alerts), key=repr))
-    return replace(status, events_seen=None, lost=None, alerts=alerted)
+    return replace(
+        status, events_seen=None, lost=None, alerts=alerted, sinks=tuple(map(_receipt_without_counters, status.sinks))
+    )
+
+
+def _receipt_without_counters(receipt: SinkReceipt) -> SinkReceipt:
+    """That alerts were delivered or lost at all is more than a number that grows, and so is another error."""
+    error, test = receipt.last_error, receipt.test
+    return replace(
+        receipt,
+        delivered=bool(receipt.delivered),
+        lost=bool(receipt.lost),
+        retried=0,
+        backlog=0,
+        silenced=0,
+        folded=0,
+        last_success=None,
+        last_error=replace(error, time="") if error is not None else None,
+        test=replace(test, error=None) if test is not None else None,
+    )

@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable
 
+from tiercel_agent.alert_sinks import AlertSinks
 from tiercel_agent.config import Config
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import HOUSEKEEPING, EngineLoop
@@ -39,6 +40,7 @@ class Service:
         reloader: Reloader,
         rules: RuleSet,
         notifier: Notifier,
+        sinks: AlertSinks,
         reporter: Reporter | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -48,6 +50,7 @@ class Service:
         self._reloader = reloader
         self._rules = rules
         self._notifier = notifier
+        self._sinks = sinks
         self._reporter = reporter
         self._since = time_text()
         self._clock = clock
@@ -69,6 +72,7 @@ class Service:
             self._stop = True
 
     def run(self) -> None:
+        self._sinks.look()
         self._announce()
         while not self._stop and not self._outputs.ended:
             self.turn()
@@ -90,6 +94,7 @@ class Service:
         if self._clock() - self._told >= HOUSEKEEPING:
             self._told = self._clock()
             self._notifier.alive()
+            self._sinks.look()
             self._report()
         if self._clock() - self._looked >= self._look_again or self._reload:
             begun = self._clock()
@@ -137,8 +142,8 @@ class Service:
     def _report(self) -> None:
         if self._reporter is not None:
             notes = [*self._source.notes, *self._source.troubles(), *self._outputs.notes()]
-            alerts = self._loop.alerts_by_rule()
-            self._reporter.offer(status_of(self._rules, self._source.counters(), notes, alerts, self._since))
+            alerts, sinks = self._loop.alerts_by_rule(), self._sinks.receipts()
+            self._reporter.offer(status_of(self._rules, self._source.counters(), notes, alerts, self._since, sinks))
 
     def _announce(self) -> None:
         calls = len(self._source.counters().system_calls)
@@ -154,6 +159,11 @@ def fixed(config: Config) -> tuple[object, ...]:
         config.hostname,
         config.json,
         config.outputs,
+        config.sinks,
+        config.sinks_file,
+        config.spool,
+        config.reach,
+        config.metrics_port,
         config.secrets,
         config.log,
         config.pid_file,

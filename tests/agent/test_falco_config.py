@@ -9,6 +9,8 @@ import pytest
 from tiercel_agent.config import Config, FileConfig, LogConfig, ReadConfig, StdoutConfig, parse_config
 from tiercel_engine.diagnostics import render
 from tiercel_engine.priority import Priority
+from tiercel_engine.resources.alert_sink import Format
+from tiercel_engine.resources.encoding import to_json
 
 
 @pytest.fixture
@@ -74,19 +76,69 @@ def test_no_rules_at_all_is_an_error(read):
     assert "none of the rules files exists" in found.errors[0].message
 
 
-def test_outputs_of_a_later_version_are_accepted_and_said_in_one_warning(read):
+def test_outputs_that_leave_the_process_are_sinks(read, tmp_path: Path):
+    (tmp_path / "ca.pem").write_text("an authority")
     found = read(
         """
 rules_file: falco_rules.yaml
-stdout_output: {enabled: true}
-program_output: {enabled: true, keep_alive: false, program: "jq ."}
-http_output: {enabled: true, url: "http://127.0.0.1:8080"}
-syslog_output: {enabled: false}
+json_output: true
+program_output: {enabled: true, keep_alive: true, program: "jq '{text: .output}' --unbuffered"}
+http_output:
+  enabled: true
+  url: https://user:pass@sidekick.example:2801/
+  user_agent: falco
+  insecure: true
+  ca_cert: ca.pem
+  mtls: false
+  client_cert: /etc/ssl/certs/not-there.crt
+  compress_uploads: true
+syslog_output: {enabled: true}
 """
     )
-    assert found.errors == ()
-    assert len(found.warnings) == 1
-    assert "program_output, http_output: accepted, but delivered by a later version only" in warnings(found)
+    assert (found.errors, found.warnings) == ((), ())
+    assert found.config is not None
+    specs = {each.name: to_json(each.spec) for each in found.config.sinks}
+    assert specs == {
+        "syslog": {"syslog": {"address": "unix:///dev/log", "facility": "user"}, "format": "json"},
+        "program": {"program": {"command": ["jq", "{text: .output}", "--unbuffered"]}, "format": "json"},
+        "http": {
+            "http": {
+                "urlFrom": {"secretRef": {"name": "url", "key": "url"}},
+                "compression": "gzip",
+                "tls": {"caFrom": {"secretRef": {"name": "tls", "key": "ca_cert"}}, "insecureSkipVerify": True},
+            },
+            "format": "json",
+        },
+    }
+    http = found.config.sinks[-1]
+    assert http.secrets == {"url/url": "https://user:pass@sidekick.example:2801/", "tls/ca_cert": "an authority"}
+    assert "pass" not in repr(found.config)
+
+
+def test_without_json_the_sinks_get_text(read):
+    config = read("rules_file: falco_rules.yaml\nsyslog_output: {enabled: true}\n").config
+    assert config is not None
+    assert [each.spec.format for each in config.sinks] == [Format.TEXT]
+
+
+@pytest.mark.parametrize(
+    ("output", "wanted"),
+    [
+        ("program_output: {enabled: true, program: 'jq . | curl -d @- https://x'}", "written for a shell"),
+        ("program_output: {enabled: true, program: 'mail $USER'}", "written for a shell"),
+        ('program_output: {enabled: true, program: "jq \'"}', "can't be split into arguments"),
+        ("program_output: {enabled: true}", "program_output has no program"),
+        ("http_output: {enabled: true}", "http_output has no url"),
+        ("http_output: {enabled: true, url: 'http://x', ca_cert: /not/there}", "http_output.ca_cert: /not/there"),
+    ],
+)
+def test_an_output_that_cannot_work_is_an_error(read, output: str, wanted: str):
+    assert wanted in "\n".join(render(error) for error in read(f"rules_file: falco_rules.yaml\n{output}\n").errors)
+
+
+def test_a_program_that_falco_would_start_for_each_alert_is_warned_of(read):
+    found = read("rules_file: falco_rules.yaml\nprogram_output: {enabled: true, program: /bin/mine}\n")
+    assert "started once and reads all alerts" in warnings(found)
 
 
 def test_a_configuration_whose_alerts_reach_nobody_says_so(read):

@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -21,9 +21,7 @@ from tiercel_agent.outputs import (
     StreamOutput,
     alert_line,
     open_output,
-    queue_output,
 )
-from tiercel_agent.outputs.model import Refused
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 
@@ -274,53 +272,3 @@ def test_text_lines_show_hostile_characters(tmp_path: Path):
 def test_standard_output_is_descriptor_one(capfd: pytest.CaptureFixture[str]):
     open_output(StdoutConfig(), json=False).write([alert("hello")])
     assert capfd.readouterr().out.endswith("Warning hello\n")
-
-
-class Ticking:
-    """Refuses what says no for good, and has something to do in between, which fails the first time."""
-
-    name = "ticking"
-
-    def __init__(self) -> None:
-        self.taken: list[str] = []
-        self.ticks = 0
-
-    def write(self, items: Sequence[Alert]) -> None:
-        refused = [item for item in items if item.output == "no"]
-        self.taken += [item.output for item in items if item.output != "no"]
-        if refused:
-            raise Refused(len(refused), "such a thing is not taken")
-
-    def tick(self) -> float | None:
-        self.ticks += 1
-        if self.ticks == 1:
-            raise ValueError
-        return 0.001 if self.ticks < 5 else None
-
-    def reopen(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-
-def test_what_an_output_refuses_for_good_is_counted_and_told_and_the_rest_delivered():
-    output, said = Ticking(), list[str]()
-    outputs = Outputs()
-    queue = OutputQueue(output, on_failure=said.append)
-    outputs.add(queue)
-    for text in ("a", "no", "b"):
-        outputs.put(alert(text), None)
-    outputs.close()
-    assert (output.taken, queue.counters().delivered, queue.counters().dropped) == (["a", "b"], 2, 1)
-    assert "output ticking: such a thing is not taken" in said
-    assert outputs.notes() == ["output ticking has lost alerts: the agent's log tells why"]
-
-
-def test_an_output_is_called_in_between_as_it_wishes_and_survives_what_fails_there():
-    output, said = Ticking(), list[str]()
-    queue = queue_output(output, said.append)
-    eventually(lambda: output.ticks == 5)
-    queue.put(alert("a"))
-    queue.close()
-    assert (output.taken, said) == (["a"], ["output ticking: ValueError between two deliveries"])

@@ -9,12 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from tiercel_agent.alert_sinks import AlertSinks
 from tiercel_agent.config import parse_config, read_config
+from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.delivery.pipeline import Pipeline
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import OutputQueue, Outputs
 from tiercel_agent.reload import Reloader, load_configured
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
+from tiercel_agent.sinks.model import Place, Sink
 
 GOOD = "- rule: {name}\n  desc: d\n  condition: evt.type = openat\n  output: o\n  priority: INFO\n"
 
@@ -48,7 +52,8 @@ class Running:
         rules = load_configured(config)
         self.source = source
         self.collected = Collected()
-        outputs = Outputs()
+        pipeline = Pipeline(lambda _: Sink(send=lambda _: None), SpoolSettings())
+        outputs = Outputs(pipeline)
         outputs.add(OutputQueue(self.collected))
         self.time = 0.0
         self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -57,6 +62,7 @@ class Running:
         self.systemd.setblocking(False)
         self.loop = EngineLoop(source, rules, outputs, hostname="h", clock=lambda: self.time)
         self.service = Service(
+            sinks=AlertSinks(None, (), pipeline, Place("node")),
             source=source,
             loop=self.loop,
             outputs=outputs,

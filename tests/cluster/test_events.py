@@ -14,7 +14,7 @@ from kubernetes.client import ApiClient
 from objects import create_node, create_pod, create_workload
 from test_workloads import agent  # noqa: F401 (a fixture)
 
-from tiercel_agent.outputs.events import EventsOutput
+from tiercel_agent.sinks.events import EventWriter
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
@@ -53,10 +53,10 @@ def test_alerts_are_seen_on_pod_and_node_with_their_count(
     create_node(api, namespace)
     create_workload(api, "Deployment", namespace, "web")
     pod = create_pod(api, namespace, "web-1", node=namespace)
-    output = EventsOutput(connect(agent), namespace)
-    output.write([alert("Shell in a pod", pod, "sh -c \x1b[31m" + "ü" * 2000)])
-    output.write([alert("Shell in a pod", pod) for _ in range(40)])
-    output.write([alert("Read of a secret"), alert("Read of a secret")])
+    output = EventWriter(connect(agent), namespace)
+    output.send([alert("Shell in a pod", pod, "sh -c \x1b[31m" + "ü" * 2000)])
+    output.send([alert("Shell in a pod", pod) for _ in range(40)])
+    output.send([alert("Read of a secret"), alert("Read of a secret")])
     output.close()
 
     listed = kubectl("get", "events", "-n", namespace)

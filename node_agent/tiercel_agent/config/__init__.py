@@ -8,10 +8,8 @@ from pathlib import Path
 from tiercel_agent.config import falco_yaml, tiercel_yaml
 from tiercel_agent.config.model import (
     Config,
-    EventsConfig,
     FileConfig,
     LogConfig,
-    OtlpConfig,
     OutputConfig,
     StdoutConfig,
     default_hostname,
@@ -23,10 +21,8 @@ from tiercel_engine.rules.report import Report
 
 __all__ = [
     "Config",
-    "EventsConfig",
     "FileConfig",
     "LogConfig",
-    "OtlpConfig",
     "OutputConfig",
     "ReadConfig",
     "StdoutConfig",

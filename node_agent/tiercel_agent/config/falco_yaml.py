@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tiercel_agent.config.falco_outputs import falco_sinks
 from tiercel_agent.config.model import Config, FileConfig, LogConfig, OutputConfig, StdoutConfig, default_hostname
 from tiercel_agent.config.section import Section
 from tiercel_agent.workloads.settings import found_here
+from tiercel_engine.resources.alert_sink import Format
 
 _OWN_KEYS = frozenset({"rules", "format", "outputs", "log", "pid_file"})
 _RULES_KEYS = frozenset({"rules_file", "rules_files"})
@@ -14,7 +16,6 @@ _FALCO_KEYS = frozenset(
     {"json_output", "stdout_output", "file_output", "program_output", "http_output"}
     | {"syslog_output", "log_level", "log_stderr", "log_syslog", "engine", "plugins", "load_plugins", "webserver"}
 )
-_LATER_OUTPUTS = ("program_output", "http_output", "syslog_output")
 # Falco logs in syslog's eight levels.
 _LOG_LEVELS = {
     "emergency": "error",
@@ -36,25 +37,24 @@ def recognised(settings: Section) -> bool:
 
 
 def translate(settings: Section) -> Config:
-    later = [key for key in _LATER_OUTPUTS if settings.section(key).boolean("enabled", False)]
-    if later:
-        settings.unsupported(later[0], f"{', '.join(later)}: accepted, but delivered by a later version only")
     targets = [
         target
         for target, key, default in (("stderr", "log_stderr", False), ("syslog", "log_syslog", True))
         if settings.boolean(key, default)
     ]
+    json = settings.boolean("json_output", False)
     translated = Config(
         rules=_existing_rules(settings),
         priority=settings.priority("priority"),
         first_match=settings.choice("rule_matching", ("all", "first"), "first") == "first",
         hostname=default_hostname(),
-        json=settings.boolean("json_output", False),
+        json=json,
         outputs=_outputs(settings),
+        sinks=falco_sinks(settings, Format.JSON if json else Format.TEXT),
         workloads=found_here(_sockets(settings)),
         log=LogConfig(_LOG_LEVELS[settings.choice("log_level", _LOG_LEVELS, "info")], tuple(targets)),
     )
-    if not translated.outputs:
+    if not (translated.outputs or translated.sinks):
         settings.unsupported("stdout_output", "no alert is written anywhere: enable stdout_output or file_output")
     settings.warn_unknown()
     return translated

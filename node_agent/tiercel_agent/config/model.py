@@ -7,9 +7,11 @@ import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.sinks.model import SinkSettings
+from tiercel_agent.sinks.reach import Reach
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_engine.priority import Priority
-from tiercel_engine.resources.destinations import OtlpProtocol
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
 LOG_TARGETS = ("stderr", "syslog")
@@ -28,26 +30,7 @@ class FileConfig:
     keep_alive: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class EventsConfig:
-    """Alerts as Kubernetes Events; ``per_minute`` is how many writes each namespace gets from this node."""
-
-    node: str
-    kubeconfig: Path | None = None
-    per_minute: int = 60
-
-
-@dataclass(frozen=True, slots=True)
-class OtlpConfig:
-    """Alerts as OpenTelemetry logs. ``endpoint`` is the URL for logs; "": that of the OTEL_ variables."""
-
-    protocol: OtlpProtocol
-    endpoint: str
-    hostname: str
-    node: str
-
-
-OutputConfig = StdoutConfig | FileConfig | EventsConfig | OtlpConfig
+OutputConfig = StdoutConfig | FileConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +54,15 @@ class Config:
     hostname: str = ""
     json: bool = True
     outputs: tuple[OutputConfig, ...] = (StdoutConfig(),)
+    sinks: tuple[SinkSettings, ...] = ()
+    """The agent's own, in the order of the file."""
+    sinks_file: Path | None = None
+    """Where the operator's AlertSinks are mounted."""
+    spool: SpoolSettings = field(default_factory=SpoolSettings)
+    reach: Reach = field(default_factory=Reach)
+    """What tenants' sinks may and may not reach."""
+    metrics_port: int = 0
+    """Where Prometheus asks; 0: nowhere."""
     secrets: bool = False
     """Whether alerts show passwords and tokens of command lines and environments."""
     log: LogConfig = LogConfig()

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from ipaddress import ip_network
 
 from tiercel_agent.config.model import (
     LOG_LEVELS,
     LOG_TARGETS,
     Config,
-    EventsConfig,
     FileConfig,
     LogConfig,
-    OtlpConfig,
     OutputConfig,
     StdoutConfig,
     default_hostname,
 )
 from tiercel_agent.config.section import Section
+from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.sinks.model import BadSink, SinkSettings
+from tiercel_agent.sinks.reach import Network, Reach
+from tiercel_agent.sinks.urls import sink_of_url
 from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_here
-from tiercel_engine.resources.destinations import OtlpProtocol
+from tiercel_engine.resources.alert_sink import AlertSinkSpec
+from tiercel_engine.resources.destinations import EventsSink, OtlpProtocol, OtlpSink
+
+_LAST_PORT = 65535
 
 
 def translate(settings: Section) -> Config:
@@ -38,9 +44,12 @@ def translate(settings: Section) -> Config:
         outputs=(
             *_stdout(outputs.section("stdout")),
             *_file(outputs.section("file")),
-            *_events(outputs, workloads),
-            *_otlp(outputs.section("otlp"), hostname, workloads),
         ),
+        sinks=(*_events(outputs, workloads), *_otlp(outputs.section("otlp")), *_urls(outputs)),
+        sinks_file=settings.resolved(text) if (text := settings.text("sinks")) else None,
+        spool=_spool(settings.section("spool")),
+        reach=_reach(settings.section("reach")),
+        metrics_port=_metrics(settings.section("metrics")),
         secrets=settings.boolean("show_secrets", False),
         log=LogConfig(log.choice("level", LOG_LEVELS, "info"), _log_targets(log)),
         pid_file=settings.resolved(text) if (text := settings.text("pid_file")) else None,
@@ -50,11 +59,11 @@ def translate(settings: Section) -> Config:
         settings.error("bundle", "rules and bundle are configured", "the bundle holds all rules: remove one of them")
     elif not config.rules and config.bundle is None:
         settings.error("rules", "no rules are configured", "list files and folders under rules:")
-    if not config.outputs:
+    if not (config.outputs or config.sinks or config.sinks_file):
         settings.error(
             "outputs",
             "no output is enabled: alerts would reach nobody",
-            "enable outputs.stdout, file, events or otlp",
+            "enable outputs.stdout, file, events or otlp, or list outputs.urls",
         )
     for section in (settings, outputs, log):
         section.refuse_unknown()
@@ -93,7 +102,7 @@ def _file(section: Section) -> tuple[OutputConfig, ...]:
     return (FileConfig(section.resolved(path), keep_alive),) if enabled and path else ()
 
 
-def _events(outputs: Section, workloads: WorkloadSettings) -> tuple[OutputConfig, ...]:
+def _events(outputs: Section, workloads: WorkloadSettings) -> tuple[SinkSettings, ...]:
     section = outputs.section("events")
     enabled = section.boolean("enabled", "events" in outputs)
     per_minute = section.number("per_minute", 60)
@@ -104,20 +113,68 @@ def _events(outputs: Section, workloads: WorkloadSettings) -> tuple[OutputConfig
         outputs.error("events", "outputs.events needs the Kubernetes API", "set kubernetes.enabled and kubeconfig")
     elif not per_minute:
         section.error("per_minute", "outputs.events.per_minute is 0", "write enabled: false for no Events")
-    return (EventsConfig(workloads.node, workloads.kubeconfig, per_minute),)
+    return (SinkSettings("events", AlertSinkSpec(events=EventsSink(per_minute))),)
 
 
-def _otlp(section: Section, hostname: str, workloads: WorkloadSettings) -> tuple[OutputConfig, ...]:
+def _otlp(section: Section) -> tuple[SinkSettings, ...]:
     endpoint = section.text("endpoint")
-    enabled = section.boolean("enabled", bool(endpoint or _set("ENDPOINT")))
+    enabled = section.boolean("enabled", bool(endpoint or _asked_for()))
     protocol = section.choice(
         "protocol", [each.value for each in OtlpProtocol], _set("PROTOCOL") or OtlpProtocol.HTTP.value
     )
     section.refuse_unknown()
-    if enabled and not endpoint and not _set("ENDPOINT"):
+    if not enabled:
+        return ()
+    if not endpoint and not _set("ENDPOINT"):
         section.error("endpoint", "outputs.otlp has no endpoint", "add endpoint: http://collector:4318/v1/logs")
-    node = workloads.node if workloads.kubernetes else ""
-    return (OtlpConfig(OtlpProtocol(protocol), endpoint, hostname, node),) if enabled else ()
+    return (SinkSettings("otlp", AlertSinkSpec(otlp=OtlpSink(endpoint or None, protocol=OtlpProtocol(protocol)))),)
+
+
+def _asked_for() -> bool:
+    """Whether the standard variables of OpenTelemetry ask for logs by themselves."""
+    is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return bool(_set("ENDPOINT")) and not is_off and os.environ.get("OTEL_LOGS_EXPORTER", "otlp").strip() != "none"
+
+
+def _urls(outputs: Section) -> tuple[SinkSettings, ...]:
+    found = []
+    for number, url in enumerate(outputs.texts("urls")):
+        try:
+            found.append(sink_of_url(url, f"url-{number + 1}"))
+        except BadSink as error:
+            outputs.error("urls", f"outputs.urls[{number}]: {error}")
+    return tuple(found)
+
+
+def _spool(section: Section) -> SpoolSettings:
+    folder = section.text("folder")
+    limit = section.number("max_mebibytes", SpoolSettings().limit >> 20) << 20
+    section.refuse_unknown()
+    return SpoolSettings(section.resolved(folder) if folder else None, limit)
+
+
+def _reach(section: Section) -> Reach:
+    found = Reach(_networks(section, "allow"), _networks(section, "forbid"))
+    section.refuse_unknown()
+    return found
+
+
+def _networks(section: Section, key: str) -> tuple[Network, ...]:
+    found = []
+    for text in section.texts(key):
+        try:
+            found.append(ip_network(text))
+        except ValueError:
+            section.error(key, f"reach.{key}: {text[:80]!r} is no network", "write such as 10.1.2.0/24 or fd00::/8")
+    return tuple(found)
+
+
+def _metrics(section: Section) -> int:
+    port = section.number("port", 0)
+    section.refuse_unknown()
+    if port > _LAST_PORT:
+        section.error("port", f"metrics.port is {port}", "write a port from 1 to 65535, or 0 for none")
+    return port
 
 
 def _set(name: str) -> str:

@@ -1,10 +1,11 @@
-"""All outputs together: an alert goes to the queue of each."""
+"""Where alerts go, all together: to the queue of each local output, and to the pipeline of the sinks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
+from tiercel_agent.delivery.pipeline import Pipeline, Receipt, lost_by_sink
 from tiercel_agent.outputs.queue import Delivery, OutputQueue
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
@@ -13,9 +14,14 @@ Item = TypeVar("Item")
 
 
 class Outputs:
-    def __init__(self) -> None:
+    """``pipeline`` None: there are no sinks."""
+
+    def __init__(self, pipeline: Pipeline | None = None) -> None:
+        self._pipeline = pipeline
         self._queues: list[OutputQueue[object]] = []
         self._takers: list[Callable[[Alert, Event | None], None]] = []
+        if pipeline is not None:
+            self._takers.append(lambda alert, event: pipeline.put(alert))  # noqa: ARG005
 
     def add(self, queue: OutputQueue[Alert]) -> None:
         self.add_view(queue, lambda alert, event: alert)  # noqa: ARG005
@@ -33,32 +39,44 @@ class Outputs:
     @property
     def ended(self) -> bool:
         """Whether nobody is left who reads any of them (`| head`)."""
-        return all(queue.ended for queue in self._queues)
+        return self._pipeline is None and all(queue.ended for queue in self._queues)
 
     def deliveries(self) -> dict[str, Delivery]:
         return {queue.name: queue.counters() for queue in self._queues}
 
+    def receipts(self) -> list[Receipt]:
+        """What became of alerts for the sinks."""
+        return self._pipeline.receipts() if self._pipeline is not None else []
+
     def lost(self) -> Mapping[str, int]:
-        """Alerts that an output didn't get, by cause in words."""
-        return {
+        """Alerts that an output or sink didn't get, by cause in words."""
+        found = {
             f"alerts for output {name}: it was too slow or failed": delivery.dropped
             for name, delivery in self.deliveries().items()
             if delivery.dropped
         }
+        for name, count in lost_by_sink(self.receipts()).items():
+            found[f"alerts for sink {name}: it failed for too long, or refused them"] = count
+        if self._pipeline is not None and self._pipeline.dropped:
+            found["alerts for all sinks: there were too many at once"] = self._pipeline.dropped
+        return found
 
     def notes(self) -> list[str]:
-        """A line for each output that has lost alerts."""
-        return [
-            f"output {name} has lost alerts: the agent's log tells why"
-            for name, delivery in self.deliveries().items()
-            if delivery.dropped
-        ]
+        """A line for each output or sink of this agent's own that has lost alerts; AlertSinks tell by themselves."""
+        lost = [f"output {name}" for name, delivery in self.deliveries().items() if delivery.dropped]
+        own = [each for each in self.receipts() if not each.settings.namespace]
+        lost += [f"sink {each.label}" for each in own if each.totals.lost]
+        return [f"{name} has lost alerts: the agent's log tells why" for name in lost]
 
     def reopen(self) -> None:
         for queue in self._queues:
             queue.reopen()
+        if self._pipeline is not None:
+            self._pipeline.reopen()
 
     def close(self) -> None:
-        """Delivers what waits, for a few seconds at most an output."""
+        """Delivers what waits, for a few seconds at most an output, and for all sinks together."""
         for queue in self._queues:
             queue.close()
+        if self._pipeline is not None:
+            self._pipeline.close()

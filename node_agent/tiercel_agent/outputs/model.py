@@ -12,14 +12,6 @@ class OutputClosed(Exception):
     """Whoever read this output has gone for good, and nobody will read it again."""
 
 
-class Refused(Exception):
-    """All items were delivered but ``count``, which this output will never take."""
-
-    def __init__(self, count: int, message: str) -> None:
-        super().__init__(message)
-        self.count = count
-
-
 class Output(Protocol[Item_contra]):
     """A destination of alerts (or of recorded events). One thread calls all methods."""
 
@@ -30,8 +22,7 @@ class Output(Protocol[Item_contra]):
     def write(self, items: Sequence[Item_contra]) -> None:
         """Delivers all items or none; may block.
 
-        Raises OSError if it can't now (the same items are offered again), OutputClosed if never again, Refused if
-        only some were delivered and the others never will be.
+        Raises OSError if it can't now (the same items are offered again), OutputClosed if never again.
         """
 
     def reopen(self) -> None:

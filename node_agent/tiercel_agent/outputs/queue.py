@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from tiercel_agent.outputs.model import Output, OutputClosed, Refused
+from tiercel_agent.outputs.model import Output, OutputClosed
 
 Item = TypeVar("Item")
 
@@ -29,8 +29,7 @@ class OutputQueue(Generic[Item]):
     """At most ``capacity`` items wait; a failed batch is offered again every ``retry`` seconds.
 
     ``on_failure`` is called in the output's thread with a message when the output begins to fail and
-    when it works again, not for each attempt. ``tick``, if there is one, is called in that thread while nothing waits;
-    it tells after how many seconds it wants to be called again, None if only after the next items.
+    when it works again, not for each attempt.
     """
 
     def __init__(
@@ -41,7 +40,6 @@ class OutputQueue(Generic[Item]):
         batch: int = 256,
         retry: float = 1.0,
         on_failure: Callable[[str], None] = lambda _: None,
-        tick: Callable[[], float | None] = lambda: None,
     ) -> None:
         self.name = output.name
         self._output = output
@@ -49,7 +47,6 @@ class OutputQueue(Generic[Item]):
         self._batch = batch
         self._retry = retry
         self._on_failure = on_failure
-        self._tick = tick
         self._changed = threading.Condition()
         self._waiting: deque[Item] = deque()
         self._in_hand = 0
@@ -123,23 +120,14 @@ class OutputQueue(Generic[Item]):
     def _take(self) -> Sequence[Item]:
         """The next batch; empty when the queue is closed and drained."""
         while True:
-            again = self._ticked()
             with self._changed:
-                if not self._changed.wait_for(lambda: self._waiting or self._closing or self._reopen, again):
-                    continue
+                self._changed.wait_for(lambda: self._waiting or self._closing or self._reopen)
                 reopen, self._reopen = self._reopen, False
                 if not reopen:
                     batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch))]
                     self._in_hand = len(batch)
                     return batch
             self._output.reopen()
-
-    def _ticked(self) -> float | None:
-        try:
-            return self._tick()
-        except Exception as error:  # what an output does in between must not end it
-            self._on_failure(f"output {self.name}: {type(error).__name__} between two deliveries")
-            return self._retry
 
     def _deliver(self, batch: Sequence[Item]) -> bool:
         """Offers the batch until it is taken; False if the queue was closed while the output failed."""
@@ -163,15 +151,6 @@ class OutputQueue(Generic[Item]):
                 continue
             except OutputClosed:
                 raise
-            except Refused as refused:
-                with self._changed:
-                    self._delivered += self._in_hand - refused.count
-                    self._dropped += refused.count
-                    self._in_hand = 0
-                    self._failures += 1
-                    self._last_failure = f"output {self.name}: {refused}"
-                self._on_failure(self._last_failure)
-                return True
             except Exception as error:  # a batch that trips the output must not end it
                 self._give_up(f"output {self.name}: cannot take what it was given ({type(error).__name__})")
                 return True

@@ -1,1 +1,1 @@
-"""Destinations of alerts, one module each."""
+"""Destinations of alerts, one module each; `opening` makes one of its settings."""

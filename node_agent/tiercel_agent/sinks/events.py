@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import urllib3
 
-from tiercel_agent.outputs.event_object import (
+from tiercel_agent.sinks.event_object import (
     NODES_NAMESPACES,
     Reference,
     event_object,
@@ -23,9 +23,11 @@ from tiercel_agent.outputs.event_object import (
     pod_of,
     series,
 )
-from tiercel_agent.outputs.model import Refused
-from tiercel_agent.workloads.cluster.api import ApiError
+from tiercel_agent.sinks.model import BadSink, Place, Refused, Sink, Unavailable
+from tiercel_agent.workloads.cluster.api import ApiError, connect
+from tiercel_agent.workloads.settings import NoCluster
 from tiercel_engine.alert import Alert
+from tiercel_engine.resources.destinations import EventsSink
 
 PER_MINUTE = 60
 """Writes that a namespace gets from this node in a minute."""
@@ -73,10 +75,21 @@ class _Budget:
     at: float
 
 
-class EventsOutput:
-    """``node`` is this node's name in the cluster; ``clock`` gives monotonic seconds."""
+def open_events(sink: EventsSink, place: Place) -> Sink:
+    """Raises BadSink where there is no cluster."""
+    if not place.kubernetes:
+        raise BadSink("Kubernetes Events need the Kubernetes API (set kubernetes.enabled and kubeconfig)")
+    try:
+        api = connect(place.kubeconfig)
+    except NoCluster as error:
+        raise BadSink(str(error)) from error
+    writer = EventWriter(api, place.node, per_minute=sink.per_minute or PER_MINUTE)
+    # One at a time: what is written of several that fail halfway couldn't be told.
+    return Sink(send=writer.send, tick=writer.tick, close=writer.close, batch=1)
 
-    name = "events"
+
+class EventWriter:
+    """``node`` is this node's name in the cluster; ``clock`` gives monotonic seconds."""
 
     def __init__(
         self,
@@ -92,28 +105,19 @@ class EventsOutput:
         self._clock = clock
         self._series: OrderedDict[Key, _Series] = OrderedDict()
         self._budgets: dict[str, _Budget] = {}
-        self._done: set[str] = set()
-        self._refused: list[str] = []
         self._nodes_namespace = NODES_NAMESPACES[0]
 
-    def write(self, items: Sequence[Alert]) -> None:
-        """Raises OSError if the API can't take them now, Refused if it never will take some."""
-        for alert in items:
-            if alert.id in self._done:  # of a batch that failed halfway
-                continue
+    def send(self, alerts: Sequence[Alert]) -> None:
+        """Raises Unavailable if the API can't take them now, Refused if it never will."""
+        for alert in alerts:
             try:
                 self._take(alert)
             except ApiError as error:
-                if error.status not in _FOR_GOOD:
-                    raise OSError(f"the Kubernetes API answers {error}") from error
-                self._refused.append(str(error))
+                if error.status in _FOR_GOOD:
+                    raise Refused(f"the Kubernetes API refuses an Event: {error}") from error
+                raise Unavailable(f"the Kubernetes API answers {error}") from error
             except urllib3.exceptions.HTTPError as error:
-                raise OSError(f"the Kubernetes API can't be reached: {type(error).__name__}") from error
-            self._done.add(alert.id)
-        self._done.clear()
-        refused, self._refused = self._refused, []
-        if refused:
-            raise Refused(len(refused), f"the Kubernetes API refuses an Event: {refused[-1]}")
+                raise Unavailable(f"the Kubernetes API can't be reached: {type(error).__name__}") from error
 
     def tick(self) -> float | None:
         """Writes the counts that are due. Seconds until others are; None if none wait."""
@@ -133,9 +137,6 @@ class EventsOutput:
             if now - self._series[key].since > _SERIES_LASTS:
                 del self._series[key]
         return max(1.0, min(waiting)) if waiting else None
-
-    def reopen(self) -> None:
-        pass
 
     def close(self) -> None:
         """What is counted and not told yet is told, as far as the API takes it."""

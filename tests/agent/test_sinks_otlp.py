@@ -13,11 +13,13 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
 
-from tiercel_agent.config import OtlpConfig, parse_config
-from tiercel_agent.outputs.otlp import OtlpOutput
+from tiercel_agent.config import parse_config
+from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings, Unavailable
+from tiercel_agent.sinks.otlp import open_otlp
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
-from tiercel_engine.resources.destinations import OtlpProtocol
+from tiercel_engine.resources.alert_sink import AlertSinkSpec
+from tiercel_engine.resources.destinations import Header, OtlpProtocol, OtlpSink, SecretRef, SecretSource
 from tiercel_engine.rule import Origin
 
 Request = logs_service_pb2.ExportLogsServiceRequest
@@ -48,6 +50,13 @@ ALERT = Alert(
     FIELDS,
     Origin("shop", "reads"),
 )
+
+PLACE = Place("node-1", "node-1")
+
+
+def opened(sink: OtlpSink, namespace: str = "") -> Sink:
+    secrets = {"otlp/key": "of-this-sink"}
+    return open_otlp(sink, SinkSettings("otlp", AlertSinkSpec(otlp=sink), namespace, secrets), PLACE)
 
 
 class Receiver:
@@ -103,8 +112,8 @@ def _value(value: Any) -> Any:
 
 
 def test_an_alert_is_a_log_by_the_conventions(receiver: Receiver) -> None:
-    output = OtlpOutput(OtlpProtocol.HTTP, f"{receiver.url}/v1/logs", "node-1", "node-1")
-    output.write([ALERT])
+    output = opened(OtlpSink(f"{receiver.url}/v1/logs"))
+    output.send([ALERT])
     output.close()
     path, headers, request = receiver.one()
     assert (path, headers["content-type"]) == ("/v1/logs", "application/x-protobuf")
@@ -147,9 +156,10 @@ def test_the_standard_variables_are_honoured(receiver: Receiver, monkeypatch: py
     monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
     config = parse_config("/x/tiercel.yaml", "rules: [a.yaml]\nhostname: h").config
     assert config is not None
-    (wanted,) = [each for each in config.outputs if isinstance(each, OtlpConfig)]
-    output = OtlpOutput(wanted.protocol, wanted.endpoint, wanted.hostname, wanted.node)
-    output.write([ALERT, ALERT])
+    (wanted,) = config.sinks
+    assert wanted.spec.otlp is not None
+    output = open_otlp(wanted.spec.otlp, wanted, PLACE)
+    output.send([ALERT, ALERT])
     output.close()
     path, headers, request = receiver.one()
     assert (path, headers["x-team"]) == ("/v1/logs", "blue")
@@ -159,13 +169,48 @@ def test_the_standard_variables_are_honoured(receiver: Receiver, monkeypatch: py
 
 
 def test_a_receiver_that_refuses_gets_it_again_and_the_reason_is_told(receiver: Receiver) -> None:
-    output = OtlpOutput(OtlpProtocol.HTTP, f"{receiver.url}/v1/logs", "node-1", "")
+    output = opened(OtlpSink(f"{receiver.url}/v1/logs"))
     receiver.statuses = [401]
-    with pytest.raises(OSError, match=r"401|Unauthorized"):
-        output.write([ALERT])
-    output.write([ALERT])
+    with pytest.raises(Unavailable, match=r"401|Unauthorized"):
+        output.send([ALERT])
+    output.send([ALERT])
     output.close()
     assert receiver.one()[0] == "/v1/logs"
+
+
+@pytest.mark.parametrize("namespace", ["tiercel-system", "shop"])
+def test_an_alert_sinks_own_address_gets_its_own_headers_and_not_the_agents(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, namespace: str
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "authorization=of-the-cluster")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    key = SecretSource(SecretRef("otlp", "key"))
+    output = opened(OtlpSink(f"{receiver.url}/v1/logs", headers=(Header("x-key", value_from=key),)), namespace)
+    output.send([ALERT, ALERT])
+    path, headers, request = receiver.one()
+    assert (path, headers["x-key"], headers.get("authorization")) == ("/v1/logs", "of-this-sink", None)
+    assert len(request.resource_logs[0].scope_logs[0].log_records) == 2
+    receiver.statuses = [429]
+    with pytest.raises(Unavailable, match="429"):
+        output.send([ALERT])
+    output.close()
+
+
+@pytest.mark.parametrize(
+    "sink", [OtlpSink(), OtlpSink("http://collector.example", protocol=OtlpProtocol.GRPC)], ids=["variables", "grpc"]
+)
+def test_a_tenants_sink_has_an_address_and_speaks_http(sink: OtlpSink) -> None:
+    with pytest.raises(BadSink, match=r"needs an otlp.url, and the protocol http/protobuf"):
+        opened(sink, "shop")
+
+
+@pytest.mark.parametrize(("name", "value"), [("OTEL_SDK_DISABLED", "true"), ("OTEL_LOGS_EXPORTER", "none")])
+def test_the_standard_variables_can_say_no(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318")
+    monkeypatch.setenv(name, value)
+    config = parse_config("/x/tiercel.yaml", "rules: [a.yaml]").config
+    assert config is not None
+    assert config.sinks == ()
 
 
 def test_grpc() -> None:
@@ -181,8 +226,8 @@ def test_grpc() -> None:
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        output = OtlpOutput(OtlpProtocol.GRPC, f"http://127.0.0.1:{port}", "node-1", "")
-        output.write([ALERT])
+        output = opened(OtlpSink(f"http://127.0.0.1:{port}", protocol=OtlpProtocol.GRPC))
+        output.send([ALERT])
         output.close()
         assert len(got.get(timeout=30).resource_logs) == 1
     finally:

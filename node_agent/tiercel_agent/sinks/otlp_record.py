@@ -1,4 +1,4 @@
-"""Alerts as OpenTelemetry logs, by the SDK's exporters: what isn't configured is taken from the OTEL_ variables.
+"""An alert as a log record of OpenTelemetry.
 
 Names of attributes are those of the semantic conventions where these have one; other fields of an alert keep their name
 below ``tiercel.field.``.
@@ -6,27 +6,23 @@ below ``tiercel.field.``.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
 from opentelemetry.sdk._logs import ReadableLogRecord
-from opentelemetry.sdk._logs.export import LogRecordExporter, LogRecordExportResult
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from tiercel_agent.sinks.model import Place
 from tiercel_engine.alert import Alert
-from tiercel_engine.printable import printable, valid
+from tiercel_engine.printable import valid
 from tiercel_engine.priority import Priority
-from tiercel_engine.redaction import redact
-from tiercel_engine.resources.destinations import OtlpProtocol
 
 _EVENT = "tiercel.alert"
-_LONGEST = 300  # characters of a failure's text
 _TECHNIQUE = re.compile(r"T[0-9]{4}(\.[0-9]{3})?", re.ASCII)
 
 # OpenTelemetry's logs data model, appendix B: severities of syslog.
@@ -60,43 +56,14 @@ _OWNERS = frozenset({"Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Jo
 _NOT_REPEATED = frozenset({"evt.time", "k8s.owner.kind", "k8s.owner.name", "k8s.node.name", "container.image.tag"})
 
 
-class OtlpOutput:
-    """``node`` is this node's name in a cluster, "" elsewhere; ``endpoint`` is the whole URL for logs, or "".
-
-    The exporter repeats what fails for some seconds by itself; then the queue does.
-    """
-
-    name = "otlp"
-
-    def __init__(self, protocol: OtlpProtocol, endpoint: str, hostname: str, node: str) -> None:
-        self._resource = Resource.create(_resource(hostname, node))
-        self._scope = InstrumentationScope("tiercel", version("tiercel"))
-        self._said = _Said()
-        logging.getLogger("opentelemetry").addHandler(self._said)
-        logging.getLogger("opentelemetry").propagate = False
-        self._exporter = _exporter(protocol, endpoint)
-
-    def write(self, items: Sequence[Alert]) -> None:
-        """Raises OSError if the receiver doesn't take them now."""
-        records = [ReadableLogRecord(log_record(alert), self._resource, self._scope) for alert in items]
-        if self._exporter.export(records) is not LogRecordExportResult.SUCCESS:
-            raise OSError(self._said.last or "the receiver doesn't take them")
-
-    def reopen(self) -> None:
-        pass
-
-    def close(self) -> None:
-        self._exporter.shutdown()  # type: ignore[no-untyped-call]
-        logging.getLogger("opentelemetry").removeHandler(self._said)
+Records = Callable[[Sequence[Alert]], list[ReadableLogRecord]]
 
 
-class _Said(logging.Handler):
-    """Exporters tell why they fail in their log alone."""
-
-    last = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.last = printable(redact(record.getMessage()))[:_LONGEST]
+def records_of(place: Place) -> Records:
+    """What makes alerts of this node into records."""
+    resource = Resource.create(_resource(place))
+    scope = InstrumentationScope("tiercel", version("tiercel"))
+    return lambda alerts: [ReadableLogRecord(log_record(alert), resource, scope) for alert in alerts]
 
 
 def log_record(alert: Alert) -> LogRecord:
@@ -150,21 +117,11 @@ def _value(value: object) -> Any:
     return valid(str(value))
 
 
-def _resource(hostname: str, node: str) -> dict[str, str]:
+def _resource(place: Place) -> dict[str, str]:
     found = {
         "service.name": os.environ.get("OTEL_SERVICE_NAME") or "tiercel-agent",
         "service.version": version("tiercel"),
-        "host.name": hostname,
+        "host.name": place.hostname,
         "os.type": "linux",
     }
-    return found | ({"k8s.node.name": node} if node else {})
-
-
-def _exporter(protocol: OtlpProtocol, endpoint: str) -> LogRecordExporter:
-    if protocol is OtlpProtocol.GRPC:
-        from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter as Grpc  # noqa: PLC0415
-
-        return Grpc(endpoint=endpoint or None)
-    from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter as Http  # noqa: PLC0415
-
-    return Http(endpoint=endpoint or None)
+    return found | ({"k8s.node.name": place.node} if place.node else {})

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import urllib3
 
-from tiercel_agent.outputs.event_object import cut, event_object, node_reference, reason_of
-from tiercel_agent.outputs.events import COUNT_EVERY, EventsOutput
-from tiercel_agent.outputs.model import Refused
+from tiercel_agent.sinks.event_object import cut, event_object, node_reference, reason_of
+from tiercel_agent.sinks.events import COUNT_EVERY, EventWriter
+from tiercel_agent.sinks.model import Refused, Unavailable
 from tiercel_agent.workloads.cluster.api import ApiError
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.priority import Priority
@@ -85,13 +85,13 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def events(api: Api, clock: Clock) -> EventsOutput:
-    return EventsOutput(api, "node-1", per_minute=6, clock=clock)
+def events(api: Api, clock: Clock) -> EventWriter:
+    return EventWriter(api, "node-1", per_minute=6, clock=clock)
 
 
-def test_an_alert_stands_on_its_pod_and_tells_of_its_owner(api: Api, events: EventsOutput) -> None:
+def test_an_alert_stands_on_its_pod_and_tells_of_its_owner(api: Api, events: EventWriter) -> None:
     made = alert(output="sh -c \x1b[31mred\n")
-    events.write([made])
+    events.send([made])
     ((path, event),) = api.events.items()
     assert path == f"/apis/events.k8s.io/v1/namespaces/shop/events/web-1.{made.id.replace('-', '')}"
     assert event["regarding"] == {
@@ -107,42 +107,42 @@ def test_an_alert_stands_on_its_pod_and_tells_of_its_owner(api: Api, events: Eve
     assert event["metadata"]["annotations"] == {"tiercel.dev/rule": "Shell in a pod", "tiercel.dev/alert": made.id}
 
 
-def test_what_is_in_no_known_pod_stands_on_the_node(api: Api, events: EventsOutput) -> None:
-    events.write([alert(pod="")])
+def test_what_is_in_no_known_pod_stands_on_the_node(api: Api, events: EventWriter) -> None:
+    events.send([alert(pod="")])
     (event,) = api.events.values()
     assert event["regarding"] == {"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "node-1"}
     assert event["metadata"]["namespace"] == "default"
     assert "related" not in event
 
 
-def test_older_servers_want_the_nodes_events_elsewhere(api: Api, events: EventsOutput) -> None:
+def test_older_servers_want_the_nodes_events_elsewhere(api: Api, events: EventWriter) -> None:
     api.failures = [ApiError(422, "involvedObject.namespace does not match event.namespace")]
-    events.write([alert("First", pod=""), alert("Second", pod="")])
+    events.send([alert("First", pod=""), alert("Second", pod="")])
     assert api.counts("kube-system") == {"First": 1, "Second": 1}
 
 
-def test_repetitions_are_a_count_that_is_written_now_and_then(api: Api, events: EventsOutput, clock: Clock) -> None:
-    events.write([alert()])
-    events.write([alert() for _ in range(40)])
+def test_repetitions_are_a_count_that_is_written_now_and_then(api: Api, events: EventWriter, clock: Clock) -> None:
+    events.send([alert()])
+    events.send([alert() for _ in range(40)])
     assert (api.writes, api.counts()) == (1, {"ShellInAPod": 1})
     assert events.tick() == COUNT_EVERY
     clock.now += COUNT_EVERY
     assert events.tick() is None
     assert (api.writes, api.counts()) == (2, {"ShellInAPod": 41})
-    events.write([alert("Other rule"), alert(pod="web-2")])
+    events.send([alert("Other rule"), alert(pod="web-2")])
     assert api.counts() == {"ShellInAPod": 42, "OtherRule": 1}
 
 
-def test_counts_that_nobody_was_told_are_told_at_the_end(api: Api, events: EventsOutput) -> None:
-    events.write([alert(), alert(), alert()])
+def test_counts_that_nobody_was_told_are_told_at_the_end(api: Api, events: EventWriter) -> None:
+    events.send([alert(), alert(), alert()])
     events.close()
     assert api.counts() == {"ShellInAPod": 3}
 
 
 def test_a_namespace_has_a_budget_and_what_is_more_is_counted_in_one_event(
-    api: Api, events: EventsOutput, clock: Clock
+    api: Api, events: EventWriter, clock: Clock
 ) -> None:
-    events.write([alert(f"Rule {number}") for number in range(500)])
+    events.send([alert(f"Rule {number}") for number in range(500)])
     assert api.writes == 7
     assert api.counts()["TooManyAlerts"] == 1
     clock.now += COUNT_EVERY
@@ -151,72 +151,60 @@ def test_a_namespace_has_a_budget_and_what_is_more_is_counted_in_one_event(
     (told,) = [event for event in api.events.values() if event["reason"] == "TooManyAlerts"]
     assert "More alerts of this namespace on node node-1 than its 6 Events a minute" in told["note"]
     # neither other namespaces nor the node suffer
-    events.write([alert(namespace="bank", pod="vault"), alert(pod="")])
+    events.send([alert(namespace="bank", pod="vault"), alert(pod="")])
     assert (api.counts("bank"), api.counts("default")) == ({"ShellInAPod": 1}, {"ShellInAPod": 1})
 
 
-def test_pods_of_the_nodes_namespace_do_not_use_up_the_nodes_budget(api: Api, events: EventsOutput) -> None:
-    events.write([alert(f"Rule {number}", namespace="default") for number in range(50)])
-    events.write([alert("On the host", pod="")])
+def test_pods_of_the_nodes_namespace_do_not_use_up_the_nodes_budget(api: Api, events: EventWriter) -> None:
+    events.send([alert(f"Rule {number}", namespace="default") for number in range(50)])
+    events.send([alert("On the host", pod="")])
     assert api.counts("default")["OnTheHost"] == 1
 
 
-def test_a_batch_that_failed_halfway_is_repeated_without_a_second_event(api: Api, events: EventsOutput) -> None:
-    batch = [alert("First"), alert("First"), alert("Second")]
-    api.failures = [None, urllib3.exceptions.ProtocolError("reset")]
-    with pytest.raises(OSError, match="can't be reached: ProtocolError"):
-        events.write(batch)
-    events.write(batch)
-    events.close()
-    assert api.counts() == {"First": 2, "Second": 1}
-
-
-def test_an_answer_that_was_lost_makes_no_second_event(api: Api, events: EventsOutput) -> None:
+def test_an_answer_that_was_lost_makes_no_second_event(api: Api, events: EventWriter) -> None:
     made = alert()
     body = event_object(made, {"kind": "Pod", "namespace": "shop", "name": "web-1", "uid": "u"}, "node-1")
     api.events[f"/apis/events.k8s.io/v1/namespaces/shop/events/{body['metadata']['name']}"] = body
-    events.write([made])
+    events.send([made])
     assert len(api.events) == 1
 
 
 @pytest.mark.parametrize("status", [401, 429, 500, 503])
-def test_a_server_in_trouble_gets_it_later(api: Api, events: EventsOutput, status: int) -> None:
+def test_a_server_in_trouble_gets_it_later(api: Api, events: EventWriter, status: int) -> None:
     api.failures = [ApiError(status, "no")]
     batch = [alert()]
-    with pytest.raises(OSError, match=str(status)):
-        events.write(batch)
-    events.write(batch)
+    with pytest.raises(Unavailable, match=str(status)):
+        events.send(batch)
+    events.send(batch)
     assert api.counts() == {"ShellInAPod": 1}
 
 
-def test_what_the_server_never_takes_is_counted_and_the_others_go_on(api: Api, events: EventsOutput) -> None:
-    api.failures = [None, ApiError(422, "invalid")]
-    with pytest.raises(Refused) as refused:
-        events.write([alert("First"), alert("Second"), alert("Third")])
-    assert (refused.value.count, api.counts()) == (1, {"First": 1, "Third": 1})
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_what_the_server_never_takes_is_refused(api: Api, events: EventWriter, status: int) -> None:
+    api.failures = [ApiError(status, "invalid")]
+    with pytest.raises(Refused, match="invalid"):
+        events.send([alert("First")])
+    events.send([alert("Second")])
+    assert api.counts() == {"Second": 1}
 
 
-def test_what_was_refused_before_a_batch_failed_is_still_counted(api: Api, events: EventsOutput) -> None:
-    batch = [alert("First"), alert("Second")]
-    api.failures = [ApiError(422, "invalid"), ApiError(503, "later")]
-    with pytest.raises(OSError, match="503"):
-        events.write(batch)
-    with pytest.raises(Refused) as refused:
-        events.write(batch)
-    assert (refused.value.count, api.counts()) == (1, {"Second": 1})
+def test_an_api_that_is_not_there_is_told(api: Api, events: EventWriter) -> None:
+    api.failures = [urllib3.exceptions.ProtocolError("reset")]
+    with pytest.raises(Unavailable, match="can't be reached: ProtocolError"):
+        events.send([alert()])
 
 
-def test_a_server_that_is_away_uses_up_no_budget(api: Api, events: EventsOutput) -> None:
+def test_a_server_that_is_away_uses_up_no_budget(api: Api, events: EventWriter) -> None:
     api.failures = [ApiError(503, "later")] * 20
     for _ in range(20):
-        with pytest.raises(OSError, match="503"):
-            events.write(batch := [alert()])
-    events.write(batch)
+        with pytest.raises(Unavailable, match="503"):
+            events.send(batch := [alert()])
+    events.send(batch)
     assert api.counts() == {"ShellInAPod": 1}
 
 
-def test_a_count_outlives_a_server_that_is_away_for_an_hour(api: Api, events: EventsOutput, clock: Clock) -> None:
-    events.write([alert(), alert()])
+def test_a_count_outlives_a_server_that_is_away_for_an_hour(api: Api, events: EventWriter, clock: Clock) -> None:
+    events.send([alert(), alert()])
     api.failures = [urllib3.exceptions.ProtocolError("reset")] * 12
     for _ in range(12):
         clock.now += 300
@@ -226,24 +214,24 @@ def test_a_count_outlives_a_server_that_is_away_for_an_hour(api: Api, events: Ev
     assert api.counts() == {"ShellInAPod": 2}
 
 
-def test_an_alert_of_a_namespace_that_is_being_deleted_stands_on_the_node(api: Api, events: EventsOutput) -> None:
+def test_an_alert_of_a_namespace_that_is_being_deleted_stands_on_the_node(api: Api, events: EventWriter) -> None:
     api.terminating.add("shop")
-    events.write([alert()])
+    events.send([alert()])
     (event,) = api.events.values()
     assert (event["regarding"]["kind"], event["metadata"]["namespace"]) == ("Node", "default")
 
 
-def test_an_event_that_has_run_out_is_made_anew(api: Api, events: EventsOutput, clock: Clock) -> None:
-    events.write([alert()])
+def test_an_event_that_has_run_out_is_made_anew(api: Api, events: EventWriter, clock: Clock) -> None:
+    events.send([alert()])
     api.events.clear()
-    events.write([alert(), alert()])
+    events.send([alert(), alert()])
     clock.now += COUNT_EVERY
     events.tick()
     assert api.counts() == {"ShellInAPod": 2}
 
 
-def test_counts_wait_for_a_server_that_is_away(api: Api, events: EventsOutput, clock: Clock) -> None:
-    events.write([alert(), alert()])
+def test_counts_wait_for_a_server_that_is_away(api: Api, events: EventWriter, clock: Clock) -> None:
+    events.send([alert(), alert()])
     clock.now += COUNT_EVERY
     api.failures = [urllib3.exceptions.ProtocolError("reset")]
     assert events.tick() == COUNT_EVERY

@@ -1,0 +1,148 @@
+"""The AlertSinks that the operator hands this node, and what it is told of them.
+
+The kubelet changes the mounted file under the agent, some time after the operator has changed the Secret.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tiercel_agent.delivery.courier import Failure, TestResult
+from tiercel_agent.delivery.pipeline import Pipeline, Receipt
+from tiercel_agent.logs import LOGGER
+from tiercel_agent.sinks.model import Place, SinkSettings
+from tiercel_engine.alert import Alert
+from tiercel_engine.priority import Priority
+from tiercel_engine.resources.alert_sink import DeliveryError, TestAlert
+from tiercel_engine.resources.handed_sinks import HandedSink, read_sinks
+from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.resource import time_text
+from tiercel_engine.scope import SYSTEM_NAMESPACE
+
+RULE = "Tiercel: test alert"
+_LONGEST = 1024
+
+Key = tuple[str, str]
+
+
+class AlertSinks:
+    """Tells the pipeline which sinks there are: the agent's ``own``, and those of the file. One thread calls it."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        own: Sequence[SinkSettings],
+        pipeline: Pipeline,
+        place: Place,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._path = path
+        self._own = own
+        self._pipeline = pipeline
+        self._place = place
+        self._now = now
+        self._content: bytes | None = None
+        self._trouble = ""
+        self._handed: Mapping[Key, HandedSink] = {}
+        self._tested: dict[Key, str] = {}
+        if path is None:
+            pipeline.use(own)
+
+    def look(self) -> None:
+        """Takes notice of a file that has changed. One that is away or can't be read leaves all as it is."""
+        if self._path is None:
+            return
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            content = b'{"sinks": []}' if self._content is None else self._content  # the operator has made none yet
+        except OSError as error:
+            self._tell(f"{self._path}: {error.strerror}: the sinks stay as they are")
+            return
+        if content == self._content:
+            return
+        try:
+            sinks, problems = read_sinks(content)
+        except ValueError as error:
+            self._tell(f"{self._path}: {error}: the sinks stay as they are")
+            return
+        self._content, self._trouble = content, ""
+        for problem in problems:
+            LOGGER.error("AlertSink %s", problem)
+        self._use(sinks)
+
+    def receipts(self) -> tuple[SinkReceipt, ...]:
+        """What became of the alerts of each AlertSink, for this node's status."""
+        found = []
+        for each in self._pipeline.receipts():
+            handed = self._handed.get((each.settings.namespace, each.settings.name))
+            if handed is not None:
+                found.append(_receipt(each, handed.generation, self._place.node))
+        return tuple(found)
+
+    def _use(self, sinks: Sequence[HandedSink]) -> None:
+        self._handed = {(each.namespace, each.name): each for each in sinks}
+        has_events = any(each.namespace == SYSTEM_NAMESPACE and each.spec.events is not None for each in sinks)
+        # An AlertSink that says how the cluster's Events are to be takes the place of those that are there by default.
+        own = [each for each in self._own if not (has_events and each.spec.events is not None)]
+        given = [SinkSettings(each.name, each.spec, each.namespace, each.secrets) for each in sinks]
+        self._pipeline.use([*own, *given])
+        for key, each in self._handed.items():
+            if each.test is not None and each.test.node == self._place.node and self._tested.get(key) != each.test.id:
+                self._tested[key] = each.test.id
+                self._pipeline.send_test(key, each.test.id, self._test_alert(each))
+        self._tested = {key: value for key, value in self._tested.items() if key in self._handed}
+        LOGGER.info("%d AlertSinks", len(sinks))
+
+    def _test_alert(self, sink: HandedSink) -> Alert:
+        assert sink.test is not None
+        return Alert(
+            time=self._now(),
+            rule=RULE,
+            priority=Priority.NOTICE,
+            source="internal",
+            hostname=self._place.hostname,
+            output=f"This is a test of the AlertSink {sink.namespace}/{sink.name}, asked for as {sink.test.id!r}",
+            tags=("tiercel",),
+            output_fields={"k8s.node.name": self._place.node, "tiercel.test": sink.test.id},
+        )
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            LOGGER.error("%s", trouble)
+        self._trouble = trouble
+
+
+def _receipt(receipt: Receipt, generation: int, node: str) -> SinkReceipt:
+    totals = receipt.totals
+    return SinkReceipt(
+        namespace=receipt.settings.namespace,
+        name=receipt.settings.name,
+        generation=generation,
+        failing=totals.failing,
+        delivered=totals.delivered,
+        retried=totals.retried,
+        lost=totals.lost,
+        backlog=totals.backlog,
+        silenced=receipt.silenced,
+        folded=receipt.folded,
+        last_success=_time(totals.last_success) if totals.last_success is not None else None,
+        last_error=_error(totals.last_failure, node) if totals.last_failure is not None else None,
+        test=_test(totals.test, node) if totals.test is not None else None,
+    )
+
+
+def _error(failure: Failure, node: str) -> DeliveryError:
+    return DeliveryError(_time(failure.at), failure.message[:_LONGEST], node)
+
+
+def _test(result: TestResult, node: str) -> TestAlert:
+    took = round(result.took * 1000) if result.took is not None else None
+    return TestAlert(result.id, node, _time(result.sent), took, result.error[:_LONGEST] or None)
+
+
+def _time(seconds: float) -> str:
+    return time_text(datetime.fromtimestamp(seconds, UTC))

@@ -1,0 +1,36 @@
+"""How long to wait after attempts that failed, and when to stop trying with all one has."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+FIRST = 0.5
+"""Seconds after the first failure, at most; each further one doubles them."""
+LONGEST = 60.0
+OPENS_AFTER = 5
+"""Failures in a row after which the circuit is open: attempts are then made with one alert."""
+
+
+class Backoff:
+    """Exponential, with full jitter: many agents that lost the same destination don't come back all at once."""
+
+    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+        self._chance = chance
+        self.failures = 0
+        """In a row."""
+
+    @property
+    def open(self) -> bool:
+        """Whether the destination is taken to be down."""
+        return self.failures >= OPENS_AFTER
+
+    def failed(self, retry_after: float | None) -> float:
+        """Seconds to wait before the next attempt: not less than what the destination has asked for."""
+        self.failures += 1
+        longest = min(LONGEST, FIRST * 2.0 ** min(self.failures - 1, 16))
+        waited = longest * (0.5 + self._chance() / 2)
+        return max(waited, retry_after or 0.0)
+
+    def worked(self) -> None:
+        self.failures = 0

@@ -1,0 +1,49 @@
+"""Where on the disk each sink keeps what waits."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+KEPT = 86400.0
+"""Seconds for which the alerts of a sink that is gone are kept: it may have been taken away by mistake."""
+
+_OWN = "_"  # no namespace's name
+_NAME = re.compile(r"[a-z0-9_]([-a-z0-9_.]{0,251}[a-z0-9_])?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolSettings:
+    """Where sinks keep what waits, and how many bytes all of them together may. Without a folder: in memory."""
+
+    folder: Path | None = None
+    limit: int = 1 << 30
+
+
+def spool_folder(root: Path | None, namespace: str, name: str) -> Path | None:
+    """The folder of a sink's spool; None if what waits is kept in memory."""
+    if root is None:
+        return None
+    for part in (namespace or _OWN, name):
+        if not _NAME.fullmatch(part):
+            return None  # as the API server names nothing
+    return root / (namespace or _OWN) / name
+
+
+def remove_old(root: Path, keep: Collection[tuple[str, str]], now: float) -> None:
+    """Removes what sinks have left that have been gone for long; ``now`` is seconds since the epoch."""
+    with suppress(OSError):
+        for folder in root.glob("*/*"):
+            key = ("" if folder.parent.name == _OWN else folder.parent.name), folder.name
+            if key not in keep and folder.is_dir() and not folder.is_symlink() and now - _changed(folder) > KEPT:
+                shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    folder.parent.rmdir()  # unless others are in it
+
+
+def _changed(folder: Path) -> float:
+    return max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
