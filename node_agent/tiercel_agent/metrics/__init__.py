@@ -1,0 +1,81 @@
+"""The agent's own metrics and whether it is alive, by HTTP, and metrics by OTLP where OpenTelemetry's variables ask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from tiercel_agent.logs import LOGGER
+from tiercel_agent.metrics.instruments import INSTRUMENTS
+from tiercel_agent.metrics.readings import Bounds, Readings, RuleId, by_rule
+from tiercel_agent.metrics.server import Server
+from tiercel_engine.telemetry import CONTENT_TYPE, Telemetry
+
+__all__ = ["FRESH", "Metrics", "Readings", "RuleId", "by_rule", "serve_metrics"]
+
+FRESH = 30.0
+"""Seconds after which an agent that has published nothing more counts as hanging."""
+
+
+class Metrics:
+    """One thread publishes; others answer who asks. ``clock`` is monotonic seconds."""
+
+    def __init__(
+        self, hostname: str, node: str, clock: Callable[[], float], host: str, port: int, say: Callable[[str], None]
+    ) -> None:
+        self._clock = clock
+        self._published = clock()
+        self._bounds = Bounds()
+        # The port first: if it is taken, nothing else is begun.
+        self._server = Server(host, port, {"/metrics": self._metrics, "/healthz": self._health})
+        resource = {
+            "service.name": "tiercel-agent",
+            "service.instance.id": node or hostname,
+            "host.name": hostname,
+            "k8s.node.name": node,
+        }
+        try:
+            self._telemetry = Telemetry(resource, INSTRUMENTS, say)
+        except BaseException:
+            self._server.close()
+            raise
+        self._server.start()
+
+    @property
+    def port(self) -> int:
+        return self._server.port
+
+    def publish(self, readings: Readings) -> None:
+        """What the agent has counted, about once a second; waits for nobody."""
+        self._published = self._clock()
+        self._telemetry.publish(self._bounds.bounded(readings))
+
+    def close(self) -> None:
+        """Answers nobody any more, and sends the last metrics for some seconds at most."""
+        self._server.close()
+        self._telemetry.close()
+
+    def _metrics(self) -> tuple[int, str, bytes]:
+        return 200, CONTENT_TYPE, self._telemetry.text()
+
+    def _health(self) -> tuple[int, str, bytes]:
+        silent = self._clock() - self._published
+        if silent < FRESH:
+            return 200, "text/plain", b"ok\n"
+        return 503, "text/plain", f"detection hangs: no sign of it for {silent:.0f} seconds\n".encode()
+
+
+def serve_metrics(
+    port: int,
+    *,
+    hostname: str,
+    node: str = "",
+    host: str = "",
+    clock: Callable[[], float] = time.monotonic,
+    say: Callable[[str], None] = LOGGER.warning,
+) -> Metrics:
+    """Serves on all addresses, or that of ``host``, until it is closed; port 0 is any that is free.
+
+    ``node`` is this node's name in a cluster, "" elsewhere. Raises OSError if the port can't be had.
+    """
+    return Metrics(hostname, node, clock, host, port, say)

@@ -1,0 +1,136 @@
+"""What the agent publishes of itself, and the bounds that keep its metrics small whatever tenants write."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from tiercel_agent.outputs.queue import Delivery
+from tiercel_engine.printable import printable
+from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.rule import Origin, Rule
+
+RuleId = tuple[Origin | None, str]
+"""The SecurityRule, None for a rule of files, and the rule's name."""
+
+MOST_RULES = 500
+MOST_SINKS = 200
+MOST_CAUSES = 50
+LONGEST = 128
+"""Characters of a label."""
+OTHER = "other"
+"""Stands for all that is beyond the bounds."""
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """Totals since the agent's start, unless it is said otherwise."""
+
+    events: int = 0
+    """Events that reached the rules."""
+    stopped: int = 0
+    """System calls that were left in the kernel, because no rule can match them."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Events and alerts, by cause."""
+    alerts: Mapping[RuleId, int] = field(default_factory=dict)
+    folded: Mapping[RuleId, int] = field(default_factory=dict)
+    """Matches that were counted in alerts of a flood."""
+    rules: int = 0
+    """Rules in force now."""
+    bundle: str = ""
+    """The hash of the bundle in force now, "" if the rules are of files."""
+    outputs: Mapping[str, Delivery] = field(default_factory=dict)
+    sinks: Sequence[SinkReceipt] = ()
+    uptime: float = 0.0
+    """Seconds since the agent's start."""
+
+
+def by_rule(counts: Mapping[str, int], rules: Iterable[Rule]) -> dict[RuleId, int]:
+    """Counts by ``Rule.key``, of these rules alone, by what their metrics are called."""
+    return {(rule.origin, rule.name): counts[rule.key] for rule in rules if rule.key in counts}
+
+
+class Bounds:
+    """Who has come first keeps its own series while it is there; the rest is one. One thread calls it."""
+
+    def __init__(self) -> None:
+        self._alerts: dict[RuleId, None] = {}
+        self._folded: dict[RuleId, None] = {}
+        self._causes: dict[str, None] = {}
+        self._sinks: dict[tuple[str, str], None] = {}
+
+    def bounded(self, readings: Readings) -> Readings:
+        """The same with so few rules, causes and sinks that they can be told, their names safe to show."""
+        lost = _counted((label(cause), count) for cause, count in readings.lost.items())
+        alerts = _counted((_labels(rule), count) for rule, count in readings.alerts.items())
+        folded = _counted((_labels(rule), count) for rule, count in readings.folded.items())
+        return replace(
+            readings,
+            lost=_few(lost, self._causes, MOST_CAUSES, OTHER),
+            alerts=_few(alerts, self._alerts, MOST_RULES, (None, OTHER)),
+            folded=_few(folded, self._folded, MOST_RULES, (None, OTHER)),
+            sinks=self._few_sinks(readings.sinks),
+        )
+
+    def _few_sinks(self, sinks: Sequence[SinkReceipt]) -> tuple[SinkReceipt, ...]:
+        known = [(sink.namespace, sink.name) for sink in sinks]
+        _admit(known, self._sinks, MOST_SINKS)
+        rest = [sink for sink in sinks if (sink.namespace, sink.name) not in self._sinks]
+        own = tuple(sink for sink in sinks if (sink.namespace, sink.name) in self._sinks)
+        return (*own, _together(rest)) if rest else own
+
+
+def label(text: str) -> str:
+    """The text as the value of a label: what rules' authors wrote, safe to show and not long."""
+    return printable(text[:LONGEST])[:LONGEST]
+
+
+def _labels(rule: RuleId) -> RuleId:
+    origin, name = rule
+    return origin, label(name)
+
+
+def _counted(counts: Iterable[tuple[Key, int]]) -> Counter[Key]:
+    """Names that look the same are counted together."""
+    found: Counter[Key] = Counter()
+    for key, count in counts:
+        found[key] += count
+    return found
+
+
+def _admit(found: Iterable[Key], admitted: dict[Key, None], most: int) -> None:
+    """Changes who is admitted: those that are gone make room."""
+    there = dict.fromkeys(found)
+    for key in [key for key in admitted if key not in there]:
+        del admitted[key]
+    for key in there:
+        if len(admitted) >= most:
+            return
+        admitted[key] = None
+
+
+def _few(counts: Mapping[Key, int], admitted: dict[Key, None], most: int, other: Key) -> dict[Key, int]:
+    _admit(counts, admitted, most)
+    found = {key: counts[key] for key in admitted}
+    if rest := sum(count for key, count in counts.items() if key not in admitted):
+        found[other] = found.get(other, 0) + rest
+    return found
+
+
+def _together(sinks: Sequence[SinkReceipt]) -> SinkReceipt:
+    return SinkReceipt(
+        namespace="",
+        name=OTHER,
+        generation=0,
+        failing=any(sink.failing for sink in sinks),
+        delivered=sum(sink.delivered for sink in sinks),
+        retried=sum(sink.retried for sink in sinks),
+        lost=sum(sink.lost for sink in sinks),
+        backlog=sum(sink.backlog for sink in sinks),
+        silenced=sum(sink.silenced for sink in sinks),
+        folded=sum(sink.folded for sink in sinks),
+    )

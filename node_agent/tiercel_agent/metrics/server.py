@@ -1,0 +1,135 @@
+"""A small HTTP server for probes and Prometheus, which anybody in the cluster may try to wear out.
+
+A client has few connections, each for a few seconds, and says what it wants in a few kilobytes: nobody keeps a probe
+from its answer, which would have the agent restarted.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from socketserver import TCPServer
+from typing import Any
+
+_MOST = 64  # connections at once
+_MOST_OF_ONE = 4  # from one address
+_LONGEST = 5.0  # seconds of a connection
+_LARGEST = 8192  # bytes of a request
+_POLL = 0.25  # seconds between two looks at connections' ages
+
+Answer = tuple[int, str, bytes]
+"""Status, type of the content, content."""
+
+
+class Server:
+    """Answers GET for these paths. Raises OSError if the port can't be had."""
+
+    def __init__(self, host: str, port: int, answers: Mapping[str, Callable[[], Answer]]) -> None:
+        try:
+            self._http = _Http(host, port, answers)
+        except OSError as error:
+            message = f"metrics can't be served on port {port}: {error.strerror or error}"
+            raise OSError(error.errno, message) from error
+        self._thread = threading.Thread(
+            target=self._http.serve_forever, args=(_POLL,), name="metrics-server", daemon=True
+        )
+
+    @property
+    def port(self) -> int:
+        return self._http.server_port
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self) -> None:
+        """Connections that are open end by themselves."""
+        if self._thread.is_alive():
+            self._http.shutdown()
+        self._http.server_close()
+
+
+class _Http(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    request_queue_size = 128
+
+    def __init__(self, host: str, port: int, answers: Mapping[str, Callable[[], Answer]]) -> None:
+        self.answers = answers
+        self._lock = threading.Lock()
+        self._open: dict[Any, tuple[str, float]] = {}
+        both = not host and socket.has_dualstack_ipv6()
+        self.address_family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
+        super().__init__((host, port), _Request)
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        TCPServer.server_bind(self)  # HTTPServer's own asks DNS for this host's name
+        self.server_name, self.server_port = "", self.server_address[1]
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        address = client_address[0]
+        with self._lock:
+            of_one = sum(1 for other, _ in self._open.values() if other == address)
+            if len(self._open) >= _MOST or of_one >= _MOST_OF_ONE:
+                return False
+            self._open[request] = (address, time.monotonic())
+        return True
+
+    def shutdown_request(self, request: Any) -> None:
+        with self._lock:
+            self._open.pop(request, None)
+        super().shutdown_request(request)
+
+    def service_actions(self) -> None:
+        """Called between connections and now and then: wakes the threads of those that take too long."""
+        now = time.monotonic()
+        with self._lock:
+            for request, (_, begun) in self._open.items():
+                if now - begun > _LONGEST:
+                    try:
+                        request.shutdown(socket.SHUT_RDWR)
+                    except OSError:
+                        continue  # it has gone by itself
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away, or is none, is nobody's concern."""
+
+
+class _Request(BaseHTTPRequestHandler):
+    server: _Http
+    timeout = _LONGEST
+    server_version, sys_version = "tiercel", ""
+
+    def setup(self) -> None:
+        super().setup()
+        # The library would read headers of some megabytes.
+        self.rfile = io.BufferedReader(io.BytesIO(self._head()))
+
+    def _head(self) -> bytes:
+        head = b""
+        while len(head) < _LARGEST and b"\r\n\r\n" not in head:
+            more = self.connection.recv(_LARGEST - len(head))
+            if not more:
+                return b""
+            head += more
+        return head if b"\r\n\r\n" in head else b""
+
+    def do_GET(self) -> None:
+        answer = self.server.answers.get(self.path.partition("?")[0])
+        if answer is None:
+            self.send_error(404)
+            return
+        status, kind, content = answer()
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        pass

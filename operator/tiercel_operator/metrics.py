@@ -1,0 +1,101 @@
+"""The operator's own metrics. Names are for others to rely on: they stay."""
+
+from __future__ import annotations
+
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tiercel_engine.telemetry import Instrument, Telemetry
+from tiercel_operator.runner import Runner
+
+LOGGER = logging.getLogger("tiercel.operator")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Readings:
+    """What the operator knows now, and totals since its start."""
+
+    leads: bool
+    rules: int
+    refused_rules: int
+    """SecurityRules whose condition Valid is false."""
+    agents: int
+    sinks: int
+    sinks_not_ready: int
+    """AlertSinks whose condition Ready is false, and that nobody has suspended."""
+    plans: int
+    writes: int
+    failures: int
+
+
+def read(runner: Runner) -> Readings:
+    """In the runner's own event loop."""
+    state, counts = runner.state, runner.counts
+    return Readings(
+        leads=runner.leads,
+        rules=len(state.rules),
+        refused_rules=sum(1 for rule in state.rules.values() if _is_false(rule.status, "Valid")),
+        agents=len(state.agents),
+        sinks=len(state.sinks),
+        sinks_not_ready=sum(
+            1 for sink in state.sinks.values() if _is_false(sink.status, "Ready") and not sink.spec.get("suspend")
+        ),
+        plans=counts.plans,
+        writes=counts.writes,
+        failures=counts.failures,
+    )
+
+
+def open_metrics(namespace: str = "", say: Callable[[str], None] = LOGGER.warning) -> Telemetry[Readings]:
+    """``namespace`` is the operator's own."""
+    pod = platform.node()
+    resource = {
+        "service.name": "tiercel-operator",
+        "service.instance.id": pod,
+        "k8s.pod.name": pod,
+        "k8s.namespace.name": namespace,
+    }
+    return Telemetry(resource, _INSTRUMENTS, say)
+
+
+def _is_false(status: Mapping[str, Any], condition: str) -> bool:
+    return any(
+        isinstance(each, Mapping) and (each.get("type"), each.get("status")) == (condition, "False")
+        for each in status.get("conditions") or ()
+    )
+
+
+def _gauge(name: str, unit: str, description: str, value: Callable[[Readings], float]) -> Instrument[Readings]:
+    return Instrument(f"tiercel.operator.{name}", description, lambda readings: [(value(readings), {})], unit=unit)
+
+
+def _total(name: str, unit: str, description: str, value: Callable[[Readings], float]) -> Instrument[Readings]:
+    return Instrument(
+        f"tiercel.operator.{name}", description, lambda readings: [(value(readings), {})], total=True, unit=unit
+    )
+
+
+_INSTRUMENTS = (
+    _gauge("leads", "", "Whether this operator is the one that writes.", lambda each: int(each.leads)),
+    _gauge("security.rules", "{rule}", "SecurityRules that it knows.", lambda each: each.rules),
+    _gauge(
+        "security.rules.refused",
+        "{rule}",
+        "SecurityRules that are in no bundle, since they aren't valid.",
+        lambda each: each.refused_rules,
+    ),
+    _gauge("node.agents", "{agent}", "NodeAgents that it knows.", lambda each: each.agents),
+    _gauge("alert.sinks", "{sink}", "AlertSinks that it knows.", lambda each: each.sinks),
+    _gauge(
+        "alert.sinks.not.ready",
+        "{sink}",
+        "AlertSinks that alerts can't be delivered to.",
+        lambda each: each.sinks_not_ready,
+    ),
+    _total("reconciliations", "{time}", "How often it has worked out what is to be there.", lambda each: each.plans),
+    _total("writes", "{object}", "Objects that it has written.", lambda each: each.writes),
+    _total("failures", "{turn}", "Turns that ended in trouble with the API.", lambda each: each.failures),
+)
