@@ -200,10 +200,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def refusing(host: str = "127.0.0.1") -> Iterator[int]:
-    """A TCP port at which connections are refused, for as long as it is needed."""
+    """A TCP port at which connections are refused."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as held:
         held.bind((host, 0))
-        yield held.getsockname()[1]
+        port: int = held.getsockname()[1]
+    # Not held meanwhile: some kernels let a connection to a socket that is bound and doesn't listen wait.
+    yield port
 
 
 @dataclass(frozen=True)
