@@ -200,12 +200,10 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def refusing(host: str = "127.0.0.1") -> Iterator[int]:
-    """A TCP port at which connections are refused."""
+    """A TCP port at which connections are refused, for as long as it is needed."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as held:
         held.bind((host, 0))
-        port: int = held.getsockname()[1]
-    # Not held meanwhile: some kernels let a connection to a socket that is bound and doesn't listen wait.
-    yield port
+        yield held.getsockname()[1]
 
 
 @dataclass(frozen=True)

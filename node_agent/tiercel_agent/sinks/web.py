@@ -29,6 +29,7 @@ from urllib3.exceptions import (
     HTTPError,
     InsecureRequestWarning,
     LocationParseError,
+    NewConnectionError,
     ProtocolError,
     ProxyError,
     ProxySchemeUnknown,
@@ -214,18 +215,20 @@ def _trouble(error: BaseException, timeouts: Timeouts) -> str:
         if secure.reason in _NO_TLS:
             return "it doesn't speak TLS at this address: is it http://?"
         return f"TLS fails: {(secure.reason or 'the connection ends').lower().replace('_', ' ')}"
-    if cause_of(error, ConnectTimeoutError) is not None:
-        return f"no connection within {timeouts.connect:g} s"
-    if cause_of(error, ReadTimeoutError) is not None or cause_of(error, TimeoutError) is not None:
-        return f"no answer within {timeouts.read:g} s"
     if cause_of(error, ConnectionRefusedError) is not None:
         return "connection refused"
     if cause_of(error, ConnectionError) is not None or cause_of(error, IncompleteRead) is not None:
         return "the connection was closed before the answer was complete"
+    # urllib3 takes a connection that can't be made for one that took too long, too.
+    system = cause_of(error, OSError) if cause_of(error, NewConnectionError) is not None else None
+    if system is not None and system.errno:
+        return f"no connection: {os.strerror(system.errno).lower()}"
+    if cause_of(error, ConnectTimeoutError) is not None:
+        return f"no connection within {timeouts.connect:g} s"
+    if cause_of(error, ReadTimeoutError) is not None or cause_of(error, TimeoutError) is not None:
+        return f"no answer within {timeouts.read:g} s"
     if isinstance(error, (LocationParseError, UnicodeError)):
         return "the name in its address isn't valid"
-    if (system := cause_of(error, OSError)) is not None and system.errno:
-        return f"no connection: {os.strerror(system.errno).lower()}"
     if isinstance(error, ProtocolError):
         return "what it answers isn't HTTP"
     return f"it can't be reached ({type(error).__name__})"
