@@ -15,6 +15,7 @@ from tiercel_agent.delivery.pipeline import Pipeline
 from tiercel_agent.detector import open_detector
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import EngineLoop
+from tiercel_agent.metrics import Metrics, serve_metrics
 from tiercel_agent.node_status import Reporter
 from tiercel_agent.outputs import OutputQueue, Outputs, open_output
 from tiercel_agent.pid_file import AlreadyRunning, pid_file
@@ -65,7 +66,7 @@ def agent(path: Path) -> None:
         LOGGER.critical("%s", error)
         sys.exit(FAILED)
     except OSError as error:
-        LOGGER.critical("%s: %s", error.filename, error.strerror)
+        LOGGER.critical("%s%s", f"{error.filename}: " if error.filename else "", error.strerror)
         sys.exit(FAILED)
 
 
@@ -77,6 +78,12 @@ def _reporter(config: Config) -> Reporter | None:
         return Reporter(connect(config.workloads.kubeconfig), config.workloads.node)
     except NoCluster as error:
         raise DetectorError(str(error)) from error
+
+
+def _metrics(config: Config, place: Place) -> Metrics | None:
+    if not config.metrics_port:
+        return None
+    return serve_metrics(config.metrics_port, hostname=place.hostname, node=place.node if place.kubernetes else "")
 
 
 def _log_error(message: str) -> None:
@@ -116,6 +123,7 @@ def _run(path: Path, config: Config) -> None:
             notifier=Notifier(),
             sinks=AlertSinks(config.sinks_file, config.sinks, pipeline, place),
             reporter=_reporter(config),
+            metrics=_metrics(config, place),
         )
         service.handle_signals()
         service.run()

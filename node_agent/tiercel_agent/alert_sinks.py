@@ -75,12 +75,12 @@ class AlertSinks:
         self._use(sinks)
 
     def receipts(self) -> tuple[SinkReceipt, ...]:
-        """What became of the alerts of each AlertSink, for this node's status."""
+        """What became of the alerts of each sink; the agent's own are in no namespace."""
         found = []
         for each in self._pipeline.receipts():
             handed = self._handed.get((each.settings.namespace, each.settings.name))
-            if handed is not None:
-                found.append(_receipt(each, handed.generation, self._place.node))
+            if handed is not None or not each.settings.namespace:
+                found.append(_receipt(each, handed.generation if handed is not None else 0, self._place.node))
         return tuple(found)
 
     def _use(self, sinks: Sequence[HandedSink]) -> None:

@@ -10,6 +10,7 @@ from tiercel_agent.alert_sinks import AlertSinks
 from tiercel_agent.config import Config
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import HOUSEKEEPING, EngineLoop
+from tiercel_agent.metrics import Metrics, Readings, by_rule
 from tiercel_agent.node_status import Reporter, status_of
 from tiercel_agent.outputs import Outputs
 from tiercel_agent.reload import Reloader, log_diagnostics, log_refused
@@ -42,6 +43,7 @@ class Service:
         notifier: Notifier,
         sinks: AlertSinks,
         reporter: Reporter | None = None,
+        metrics: Metrics | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
@@ -52,6 +54,8 @@ class Service:
         self._notifier = notifier
         self._sinks = sinks
         self._reporter = reporter
+        self._metrics = metrics
+        self._begun = clock()
         self._since = time_text()
         self._clock = clock
         self._looked = self._told = clock()
@@ -81,6 +85,8 @@ class Service:
         self._reloader.close()
         if self._reporter is not None:
             self._reporter.close()
+        if self._metrics is not None:
+            self._metrics.close()
         self._loop.finish()
         for line in self._loop.summary().lines():
             LOGGER.info("%s", line)
@@ -140,10 +146,29 @@ class Service:
         self._report()
 
     def _report(self) -> None:
+        if self._reporter is None and self._metrics is None:
+            return
+        counters, sinks = self._source.counters(), self._sinks.receipts()
         if self._reporter is not None:
             notes = [*self._source.notes, *self._source.troubles(), *self._outputs.notes()]
-            alerts, sinks = self._loop.alerts_by_rule(), self._sinks.receipts()
-            self._reporter.offer(status_of(self._rules, self._source.counters(), notes, alerts, self._since, sinks))
+            handed = tuple(each for each in sinks if each.namespace)
+            alerts = self._loop.alerts_by_rule()
+            self._reporter.offer(status_of(self._rules, counters, notes, alerts, self._since, handed))
+        if self._metrics is not None:
+            summary = self._loop.summary()
+            readings = Readings(
+                events=counters.events,
+                stopped=counters.stopped,
+                lost=summary.lost,
+                alerts=by_rule(summary.alerts, self._rules.rules),
+                folded=by_rule(summary.folded, self._rules.rules),
+                rules=len(self._rules.rules),
+                bundle=self._rules.bundle,
+                outputs=self._outputs.deliveries(),
+                sinks=sinks,
+                uptime=self._clock() - self._begun,
+            )
+            self._metrics.publish(readings)
 
     def _announce(self) -> None:
         calls = len(self._source.counters().system_calls)

@@ -19,6 +19,7 @@ from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import EventsSink
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.handed_sinks import write_sinks
+from tiercel_engine.resources.node_agent import SinkReceipt
 
 OWN = SinkSettings("events", AlertSinkSpec(events=EventsSink()))
 
@@ -58,6 +59,10 @@ class Mounted:
     def raise_alert(self) -> None:
         fields: dict[str, Any] = {"k8s.ns.name": "shop"}
         self.pipeline.put(Alert(1, "A rule", Priority.WARNING, "syscall", "h", "seen", (), fields))
+
+    def receipts(self) -> list[SinkReceipt]:
+        """Those of AlertSinks."""
+        return [each for each in self.sinks.receipts() if each.namespace]
 
     def names(self) -> set[str]:
         return {name for name, _ in self.got}
@@ -128,16 +133,16 @@ def test_one_entry_that_cannot_be_read_costs_no_other(mounted: Mounted, bad: Any
     eventually(lambda: mounted.names() == {"events", "chat"})
 
 
-def test_receipts_tell_of_each_and_not_of_the_agents_own(mounted: Mounted) -> None:
+def test_receipts_tell_of_each(mounted: Mounted) -> None:
     mounted.hand(entry("chat", generation=7), entry("broken", generation=3))
     mounted.raise_alert()
     eventually(
         lambda: (
-            [(each.name, each.generation, each.failing, each.delivered) for each in mounted.sinks.receipts()]
+            [(each.name, each.generation, each.failing, each.delivered) for each in mounted.receipts()]
             == [("chat", 7, False, 1), ("broken", 3, True, 0)]
         )
     )
-    chat, broken = mounted.sinks.receipts()
+    chat, broken = mounted.receipts()
     assert chat.last_success is not None
     assert broken.last_error is not None
     assert (broken.last_error.message, broken.last_error.node) == (
@@ -145,6 +150,7 @@ def test_receipts_tell_of_each_and_not_of_the_agents_own(mounted: Mounted) -> No
         "node-1",
     )
     assert broken.backlog == 1
+    assert [each.name for each in mounted.sinks.receipts() if not each.namespace] == ["events"]  # the agent's own
     assert "hook" not in str(to_json(broken))
 
 
@@ -155,11 +161,11 @@ def test_a_test_alert_is_sent_once_by_the_node_that_is_asked(mounted: Mounted) -
     name, alert = mounted.got[0]
     assert (name, alert.rule) == ("chat", "Tiercel: test alert")
     assert "shop/chat" in alert.output
-    eventually(lambda: getattr(mounted.sinks.receipts()[0].test, "milliseconds", None) is not None)
+    eventually(lambda: getattr(mounted.receipts()[0].test, "milliseconds", None) is not None)
     mounted.hand(entry("chat", generation=2, test=asked))  # the sink has changed, the test is the same
     mounted.hand(entry("chat", test={"id": "try 2", "node": "node-1"}))
     eventually(lambda: len(mounted.got) == 2)
-    tested = mounted.sinks.receipts()[0].test
+    tested = mounted.receipts()[0].test
     assert tested is not None
     assert tested.id == "try 2"
 
@@ -167,7 +173,7 @@ def test_a_test_alert_is_sent_once_by_the_node_that_is_asked(mounted: Mounted) -
 def test_a_test_alert_that_cannot_be_delivered_tells_why(mounted: Mounted) -> None:
     mounted.down = True
     mounted.hand(entry("chat", test={"id": "1", "node": "node-1"}))
-    eventually(lambda: getattr(mounted.sinks.receipts()[0].test if mounted.sinks.receipts() else None, "error", None))
-    tested = mounted.sinks.receipts()[0].test
+    eventually(lambda: getattr(mounted.receipts()[0].test if mounted.receipts() else None, "error", None))
+    tested = mounted.receipts()[0].test
     assert tested is not None
     assert (tested.error, tested.milliseconds, tested.node) == ("answers 503", None, "node-1")
