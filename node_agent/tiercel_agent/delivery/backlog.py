@@ -1,0 +1,244 @@
+"""What waits for one sink, in order: in its spool, and in memory while that can't be written."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+from tiercel_agent.delivery.segments import MOST_RECORD
+from tiercel_agent.delivery.spool import Spool
+from tiercel_agent.delivery.stored_alert import decode, encode
+from tiercel_engine.alert import Alert
+
+_BATCH = 256  # alerts that are written to the spool at once
+_BATCH_BYTES = 1 << 20
+_OPEN_AGAIN = 30.0  # seconds between two attempts to open a spool
+_READ_AGAIN = 1.0
+
+
+class Backlog:
+    """Alerts wait in ``spool``, or ``most_in_memory`` of them in memory without one, or while it can't be written.
+
+    What is in memory is younger than what is in the spool, and goes there before anything else does. Any thread
+    appends; one reads. ``opener`` is asked again from time to time for a spool that can't be opened now.
+    """
+
+    def __init__(
+        self,
+        spool: Spool | None,
+        most_in_memory: int = 8192,
+        opener: Callable[[], Spool] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._spool = spool
+        self._most = most_in_memory
+        self._opener = opener
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._memory: deque[Alert] = deque()
+        # Of what ``next`` has given: the first are the oldest in the spool, the others the oldest in memory.
+        self._spool_hand = self._memory_hand = 0
+        self._lost = 0
+        self._trouble = ""
+        self._limit: int | None = None
+        self._stirred = self._closed = False
+        self._open_at = 0.0
+        self._open()
+
+    @property
+    def count(self) -> int:
+        """How many wait; once it is closed, how many do for the next start."""
+        with self._changed:
+            return len(self._memory) + (self._spool.count if self._spool is not None else 0)
+
+    @property
+    def lost(self) -> int:
+        with self._changed:
+            return self._lost + (self._spool.lost if self._spool is not None else 0)
+
+    @property
+    def trouble(self) -> str:
+        """Why alerts wait in memory and not in the spool, "" if they don't."""
+        with self._changed:
+            return self._trouble
+
+    @property
+    def closed(self) -> bool:
+        """Whether there will be nothing any more to read, whatever ``count`` is."""
+        return self._closed
+
+    def limit(self, most: int) -> None:
+        """At most so many bytes wait on the disk from now on."""
+        with self._changed:
+            self._limit = most
+            if self._spool is not None:
+                self._spool.limit = most
+
+    def append(self, alerts: Sequence[Alert]) -> None:
+        """Takes alerts, on the disk if that can be; waits for nothing but the disk."""
+        with self._changed:
+            if self._closed:
+                self._lost += len(alerts)
+                return
+            self._memory.extend(alerts)
+            self._store()
+            while len(self._memory) > max(self._most, self._memory_hand):
+                del self._memory[self._memory_hand]  # the oldest that nobody is sending
+                self._lost += 1
+            self._changed.notify_all()
+
+    def next(self, most: int) -> Sequence[Alert]:
+        """The oldest that aren't done, at most so many, perhaps fewer than there are. Empty if none can be had now."""
+        with self._changed:
+            self._spool_hand = self._memory_hand = 0
+            if self._closed:
+                return []
+            self._open()
+            self._store()
+            if self._spool is not None and self._spool.count:
+                alerts = self._read(self._spool, most)
+                self._spool_hand = len(alerts)
+                if alerts or self._spool.count:
+                    return alerts
+            alerts = list(islice(self._memory, most))
+            self._memory_hand = len(alerts)
+            return alerts
+
+    def done(self, count: int) -> None:
+        """So many of those that ``next`` gave last are done, from the oldest on."""
+        with self._changed:
+            stored = min(count, self._spool_hand)
+            if stored and self._spool is not None:
+                self._spool.done(stored)
+                self._spool_hand -= stored
+            for _ in range(min(count - stored, self._memory_hand)):
+                self._memory.popleft()
+                self._memory_hand -= 1
+
+    def wait(self, timeout: float | None, gather: float, most: int) -> bool:
+        """Whether there is something to read, for which it waits at most ``timeout`` seconds, None for ever.
+
+        Once there is, it waits ``gather`` seconds more unless there are ``most``. ``wake`` and ``close`` end both.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_stirred or self.count, timeout)
+            if gather > 0.0 and self.count and not self._is_stirred:
+                self._changed.wait_for(lambda: self._is_stirred or self.count >= most, gather)
+            self._stirred = False
+            return not self._closed and self.count > 0
+
+    def wake(self) -> None:
+        """Ends the ``wait`` of the reader, or the next one if it doesn't wait now."""
+        with self._changed:
+            self._stirred = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """What is in memory goes into the spool, or is lost; what is in the spool stays there."""
+        with self._changed:
+            if not self._closed:
+                self._store()
+            self._end()
+            self._lost += len(self._memory)
+            self._memory.clear()
+
+    def remove(self) -> None:
+        """Closes it and deletes what waits."""
+        with self._changed:
+            self._end()
+            self._memory.clear()
+            if self._spool is not None:
+                self._spool.remove()
+
+    # All below are called under the lock.
+
+    @property
+    def _is_stirred(self) -> bool:
+        return self._stirred or self._closed
+
+    def _end(self) -> None:
+        self._closed = True
+        self._spool_hand = self._memory_hand = 0
+        if self._spool is not None:
+            self._spool.close()
+        self._changed.notify_all()
+
+    def _open(self) -> None:
+        """Opens the spool, if there isn't one and it is time. Never while alerts in memory are being sent: those in
+        the spool come before them."""
+        if self._spool is not None or self._opener is None or self._clock() < self._open_at:
+            return
+        try:
+            self._spool = self._opener()
+        except OSError as error:
+            self._trouble = error.strerror or str(error)
+            self._open_at = self._clock() + _OPEN_AGAIN
+            return
+        self._trouble = ""
+        if self._limit is not None:
+            self._spool.limit = self._limit
+
+    def _store(self) -> None:
+        """Moves what is in memory to the spool, as far as that takes it."""
+        while self._spool is not None and self._memory:
+            payloads = self._encoded()
+            try:
+                self._spool.append(payloads)
+            except OSError as error:
+                self._trouble = error.strerror or str(error)
+                return
+            self._trouble = ""
+            for _ in payloads:
+                self._memory.popleft()
+            # Alerts in memory are sent only if there is none in the spool: there, too, they are now the oldest.
+            sending = min(len(payloads), self._memory_hand)
+            if sending:
+                self._memory_hand -= sending
+                self._spool_hand += sending
+                self._spool.hold(self._spool_hand)
+
+    def _encoded(self) -> list[bytes]:
+        """The oldest in memory; those that no spool takes are lost."""
+        payloads: list[bytes] = []
+        size = 0
+        while len(payloads) < min(_BATCH, len(self._memory)) and size < _BATCH_BYTES:
+            try:
+                payload = encode(self._memory[len(payloads)])
+                if len(payload) > MOST_RECORD:
+                    raise ValueError("too long")
+            except (ValueError, TypeError, RecursionError):
+                del self._memory[len(payloads)]
+                self._memory_hand -= len(payloads) < self._memory_hand
+                self._lost += 1
+                continue
+            payloads.append(payload)
+            size += len(payload)
+        return payloads
+
+    def _read(self, spool: Spool, most: int) -> list[Alert]:
+        alerts: list[Alert] = []
+        while spool.count and not alerts:
+            try:
+                payloads = spool.read(most)
+            except OSError:  # too many open files, or the like
+                self._changed.wait(_READ_AGAIN)
+                break
+            for payload in payloads:
+                try:
+                    alerts.append(decode(payload))
+                except ValueError:
+                    break
+            if payloads and not alerts:
+                spool.done(1)
+                self._lost += 1
+        return alerts
+
+
+def open_backlog(folder: Path | None, limit: int) -> Backlog:
+    """The backlog with its spool in ``folder``, of ``limit`` bytes at most. Without a folder it is in memory alone, and
+    so it is as long as the spool can't be opened: ``trouble`` tells why."""
+    return Backlog(None, opener=None if folder is None else lambda: Spool(folder, limit))
