@@ -58,7 +58,7 @@ def open_metrics(namespace: str = "", say: Callable[[str], None] = LOGGER.warnin
         "k8s.pod.name": pod,
         "k8s.namespace.name": namespace,
     }
-    return Telemetry(resource, _INSTRUMENTS, say)
+    return Telemetry(resource, INSTRUMENTS, say)
 
 
 def _is_false(status: Mapping[str, Any], condition: str) -> bool:
@@ -78,7 +78,7 @@ def _total(name: str, unit: str, description: str, value: Callable[[Readings], f
     )
 
 
-_INSTRUMENTS = (
+INSTRUMENTS = (
     _gauge("leads", "", "Whether this operator is the one that writes.", lambda each: int(each.leads)),
     _gauge("security.rules", "{rule}", "SecurityRules that it knows.", lambda each: each.rules),
     _gauge(

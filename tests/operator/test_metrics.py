@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tiercel_agent.metrics.instruments import INSTRUMENTS as OF_AGENTS
+from tiercel_engine.telemetry import Instrument
 from tiercel_operator.health import serve_health
+from tiercel_operator.metrics import INSTRUMENTS as OF_OPERATOR
 from tiercel_operator.runner import Counts
 from tiercel_operator.state import State
 
 HOST = "127.0.0.1"
+CONFIG = Path(__file__).parents[2] / "config"
 
 
 @pytest.fixture(autouse=True)
@@ -148,3 +156,32 @@ def test_metrics_are_sent_though_nobody_asks(
         assert metrics["tiercel.operator.writes"].sum.data_points[0].as_int == 4
 
     serving(runner(), work)
+
+
+def prometheus_name(instrument: Instrument[Any]) -> str:
+    unit = {"s": "_seconds"}.get(instrument.unit, "")
+    return instrument.name.replace(".", "_") + unit + "_total" * instrument.total
+
+
+def test_alert_rules_and_dashboards_ask_for_metrics_that_there_are() -> None:
+    known = {prometheus_name(each) for each in (*OF_AGENTS, *OF_OPERATOR)}
+    alerts = yaml.safe_load((CONFIG / "monitoring/alerts.yaml").read_text())
+    expressions = [rule["expr"] for group in alerts["spec"]["groups"] for rule in group["rules"]]
+    dashboard = json.loads((CONFIG / "dashboards/tiercel.json").read_text())
+    expressions += [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    asked = set(re.findall(r"\btiercel_\w+", " ".join(expressions)))
+    assert len(asked) > 10
+    assert asked <= known
+
+
+def test_who_is_monitored_is_who_runs() -> None:
+    deployment = next(yaml.safe_load_all((CONFIG / "base/operator.yaml").read_text()))
+    template = deployment["spec"]["template"]
+    monitors = {
+        each["metadata"]["name"]: each["spec"]
+        for each in yaml.safe_load_all((CONFIG / "monitoring/pod-monitors.yaml").read_text())
+    }
+    monitor = monitors["tiercel-operator"]
+    assert monitor["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    (container,) = template["spec"]["containers"]
+    assert monitor["podMetricsEndpoints"][0]["port"] in {port["name"] for port in container["ports"]}
