@@ -26,7 +26,7 @@ def alert(output: str) -> Alert:
 
 
 def line(alert: Alert) -> bytes:
-    return alert.output.encode()
+    return alert.output.encode("utf-8", "surrogateescape")
 
 
 def send(sink: Sink, *outputs: str) -> None:
@@ -59,6 +59,24 @@ def test_alerts_are_appended_a_line_each_to_a_file_that_is_not_for_everybody(tmp
     assert (tmp_path / "alerts").read_text() == "one\ntwo\nthree\n"
     assert (tmp_path / "alerts").stat().st_mode & 0o007 == 0
     assert names(tmp_path) == ["alerts"]
+
+
+@pytest.mark.parametrize(
+    ("output", "written"),
+    [
+        ("a\nforged\r\n\x1b[2J\u202e\udcff\0", "a\\nforged\\r\\n\\x1b[2J\\u202e\ufffd\\x00"),
+        ('{"a": "\u202e\x7f",\n\t"b": 1}\n', '{"a": "\\u202e\\u007f",  "b": 1}'),
+        ("{not JSON\n\x1b[2J", "{not JSON \\x1b[2J"),
+    ],
+)
+def test_an_alert_is_one_line_whatever_its_form(tmp_path: Path, opened, output: str, written: str):
+    reading, writing = os.pipe()
+    for sink in (opened(), open_stdout(line, writing)):
+        send(sink, output, "after")
+    assert (tmp_path / "alerts").read_bytes().decode() == f"{written}\nafter\n"
+    assert os.read(reading, 1000).decode() == f"{written}\nafter\n"
+    os.close(reading)
+    os.close(writing)
 
 
 def test_a_file_that_would_become_too_large_is_kept_as_the_first_of_as_many_as_wanted(tmp_path: Path, opened):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from tiercel_agent.sinks import program as program_module
 from tiercel_agent.sinks.model import BadSink, Sink, Unavailable
-from tiercel_agent.sinks.program import PATIENCE, open_program
+from tiercel_agent.sinks.program import PATIENCE, open_program, wait_until_read
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.destinations import ProgramSink
@@ -22,7 +23,7 @@ def alert(output: str) -> Alert:
 
 
 def line(alert: Alert) -> bytes:
-    return alert.output.encode()
+    return alert.output.encode("utf-8", "surrogateescape")
 
 
 def send(sink: Sink, output: str) -> None:
@@ -101,6 +102,13 @@ def test_a_program_gets_a_line_an_alert_and_the_end_of_its_input_at_the_end(tmp_
     assert said(tmp_path) == [*(f"alert {number}" for number in range(50)), "end"]
 
 
+def test_an_alert_is_one_line_whatever_is_in_it(tmp_path: Path, shell: Shell):
+    sink = shell("cat > $0")
+    send(sink, "a\nforged\r\x1b[2J\udcff\0")
+    sink.close()
+    assert said(tmp_path) == ["a\\nforged\\r\\x1b[2J\ufffd\\x00"]
+
+
 def test_one_process_gets_all(tmp_path: Path, shell: Shell):
     sink = shell("echo started >> $0; cat >> $0")
     send(sink, "one")
@@ -139,6 +147,18 @@ def test_a_program_that_ends_now_and_then_loses_and_repeats_nothing(tmp_path: Pa
     sink.close()
     assert said(tmp_path)[:10] == [f"alert {number}" for number in range(10)]
     assert reasons == ["the program ended with status 5"] * 3
+
+
+@pytest.mark.parametrize("read", [True, False])
+def test_what_was_read_before_the_reader_went_counts(read: bool):
+    reading, writing = os.pipe()
+    os.write(writing, b"one\n")
+    if read:
+        assert os.read(reading, 100) == b"one\n"
+    os.close(reading)
+    with nullcontext() if read else pytest.raises(BrokenPipeError):
+        wait_until_read(writing, PATIENCE)
+    os.close(writing)
 
 
 def test_an_end_between_two_alerts_leaves_no_zombie_and_is_told_with_the_next(tmp_path: Path, shell: Shell):

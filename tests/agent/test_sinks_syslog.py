@@ -9,29 +9,23 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from http_receiver import Authority, Certificate, refusing
+from syslog_receiver import LIMIT, Message, Streams, parsed, read_frame, read_until_nul
 
 from tiercel_agent.sinks import syslog_connection
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings, Unavailable
+from tiercel_agent.sinks.reach import Reach, restricted
 from tiercel_agent.sinks.syslog import LONGEST, LONGEST_DATAGRAM, open_syslog
 from tiercel_agent.sinks.syslog_connection import Connection, datagrams
 from tiercel_engine.alert import Alert, alert_text
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import SecretRef, SecretSource, SyslogSink, Tls
-
-LIMIT = 20
-"""Seconds, for a broken test."""
 
 HOSTILE = 'a\nb\0c]"\\ \x1b[2J\u202e\udcff\r\n<0>1 - evil - - - - forged\n29 <0>1 - evil - - - - forged'
 POD = {"k8s.ns.name": "shop", "k8s.pod.name": "web-1", "container.name": "nginx"}
@@ -66,116 +60,6 @@ def opened(
     return open_syslog(sink, settings, hostname, line)
 
 
-# --- reading what was sent, strictly
-
-
-@dataclass(frozen=True)
-class Message:
-    pri: int
-    timestamp: str
-    hostname: str
-    app_name: str
-    procid: str
-    msgid: str
-    data: dict[str, str]
-    text: str
-
-
-_HEADER = re.compile(
-    r"<(0|[1-9][0-9]{0,2})>1 (-|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{1,6}Z) ([!-~]{1,255}) ([!-~]{1,48})"
-    r" ([!-~]{1,128}) ([!-~]{1,32}) "
-)
-_ELEMENT = re.compile(r'\[tiercel@32473((?: [a-z]{1,32}="(?:[^"\\\]]|\\["\\\]])*")*)\]')
-_PARAMETER = re.compile(r' ([a-z]+)="((?:[^"\\\]]|\\["\\\]])*)"')
-
-
-def parsed(data: bytes) -> Message:
-    text = data.decode()
-    assert not re.search(r"[\x00-\x1f\x7f-\x9f\u202e\ufeff]", text)
-    header = _HEADER.match(text)
-    assert header, text
-    element = _ELEMENT.match(text, header.end())
-    assert element, text
-    assert text[element.end()] == " "
-    values = {name: re.sub(r'\\(["\\\]])', r"\1", value) for name, value in _PARAMETER.findall(element[1])}
-    pri, *names = header.groups()
-    return Message(int(pri), *names, values, text[element.end() + 1 :])
-
-
-def read_frame(stream: Any) -> bytes | None:
-    """One message by octet counting (RFC 6587); None at the end."""
-    count = b""
-    while (byte := stream.read(1)) != b" ":
-        if not byte and not count:
-            return None
-        assert byte.isdigit()
-        assert byte != b"0" or count
-        count += byte
-    data = stream.read(int(count))
-    assert len(data) == int(count)
-    return data
-
-
-def read_until_nul(stream: Any) -> bytes | None:
-    data = b""
-    while (byte := stream.read(1)) not in (b"\0", b""):
-        data += byte
-    return data or None
-
-
-class Streams:
-    """A receiver that takes one connection after the other; ``hang_up`` ends the present one."""
-
-    def __init__(self, listening: socket.socket, context: ssl.SSLContext | None, read: Callable[[Any], bytes | None]):
-        self.got: SimpleQueue[bytes] = SimpleQueue()
-        self.connections = 0
-        self._listening, self._context, self._read = listening, context, read
-        self._present: socket.socket | None = None
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    @property
-    def port(self) -> int:
-        return self._listening.getsockname()[1]
-
-    def message(self) -> Message:
-        return parsed(self.got.get(timeout=LIMIT))
-
-    def hang_up(self) -> None:
-        assert self._present is not None
-        self._done.clear()
-        self._present.shutdown(socket.SHUT_RDWR)
-        assert self._done.wait(LIMIT)
-
-    def close(self) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
-        if self._present is not None:
-            with contextlib.suppress(OSError):
-                self._present.shutdown(socket.SHUT_RDWR)
-        self._thread.join(LIMIT)
-        self._listening.close()
-
-    def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                plain, _ = self._listening.accept()
-                self._serve(plain)
-
-    def _serve(self, plain: socket.socket) -> None:
-        connection = plain
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            stack.callback(self._done.set)
-            stack.callback(plain.close)
-            if self._context is not None:
-                connection = stack.enter_context(self._context.wrap_socket(plain, server_side=True))
-            self._present = connection
-            self.connections += 1
-            stream = stack.enter_context(connection.makefile("rb"))
-            while (data := self._read(stream)) is not None:
-                self.got.put(data)
-
-
 @pytest.fixture
 def receiver() -> Iterator[Callable[..., Streams]]:
     made: list[Streams] = []
@@ -203,12 +87,6 @@ def udp() -> Iterator[socket.socket]:
 
 def port_of(receiving: socket.socket) -> int:
     return int(receiving.getsockname()[1])
-
-
-def nobodys_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as bound:
-        bound.bind(("127.0.0.1", 0))
-        return port_of(bound)
 
 
 # --- messages
@@ -293,7 +171,9 @@ def test_a_time_beyond_all_calendars_is_left_out(udp: socket.socket):
 
 
 def test_a_refusal_is_told_and_alerts_arrive_once_somebody_receives():
-    port = nobodys_port(socket.SOCK_DGRAM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as bound:
+        bound.bind(("127.0.0.1", 0))
+        port = port_of(bound)
     sink = opened(f"udp://127.0.0.1:{port}")
     with pytest.raises(Unavailable, match="Connection refused") as raised:
         sink.send([alert("lost?")])
@@ -316,6 +196,13 @@ def test_the_receiver_of_datagrams_is_looked_up_anew_now_and_then(udp: socket.so
         senders.append(udp.recvfrom(100)[1])
     connection.close()
     assert senders[0] == senders[1] != senders[2]
+
+
+@pytest.mark.parametrize("scheme", ["udp", "tcp", "tls"])
+def test_what_tenants_can_not_reach_is_told(scheme: str, udp: socket.socket):
+    sink = opened(f"{scheme}://127.0.0.1:{port_of(udp)}", namespace="shop")
+    with restricted(Reach()), pytest.raises(Unavailable, match="which a sink of this namespace can't reach"):
+        sink.send([alert()])
 
 
 # --- TCP
@@ -355,8 +242,10 @@ def test_addresses_of_version_six(receiver):
 
 @pytest.mark.parametrize("scheme", ["tcp", "tls"])
 def test_nobody_there_is_told_without_the_address(scheme: str):
-    port = nobodys_port(socket.SOCK_STREAM)
-    with pytest.raises(Unavailable, match=r"^the syslog receiver: Connection refused$"):
+    with (
+        refusing() as port,
+        pytest.raises(Unavailable, match=r"^the syslog receiver: Connection refused$"),
+    ):
         opened(f"{scheme}://127.0.0.1:{port}").send([alert()])
 
 
@@ -371,59 +260,33 @@ def test_a_receiver_that_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPat
 # --- TLS
 
 
-@dataclass(frozen=True)
-class Authority:
-    """Files in PEM, of an authority and of what it has signed: for the receiver, and for who writes to it."""
-
-    folder: Path
-
-    def receivers(self) -> ssl.SSLContext:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(self.folder / "receiver", self.folder / "receiver.key")
-        return context
-
-    def secrets(self) -> dict[str, str]:
-        return {f"s/{path.name}": path.read_text() for path in self.folder.iterdir()}
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    folder = tmp_path_factory.mktemp("tls")
-    begin = datetime.now(UTC) - timedelta(days=1)
-    ca_key = ec.generate_private_key(ec.SECP256R1())
-    ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
+def certificate(authority: Authority) -> Certificate:
+    """The receiver's."""
+    return authority.issue("receiver.example")
 
-    def write(name: str, usage: x509.ObjectIdentifier | None) -> None:
-        key = ec.generate_private_key(ec.SECP256R1()) if usage else ca_key
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) if usage else ca_name
-        builder = (
-            x509.CertificateBuilder(ca_name, subject, key.public_key(), x509.random_serial_number())
-            .not_valid_before(begin)
-            .not_valid_after(begin + timedelta(days=30))
-            .add_extension(x509.BasicConstraints(ca=usage is None, path_length=None), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(f"{name}.example")]), critical=False)
-        )
-        if usage:
-            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        signed = builder.sign(ca_key, hashes.SHA256())
-        encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-        (folder / name).write_bytes(signed.public_bytes(encoding))
-        (folder / f"{name}.key").write_bytes(key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain))
 
-    write("ca", None)
-    write("receiver", ExtendedKeyUsageOID.SERVER_AUTH)
-    write("agent", ExtendedKeyUsageOID.CLIENT_AUTH)
-    return Authority(folder)
+@pytest.fixture(scope="module")
+def secrets(authority: Authority) -> dict[str, str]:
+    own = authority.issue("agent.example")
+    return {"s/ca": authority.pem, "s/cert": own.certificate, "s/key": own.key}
 
 
 def source(key: str) -> SecretSource:
     return SecretSource(SecretRef("s", key))
 
 
-def test_tls_carries_messages_to_a_receiver_of_the_right_name(receiver, authority: Authority):
-    streams = receiver(authority.receivers())
+def test_tls_carries_messages_to_a_receiver_of_the_right_name(
+    receiver, certificate: Certificate, secrets: dict[str, str]
+):
+    streams = receiver(certificate.server())
     tls = Tls(ca_from=source("ca"), server_name="receiver.example")
-    sink = opened(f"tls://127.0.0.1:{streams.port}", tls=tls, secrets=authority.secrets())
+    sink = opened(f"tls://127.0.0.1:{streams.port}", tls=tls, secrets=secrets)
     for round_ in range(2):
         sink.send([alert(HOSTILE), alert(str(round_))])
         assert streams.message().text.startswith("a\\nb")
@@ -443,36 +306,36 @@ def test_tls_carries_messages_to_a_receiver_of_the_right_name(receiver, authorit
         (Tls(ca_from=source("ca"), server_name="other.example"), "its certificate is for another name"),
     ],
 )
-def test_who_can_not_prove_his_name_gets_nothing(receiver, authority: Authority, tls: Tls | None, reason: str):
-    streams = receiver(authority.receivers())
-    sink = opened(f"tls://127.0.0.1:{streams.port}", tls=tls, secrets=authority.secrets())
+def test_who_can_not_prove_his_name_gets_nothing(
+    receiver, certificate: Certificate, secrets: dict[str, str], tls: Tls | None, reason: str
+):
+    streams = receiver(certificate.server())
+    sink = opened(f"tls://127.0.0.1:{streams.port}", tls=tls, secrets=secrets)
     with pytest.raises(Unavailable, match=reason) as raised:
         sink.send([alert()])
     assert "127.0.0.1" not in str(raised.value)
     assert streams.got.empty()
 
 
-def test_who_wants_no_proof_gets_none(receiver, authority: Authority):
-    streams = receiver(authority.receivers())
+def test_who_wants_no_proof_gets_none(receiver, certificate: Certificate):
+    streams = receiver(certificate.server())
     opened(f"tls://127.0.0.1:{streams.port}", tls=Tls(insecure_skip_verify=True)).send([alert()])
     assert streams.message().text == "seen"
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
 def test_a_receiver_that_wants_a_certificate_gets_it_and_without_one_nothing_counts_as_delivered(
-    receiver, authority: Authority, version: ssl.TLSVersion
+    receiver, authority: Authority, certificate: Certificate, secrets: dict[str, str], version: ssl.TLSVersion
 ):
-    context = authority.receivers()
+    context = certificate.server(clients=authority.pem)
     context.minimum_version = context.maximum_version = version
-    context.load_verify_locations(authority.folder / "ca")
-    context.verify_mode = ssl.CERT_REQUIRED
     streams = receiver(context)
     address = f"tls://127.0.0.1:{streams.port}"
     tls = Tls(ca_from=source("ca"), server_name="receiver.example")
     with pytest.raises(Unavailable, match=r"certificate|TLS fails"):
-        opened(address, tls=tls, secrets=authority.secrets()).send([alert("to nobody")])
-    tls = replace(tls, cert_from=source("agent"), key_from=source("agent.key"))
-    opened(address, tls=tls, secrets=authority.secrets()).send([alert()])
+        opened(address, tls=tls, secrets=secrets).send([alert("to nobody")])
+    tls = replace(tls, cert_from=source("cert"), key_from=source("key"))
+    opened(address, tls=tls, secrets=secrets).send([alert()])
     assert streams.message().text == "seen"
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tiercel_agent.appended_file import AppendedFile
 from tiercel_agent.sinks.durations import seconds
+from tiercel_agent.sinks.lines import one_line
 from tiercel_agent.sinks.model import BadSink, Sink, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.destinations import FileSink
@@ -33,9 +34,9 @@ class Rotation:
 
 
 def open_file(sink: FileSink, line: Callable[[Alert], bytes], clock: Callable[[], float] = time.time) -> Sink:
-    """``line`` is an alert in one line, without the newline; ``clock`` gives seconds since the epoch. Raises BadSink.
+    """``line`` gives an alert's form, which is written as one line; ``clock`` gives seconds since the epoch.
 
-    A file that becomes too large with the next alerts, or that has become too old when they come, is kept as the
+    Raises BadSink. A file that becomes too large with the next alerts, or that has become too old when they come, is kept as the
     first of the earlier ones. Its age is counted from its first line.
     """
     try:
@@ -50,7 +51,7 @@ def open_file(sink: FileSink, line: Callable[[Alert], bytes], clock: Callable[[]
     file = AppendedFile(path, _PATIENCE)
 
     def send(alerts: Sequence[Alert]) -> None:
-        data = b"".join(line(alert) + b"\n" for alert in alerts)
+        data = b"".join(one_line(line(alert)) + b"\n" for alert in alerts)
         try:
             if rotation.size is not None or rotation.age is not None:
                 _make_way(file, len(data), rotation, clock)

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from tiercel_agent.sinks.lines import one_line
 from tiercel_agent.sinks.model import BadSink, Sink, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.destinations import ProgramSink
@@ -30,7 +31,7 @@ _ONE_PAGE = 4096
 
 
 def open_program(sink: ProgramSink, line: Callable[[Alert], bytes], patience: float = PATIENCE) -> Sink:
-    """``line`` is an alert in one line, without the newline. Raises BadSink.
+    """``line`` gives an alert's form, which is written as one line. Raises BadSink.
 
     The program is started at the first alert, and at the next one after it has ended. An alert counts as delivered
     when the program has read it; its output goes nowhere.
@@ -43,7 +44,7 @@ def open_program(sink: ProgramSink, line: Callable[[Alert], bytes], patience: fl
 
     def send(alerts: Sequence[Alert]) -> None:
         for alert in alerts:
-            feeder.write(line(alert) + b"\n")
+            feeder.write(one_line(line(alert)) + b"\n")
 
     # One at a time: which of several were read couldn't be told.
     return Sink(send=send, tick=feeder.look_after, close=feeder.close, batch=1)
@@ -140,10 +141,11 @@ def _feed(descriptor: int, data: bytes, patience: float) -> None:
     while rest:
         with contextlib.suppress(BlockingIOError):
             rest = rest[os.write(descriptor, rest) :]
-        _wait_until_read(descriptor, patience)
+        wait_until_read(descriptor, patience)
 
 
-def _wait_until_read(descriptor: int, patience: float) -> None:
+def wait_until_read(descriptor: int, patience: float) -> None:
+    """Waits for a pipe of one page to be empty. Raises as ``_feed`` does; a reader that has gone may have read all."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
     found = poll.poll(patience * 1000)

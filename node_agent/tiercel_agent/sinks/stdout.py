@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tiercel_agent.appended_file import write_all
+from tiercel_agent.sinks.lines import one_line
 from tiercel_agent.sinks.model import Sink, Unavailable
 from tiercel_engine.alert import Alert
 
@@ -12,11 +13,11 @@ STDOUT = 1
 
 
 def open_stdout(line: Callable[[Alert], bytes], descriptor: int = STDOUT) -> Sink:
-    """``line`` is an alert in one line, without the newline."""
+    """``line`` gives an alert's form, which is written as one line."""
 
     def send(alerts: Sequence[Alert]) -> None:
         try:
-            write_all(descriptor, b"".join(line(alert) + b"\n" for alert in alerts))
+            write_all(descriptor, b"".join(one_line(line(alert)) + b"\n" for alert in alerts))
         except BrokenPipeError as error:
             raise Unavailable("nobody reads the standard output") from error
 

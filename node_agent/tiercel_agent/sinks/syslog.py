@@ -43,7 +43,7 @@ class Address:
 
 
 def open_syslog(sink: SyslogSink, settings: SinkSettings, hostname: str, line: Callable[[Alert], bytes]) -> Sink:
-    """``hostname`` is what messages say they are from; ``line`` is an alert in one line. Raises BadSink.
+    """``hostname`` is what messages say they are from; ``line`` gives an alert's form. Raises BadSink.
 
     Local sockets get the form of syslog(3), since what reads them (journald, rsyslog) knows no other there.
     """
@@ -120,10 +120,10 @@ def _connector(address: Address, tls: Tls | None, settings: SinkSettings) -> Cal
     if address.scheme == "tcp":
         return lambda: connection.stream(address.host, address.port)
     # Imported here: few agents use TLS for syslog.
-    from tiercel_agent.sinks.tls import tls_context  # noqa: PLC0415
+    from tiercel_agent.sinks.tls import server_name, tls_context  # noqa: PLC0415
 
     context = tls_context(tls, settings)
-    name = (tls.server_name if tls is not None else None) or address.host
+    name = server_name(tls) or address.host
     if not _HOST.fullmatch(name) or not _nameable(name):
         raise BadSink("tls.serverName must be a host's name or address")
     return lambda: connection.secured(address.host, address.port, context, name)

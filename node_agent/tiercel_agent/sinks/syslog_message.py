@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from tiercel_agent.sinks.lines import one_line
 from tiercel_engine.alert import Alert
 from tiercel_engine.output import rfc3339
 from tiercel_engine.printable import printable
@@ -37,7 +38,7 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """What all messages have in common. ``line`` is an alert in one line; ``longest`` is bytes of a whole message."""
+    """What all messages have in common. ``line`` gives an alert's form; ``longest`` is bytes of a whole message."""
 
     facility: int
     hostname: str
@@ -65,7 +66,7 @@ class Writer:
         return self.facility * 8 + alert.priority
 
     def _with_text(self, head: str, alert: Alert) -> bytes:
-        text = printable(self.line(alert).decode("utf-8", "replace"))
+        text = one_line(self.line(alert)).decode()
         return cut(head + text, self.longest)
 
 
