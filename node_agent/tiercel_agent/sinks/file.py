@@ -36,8 +36,8 @@ class Rotation:
 def open_file(sink: FileSink, line: Callable[[Alert], bytes], clock: Callable[[], float] = time.time) -> Sink:
     """``line`` gives an alert's form, which is written as one line; ``clock`` gives seconds since the epoch.
 
-    Raises BadSink. A file that becomes too large with the next alerts, or that has become too old when they come, is kept as the
-    first of the earlier ones. Its age is counted from its first line.
+    Raises BadSink. A file that becomes too large with the next alerts, or that has become too old when they come, is
+    kept as the first of the earlier ones. Its age is counted from its first line.
     """
     try:
         age = seconds(sink.max_age) if sink.max_age is not None else None
