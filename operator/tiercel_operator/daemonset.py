@@ -15,9 +15,12 @@ from typing import Any
 
 import yaml
 
+from tiercel_engine.resources.handed_sinks import FILE
 from tiercel_operator.owned import config_map_name
+from tiercel_operator.sinks import SECRET
 
 BUNDLE = "/etc/tiercel/bundle"
+SINKS = "/etc/tiercel/sinks"
 CONFIG = "/etc/tiercel/config"
 CONFIG_FILE = "tiercel.yaml"
 
@@ -30,6 +33,12 @@ hostPath's folder is missing, the kubelet refuses the pod if it is to check that
 if it is to do so (DirectoryOrCreate); if it is told neither (no type), the runtime makes it. A folder that was mounted
 would besides be the old one for good once a runtime makes it anew.
 """
+
+KEPT = "/var/lib/tiercel"
+"""The node's folder of what agents keep over restarts: alerts that wait to be delivered. The only one that they write,
+and the only one that the kubelet makes where it isn't."""
+
+METRICS_PORT = 9376
 
 SOCKETS = (
     "/run/containerd/containerd.sock",
@@ -96,6 +105,10 @@ class AgentSettings:
     """Kernels before 5.11 need SYS_RESOURCE, since eBPF's memory counts as locked memory there."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the agents get, such as those of OpenTelemetry."""
+    allowed_addresses: Sequence[str] = ()
+    """Networks inside of the cluster, in CIDR notation, that tenants' sinks may reach all the same."""
+    forbidden_addresses: Sequence[str] = ()
+    """Networks that they may not reach besides those."""
     seccomp: str = "Unconfined"
     """Or RuntimeDefault. Profiles of older runtimes forbid bpf() to all but CAP_SYS_ADMIN, so it isn't the default."""
 
@@ -113,13 +126,19 @@ def telemetry(environment: Mapping[str, str]) -> dict[str, str]:
 def agent_config(settings: AgentSettings) -> str:
     """The agents' tiercel.yaml."""
     sockets = dict.fromkeys((*SOCKETS, *settings.extra_sockets))
-    config = {
+    reach = {"allow": [*settings.allowed_addresses], "forbid": [*settings.forbidden_addresses]}
+    config: dict[str, Any] = {
         "bundle": BUNDLE,
         "format": "json",
         "containers": {"sockets": [f"{HOST}{socket}" for socket in sockets]},
         "kubernetes": {"enabled": True},
         "outputs": {"stdout": {"enabled": True}, "events": {"enabled": True}},
+        "sinks": f"{SINKS}/{FILE}",
+        "spool": {"folder": f"{KEPT}/spool"},
+        "metrics": {"port": METRICS_PORT},
     }
+    if any(reach.values()):
+        config["reach"] = {key: networks for key, networks in reach.items() if networks}
     return yaml.safe_dump(config, sort_keys=False)
 
 
@@ -139,7 +158,11 @@ def daemonset(settings: AgentSettings, parts: int, owner: Mapping[str, Any] | No
     always the same, or else all agents are restarted. ``owner`` is an owner reference."""
     # Agents read most of their configuration when they start: another one restarts them.
     config_hash = hashlib.sha256(agent_config(settings).encode()).hexdigest()[:16]
-    annotations = {"tiercel.dev/config-hash": config_hash}
+    annotations = {
+        "tiercel.dev/config-hash": config_hash,
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(METRICS_PORT),
+    }
     if settings.kubernetes < APP_ARMOR_FIELD_SINCE:
         annotations["container.apparmor.security.beta.kubernetes.io/agent"] = "unconfined"
     return {
@@ -200,6 +223,9 @@ def _pod(settings: AgentSettings, parts: int) -> dict[str, Any]:
                     ]
                 },
             },
+            # Agents have no right to read Secrets: the kubelet hands them this one.
+            {"name": "sinks", "secret": {"secretName": SECRET, "optional": True, "defaultMode": 0o400}},
+            {"name": "kept", "hostPath": {"path": KEPT, "type": "DirectoryOrCreate"}},
             *(
                 {"name": name, "hostPath": {"path": folder, "type": "Directory"}}
                 for name, (folder, _) in _node_folders(settings).items()
@@ -222,6 +248,7 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             *({"name": name, "value": value} for name, value in sorted(settings.environment.items())),
         ],
+        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
         "resources": {kind: dict(amounts) for kind, amounts in settings.resources.items()},
         "securityContext": _security_context(settings),
         # Folders, not single files (subPath): those wouldn't follow changes. Type information of the kernel is in the
@@ -229,6 +256,8 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG, "readOnly": True},
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
+            {"name": "sinks", "mountPath": SINKS, "readOnly": True},
+            {"name": "kept", "mountPath": KEPT},
             *(
                 {"name": name, "mountPath": seen, "readOnly": True}
                 for name, (_, seen) in _node_folders(settings).items()

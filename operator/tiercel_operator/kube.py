@@ -72,7 +72,7 @@ class Kube:
         self, kind: str, name: str, namespace: str | None, status: Mapping[str, Any], before: Mapping[str, Any]
     ) -> bool:
         """Replaces the status that was there before; False if the object is gone."""
-        body = {"status": dict.fromkeys(before.keys() - status.keys()) | dict(status)}
+        body = {"status": _merge_patch(before, status)}
         try:
             self._resource(GROUP_VERSION, kind).status.patch(
                 body=body,
@@ -129,6 +129,17 @@ class Kube:
 
     def _resource(self, api_version: str, kind: str) -> Any:
         return self._client.resources.get(api_version=api_version, kind=kind)
+
+
+def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """All of what is to be there, and nulls for what isn't to be any more, at any depth: a server keeps the rest."""
+    patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
+    for key, value in after.items():
+        old = before.get(key)
+        patch[key] = (
+            _merge_patch(old if isinstance(old, Mapping) else {}, value) if isinstance(value, Mapping) else value
+        )
+    return patch
 
 
 def _plain(found: Any) -> dict[str, Any]:

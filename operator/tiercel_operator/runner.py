@@ -12,14 +12,14 @@ from typing import Any
 
 from kubernetes.dynamic.exceptions import ForbiddenError
 
-from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
 from tiercel_operator.events import validity_event
 from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
 from tiercel_operator.leadership import RENEW_EVERY, Leadership
 from tiercel_operator.owned import MOST_PARTS, bundle_config_maps, config_map_name, is_there
 from tiercel_operator.reconcile import Plan, Planner, StatusWrite
-from tiercel_operator.sinks import NoSecret, SecretName, StoredSink, referred, sink_status, sinks_secret
+from tiercel_operator.sink_plans import SinkPlanner
+from tiercel_operator.sinks import NoSecret, SecretName, StoredSink, referred, sinks_secret
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger("tiercel.operator")
@@ -66,8 +66,12 @@ class Runner:
         self._looked = float("-inf")
         self._listed = float("-inf")
         self._gone_since: dict[str, float] = {}
-        self._sinks: list[StoredSink] | None = None
+        self._sink_planner = SinkPlanner()
+        self._sinks: tuple[Mapping[Origin, StoredSink], int] | None = None
         self._sinks_looked = float("-inf")
+        self._sinks_content = b""
+        self._secrets: dict[SecretName, Mapping[str, str] | NoSecret] = {}
+        self._generations: Mapping[Origin, int] | None = None
 
     @property
     def leads(self) -> bool:
@@ -122,7 +126,7 @@ class Runner:
                 leads = self._leadership.leads
             if leads and not before:
                 LOGGER.info("this operator leads")
-                self._listed = self._looked = float("-inf")
+                self._listed = self._looked = self._sinks_looked = float("-inf")
                 self._news.set()
             await asyncio.sleep(RENEW_EVERY)
 
@@ -132,9 +136,13 @@ class Runner:
             started = time.monotonic()
             plan = await asyncio.to_thread(self._planner.plan, self.state.snapshot())
             self.counts.plans += 1
-            await self._write_what_is_owned(plan)
+            looks = await self._write_bundle(plan)
             await asyncio.gather(*(self._write_status(write) for write in plan.statuses))
-            await self._work_on_sinks()
+            try:
+                await self._work_on_sinks()
+            finally:  # after the sinks, so that new agents have them at once, but whatever is wrong with those
+                if looks:
+                    await self._write_others()
             await self._remove_agents_of_gone_nodes()
             if plan.statuses:
                 LOGGER.info("%d statuses in %.2f s", len(plan.statuses), time.monotonic() - started)
@@ -168,31 +176,37 @@ class Runner:
             for key in known():
                 if key not in listed:
                     take({"metadata": _metadata(key)}, exists=False)
+        if not self.synced:  # statuses tell of all agents at once, or they would say for a moment that there are none
+            for item in await asyncio.to_thread(self._kube.list, GROUP_VERSION, "NodeAgent"):
+                self.state.take_agent(item, exists=True, now=time.monotonic())
         self._listed = time.monotonic()
         self.synced = True
 
-    async def _write_what_is_owned(self, plan: Plan) -> None:
-        """Writes what isn't there; now and then it is looked at whether it still is."""
+    async def _write_bundle(self, plan: Plan) -> bool:
+        """Writes what isn't there; now and then it is looked at whether it still is. Whether it was looked at."""
         new = plan.bundle.hash != self._bundle
         if not new and time.monotonic() - self._looked < LOOK_AGAIN:
-            return
+            return False
         owner = await asyncio.to_thread(self._owner)
         if plan.too_large:
             LOGGER.error("the bundle stays as it is: %s", plan.too_large)
         for body in () if plan.too_large else bundle_config_maps(plan.bundle, self._namespace, owner):
             await self._keep(body)
-        for other in self._others(owner):
-            try:
-                await self._keep(other)
-            except Trouble as error:
-                self.counts.failures += 1
-                LOGGER.error("%s %s can't be written: %s", other["kind"], other["metadata"]["name"], said(error))
         if new and self._bundle and not plan.too_large:
             for number in range(len(plan.bundle.parts), MOST_PARTS):
                 await asyncio.to_thread(self._kube.delete, "v1", "ConfigMap", config_map_name(number), self._namespace)
         if new and not plan.too_large:
             LOGGER.info("bundle %s of %d SecurityRules", plan.bundle.hash, len(self.state.rules))
         self._bundle, self._looked = plan.bundle.hash, time.monotonic()
+        return True
+
+    async def _write_others(self) -> None:
+        for other in self._others(await asyncio.to_thread(self._owner)):
+            try:
+                await self._keep(other)
+            except Trouble as error:
+                self.counts.failures += 1
+                LOGGER.error("%s %s can't be written: %s", other["kind"], other["metadata"]["name"], said(error))
 
     async def _keep(self, body: Mapping[str, Any]) -> None:
         """Writes an object unless it is there as it should be."""
@@ -232,18 +246,31 @@ class Runner:
 
     async def _work_on_sinks(self) -> None:
         """Secrets aren't watched, which would take the right to read all of them: they are looked at now and then."""
-        sinks = list(self.state.sinks.values())
-        if sinks == self._sinks and time.monotonic() - self._sinks_looked < LOOK_AGAIN:
+        looks = time.monotonic() - self._sinks_looked >= LOOK_AGAIN
+        state = self.state.snapshot()
+        seen = state.sinks, state.receipts
+        if not looks and seen == self._sinks:
             return
-        secrets = {name: await asyncio.to_thread(self._secret, name) for name in sorted(referred(sinks))}
-        owner = await asyncio.to_thread(self._owner)
-        await self._keep(sinks_secret(sinks, secrets, self._namespace, owner))
-        now = time_text()
-        for sink in sinks:
-            status = sink_status(sink, secrets, now)
-            if status != sink.status:
-                await self._put_status("AlertSink", sink.origin, status, sink.status)
-        self._sinks, self._sinks_looked = sinks, time.monotonic()
+        generations = {origin: sink.generation for origin, sink in state.sinks.items()}
+        if looks or generations != self._generations:
+            names = sorted(referred(state.sinks.values()))
+            self._secrets = {name: await asyncio.to_thread(self._secret, name) for name in names}
+        plan = await asyncio.to_thread(self._sink_planner.plan, state, self._secrets)
+        if looks or plan.content != self._sinks_content:
+            owner = await asyncio.to_thread(self._owner)
+            await self._keep(sinks_secret(plan.content, self._namespace, owner))
+        self._sinks_content = plan.content
+        done = await asyncio.gather(*map(self._write_sink_status, plan.statuses), return_exceptions=True)
+        for error in filter(None, done):  # one that can't be written keeps no other from being
+            raise error
+        self._sinks, self._generations = seen, generations
+        if looks:
+            self._sinks_looked = time.monotonic()
+
+    async def _write_sink_status(self, write: StatusWrite) -> None:
+        async with self._at_once:
+            if await self._put_status("AlertSink", write.origin, write.status, write.before):
+                self._sink_planner.written(write.origin)
 
     def _secret(self, name: SecretName) -> Mapping[str, str] | NoSecret:
         try:

@@ -5,24 +5,41 @@ Only what stands in the spec is looked at: whither a name leads, or an address i
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any
+from typing import Any, TypeGuard
 from unicodedata import normalize
 from urllib.parse import SplitResult, urlsplit
 
 from tiercel_engine.resources.alert_sink import DESTINATIONS
+from tiercel_engine.resources.destinations import OtlpProtocol
 from tiercel_engine.scope import SYSTEM_NAMESPACE
+from tiercel_engine.template import TemplateError, parse_template
 
 Address = IPv4Address | IPv6Address
 
-_OF_THE_NODE = ("file", "program")
+_OF_THE_NODE = ("file", "program", "stdout")
+"""The agent's standard output is its log, which no tenant fills, or writes to in the agent's name."""
 _LOCAL_SERVICES = frozenset("dbus gio glib gnome kde macosx qt syslog windows".split())
 """Apprise's schemes that go to the machine itself."""
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 _REFERENCE = ("name", "key")
+_SECRET_NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
+_SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
+_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATIONS = (
+    # where it stands, seconds at most, how that is written, whether it may be zero
+    (("throttle", "window"), 86400.0, "24h", False),
+    (("http", "batch", "wait"), 3600.0, "1h", True),
+    (("email", "digest"), 86400.0, "24h", False),
+    (("file", "maxAge"), 3650 * 86400.0, "3650d", False),
+)
 _SYSTEM_ONLY = f"an AlertSink of the namespace {SYSTEM_NAMESPACE} may"
 _ELSEWHERE = "write an address that is reached from outside of the cluster"
 
@@ -38,16 +55,75 @@ def sink_errors(spec: Mapping[str, Any], namespace: str) -> tuple[str, ...]:
     sink = spec[kind]
     if not isinstance(sink, Mapping):
         return (f"spec.{kind} must be a mapping (write {kind}: {{}} for a {kind} without settings)",)
-    errors = [*_secrets(sink, f"spec.{kind}")]
+    errors = [*_secrets(sink, f"spec.{kind}"), *_durations(spec), *_form(spec), *_silences(spec.get("silences"))]
     if namespace != SYSTEM_NAMESPACE:
         errors += _trespasses(kind, sink)
     return tuple(errors)
+
+
+def is_reference(value: object) -> TypeGuard[Mapping[str, str]]:
+    """Whether it names what can be a Secret and a key of it: a name with a slash in it would lead elsewhere."""
+    if not isinstance(value, Mapping) or set(value) != {*_REFERENCE}:
+        return False
+    name, key = value["name"], value["key"]
+    return bool(
+        isinstance(name, str) and _SECRET_NAME.fullmatch(name) and isinstance(key, str) and _SECRET_KEY.fullmatch(key)
+    )
+
+
+def time_of(text: object) -> datetime | None:
+    """The moment that RFC 3339 says, None for another text."""
+    if not isinstance(text, str) or not _TIME.fullmatch(text):
+        return None
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _durations(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Those that the schema lets through and that make no sense."""
+    for path, most, most_text, may_be_zero in _DURATIONS:
+        value: Any = spec
+        for key in path:
+            value = value.get(key) if isinstance(value, Mapping) else None
+        if not isinstance(value, str):
+            continue
+        parts = _DURATION.findall(value)
+        seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
+        where = f"spec.{'.'.join(path)}"
+        if "".join(map("".join, parts)) != value:
+            yield f"{where}: {value[:40]!r} is no duration (write such as 90s, 10m or 1h30m)"
+        elif not seconds and not may_be_zero:
+            yield f"{where} is zero (write such as 10m, or remove it)"
+        elif seconds > most:
+            yield f"{where} is {value[:40]} (write {most_text} at most)"
+
+
+def _form(spec: Mapping[str, Any]) -> Iterator[str]:
+    template = spec.get("template")
+    if (spec.get("format") == "template") != (template is not None):
+        yield "spec.template is given if spec.format is template, and only then (add or remove one of them)"
+    elif isinstance(template, str):
+        try:
+            parse_template(template)
+        except TemplateError as error:
+            yield f"spec.template: {error}"
+
+
+def _silences(silences: object) -> Iterator[str]:
+    for number, each in enumerate(silences if isinstance(silences, list) else ()):
+        until = each.get("until") if isinstance(each, Mapping) else None
+        if time_of(until) is None:
+            yield f"spec.silences[{number}].until is no time (write such as 2026-01-31T12:00:00Z)"
 
 
 def _trespasses(kind: str, sink: Mapping[str, Any]) -> Iterator[str]:
     """What only the system's sinks may do."""
     if kind in _OF_THE_NODE:
         yield f"spec.{kind}: a sink of this namespace can't touch the node (take another destination; {_SYSTEM_ONLY})"
+    if kind == "otlp":
+        yield from _otlp(sink)
     for key in ("url", "address", "server"):
         value = sink.get(key)
         if not isinstance(value, str):
@@ -60,6 +136,16 @@ def _trespasses(kind: str, sink: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}: a sink of this namespace can't touch the node (write a server's address; {_SYSTEM_ONLY})"
         elif inside := _inside(parts.hostname or ""):
             yield f"{where}: {parts.hostname} is {inside}, which a sink of this namespace can't reach ({_ELSEWHERE})"
+
+
+def _otlp(sink: Mapping[str, Any]) -> Iterator[str]:
+    if sink.get("url") is None and sink.get("urlFrom") is None:
+        yield f"spec.otlp has no address, and this namespace can't use the agent's (add url or urlFrom; {_SYSTEM_ONLY})"
+    if sink.get("protocol") == OtlpProtocol.GRPC.value:
+        yield (
+            "spec.otlp.protocol: a sink of this namespace can't use grpc, whose connections can't be kept off addresses"
+            f" inside of the cluster (write {OtlpProtocol.HTTP.value}; {_SYSTEM_ONLY})"
+        )
 
 
 def _split(url: str) -> SplitResult | None:
@@ -110,6 +196,8 @@ def _secrets(content: Mapping[str, Any], where: str) -> Iterator[str]:
             elif not set(value) <= {*_REFERENCE}:
                 others = ", ".join(sorted(str(each)[:40] for each in set(value) - {*_REFERENCE}))
                 yield f"{where}.secretRef has {others}: the Secret must be in the sink's namespace (remove {others})"
+            elif not is_reference(value):
+                yield f"{where}.secretRef: no Secret has such a name or key (write small letters, digits, - and .)"
             continue
         entries = {f"[{at}]": each for at, each in enumerate(value)} if isinstance(value, list) else {"": value}
         for at, each in entries.items():

@@ -11,18 +11,22 @@ from typing import Any
 import orjson
 
 from tiercel_engine.printable import printable
-from tiercel_engine.resources.alert_sink import DESTINATIONS, AlertSinkStatus
-from tiercel_engine.resources.encoding import to_json
-from tiercel_engine.resources.resource import Condition, ConditionStatus
+from tiercel_engine.resources.handed_sinks import FILE, WantedTest, write_sinks
 from tiercel_engine.rule import Origin
-from tiercel_operator.conditions import dated
+from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.owned import LABELS
-from tiercel_operator.sink_rules import sink_errors
+from tiercel_operator.sink_rules import is_reference, sink_errors
 
 SECRET = "tiercel-sinks"  # noqa: S105 (its name)
-FILE = "sinks.json"
-VALID, READY = "Valid", "Ready"
+SEND_TEST = "tiercel.dev/send-test"
+"""The annotation that asks for a test alert; another value asks for another one."""
+MOST = 1 << 20
+"""Bytes that a Secret holds."""
+ROOM_FOR_TESTS = 1 << 16
+"""What sinks leave of it, so that no test alert takes a sink out of force."""
 _LONGEST = 1024
+_LONGEST_ID = 256
+_KIB = 1 << 10
 
 
 class NoSecret(Enum):
@@ -36,6 +40,8 @@ SecretName = tuple[str, str]
 """Namespace and name."""
 Secrets = Mapping[SecretName, Mapping[str, str] | NoSecret]
 """The content of Secrets, in base64, or why it isn't known."""
+Problem = tuple[str, str]
+"""Reason and message of what is wrong with a sink; ("", …) if it is in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,13 @@ class StoredSink:
     generation: int
     spec: Mapping[str, Any]
     status: Mapping[str, Any]
+    created: str = ""
+    wanted_test: str = ""
+    """The id of the test alert that is asked for, "" if none is."""
+
+    @property
+    def suspended(self) -> bool:
+        return bool(self.spec.get("suspend"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,54 +69,27 @@ class Reference:
     key: str
 
 
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """Entries of the file, sorted, and the sinks for which there is no room in it, with a message for each."""
+
+    entries: Mapping[Origin, Mapping[str, Any]]
+    too_large: Mapping[Origin, str]
+
+
+def wanted_test(metadata: Mapping[str, Any]) -> str:
+    """The id of the test alert that an AlertSink's metadata asks for: the annotation's value, "1" if that is empty; ""
+    if there is no annotation."""
+    value = (metadata.get("annotations") or {}).get(SEND_TEST)
+    return printable(value[:_LONGEST_ID])[:_LONGEST_ID] or "1" if isinstance(value, str) else ""
+
+
 def referred(sinks: Iterable[StoredSink]) -> set[SecretName]:
     """The Secrets that these name."""
     return {(sink.origin.namespace, each.name) for sink in sinks for each in _references(sink.spec)}
 
 
-def sink_status(sink: StoredSink, secrets: Secrets, now: str) -> dict[str, Any]:
-    """The status as JSON. What agents tell of deliveries stays as it is."""
-    reason, message = _problem(sink, secrets)
-    valid = Condition(
-        VALID, ConditionStatus.FALSE if reason else ConditionStatus.TRUE, reason or "InOrder", message, now
-    )
-    ready = Condition(
-        READY,
-        ConditionStatus.FALSE if reason else ConditionStatus.UNKNOWN,
-        reason or "NoReceipts",
-        message if reason else "no agent has told of a delivery yet",
-        now,
-    )
-    kind = next((each for each in DESTINATIONS if sink.spec.get(each) is not None), "")
-    conditions = tuple(dated(each, sink.status, sink.generation, now) for each in (valid, ready))
-    status = AlertSinkStatus(observed_generation=sink.generation, conditions=conditions, type=kind)
-    found: dict[str, Any] = to_json(status)
-    return dict(sink.status) | found
-
-
-def sinks_secret(
-    sinks: Iterable[StoredSink], secrets: Secrets, namespace: str, owner: Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The Secret with all sinks that are in order and not suspended, the same for the same sinks to the byte."""
-    handed = [
-        {
-            "namespace": sink.origin.namespace,
-            "name": sink.origin.name,
-            "spec": dict(sink.spec),
-            "secrets": dict(_values(sink, secrets)),
-        }
-        for sink in sorted(sinks, key=lambda each: (each.origin.namespace, each.origin.name))
-        if not sink.spec.get("suspend") and not _problem(sink, secrets)[0]
-    ]
-    metadata: dict[str, Any] = {"name": SECRET, "namespace": namespace, "labels": dict(LABELS)}
-    if owner is not None:
-        metadata["ownerReferences"] = [dict(owner)]
-    content = b64encode(orjson.dumps({"sinks": handed}, option=orjson.OPT_SORT_KEYS)).decode()
-    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": {FILE: content}}
-
-
-def _problem(sink: StoredSink, secrets: Secrets) -> tuple[str, str]:
-    """Reason and message of what is wrong with a sink; ("", …) if it is in order."""
+def problem_of(sink: StoredSink, secrets: Secrets) -> Problem:
     errors = sink_errors(sink.spec, sink.origin.namespace)
     if errors:
         return "Refused", printable("; ".join(errors))[:_LONGEST]
@@ -122,6 +108,74 @@ def _problem(sink: StoredSink, secrets: Secrets) -> tuple[str, str]:
     return "", "the sink is in order"
 
 
+def hand(sinks: Iterable[StoredSink], secrets: Secrets) -> Handed:
+    """What the file holds of these, which are in order.
+
+    Where there isn't room for all, the system's come first, which no tenant crowds out, and older ones before younger.
+    """
+    fitting: dict[Origin, Mapping[str, Any]] = {}
+    oversize: dict[Origin, int] = {}
+    used, whole = len(write_sinks(())), 0
+    for sink in sorted(sinks, key=_precedence):
+        entry = {
+            "namespace": sink.origin.namespace,
+            "name": sink.origin.name,
+            "generation": sink.generation,
+            "spec": dict(sink.spec),
+            "secrets": dict(_values(sink, secrets)),
+        }
+        size = len(orjson.dumps(entry)) + len(",")
+        whole += size
+        if used + size <= MOST - ROOM_FOR_TESTS:
+            used += size
+            fitting[sink.origin] = entry
+        else:
+            oversize[sink.origin] = size
+    too_large = {origin: _too_large(size, whole) for origin, size in oversize.items()}
+    return Handed({origin: fitting[origin] for origin in sorted(fitting, key=_name)}, too_large)
+
+
+def file_of(handed: Handed, tests: Mapping[Origin, WantedTest]) -> bytes:
+    """The file, with as many of the tests as there is room for; the others' turn comes later."""
+    room = ROOM_FOR_TESTS
+    entries: list[Mapping[str, Any]] = []
+    for origin, entry in handed.entries.items():
+        test = tests.get(origin)
+        if test is not None:
+            more = {"test": {"id": test.id, "node": test.node}}
+            size = len(orjson.dumps(more))
+            if size <= room:
+                room -= size
+                entries.append({**entry, **more})
+                continue
+        entries.append(entry)
+    return write_sinks(entries)
+
+
+def sinks_secret(content: bytes, namespace: str, owner: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The Secret that agents mount. ``owner`` is an owner reference."""
+    metadata: dict[str, Any] = {"name": SECRET, "namespace": namespace, "labels": dict(LABELS)}
+    if owner is not None:
+        metadata["ownerReferences"] = [dict(owner)]
+    data = {FILE: b64encode(content).decode()}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "Opaque", "data": data}
+
+
+def _precedence(sink: StoredSink) -> tuple[bool, str, str, str]:
+    return (sink.origin.namespace != SYSTEM_NAMESPACE, sink.created, *_name(sink.origin))
+
+
+def _name(origin: Origin) -> tuple[str, str]:
+    return origin.namespace, origin.name
+
+
+def _too_large(size: int, whole: int) -> str:
+    return (
+        f"all AlertSinks with their secrets have {whole / _KIB:.0f} KiB, this one {size / _KIB:.0f}, and agents can be"
+        f" handed {(MOST - ROOM_FOR_TESTS) // _KIB}: shorten its template and silences, or remove or suspend some sinks"
+    )
+
+
 def _values(sink: StoredSink, secrets: Secrets) -> Iterator[tuple[str, str]]:
     for each in _references(sink.spec):
         content = secrets.get((sink.origin.namespace, each.name))
@@ -130,15 +184,14 @@ def _values(sink: StoredSink, secrets: Secrets) -> Iterator[tuple[str, str]]:
 
 
 def _references(value: object) -> Iterator[Reference]:
-    """All ``secretRef`` in a spec."""
+    """All ``secretRef`` in a spec that name what can be a Secret: another name might be a way to somebody else's, since
+    it is a part of the address that is asked."""
     if isinstance(value, Mapping):
         for key, each in value.items():
-            if key == "secretRef" and isinstance(each, Mapping):
-                name, of = each.get("name"), each.get("key")
-                if isinstance(name, str) and isinstance(of, str):
-                    yield Reference(name, of)
-            else:
+            if key != "secretRef":
                 yield from _references(each)
+            elif is_reference(each):
+                yield Reference(each["name"], each["key"])
     elif isinstance(value, (list, tuple)):
         for each in value:
             yield from _references(each)

@@ -11,7 +11,7 @@ from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
 from tiercel_engine.scope import Scope
-from tiercel_operator.sinks import StoredSink
+from tiercel_operator.sinks import StoredSink, wanted_test
 
 LOSS_LASTS = 600.0
 """Seconds for which a loss of events counts as recent."""
@@ -39,9 +39,15 @@ class Agent:
     node: str
     status: NodeAgentStatus
     lost_at: float | None = None
+    sinks_lost_at: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """The same for alerts, by namespace and name of the AlertSink."""
 
     def loses(self, now: float) -> bool:
         return self.lost_at is not None and now - self.lost_at < LOSS_LASTS
+
+    def loses_of(self, sink: tuple[str, str], now: float) -> bool:
+        """Whether alerts of an AlertSink were lost lately."""
+        return now - self.sinks_lost_at.get(sink, float("-inf")) < LOSS_LASTS
 
 
 @dataclass(slots=True)
@@ -53,10 +59,12 @@ class State:
     sinks: dict[Origin, StoredSink] = field(default_factory=dict)
     nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Labels by name."""
+    receipts: int = 0
+    """How often agents have told something new of AlertSinks."""
 
     def snapshot(self) -> State:
         """As it is now, whatever events come later."""
-        return State(dict(self.rules), dict(self.agents), dict(self.sinks), dict(self.nodes))
+        return State(dict(self.rules), dict(self.agents), dict(self.sinks), dict(self.nodes), self.receipts)
 
     def take_rule(self, body: Mapping[str, Any], *, exists: bool) -> bool:
         """An event of a SecurityRule; whether there is something to do about it."""
@@ -84,7 +92,9 @@ class State:
         if not exists:
             return self.sinks.pop(origin, None) is not None
         spec, status = _copied(body.get("spec") or {}), _copied(body.get("status") or {})
-        now = self.sinks[origin] = StoredSink(origin, metadata.get("generation", 0), spec, status)
+        created = str(metadata.get("creationTimestamp") or "")
+        now = StoredSink(origin, metadata.get("generation", 0), spec, status, created, wanted_test(metadata))
+        self.sinks[origin] = now
         return before != now
 
     def take_agent(self, body: Mapping[str, Any], *, exists: bool, now: float) -> bool:
@@ -92,6 +102,7 @@ class State:
         name = body["metadata"]["name"]
         before = self.agents.get(name)
         if not exists:
+            self.receipts += 1
             return self.agents.pop(name, None) is not None
         try:
             status = from_json(NodeAgentStatus, _copied(body.get("status") or {}))
@@ -100,7 +111,12 @@ class State:
         lost_at = before.lost_at if before is not None else None
         if before is not None and _lost(status) > _lost(before.status):
             lost_at = now
-        self.agents[name] = Agent(name, status, lost_at)
+        has_news = before is None or before.status.sinks != status.sinks
+        sinks_lost_at = before.sinks_lost_at if before is not None else {}
+        if before is not None and has_news:
+            sinks_lost_at = _sinks_lost_at(before, status, now)
+        self.agents[name] = Agent(name, status, lost_at, sinks_lost_at)
+        self.receipts += has_news
         return before is None or before.status != status
 
     def take_node(self, body: Mapping[str, Any], *, exists: bool) -> bool:
@@ -114,6 +130,16 @@ class State:
 
     def objects(self) -> Iterator[RuleObject]:
         return (stored.object for stored in self.rules.values())
+
+
+def _sinks_lost_at(before: Agent, status: NodeAgentStatus, now: float) -> dict[tuple[str, str], float]:
+    """When alerts were last lost by AlertSink; an agent that has started anew counts from zero."""
+    lost = {(each.namespace, each.name): each.lost for each in before.status.sinks}
+    found = {sink: at for sink, at in before.sinks_lost_at.items() if now - at < LOSS_LASTS}
+    for each in status.sinks:
+        if each.lost and each.lost != lost.get((each.namespace, each.name), 0):
+            found[each.namespace, each.name] = now
+    return found
 
 
 def _lost(status: NodeAgentStatus) -> int:

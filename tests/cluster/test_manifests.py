@@ -18,6 +18,7 @@ from tiercel_engine.rule_tests import read_tests, run
 from tiercel_engine.rules import load, read_rules
 from tiercel_operator.daemonset import AgentSettings, agent_config_map, daemonset
 from tiercel_operator.owned import MOST_PARTS, config_map_name
+from tiercel_operator.sink_rules import sink_errors
 
 CONFIG = Path(__file__).parents[2] / "config"
 SYSTEM = "tiercel-system"
@@ -128,7 +129,7 @@ def test_the_server_takes_all_that_it_knows(kubectl: Kubectl, folder: Path, vers
 def test_the_server_takes_the_samples(kubectl: Kubectl) -> None:
     tried = kubectl("apply", "--dry-run=server", "--validate=false", "-f", str(CONFIG / "samples"))
     assert tried.returncode == 0, tried.stderr
-    assert len(tried.stdout.splitlines()) == 7
+    assert len(tried.stdout.splitlines()) == 9
 
 
 def test_the_samples_are_good_and_pass_their_own_tests() -> None:
@@ -139,6 +140,13 @@ def test_the_samples_are_good_and_pass_their_own_tests() -> None:
     outcomes = run(tests, loaded.rules)
     assert len(outcomes) == 5
     assert [outcome.test.name for outcome in outcomes if not outcome.passed] == []
+
+
+def test_the_samples_of_sinks_are_in_order() -> None:
+    for path in (CONFIG / "samples").iterdir():
+        for body in yaml.safe_load_all(path.read_text()):
+            if body["kind"] == "AlertSink":
+                assert sink_errors(body["spec"], body["metadata"]["namespace"]) == (), path.name
 
 
 def test_the_operator_may_make_what_it_makes_by_name_and_nothing_else(

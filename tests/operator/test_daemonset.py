@@ -11,8 +11,10 @@ import pytest
 from tiercel_agent.config import read_config
 from tiercel_agent.context.accounts import MOUNTED_HOST
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
-from tiercel_operator.daemonset import AgentSettings, agent_config, agent_config_map, daemonset, telemetry
+from tiercel_engine.resources.handed_sinks import FILE
+from tiercel_operator.daemonset import KEPT, AgentSettings, agent_config, agent_config_map, daemonset, telemetry
 from tiercel_operator.owned import MOST_PARTS, config_map_name
+from tiercel_operator.sinks import SECRET
 
 HERE = Path(__file__).parents[2]
 SETTINGS = AgentSettings()
@@ -48,9 +50,11 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
     assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
 
 
-def test_nothing_of_the_node_can_be_written_and_nothing_is_made_there() -> None:
+def test_of_the_node_one_folder_can_be_written_and_nothing_else_is_made_there() -> None:
     mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
     folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
+    assert folders.pop("kept") == {"path": "/var/lib/tiercel", "type": "DirectoryOrCreate"}
+    assert mounts["kept"] == {"name": "kept", "mountPath": "/var/lib/tiercel"}
     assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/etc", "/run"}
     assert {folder["type"] for folder in folders.values()} == {"Directory"}  # the only type that makes no folder
     assert all(mounts[name]["readOnly"] for name in folders)
@@ -81,6 +85,31 @@ def test_the_agent_takes_its_configuration_from_where_it_is_mounted(tmp_path: Pa
     assert (config.json, config.workloads.kubernetes) == (True, True)
 
 
+def test_sinks_are_read_where_their_secret_is_mounted_and_what_waits_is_kept_on_the_node(tmp_path: Path) -> None:
+    config = read(tmp_path, SETTINGS)
+    mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
+    (volume,) = [volume for volume in pod()["volumes"] if volume["name"] == "sinks"]
+    assert volume["secret"] == {"secretName": SECRET, "optional": True, "defaultMode": 0o400}
+    assert str(config.sinks_file) == f"{mounts['sinks']['mountPath']}/{FILE}"
+    assert "subPath" not in mounts["sinks"]  # it would stay what it was
+    assert config.spool.folder.is_relative_to(mounts["kept"]["mountPath"])
+
+
+def test_prometheus_finds_the_agents(tmp_path: Path) -> None:
+    port = read(tmp_path, SETTINGS).metrics_port
+    annotations = daemonset(SETTINGS, 1)["spec"]["template"]["metadata"]["annotations"]
+    assert container()["ports"] == [{"name": "metrics", "containerPort": port}]
+    assert (annotations["prometheus.io/scrape"], annotations["prometheus.io/port"]) == ("true", str(port))
+
+
+def test_admins_say_what_tenants_sinks_reach(tmp_path: Path) -> None:
+    assert "reach" not in agent_config(SETTINGS)
+    settings = replace(SETTINGS, allowed_addresses=("169.254.20.0/24",), forbidden_addresses=("10.0.0.0/8", "fd00::/8"))
+    reach = read(tmp_path, settings).reach
+    assert [str(each) for each in reach.allow] == ["169.254.20.0/24"]
+    assert [str(each) for each in reach.forbid] == ["10.0.0.0/8", "fd00::/8"]
+
+
 def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:
     config = read(tmp_path, SETTINGS)
     usual = [f"/host{path}" for path in DEFAULT_SOCKETS if path.is_relative_to("/run")]
@@ -106,7 +135,9 @@ def seen_folders(settings: AgentSettings) -> dict[str, str]:
     """The node's folders, and where the agent sees each."""
     seen = {mount["name"]: mount["mountPath"] for mount in container(settings)["volumeMounts"]}
     volumes = [volume for volume in pod(settings)["volumes"] if "hostPath" in volume]
-    return {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
+    found = {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
+    assert found.pop(KEPT) == KEPT
+    return found
 
 
 def test_another_configuration_restarts_agents_and_another_bundle_does_not() -> None:

@@ -23,7 +23,12 @@ SECRET = {"secretRef": {"name": "s", "key": "k"}}
     "spec",
     [
         {"events": {}},
-        {"stdout": {}, "match": {}},
+        {"events": {}, "match": {}, "throttle": {"window": "24h"}, "format": "template", "template": "{{ rule }}"},
+        {
+            "events": {},
+            "silences": [{"matcher": {}, "until": "2026-01-31T12:00:00+01:00", "owner": "a", "reason": "b"}],
+        },
+        {"http": {"url": "https://alerts.example.com", "batch": {"size": 10, "wait": "0s"}}},
         {"http": {"url": "https://alerts.example.com:8443/x"}},
         {"http": {"url": "https://198.51.100.7/", "headers": [{"name": "Authorization", "valueFrom": SECRET}]}},
         {"otlp": {"url": "http://collector.monitoring.svc:4318", "tls": {"caFrom": SECRET}}},
@@ -40,6 +45,12 @@ def test_sinks_of_tenants(spec: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
+        ({"stdout": {}}, "spec.stdout: a sink of this namespace can't touch the node"),
+        ({"otlp": {}}, "spec.otlp has no address, and this namespace can't use the agent's"),
+        (
+            {"otlp": {"urlFrom": SECRET, "protocol": "grpc"}},
+            "spec.otlp.protocol: a sink of this namespace can't use grpc",
+        ),
         ({"file": {"path": "/var/log/x"}}, "spec.file: a sink of this namespace can't touch the node"),
         ({"program": {"command": ["/bin/x"]}}, "spec.program: a sink of this namespace can't touch the node"),
         ({"syslog": {"address": "unix:///dev/log"}}, "spec.syslog.address: a sink of this namespace can't touch"),
@@ -87,6 +98,27 @@ def test_what_only_the_systems_sinks_may(spec: dict[str, Any], said: str) -> Non
         ({"http": 3}, "spec.http must be a mapping"),
         ({"slack": {"urlFrom": {"secretRef": {"name": "s", "key": "k", "namespace": SYSTEM}}}}, "spec.slack.urlFrom."),
         ({"slack": {"urlFrom": {"secretRef": "s"}}}, "spec.slack.urlFrom.secretRef must be the name and the key"),
+        (
+            {"slack": {"urlFrom": {"secretRef": {"name": "../../other/secrets/chat", "key": "url"}}}},
+            "spec.slack.urlFrom.secretRef: no Secret has such a name or key",
+        ),
+        (
+            {"slack": {"urlFrom": {"secretRef": {"name": "s", "key": ""}}}},
+            "spec.slack.urlFrom.secretRef: no Secret has",
+        ),
+        ({"events": {}, "throttle": {"window": "0s"}}, "spec.throttle.window is zero"),
+        ({"events": {}, "throttle": {"window": "1d1ms"}}, "spec.throttle.window is 1d1ms (write 24h at most)"),
+        ({"events": {}, "throttle": {"window": "soon"}}, "spec.throttle.window: 'soon' is no duration"),
+        ({"http": {"url": "https://x", "batch": {"size": 1, "wait": "2h"}}}, "spec.http.batch.wait is 2h (write 1h at"),
+        ({"email": {"server": "x", "digest": "999999999d"}}, "spec.email.digest is 999999999d (write 24h at most)"),
+        ({"events": {}, "format": "template"}, "spec.template is given if spec.format is template"),
+        (
+            {"events": {}, "format": "template", "template": "{{ proc.nmae }}"},
+            "spec.template: line 1, column 4: 'proc.nmae' is no field (did you mean proc.name?)",
+        ),
+        ({"events": {}, "template": "x"}, "spec.template is given if spec.format is template"),
+        ({"events": {}, "silences": [{"until": "2026-02-31T00:00:00Z"}]}, "spec.silences[0].until is no time"),
+        ({"events": {}, "silences": [{"until": "tomorrow"}]}, "spec.silences[0].until is no time"),
         ({"http": {"url": "https://u:p@example.com/"}}, "spec.http.url has a password in it (put the address into"),
         (
             {"http": {"url": "https://x", "headers": [{"name": "authorization", "value": "Bearer x"}]}},
@@ -105,6 +137,8 @@ def test_whatever_a_sink_says_there_is_an_answer(content: Any, more: Any, kind: 
     spec = {kind: {"url": content, "address": more, "server": more, "headers": content, "urlFrom": {"secretRef": more}}}
     assert isinstance(sink_errors(spec, "shop"), tuple)
     assert isinstance(sink_errors({kind: content}, "shop"), tuple)
+    more_of_it = {"silences": content, "throttle": more, "template": content, "format": more}
+    assert isinstance(sink_errors({kind: {"batch": content, "digest": more}, **more_of_it}, "shop"), tuple)
 
 
 @given(st.text(max_size=30))

@@ -1,0 +1,76 @@
+"""From AlertSinks, their Secrets and what agents tell of them, to what agents are handed and the statuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tiercel_engine.resources.resource import time_text
+from tiercel_engine.rule import Origin
+from tiercel_operator.reconcile import COUNTERS_EVERY, StatusWrite
+from tiercel_operator.sink_canary import canary_of, wanted_of
+from tiercel_operator.sink_receipts import add_up
+from tiercel_operator.sink_statuses import SinkFacts, differs, obstacle, sink_status
+from tiercel_operator.sinks import Secrets, file_of, hand, problem_of
+from tiercel_operator.state import State
+
+SILENT_AFTER = timedelta(minutes=15)
+"""Agents report every five minutes, whatever happens: one that hasn't for longer sends no test alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPlan:
+    """What is to be written of AlertSinks: the file for the agents, and statuses."""
+
+    content: bytes
+    statuses: tuple[StatusWrite, ...]
+
+
+class SinkPlanner:
+    """Remembers when what was written."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._written: dict[Origin, float] = {}
+
+    def plan(self, state: State, secrets: Secrets) -> SinkPlan:
+        now = self._now()
+        silent_since = time_text(now - SILENT_AFTER)
+        sinks = state.sinks
+        problems = {origin: problem_of(sink, secrets) for origin, sink in sinks.items()}
+        good = [sink for origin, sink in sinks.items() if not sink.suspended and not problems[origin][0]]
+        handed = hand(good, secrets)
+        receipts = add_up(sinks.values(), state.agents.values(), self._clock(), silent_since)
+        nodes = sorted(state.agents)
+        tests, writes = {}, []
+        for origin, sink in sinks.items():
+            too_large = handed.too_large.get(origin, "")
+            _, reason = obstacle(sink, problems[origin], too_large)
+            test = canary_of(sink, receipts[origin], state.agents, silent_since, reason)
+            wanted = wanted_of(sink, test)
+            if wanted is not None:
+                tests[origin] = wanted
+            facts = SinkFacts(sink, problems[origin], too_large, receipts[origin], nodes, test)
+            status = sink_status(facts, now)
+            if self._is_due(origin, status, sink.status):
+                writes.append(StatusWrite(origin, status, sink.status))
+        for gone in self._written.keys() - sinks.keys():
+            del self._written[gone]
+        return SinkPlan(file_of(handed, tests), tuple(writes))
+
+    def written(self, origin: Origin) -> None:
+        """A status was."""
+        self._written[origin] = self._clock()
+
+    def _is_due(self, origin: Origin, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
+        new, more_than_counters = differs(status, before)
+        passed = self._clock() - self._written.get(origin, float("-inf"))
+        return new and (more_than_counters or passed >= COUNTERS_EVERY)

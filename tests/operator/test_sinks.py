@@ -1,0 +1,112 @@
+"""What agents are handed of AlertSinks, and what is said of those that they can't be handed."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+from sink_objects import World, receipt
+
+from tiercel_operator.sinks import MOST, NoSecret, referred
+
+SYSTEM = "tiercel-system"
+
+
+def chat(name: str = "chat", key: str = "url") -> dict[str, Any]:
+    return {"urlFrom": {"secretRef": {"name": name, "key": key}}}
+
+
+def template(size: int) -> dict[str, Any]:
+    return {"events": {}, "format": "template", "template": "x" * size}
+
+
+def test_agents_read_what_the_operator_writes() -> None:
+    world = World()
+    world.secrets = {("shop", "chat"): {"url": b64encode(b"https://chat.example.com/x").decode(), "other": "eA=="}}
+    world.sink("chat", generation=7, slack=chat())
+    world.turn()
+    handed = world.handed()["shop/chat"]
+    assert (handed.generation, handed.test) == (7, None)
+    assert handed.spec.slack is not None
+    assert handed.secrets == {"chat/url": "https://chat.example.com/x"}
+    assert "chat.example.com" not in repr(handed)
+    assert "chat.example.com" not in str(world.status("chat"))
+
+
+@pytest.mark.parametrize(
+    ("secrets", "reason"),
+    [
+        ({}, "SecretMissing"),
+        ({("shop", "chat"): NoSecret.FORBIDDEN}, "SecretNotReadable"),
+        ({("shop", "chat"): {"other": "eA=="}}, "SecretKeyMissing"),
+    ],
+)
+def test_a_sink_whose_secret_lacks_is_not_handed(secrets: Any, reason: str) -> None:
+    world = World()
+    world.secrets = secrets
+    world.sink("chat", slack=chat())
+    world.sink("events")
+    world.turn()
+    assert set(world.handed()) == {"shop/events"}
+    assert world.condition("Valid", "chat")[:2] == ("False", reason)
+    assert world.ready()[:2] == ("False", reason)
+
+
+def test_a_name_that_leads_to_another_namespace_is_not_asked_for() -> None:
+    """The name is a part of the address of the request."""
+    world = World()
+    world.sink("chat", slack=chat("../../other/secrets/chat"))
+    assert referred(world.state.sinks.values()) == set()
+    world.turn()
+    assert world.ready()[:2] == ("False", "Refused")
+
+
+def test_a_sink_that_is_suspended_is_not_handed() -> None:
+    world = World()
+    world.sink("chat", events={}, suspend=True)
+    world.turn()
+    assert world.handed() == {}
+    assert world.ready()[:2] == ("False", "Suspended")
+    assert world.condition("Valid", "chat")[0] == "True"
+
+
+def test_what_does_not_fit_is_told_and_crowds_out_neither_older_sinks_nor_the_systems() -> None:
+    world = World()
+    for number in range(20):
+        world.passed += 1
+        world.sink(f"s{number:02}", **template(60_000))
+    world.passed += 1
+    world.sink("last", SYSTEM, **template(60_000))
+    world.sink("small")
+    world.turn()
+    assert len(world.plan.content) <= MOST
+    handed = set(world.handed())
+    assert {f"{SYSTEM}/last", "shop/s00", "shop/small"} <= handed
+    left_out = [f"s{number:02}" for number in range(20) if f"shop/s{number:02}" not in handed]
+    assert left_out == [f"s{number:02}" for number in range(20 - len(left_out), 20)]
+    assert left_out
+    for name in left_out:
+        status, reason, message = world.ready(name)
+        assert (status, reason) == ("False", "TooLarge")
+        assert "this one 59, and agents can be handed 960: shorten" in message
+    assert world.condition("Valid", left_out[0])[0] == "True"
+
+    world.sink("s00", generation=2, **template(60_000), suspend=True)
+    world.turn()
+    assert f"shop/{left_out[0]}" in world.handed()
+    assert world.ready(left_out[0])[1] == "NoReceipts"
+
+
+def test_tests_take_no_sink_out_of_force() -> None:
+    world = World()
+    for number in range(14):
+        world.sink(f"s{number:02}", test="\N{GRINNING FACE}" * 256, **template(65_000))
+    for number in range(200):
+        world.sink(f"t{number:03}", test="\N{GRINNING FACE}" * 256)
+    world.report("n1", *(receipt(f"t{number:03}") for number in range(200)))
+    world.turn()
+    handed = world.handed()
+    assert len(world.plan.content) <= MOST
+    assert {name for name in handed if name.startswith("shop/t")} == {f"shop/t{number:03}" for number in range(200)}
+    assert 0 < sum(each.test is not None for each in handed.values()) < 200
