@@ -459,7 +459,7 @@ class System:
         self.left = -1
         self.part = 0.0
         self.error: BaseException = Crash()
-        self.failed = False
+        self.failures = 0
         self.descriptors: set[int] = set()
 
     def __getattr__(self, name: str) -> Any:
@@ -479,7 +479,7 @@ class System:
             return result
         self.left -= 1
         if self.left == 0:
-            self.failed = True
+            self.failures += 1
             if name == "pwrite":
                 real(args[0], bytes(args[1])[: int(len(args[1]) * self.part)], args[2])
             elif self.part >= 0.5 and isinstance(self.error, Crash):
@@ -497,7 +497,7 @@ class System:
         for descriptor in self.descriptors:
             os.close(descriptor)
         self.descriptors.clear()
-        self.left = -1
+        self.left, self.failures = -1, 0
 
 
 OPERATION = st.one_of(
@@ -545,17 +545,20 @@ def test_killed_at_any_write_nothing_is_lost(operations: list[tuple[Any, ...]]) 
 def _play(folder: Path, system: System, operations: list[tuple[Any, ...]]) -> None:
     model, number, queue = Model(), 0, None
     for kind, *details in [*operations, ("reopen",)]:
+        if kind == "fail" and system.failures:
+            continue  # one in the life of a process
         if kind in ("crash", "fail"):
             system.left, system.part = details
             system.error = Crash() if kind == "crash" else OSError(errno.ENOSPC, "full")
             continue
         batch: list[bytes] = []
-        system.failed = False
+        failures = system.failures
         try:
             if kind == "reopen" and queue is not None:
                 queue.close()
                 queue = None
-                model.sure = model.sure if system.failed else model.done
+                model.sure = model.sure if system.failures > failures else model.done
+                system.failures = failures = 0
             if queue is None:
                 with suppress(OSError):
                     queue = Spool(folder, LIMIT)
@@ -573,7 +576,7 @@ def _play(folder: Path, system: System, operations: list[tuple[Any, ...]]) -> No
                 model.maybe_done = model.done + min(details[1], len(found))
                 queue.done(details[1])
                 model.done = model.maybe_done
-                model.sure = model.sure if system.failed or not details[1] else model.done
+                model.sure = model.sure if system.failures > failures or not (found and details[1]) else model.done
             else:
                 model.check(_read_all(queue))
         except Crash:

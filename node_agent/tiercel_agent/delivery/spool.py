@@ -259,12 +259,17 @@ class Spool:
         self._tell_done(whole=True)
 
     def _tell_done(self, *, whole: bool = False) -> None:
+        self._write_acked()
+        self._tidy(whole=whole)
+        if not self._acked_told:
+            self._write_acked()  # on a full disk, there may be room now
+
+    def _write_acked(self) -> None:
         try:
             self._acked.write(max(self._done, self._floor))
             self._acked_told = True
         except OSError:  # at worst, they come twice
             self._acked_told = False
-        self._tidy(whole=whole)
 
     def _tidy(self, *, whole: bool = False) -> None:
         """Deletes the segments that are done: the last if it is large (or ``whole``), for it may be written further."""
