@@ -45,8 +45,7 @@ _SENT = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
 _PROGRAMS = frozenset(
     {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "pty.spawn"}
 )
-_THREADS = frozenset({"_thread.start_new_thread", "_thread.start_joinable_thread"})  # the latter since Python 3.13
-_WATCHED = _SENT | _PROGRAMS | _THREADS
+_WATCHED = _SENT | _PROGRAMS
 
 Cause = TypeVar("Cause", bound=BaseException)
 
@@ -144,6 +143,7 @@ class _Here(threading.local):
 _here = _Here()
 _installing = threading.Lock()
 _installed = False
+_start_any = threading.Thread.start
 
 
 def _install() -> None:
@@ -151,6 +151,8 @@ def _install() -> None:
     with _installing:
         if not _installed:
             sys.addaudithook(_hook)
+            # Python tells of no thread's beginning before 3.12.
+            threading.Thread.start = _start  # type: ignore[method-assign, assignment]
             _installed = True
 
 
@@ -164,8 +166,6 @@ def _hook(event: str, arguments: tuple[Any, ...], watched: frozenset[str] = _WAT
         return
     if event in _SENT:
         _check(arguments[0], arguments[1], reach)
-    elif event in _THREADS:
-        _restrict(arguments[0], reach)
     else:
         raise Forbidden("it is a program on the node")
 
@@ -179,18 +179,18 @@ def _check(used: socket.socket, address: object, reach: Reach) -> None:
         raise Forbidden(why)
 
 
-def _restrict(begin: object, reach: Reach) -> None:
-    """A thread that is about to begin is held to the same."""
-    thread = getattr(begin, "__self__", None)
-    if not isinstance(thread, threading.Thread):
-        raise Forbidden("it is a thread of its own")
-    run = thread.run
+def _start(thread: threading.Thread) -> None:
+    """In place of `Thread.start`: a thread that one held to something begins is held to the same."""
+    reach = _here.reach
+    if reach is not None:
+        run = thread.run
 
-    def held() -> None:
-        _here.reach = reach
-        run()
+        def held() -> None:
+            _here.reach = reach
+            run()
 
-    thread.run = held  # type: ignore[method-assign]
+        thread.run = held  # type: ignore[method-assign]
+    _start_any(thread)
 
 
 def _forms(address: Address) -> tuple[Address, ...]:
