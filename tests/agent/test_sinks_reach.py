@@ -23,7 +23,7 @@ from http_receiver import HttpReceiver
 
 from tiercel_agent.sinks.http import open_http
 from tiercel_agent.sinks.model import SinkSettings, Unavailable
-from tiercel_agent.sinks.reach import Forbidden, Reach, cause_of, own_addresses, restricted, why_forbidden
+from tiercel_agent.sinks.reach import Forbidden, Reach, api_hosts, cause_of, own_addresses, restricted, why_forbidden
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -290,3 +290,15 @@ def test_the_api_server() -> None:
         [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=60
     )
     assert told.stdout.splitlines() == ["the address is the API server's|", "the address is the API server's"]
+
+
+def test_the_api_server_of_a_kubeconfig(tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.write_text("clusters:\n- {name: a, cluster: {server: 'https://10.7.7.7:6443'}}\n")
+    reach = Reach(hosts=api_hosts(config))
+    assert "API server" in why_forbidden("10.7.7.7", reach)
+    assert why_forbidden("10.7.7.8", reach) == ""
+    for text in ("", "clusters: 5", "{", "clusters: [{cluster: {}}]"):
+        config.write_text(text)
+        assert api_hosts(config) == ()
+    assert api_hosts(tmp_path / "missing") == ()

@@ -20,6 +20,9 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import urlsplit
+
+import yaml
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -122,6 +125,16 @@ def why_forbidden(host: object, reach: Reach) -> str:
         if form in _api.now() or any(form in _others(name).now() for name in reach.hosts):
             return _API
     return ""
+
+
+def api_hosts(kubeconfig: Path) -> tuple[str, ...]:
+    """The API servers that a kubeconfig names, for ``Reach.hosts``; none if it can't be read."""
+    try:
+        clusters = yaml.safe_load(kubeconfig.read_bytes())["clusters"]
+        hosts = [urlsplit(each["cluster"]["server"]).hostname for each in clusters]
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError):
+        return ()
+    return tuple(host for host in hosts if host)
 
 
 def own_addresses() -> frozenset[Address]:
