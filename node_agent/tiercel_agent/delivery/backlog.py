@@ -99,7 +99,7 @@ class Backlog:
                 return []
             self._open()
             self._store()
-            if self._spool is not None and self._spool.count:
+            if self._spool is not None:
                 alerts = self._read(self._spool, most)
                 self._spool_hand = len(alerts)
                 if alerts or self._spool.count:
@@ -221,18 +221,20 @@ class Backlog:
 
     def _read(self, spool: Spool, most: int) -> list[Alert]:
         alerts: list[Alert] = []
-        while spool.count and not alerts:
+        while not alerts:
             try:
                 payloads = spool.read(most)
             except OSError:  # too many open files, or the like
                 self._changed.wait(_READ_AGAIN)
+                break
+            if not payloads:
                 break
             for payload in payloads:
                 try:
                     alerts.append(decode(payload))
                 except ValueError:
                     break
-            if payloads and not alerts:
+            if not alerts:
                 spool.done(1)
                 self._lost += 1
         return alerts

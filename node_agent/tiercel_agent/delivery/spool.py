@@ -136,6 +136,8 @@ class Spool:
     def hold(self, count: int) -> None:
         """As if so many had been read, for a caller who knows them."""
         with self._lock:
+            if self._hand <= self._done:
+                self._settle()
             self._hand = min(max(self._hand, self._done + count), self._next)
 
     def done(self, count: int) -> None:
@@ -154,6 +156,7 @@ class Spool:
         with self._lock:
             if self._closed:
                 return
+            self._settle()
             if not self._acked_told:
                 self._tell_done()
             if self._done >= self._next and self._acked_told:
