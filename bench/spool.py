@@ -33,7 +33,7 @@ while True:
     queue.append([b"%d %s" % (n, b"x" * (n * 7919 % 2048)) for n in range(number, number + 50)])
     number += 50
     print("appended", number, flush=True)
-    taken = queue.read(50)
+    taken = queue.read(30)
     queue.done(len(taken))
     print("done", int(taken[-1].split()[0]) + 1, flush=True)
 """
@@ -126,12 +126,12 @@ def _kills(folder: Path) -> None:
         done = max([done, *(int(number) for word, number in words if word == b"done")])
         queue = Spool(folder, LIMIT)
         there = _numbers(queue)
-        lost += queue.lost + len(set(range(done + 50, sure)) - set(there))
+        lost += queue.lost + len(set(range(done + 30, sure)) - set(there))
         repeated += sum(number < done for number in there)
         invented += sum(number >= sure + 50 for number in there)
         assert there == list(range(there[0], there[-1] + 1)) if there else True
         # What was done when it was killed before it could tell: no more than the batch in hand.
-        lost += max(0, (there[0] if there else sure) - done - 50)
+        lost += max(0, (there[0] if there else sure) - done - 30)
         appended = there[-1] + 1 if there else sure
         done = appended
         queue.close()
