@@ -88,7 +88,7 @@ def test_it_does_its_work_with_the_rights_that_it_has(
         assert answer.read() == b"ok\n"
     with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics") as answer:
         metrics = answer.read().decode()
-    assert "tiercel_operator_leads 1\n" in metrics
+    assert "tiercel_operator_leads 1.0\n" in metrics
     cluster.delete("good", namespace)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from kubernetes.dynamic.exceptions import ConflictError, ForbiddenError, TooManyRequestsError
 
+from tiercel_engine.resources.handed_sinks import read_sinks
 from tiercel_engine.rules.bundle import INDEX
 from tiercel_operator import owned
 from tiercel_operator import runner as module
@@ -87,12 +89,26 @@ def security_rule(name: str, namespace: str = "shop", **metadata: Any) -> dict[s
     return {"kind": "SecurityRule", "metadata": where, "spec": {"rules": [item]}}
 
 
-def run(kube: FakeKube, done: Callable[[Runner], bool]) -> Runner:
+def alert_sink(name: str, namespace: str = "shop", **spec: Any) -> dict[str, Any]:
+    where = {"name": name, "namespace": namespace, "uid": name, "generation": 1}
+    return {"kind": "AlertSink", "metadata": where, "spec": spec or {"events": {}}}
+
+
+def handed(kube: FakeKube) -> set[str]:
+    """The names of the sinks that agents are handed."""
+    secret = kube.objects.get(("Secret", "tiercel-sinks", SYSTEM))
+    if secret is None:
+        return set()
+    sinks, _ = read_sinks(b64decode(secret["data"]["sinks.json"]))
+    return {each.name for each in sinks}
+
+
+def run(kube: FakeKube, done: Callable[[Runner], bool], others: Sequence[Mapping[str, Any]] = ()) -> Runner:
     """Runs until something is so."""
 
     async def work() -> Runner:
         leadership = Leadership(kube, SYSTEM, "me")
-        found = Runner(kube, SYSTEM, leadership, lambda _owner: ())  # type: ignore[arg-type]
+        found = Runner(kube, SYSTEM, leadership, lambda _owner: others)  # type: ignore[arg-type]
         task = asyncio.create_task(found.run())
         async with asyncio.timeout(60):
             while not done(found):
@@ -223,3 +239,86 @@ def test_a_bundle_that_is_too_large_leaves_the_old_one(monkeypatch: pytest.Monke
     assert "bundle" not in kube.statuses["two"]
     reasons = [condition["reason"] for condition in kube.statuses["two"]["conditions"]]
     assert "BundleTooLarge" in reasons
+
+
+AGENTS = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agents", "namespace": SYSTEM}}
+
+
+def test_agents_have_their_rules_and_sinks_from_the_start() -> None:
+    kube = FakeKube(security_rule("one"), alert_sink("chat"))
+    run(kube, lambda _found: "DaemonSet agents" in kube.writes, [AGENTS])
+    written = kube.writes[: kube.writes.index("DaemonSet agents")]
+    assert {"ConfigMap tiercel-bundle-0", "Secret tiercel-sinks"} <= set(written)
+    assert handed(kube) == {"chat"}
+
+
+def test_trouble_with_sinks_keeps_nothing_else_from_being_written() -> None:
+    kube = FakeKube(
+        security_rule("one"), alert_sink("chat", slack={"urlFrom": {"secretRef": {"name": "s", "key": "k"}}})
+    )
+    get = kube.get
+
+    def fail_for_secrets(api_version: str, kind: str, name: str, namespace: str | None = None) -> Any:
+        if kind == "Secret" and namespace == "shop":
+            raise api_error(TooManyRequestsError)
+        return get(api_version, kind, name, namespace)
+
+    kube.get = fail_for_secrets  # type: ignore[method-assign]
+    run(kube, lambda found: "DaemonSet agents" in kube.writes and found.counts.failures > 0, [AGENTS])
+    assert "one" in kube.statuses
+    assert "chat" not in kube.statuses  # not known isn't missing
+    assert handed(kube) == set()
+
+
+def test_a_status_that_cannot_be_written_keeps_no_other_from_being() -> None:
+    kube = FakeKube(alert_sink("bad"), alert_sink("good"))
+    write = kube.write_status
+
+    def refuse_one(kind: str, name: str, *others: Any) -> bool:
+        if name == "bad":
+            raise api_error(ForbiddenError)
+        return write(kind, name, *others)
+
+    kube.write_status = refuse_one  # type: ignore[method-assign,assignment]
+    run(kube, lambda found: "good" in kube.statuses and found.counts.failures > 0)
+    assert handed(kube) == {"bad", "good"}
+
+
+def test_agents_that_were_there_before_are_known_to_the_first_status() -> None:
+    """Or a sink that is ready would be said not to be, for a moment, whenever an operator begins."""
+    counts = dict.fromkeys(("delivered", "retried", "lost", "backlog", "silenced", "folded"), 1)
+    receipt = {"namespace": "shop", "name": "chat", "generation": 1, "failing": False, **counts}
+    agent = {"kind": "NodeAgent", "metadata": {"name": "n1"}, "status": {"sinks": [receipt]}}
+    kube = FakeKube(alert_sink("chat"), agent)
+    run(kube, lambda _found: "chat" in kube.statuses)
+    reasons = [condition["reason"] for condition in kube.statuses["chat"]["conditions"]]
+    assert "Delivering" in reasons
+    assert kube.writes.count("status of chat") == 1
+
+
+def test_secrets_are_not_read_for_every_word_of_an_agent() -> None:
+    spec = {"slack": {"urlFrom": {"secretRef": {"name": "s", "key": "k"}}}}
+    kube = FakeKube(alert_sink("chat", **spec))
+    kube.objects["Secret", "s", "shop"] = {"data": {"k": "eA=="}}
+    asked = 0
+    get = kube.get
+
+    def count(api_version: str, kind: str, name: str, namespace: str | None = None) -> Any:
+        nonlocal asked
+        asked += (kind, name) == ("Secret", "s")
+        return get(api_version, kind, name, namespace)
+
+    kube.get = count  # type: ignore[method-assign]
+    told = False
+
+    def done(found: Runner) -> bool:
+        nonlocal told
+        if "chat" in kube.statuses and not told:
+            told = True
+            failing = {"namespace": "shop", "name": "chat", "generation": 1, "failing": True}
+            counts = dict.fromkeys(("delivered", "retried", "lost", "backlog", "silenced", "folded"), 1)
+            found.agent_event({"metadata": {"name": "n1"}, "status": {"sinks": [failing | counts]}}, exists=True)
+        return any(each["reason"] == "DeliveryFails" for each in kube.statuses.get("chat", {}).get("conditions", ()))
+
+    run(kube, done)
+    assert asked == 1
