@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tiercel_agent.delivery import backlog as backlog_module
@@ -203,12 +203,15 @@ class Full:
 
     def __init__(self) -> None:
         self.full = False
+        self.writes = 1 << 30
+        """Until it is."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(os, name)
 
     def pwrite(self, descriptor: int, data: bytes, at: int) -> int:
-        if self.full:
+        self.writes -= 1
+        if self.full or self.writes < 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return os.pwrite(descriptor, data, at)
 
@@ -257,6 +260,36 @@ def test_what_is_being_sent_from_memory_may_move_to_the_disk_meanwhile(
         queue.remove()
 
 
+def test_what_is_being_sent_may_move_to_the_disk_in_part(
+    opened: Callable[..., Backlog], disk: Full, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog_module, "_BATCH", 4)
+    for done in range(11):
+        for writes in (1, 2, 3):
+            disk.full = True
+            queue = opened()
+            queue.append(alerts(0, 20))
+            assert outputs(queue.next(10)) == list(range(10))
+            disk.full, disk.writes = False, writes
+            queue.append(alerts(20, 22))
+            disk.writes = 1 << 30
+            queue.done(done // 2)
+            queue.done(done - done // 2)
+            queue.done(0)
+            assert queue.count == 22 - done
+            assert (drain(queue, 3), queue.lost) == (list(range(done, 22)), 0)
+            queue.remove()
+
+
+def test_what_is_in_memory_at_the_end_goes_to_the_disk(opened: Callable[..., Backlog], disk: Full) -> None:
+    queue = opened()
+    disk.full = True
+    queue.append(alerts(0, 700))
+    disk.full = False
+    queue.close()
+    assert (queue.count, queue.lost, drain(opened())) == (700, 0, list(range(700)))
+
+
 OPERATION = st.one_of(
     st.tuples(st.just("append"), st.integers(1, 12)),
     st.tuples(st.just("next"), st.integers(1, 12)),
@@ -269,6 +302,7 @@ OPERATION = st.one_of(
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(OPERATION, max_size=30))
+@example([("append", 1), ("full", True), ("limit", 0), ("append", 1), ("next", 1)])
 def test_whatever_happens_each_alert_is_done_or_lost_or_waits(operations: list[tuple[str, int]]) -> None:
     """In order, and done are those that were given, whatever the limits took meanwhile."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:

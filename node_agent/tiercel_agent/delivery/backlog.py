@@ -86,7 +86,7 @@ class Backlog:
                 return
             self._memory.extend(alerts)
             self._store()
-            while len(self._memory) > max(self._most, self._memory_hand):
+            while len(self._memory) > self._most:
                 del self._memory[self._memory_hand]  # the oldest that nobody is sending
                 self._lost += 1
             self._changed.notify_all()
