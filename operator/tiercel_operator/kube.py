@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import urllib3
 from kubernetes import client, config
@@ -49,8 +50,9 @@ class Kube:
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """The object, or None if there is none."""
+        address = quote(name, safe="")  # the client puts it into the path as it is, and tenants name Secrets
         try:
-            found = self._resource(api_version, kind).get(name=name, namespace=namespace, _request_timeout=_TIMEOUT)
+            found = self._resource(api_version, kind).get(name=address, namespace=namespace, _request_timeout=_TIMEOUT)
         except NotFoundError:
             return None
         return _plain(found)

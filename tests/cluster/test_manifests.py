@@ -19,6 +19,7 @@ from tiercel_engine.rules import load, read_rules
 from tiercel_operator.daemonset import AgentSettings, agent_config_map, daemonset
 from tiercel_operator.owned import MOST_PARTS, config_map_name
 from tiercel_operator.sink_rules import sink_errors
+from tiercel_operator.sinks import sinks_secret
 
 CONFIG = Path(__file__).parents[2] / "config"
 SYSTEM = "tiercel-system"
@@ -155,6 +156,7 @@ def test_the_operator_may_make_what_it_makes_by_name_and_nothing_else(
     settings = AgentSettings(kubernetes=version)
     apply = ("apply", "--server-side", "--field-manager=tiercel-operator", "-f", "-")
     made = [daemonset(settings, MOST_PARTS), agent_config_map(settings)]
+    made.append(sinks_secret(b"", SYSTEM, None))
     for number in range(MOST_PARTS):
         metadata = {"name": config_map_name(number), "namespace": SYSTEM}
         made.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})

@@ -263,3 +263,18 @@ def test_a_sink_is_refused_like_a_rule() -> None:
     assert review(asked(suspended, bad, kind="AlertSink"), [])["response"]["allowed"]
     hostile = RuleObject("shop", "s", {"http": {"url": f"http://{HOSTILE}127.0.0.1"}})
     assert review(asked(hostile, kind="AlertSink"), [])["response"]["status"]["message"].isprintable()
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"stdout": {}}, "spec.stdout: a sink of this namespace can't touch the node"),
+        ({"events": {}, "throttle": {"window": "0s"}}, "spec.throttle.window is zero"),
+        ({"events": {}, "format": "template", "template": f"{{{{ {HOSTILE} }}}}"}, "spec.template: line 1, column 4:"),
+        ({"events": {}, "silences": [{"until": HOSTILE}]}, "spec.silences[0].until is no time"),
+    ],
+)
+def test_what_a_sink_s_schema_lets_through_is_refused(spec: dict[str, Any], said: str) -> None:
+    text = review(asked(RuleObject("shop", "s", spec), kind="AlertSink"), [])["response"]["status"]["message"]
+    assert text.startswith(said)
+    assert text.isprintable()
