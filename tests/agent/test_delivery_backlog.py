@@ -55,14 +55,6 @@ def drain(queue: Backlog, most: int = 100) -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], object]) -> None:
-    for _ in range(2000):
-        if condition():
-            return
-        threading.Event().wait(0.005)
-    raise AssertionError("it didn't come about")
-
-
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Callable[..., Backlog]]:
     made: list[Backlog] = []
