@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import struct
@@ -87,6 +88,27 @@ def records(data: bytes, most: int) -> Records:
 def _checksum(payload: bytes) -> int:
     """Of the length too. It isn't 0 where a power cut has left nothing but zeros."""
     return zlib.crc32(payload, ~len(payload) & 0xFFFFFFFF)
+
+
+def hold_folder(folder: Path) -> int:
+    """A descriptor of the folder, with a lock on it that ends with the process. Raises OSError."""
+    make_folder(folder)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise OSError(errno.EBUSY, "another process has the use of this spool") from None
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def make_folder(folder: Path) -> None:
+    for part in (*reversed(folder.parents), folder):
+        if not part.is_dir():
+            os.mkdir(part, 0o700)  # noqa: PTH102
 
 
 def segment_path(folder: Path, first: int) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import threading
 from collections.abc import Sequence
@@ -17,6 +16,8 @@ from tiercel_agent.delivery.segments import (
     begin,
     find_segments,
     framed,
+    hold_folder,
+    make_folder,
     open_reading,
     records,
     recover,
@@ -56,7 +57,7 @@ class Spool:
         self._writer: int | None = None  # of the last segment
         self._unseen = 0
         self._reader: int | None = None
-        self._holder: int | None = _hold(folder)
+        self._holder: int | None = hold_folder(folder)
         try:
             self._segments = find_segments(folder)
             self._next = self._recovered()
@@ -339,7 +340,7 @@ class Spool:
         try:
             writer = begin(path)
         except FileNotFoundError:
-            _make(self._folder)
+            make_folder(self._folder)
             writer = begin(path)
         self._writer = writer
         self._segments.append(Segment(path, self._next, 0))
@@ -374,27 +375,6 @@ class Spool:
         descriptor, self._writer = self._writer, None
         if descriptor is not None:
             os.close(descriptor)
-
-
-def _hold(folder: Path) -> int:
-    """A descriptor of the folder, with a lock on it that ends with the process. Raises OSError."""
-    _make(folder)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise OSError(errno.EBUSY, "another process has the use of this spool") from None
-    except OSError:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def _make(folder: Path) -> None:
-    for part in (*reversed(folder.parents), folder):
-        if not part.is_dir():
-            os.mkdir(part, 0o700)  # noqa: PTH102
 
 
 def _write_all(descriptor: int, data: bytes, offset: int) -> None:
