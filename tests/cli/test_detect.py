@@ -11,6 +11,7 @@ from pathlib import Path
 import orjson
 import pytest
 from click.testing import CliRunner
+from http_receiver import refusing
 
 import tiercel_cli.agent
 import tiercel_cli.detect
@@ -104,6 +105,33 @@ def test_alerts_go_to_a_file_too(run, opened, tmp_path: Path):
     assert file.read_text() == "before\n" + out
 
 
+def test_alerts_go_to_sinks_too(run, opened, tmp_path: Path):
+    file, copy = tmp_path / "alerts", tmp_path / "copy"
+    script = tmp_path / "copying"
+    script.write_text(f"#!/bin/sh\nexec cat > {copy}\n")
+    script.chmod(0o755)
+    status, out, err = run("--json", "--sink", f"file://{file}", "--sink", f"program:{script}", batches=[[opened()]])
+    (alert,) = (orjson.loads(line) for line in file.read_text().splitlines())
+    assert alert.pop("uuid")
+    assert alert == orjson.loads(out)
+    assert orjson.loads(copy.read_text())["rule"] == "Shadow read"
+    assert (status, err.splitlines()[-1]) == (0, "Lost: none")
+
+
+def test_a_sink_that_never_took_its_alerts_is_told_of(run, opened):
+    with refusing() as port:
+        _, _, err = run("--sink", f"http://127.0.0.1:{port}/", batches=[[opened()]])
+    assert "Warning: sink 1: " in err
+    assert "connection refused" in err.lower()
+    assert "Lost: 1 (alerts for sink 1: it failed for too long, or refused them)" in err
+
+
+def test_the_forms_of_sinks_are_shown(run):
+    status, out, _ = run("--sink", "help")
+    assert status == 0
+    assert "syslog+tls" in out
+
+
 def test_all_events_are_recorded_and_can_be_replayed_into_the_same_alerts(run, opened, tmp_path: Path):
     recording = tmp_path / "events.jsonl"
     _, out, _ = run("--json", "--record", str(recording), batches=[[opened("/tmp/x"), opened("/etc/shadow")]])
@@ -168,6 +196,7 @@ def test_a_machine_that_cannot_be_watched_is_status_three(run, monkeypatch: pyte
         (["--for", "-1s"], "write 500ms, 10s, 2m or 1h"),
         (["--priority", "hihg"], "is no priority: one of EMERGENCY"),
         (["--rule-matching", "some"], "'some' is not one of"),
+        (["--sink", "gopher://x"], "'gopher' is no kind of sink"),
     ],
 )
 def test_wrong_options_are_status_two(run, arguments: list[str], message: str):
@@ -291,6 +320,9 @@ def test_the_agent_takes_a_falco_configuration(run_agent, opened):
             "rules: rules.yaml\noutputs: {file: {path: /nonexistent/folder/alerts}}\n",
             "/nonexistent/folder/alerts: No such",
         ),
+        ("rules: rules.yaml\noutputs: {urls: ['gopher://x']}\n", "outputs.urls[0]: 'gopher' is no kind of sink"),
+        ("rules: rules.yaml\nreach: {allow: [10.0.0.1/8]}\n", "write such as 10.1.2.0/24"),
+        ("rules: rules.yaml\nmetrics: {port: 70000}\n", "write a port from 1 to 65535"),
     ],
 )
 def test_the_agent_does_not_start_with_what_it_cannot_use(run_agent, config: str, message: str):

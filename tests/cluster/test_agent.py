@@ -11,13 +11,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import yaml
 from control_plane import ControlPlane
+from http_receiver import Answer, HttpReceiver
 from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsApi
 from test_operator import API, custom_resources, rule, until  # noqa: F401 (a fixture)
 from test_workloads import agent  # noqa: F401 (a fixture)
 
+from tiercel_engine.resources.handed_sinks import write_sinks
 from tiercel_engine.rules.bundle import files_of, pack
 from tiercel_engine.rules.objects import RuleObject
 
@@ -72,6 +75,8 @@ def start(
             {
                 "bundle": str(folder),
                 "kubernetes": {"kubeconfig": str(agent), "node": namespace},
+                "sinks": str(tmp_path / "sinks.json"),
+                "spool": {"folder": str(tmp_path / "spool")},
                 "outputs": {
                     "stdout": {"enabled": False},
                     "file": {"path": str(tmp_path / "alerts.jsonl")},
@@ -178,3 +183,51 @@ def test_a_restart_needs_no_api(
     finally:
         control_plane.start()
     until(lambda: told().get("bundle") == hash_, "report once the API server is back")
+
+
+def test_alerts_outlive_an_agent_that_is_killed_while_their_sink_is_down(
+    start: Callable[[], subprocess.Popen[bytes]],
+    mount: Mount,
+    told: Callable[[], dict[str, Any]],
+    namespace: str,
+    tmp_path: Path,
+) -> None:
+    with HttpReceiver([Answer(503, {"Retry-After": "0"})] * 1000) as receiver:
+        entry = {
+            "namespace": "tiercel-system",
+            "name": "pager",
+            "generation": 3,
+            "spec": {"http": {"urlFrom": {"secretRef": {"name": "pager", "key": "url"}}}, "match": {"rules": ["Sec*"]}},
+            "secrets": {"pager/url": f"{receiver.url}/alerts"},
+        }
+        sinks = tmp_path / "sinks.json"
+        sinks.write_bytes(write_sinks([entry]))
+        secret = tmp_path / "secret"
+        secret.write_text("x")
+        mount(objects(rule("Secret read", f"evt.type in (open, openat) and fd.name = {secret}")))
+
+        def receipt() -> dict[str, Any]:
+            found: list[dict[str, Any]] = told().get("sinks") or []
+            return found[0] if found else {}
+
+        process = start()
+        until(lambda: "lastReport" in told() and told()["conditions"][0]["reason"] == "Running", "agent that runs")
+        subprocess.run(["cat", secret], check=True, capture_output=True)
+        first = until(lambda: orjson.loads(receiver.one().body), "attempt")
+        until(lambda: receipt().get("failing"), "receipt that tells of the failure")
+        assert receipt()["generation"] == 3
+        assert receipt()["lastError"]["node"] == namespace
+        assert "503" in receipt()["lastError"]["message"]
+        process.kill()
+        process.wait(30)
+
+        receiver.answers.clear()
+        receiver.all()
+        entry["test"] = {"id": "try", "node": namespace}
+        sinks.write_bytes(write_sinks([entry]))
+        start()
+        again = orjson.loads(receiver.one().body)
+        assert (again["rule"], again["uuid"]) == ("Secret read", first["uuid"])
+        assert orjson.loads(receiver.one().body)["rule"] == "Tiercel: test alert"
+        until(lambda: (receipt().get("test") or {}).get("milliseconds") is not None, "receipt of the test")
+        until(lambda: (receipt()["failing"], receipt()["delivered"]) == (False, 2), "receipt of what was delivered")

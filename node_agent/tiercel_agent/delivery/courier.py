@@ -51,6 +51,8 @@ class Totals:
     last_success: float | None = None
     last_failure: Failure | None = None
     test: TestResult | None = None
+    trouble: str = ""
+    """Why what waits is in memory although it should be on the disk."""
 
 
 class Courier:
@@ -111,7 +113,8 @@ class Courier:
     def totals(self) -> Totals:
         with self._lock:
             totals = self._totals
-        return replace(totals, lost=totals.lost + self._backlog.lost, backlog=self._backlog.count)
+        backlog = self._backlog
+        return replace(totals, lost=totals.lost + backlog.lost, backlog=backlog.count, trouble=backlog.trouble)
 
     def close(self, timeout: float = 5.0) -> None:
         """Delivers what waits for at most ``timeout`` seconds. The rest stays on the disk, or is counted as lost."""

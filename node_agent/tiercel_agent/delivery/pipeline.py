@@ -196,8 +196,7 @@ class Pipeline:
         name = label(settings)
         self._gone = [courier for courier in self._gone if not courier.ended]
         folder = spool_folder(self._spool.folder, settings.namespace, settings.name)
-        if any(courier.name == name for courier in self._gone):
-            folder = None  # one of the same name still ends, and has the folder
+        # One of the same name that has yet to end keeps the folder for that long: what waits is in memory until then.
         return Courier(name, lambda: self._open_sink(settings), open_backlog(folder, share), self._tell)
 
 
