@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from tiercel_agent.config import read_config
 from tiercel_agent.context.accounts import MOUNTED_HOST
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
+from tiercel_cli.operator import operator
 from tiercel_engine.resources.handed_sinks import FILE
 from tiercel_operator.daemonset import KEPT, AgentSettings, agent_config, agent_config_map, daemonset, telemetry
 from tiercel_operator.owned import MOST_PARTS, config_map_name
@@ -108,6 +110,13 @@ def test_admins_say_what_tenants_sinks_reach(tmp_path: Path) -> None:
     reach = read(tmp_path, settings).reach
     assert [str(each) for each in reach.allow] == ["169.254.20.0/24"]
     assert [str(each) for each in reach.forbid] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:
+    for option in ("--allow-sink-address", "--forbid-sink-address"):
+        done = CliRunner().invoke(operator, [option, "10.0.0.0/8", option, "10.0.0.1/8"])
+        assert done.exit_code == 2
+        assert "10.0.0.1/8 has host bits set (write such as 10.1.2.0/24" in done.output
 
 
 def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:
