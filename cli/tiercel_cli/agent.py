@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
 from tiercel_agent.sinks.model import Place
 from tiercel_agent.sinks.opening import open_sink
+from tiercel_agent.sinks.reach import api_hosts
 from tiercel_agent.source import DetectorError
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_agent.workloads.settings import NoCluster
@@ -99,7 +101,9 @@ def _run(path: Path, config: Config) -> None:
         LOGGER.critical("rules with errors: nothing is started")
         sys.exit(FAILED)
     place = Place(config.hostname, config.workloads.node, config.workloads.kubernetes, config.workloads.kubeconfig)
-    pipeline = Pipeline(lambda settings: open_sink(settings, place, config.reach), config.spool, _log_error)
+    kubeconfig = config.workloads.kubeconfig
+    reach = replace(config.reach, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ())
+    pipeline = Pipeline(lambda settings: open_sink(settings, place, reach), config.spool, _log_error)
     outputs = Outputs(pipeline)
     for output in config.outputs:
         outputs.add(OutputQueue(open_output(output, json=config.json), on_failure=_log_error))

@@ -114,12 +114,12 @@ class AgentSettings:
 
 
 def telemetry(environment: Mapping[str, str]) -> dict[str, str]:
-    """The OpenTelemetry variables among these, but for those that hold secrets or name files: what an admin
-    tells the operator holds for the agents. A DaemonSet can be read by more people than a Secret."""
+    """The OpenTelemetry variables among these, but for the operator's own name and those that hold secrets or name
+    files: what an admin tells the operator holds for the agents. A DaemonSet can be read by more people than a Secret."""
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith("OTEL_") and not name.endswith(("HEADERS", "CERTIFICATE", "CLIENT_KEY"))
+        if name.startswith("OTEL_") and not name.endswith(("HEADERS", "CERTIFICATE", "CLIENT_KEY", "SERVICE_NAME"))
     }
 
 
@@ -208,7 +208,7 @@ def _pod(settings: AgentSettings, parts: int) -> dict[str, Any]:
         "tolerations": [dict(toleration) for toleration in settings.tolerations],
         # The kernel names processes by the node's ids, and their /proc tells of those that ran before.
         "hostPID": True,
-        # What waits in the outputs' queues is delivered, for at most five seconds each.
+        # What waits is delivered for some seconds; what sinks can't deliver is kept on the node.
         "terminationGracePeriodSeconds": 30,
         "containers": [_container(settings)],
         "volumes": [
@@ -237,8 +237,6 @@ def _pod(settings: AgentSettings, parts: int) -> dict[str, Any]:
 
 
 def _container(settings: AgentSettings) -> dict[str, Any]:
-    # No liveness probe: the agent answers no requests yet, and one that executes a program would do so on every node
-    # every few seconds, for the agent itself to see. An agent that can't go on ends, and is started anew.
     return {
         "name": "agent",
         "image": settings.image,
@@ -248,7 +246,16 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
             {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
             *({"name": name, "value": value} for name, value in sorted(settings.environment.items())),
         ],
-        "ports": [{"name": "metrics", "containerPort": METRICS_PORT}],
+        "ports": [{"name": "http", "containerPort": METRICS_PORT}],
+        # Not a probe that executes a program: on every node, every few seconds, for the agent itself to see. It answers
+        # as long as detection goes on; what takes it long is a start, and many new rules.
+        "livenessProbe": {
+            "httpGet": {"path": "/healthz", "port": "http"},
+            "initialDelaySeconds": 60,
+            "periodSeconds": 30,
+            "timeoutSeconds": 5,
+            "failureThreshold": 6,
+        },
         "resources": {kind: dict(amounts) for kind, amounts in settings.resources.items()},
         "securityContext": _security_context(settings),
         # Folders, not single files (subPath): those wouldn't follow changes. Type information of the kernel is in the

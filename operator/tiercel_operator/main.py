@@ -63,7 +63,9 @@ async def operate(settings: Settings) -> None:
     if settings.endpoint is not None:
         admission = AdmissionService(kube, settings.namespace, runner.state, settings.endpoint)
         working.append(asyncio.create_task(admission.run()))
-    health = await serve_health(runner, "0.0.0.0", settings.health_port) if settings.health_port else None  # noqa: S104
+    health = None
+    if settings.health_port:
+        health = await serve_health(runner, "0.0.0.0", settings.health_port, settings.namespace)  # noqa: S104
     try:
         await kopf.operator(registry=_registry(runner, settings), clusterwide=True, settings=_kopf_settings())
     finally:

@@ -29,6 +29,8 @@ class Readings:
     plans: int
     writes: int
     failures: int
+    plan_seconds: float
+    """Of the last reconciliation's plan."""
 
 
 def read(runner: Runner) -> Readings:
@@ -46,6 +48,7 @@ def read(runner: Runner) -> Readings:
         plans=counts.plans,
         writes=counts.writes,
         failures=counts.failures,
+        plan_seconds=counts.plan_seconds,
     )
 
 
@@ -97,5 +100,6 @@ INSTRUMENTS = (
     ),
     _total("reconciliations", "{time}", "How often it has worked out what is to be there.", lambda each: each.plans),
     _total("writes", "{object}", "Objects that it has written.", lambda each: each.writes),
+    _gauge("plan.duration", "s", "How long the last working out took.", lambda each: each.plan_seconds),
     _total("failures", "{turn}", "Turns that ended in trouble with the API.", lambda each: each.failures),
 )

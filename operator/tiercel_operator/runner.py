@@ -46,6 +46,8 @@ class Counts:
     plans: int = 0
     writes: int = 0
     failures: int = 0
+    plan_seconds: float = 0.0
+    """What the last plan took."""
 
 
 class Runner:
@@ -136,6 +138,7 @@ class Runner:
             started = time.monotonic()
             plan = await asyncio.to_thread(self._planner.plan, self.state.snapshot())
             self.counts.plans += 1
+            self.counts.plan_seconds = time.monotonic() - started
             looks = await self._write_bundle(plan)
             await asyncio.gather(*(self._write_status(write) for write in plan.statuses))
             try:

@@ -15,6 +15,7 @@ from typing import Any, TypeGuard
 from unicodedata import normalize
 from urllib.parse import SplitResult, urlsplit
 
+from tiercel_engine.durations import seconds
 from tiercel_engine.resources.alert_sink import DESTINATIONS
 from tiercel_engine.resources.destinations import OtlpProtocol
 from tiercel_engine.scope import SYSTEM_NAMESPACE
@@ -31,8 +32,6 @@ _REFERENCE = ("name", "key")
 _SECRET_NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_DURATION = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATIONS = (
     # where it stands, seconds at most, how that is written, whether it may be zero
     (("throttle", "window"), 86400.0, "24h", False),
@@ -89,14 +88,15 @@ def _durations(spec: Mapping[str, Any]) -> Iterator[str]:
             value = value.get(key) if isinstance(value, Mapping) else None
         if not isinstance(value, str):
             continue
-        parts = _DURATION.findall(value)
-        seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
         where = f"spec.{'.'.join(path)}"
-        if "".join(map("".join, parts)) != value:
-            yield f"{where}: {value[:40]!r} is no duration (write such as 90s, 10m or 1h30m)"
-        elif not seconds and not may_be_zero:
+        try:
+            length = seconds(value)
+        except ValueError as error:
+            yield f"{where}: {error}"
+            continue
+        if not length and not may_be_zero:
             yield f"{where} is zero (write such as 10m, or remove it)"
-        elif seconds > most:
+        elif length > most:
             yield f"{where} is {value[:40]} (write {most_text} at most)"
 
 

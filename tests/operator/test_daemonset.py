@@ -100,7 +100,7 @@ def test_sinks_are_read_where_their_secret_is_mounted_and_what_waits_is_kept_on_
 def test_prometheus_finds_the_agents(tmp_path: Path) -> None:
     port = read(tmp_path, SETTINGS).metrics_port
     annotations = daemonset(SETTINGS, 1)["spec"]["template"]["metadata"]["annotations"]
-    assert container()["ports"] == [{"name": "metrics", "containerPort": port}]
+    assert container()["ports"] == [{"name": "http", "containerPort": port}]
     assert (annotations["prometheus.io/scrape"], annotations["prometheus.io/port"]) == ("true", str(port))
 
 
@@ -193,6 +193,7 @@ def test_agents_get_what_the_operator_is_told_of_telemetry_but_no_secret() -> No
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret",
         "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.crt",
+        "OTEL_SERVICE_NAME": "operator",
         "PATH": "/bin",
     }
     settings = AgentSettings(environment=telemetry(told))

@@ -52,7 +52,7 @@ def runner() -> Any:
         state.take_sink(body(f"sink-{number}", "Ready", status), exists=True)
     state.take_sink(body("suspended", "Ready", "False", suspend=True), exists=True)
     state.take_agent({"metadata": {"name": "node-1"}}, exists=True, now=0.0)
-    return SimpleNamespace(state=state, counts=Counts(plans=3, writes=4, failures=1), leads=True)
+    return SimpleNamespace(state=state, counts=Counts(plans=3, writes=4, failures=1, plan_seconds=0.25), leads=True)
 
 
 def serving(found: Any, work: Callable[[str, Any], Awaitable[None]]) -> None:
@@ -89,6 +89,7 @@ def test_prometheus_reads_what_is_known_at_that_moment() -> None:
             "tiercel_operator_reconciliations_total": 3,
             "tiercel_operator_writes_total": 4,
             "tiercel_operator_failures_total": 1,
+            "tiercel_operator_plan_duration_seconds": 0.25,
         }
         assert first["process_resident_memory_bytes"] > 0
         found.counts.plans += 1

@@ -23,8 +23,10 @@ _URL_FROM = says("The address, if there is a secret in it.")
 class SecretRef:
     """A key of a Secret in the AlertSink's namespace."""
 
-    name: str = field(metadata=says("The Secret's name.", min_length=1, max_length=253))
-    key: str = field(metadata=says("The key in it.", min_length=1, max_length=253))
+    name: str = field(
+        metadata=says("The Secret's name.", pattern="^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", min_length=1, max_length=253)
+    )
+    key: str = field(metadata=says("The key in it.", pattern="^[-._a-zA-Z0-9]+$", min_length=1, max_length=253))
 
 
 @dataclass(frozen=True, slots=True)

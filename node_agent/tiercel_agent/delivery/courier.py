@@ -154,7 +154,7 @@ class Courier:
 
     def _run(self) -> None:
         try:
-            while not self._closing or self._backlog.count:
+            while not self._backlog.closed and (not self._closing or self._backlog.count):
                 self._change()
                 if self._sink is None and self._backlog.count:
                     going_on = self._open()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tiercel_agent.delivery.routing import field_text
-from tiercel_agent.sinks.durations import seconds
+from tiercel_engine.durations import seconds
 from tiercel_agent.sinks.model import BadSink
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.resources import alert_sink

@@ -62,8 +62,8 @@ class Outputs:
         return found
 
     def notes(self) -> list[str]:
-        """A line for each output or sink of this agent's own that has lost alerts (AlertSinks tell by themselves), and for
-        each way in which the disk doesn't take what waits."""
+        """A line for each output or sink of this agent's own that has lost alerts, since AlertSinks tell by themselves,
+        and for each way in which the disk doesn't take what waits."""
         lost = [f"output {name}" for name, delivery in self.deliveries().items() if delivery.dropped]
         own = [each for each in self.receipts() if not each.settings.namespace]
         lost += [f"sink {each.label}" for each in own if each.totals.lost]

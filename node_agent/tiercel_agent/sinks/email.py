@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tiercel_agent.sinks.durations import seconds
+from tiercel_engine.durations import seconds
 from tiercel_agent.sinks.mail_address import mail_address
 from tiercel_agent.sinks.mail_message import MOST, Envelope, alert_mail, digest_mail, domain_of
 from tiercel_agent.sinks.mail_server import MailServer

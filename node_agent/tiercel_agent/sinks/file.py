@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiercel_agent.appended_file import AppendedFile
-from tiercel_agent.sinks.durations import seconds
+from tiercel_engine.durations import seconds
 from tiercel_agent.sinks.lines import one_line
 from tiercel_agent.sinks.model import BadSink, Sink, Unavailable
 from tiercel_engine.alert import Alert

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiercel_agent.sinks.durations import seconds
+from tiercel_engine.durations import seconds
 from tiercel_agent.sinks.formats import form_of
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_agent.sinks.web import Client, Timeouts, address_of
