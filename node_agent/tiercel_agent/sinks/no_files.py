@@ -1,0 +1,97 @@
+"""Keeps the node's files from libraries that a tenant's settings drive: Apprise reads templates and keys by path."""
+
+from __future__ import annotations
+
+import errno
+import mimetypes
+import os
+import sys
+import sysconfig
+import threading
+import zoneinfo
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+
+class ForbiddenFile(OSError):
+    """A tenant's sink tried to open a file."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, "it names a file of the node, which a sink of this namespace can't read")
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+class Tried:
+    """``file`` tells whether one was asked for that isn't given."""
+
+    file = False
+
+
+@contextmanager
+def no_files() -> Iterator[Tried]:
+    """Within this thread, only what belongs to Python and its libraries can be opened, for reading.
+
+    Libraries may take the error for one of their own, hence what is given tells of it.
+    """
+    _install()
+    before = _here.tried
+    tried = _here.tried = Tried()
+    try:
+        yield tried
+    finally:
+        _here.tried = before
+
+
+class _Here(threading.local):
+    tried: Tried | None = None
+
+
+_here = _Here()
+_installing = threading.Lock()
+_installed = False
+
+
+def _install() -> None:
+    global _installed  # noqa: PLW0603
+    with _installing:
+        if not _installed:
+            sys.addaudithook(_hook)
+            _installed = True
+
+
+def _hook(event: str, arguments: tuple[Any, ...], here: _Here = _here) -> None:
+    if event != "open":
+        return
+    tried = here.tried
+    if tried is None:
+        return
+    path, _, flags = arguments
+    if isinstance(path, int) or path is None:
+        return  # what is open already
+    # Python writes bytecode beside what is imported, and goes on if it can't: that is nothing to tell.
+    name = os.fsdecode(path)
+    if flags & _WRITING or not _of_python(name):
+        tried.file = tried.file or "__pycache__" not in name
+        raise ForbiddenFile
+
+
+def _of_python(path: str) -> bool:
+    real = os.path.realpath(path)
+    return real in _known_files() or any(real.startswith(root) for root in _roots())
+
+
+def _roots() -> set[str]:
+    """Directories of Python's own and of its libraries, with a slash at the end."""
+    paths = sysconfig.get_paths()
+    known = [paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    found = {os.path.realpath(path) for path in (*known, *filter(os.path.isabs, sys.path), *zoneinfo.TZPATH)}
+    return {f"{path}/" for path in found if path != "/"}
+
+
+def _known_files() -> set[str]:
+    return {os.path.realpath(path) for path in (*mimetypes.knownfiles, os.devnull, "/etc/localtime")}

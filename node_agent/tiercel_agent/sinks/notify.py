@@ -1,0 +1,160 @@
+"""Alerts to the services that Apprise knows, by one URL of its.
+
+Apprise is driven without its dispatcher: that one sends from threads of its own, which what holds tenants to their
+reach doesn't cover, tries again by itself, and takes a failure for success if the URL says that it is optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+from urllib.request import getproxies_environment
+
+from tiercel_agent.sinks.chat_text import bounded, facts_of, plain
+from tiercel_agent.sinks.model import BadSink, Refused, Sink, SinkSettings, Unavailable
+from tiercel_agent.sinks.no_files import ForbiddenFile, Tried, no_files
+from tiercel_agent.sinks.notify_log import Heard, heard
+from tiercel_agent.sinks.reach import Forbidden, cause_of
+from tiercel_agent.sinks.web import address_of, failure
+from tiercel_engine.alert import Alert
+from tiercel_engine.output import rfc3339
+from tiercel_engine.priority import Priority
+from tiercel_engine.resources.destinations import NotifySink
+
+# ruff: noqa: PLC0415
+
+OF_THE_NODE = frozenset(
+    {
+        *("blink1", "dbus", "kde", "qt", "gio", "glib", "gnome", "macosx", "syslog", "windows"),
+        # It speaks from a thread of its own, as long as the agent lives.
+        *("xmpp", "xmpps"),
+    }
+)
+"""Apprise's schemes that don't send over the network, or not from where it is seen what they reach: desktops, a device,
+programs, the local syslog. Tenants can't have them."""
+
+_LONGEST_TITLE = 200  # characters
+_LONGEST_BODY = 8000
+_LONGEST_FACT = 200
+_HELP = "its forms are told at https://github.com/caronc/apprise/wiki"
+
+_TYPES: Mapping[Priority, str] = {
+    **dict.fromkeys((Priority.EMERGENCY, Priority.ALERT, Priority.CRITICAL, Priority.ERROR), "failure"),
+    Priority.WARNING: "warning",
+}
+"""As Apprise names what isn't mere information."""
+
+
+def open_notify(sink: NotifySink, settings: SinkSettings) -> Sink:
+    """Raises BadSink."""
+    url = address_of(sink.url, sink.url_from, settings).strip()
+    if not settings.trusted and any(getproxies_environment().get(kind) for kind in ("http", "https", "all")):
+        raise BadSink("a sink of this namespace can't use Apprise where a proxy is set, which reaches more than it may")
+    with heard(), _files(settings) as tried:
+        plugin = _plugin(url, settings, tried)
+        maximum = min(_LONGEST_BODY, plugin.body_maxlen or _LONGEST_BODY)
+
+    def send(alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            with heard() as said, _files(settings) as tried:
+                _send(plugin, alert, maximum, said, tried)
+
+    return Sink(send=send)
+
+
+def title_of(alert: Alert) -> str:
+    return bounded(plain(f"{alert.priority.title}: {alert.rule}"), _LONGEST_TITLE)
+
+
+def body_of(alert: Alert, maximum: int = _LONGEST_BODY) -> str:
+    """At most so many characters, of which the last lines tell where it happened, as far as there is room for both."""
+    facts = [f"{name}: {bounded(plain(value), _LONGEST_FACT)}" for name, value in facts_of(alert)]
+    where = "\n" + "\n".join((*facts, f"Time: {rfc3339(alert.time)}"))
+    room = maximum - len(where)
+    if room < maximum // 2:
+        return bounded(plain(alert.output), maximum)
+    return bounded(plain(alert.output), room) + where
+
+
+@contextmanager
+def _files(settings: SinkSettings) -> Iterator[Tried]:
+    if settings.trusted:
+        yield Tried()
+        return
+    with no_files() as tried:
+        yield tried
+
+
+def _plugin(url: str, settings: SinkSettings, tried: Tried) -> Any:
+    """Apprise's own object for a URL. Raises BadSink."""
+    from apprise import Apprise, AppriseAsset
+    from apprise.plugins import url_to_dict
+
+    asset = AppriseAsset(
+        app_id="Tiercel",
+        app_desc="Runtime threat detection",
+        app_url="",
+        image_url_mask="",
+        image_url_logo="",
+        image_path_mask=False,
+        async_mode=False,
+        http_redirects=False,
+        interpret_emojis=False,
+        pem_autogen=False,
+        pgp_autogen=False,
+        secure_logging=True,
+        storage_mode="memory",
+        allow_templates=False,
+    )
+    parts = url_to_dict(url, secure_logging=True)  # type: ignore[no-untyped-call]
+    if not parts:
+        raise BadSink(f"Apprise doesn't understand its URL: {_HELP}")
+    if not settings.trusted and str(parts["schema"]).lower() in OF_THE_NODE:
+        raise BadSink("a sink of this namespace can't have a service of the node itself: the URL must be a network's")
+    try:
+        plugin = Apprise.instantiate(parts, asset=asset, suppress_exceptions=False)
+    except Exception as error:  # each service has its own
+        if tried.file or cause_of(error, ForbiddenFile) is not None:
+            raise BadSink(f"its URL can't be used: {ForbiddenFile()}") from None
+        raise BadSink(f"its URL lacks something that its service needs: {_HELP}") from None
+    if plugin is None:
+        raise BadSink("its service needs a library or a system that isn't here")
+    return plugin
+
+
+def _send(plugin: Any, alert: Alert, maximum: int, said: Heard, tried: Tried) -> None:
+    from apprise import NotifyFormat, NotifyType, OverflowMode
+
+    try:
+        taken = plugin.notify(
+            title=title_of(alert),
+            body=body_of(alert, maximum),
+            notify_type=NotifyType(_TYPES.get(alert.priority, "info")),
+            overflow=OverflowMode.TRUNCATE,
+            body_format=NotifyFormat.TEXT,
+        )
+    except Exception as error:  # each service has its own
+        raise _raised(error, tried) from None
+    if not taken:
+        raise _why(said, tried)
+
+
+def _raised(error: Exception, tried: Tried) -> Refused | Unavailable:
+    if (forbidden := cause_of(error, Forbidden)) is not None:
+        return Unavailable(str(forbidden))
+    if tried.file:
+        return Unavailable(str(ForbiddenFile()))
+    if isinstance(error, OSError):
+        return Unavailable(f"the service can't be reached ({type(error).__name__})")
+    return Refused(f"Apprise can't send what it was given ({type(error).__name__})")
+
+
+def _why(said: Heard, tried: Tried) -> Refused | Unavailable:
+    if said.forbidden:
+        return Unavailable(said.forbidden)
+    if said.status is not None:
+        return failure(said.status)
+    if tried.file:
+        return Unavailable(str(ForbiddenFile()))
+    return Unavailable("the service can't be reached" if said.unreachable else "the service doesn't take it")
