@@ -5,13 +5,14 @@
 # make bench   what the engine costs
 # make bench-containers   as root: how soon containers are known
 # make bench-events   as root: how soon an alert is a Kubernetes Event
+# make bench-delivery   as root: how soon alerts reach sinks, what that costs, an hour without the destination, kill -9
 # make bench-operator   what the operator's planning costs for a thousand rules and five thousand nodes
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 
-.PHONY: setup run demo test lint bench bench-live bench-containers bench-events bench-operator clean
+.PHONY: setup run demo test lint bench bench-live bench-containers bench-events bench-delivery bench-operator clean
 
 setup:
 	@scripts/setup
@@ -45,6 +46,11 @@ bench-containers: setup
 bench-events: setup
 	@scripts/setup-control-plane >/dev/null
 	@$(BIN)/python bench/events.py
+
+bench-delivery: setup
+	@$(BIN)/python bench/latency.py
+	@$(BIN)/python bench/delivery.py
+	@$(BIN)/python bench/spool.py
 
 bench-operator: setup
 	@$(BIN)/python bench/operator.py

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubelet import SYSTEM, mount_bundle
+from kubelet import SYSTEM, mount_bundle, mount_sinks
 from kubernetes.client import ApiClient
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -83,13 +83,19 @@ def local(kubectl: Kubectl, api: ApiClient) -> Iterator[None]:
         command += ["--webhook-port", str(port), "--webhook-url", f"https://{_HOST}:{port}/validate"]
         stack.enter_context(_running(command, folder / "operator.log"))
         stop = threading.Event()
-        mounting = threading.Thread(target=_mount, args=(api, folder / "bundle", stop), daemon=True)
+        mounting = threading.Thread(target=_mount, args=(api, folder, stop), daemon=True)
         mounting.start()
         stack.callback(stop.set)
         config = folder / "tiercel.yaml"
         kubernetes = {"kubeconfig": str(kubectl.kubeconfig), "node": node}
         outputs = {"events": {"enabled": True}}
-        settings = {"bundle": str(folder / "bundle/current"), "kubernetes": kubernetes, "outputs": outputs}
+        settings = {
+            "bundle": str(folder / "bundle/current"),
+            "kubernetes": kubernetes,
+            "outputs": outputs,
+            "sinks": str(folder / "sinks/current/sinks.json"),
+            "spool": {"folder": str(folder / "spool")},
+        }
         config.write_text(yaml.safe_dump(settings))
         stack.enter_context(_running([_TIERCEL, "agent", "--config", str(config)], folder / "agent.log"))
         yield
@@ -115,4 +121,5 @@ def _running(command: list[str], log: Path) -> Iterator[None]:
 
 def _mount(api: ApiClient, folder: Path, stop: threading.Event) -> None:
     while not stop.wait(0.5):
-        mount_bundle(api, folder)
+        mount_bundle(api, folder / "bundle")
+        mount_sinks(api, folder / "sinks")

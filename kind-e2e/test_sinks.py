@@ -32,9 +32,7 @@ def condition(kubectl: Kubectl, type_: str, name: str, namespace: str) -> tuple[
     return next(((each["status"], each["reason"]) for each in conditions if each["type"] == type_), ("", ""))
 
 
-def test_a_test_alert_arrives_and_its_time_is_told(kubectl: Kubectl, namespace: str, runs_local: bool) -> None:
-    if runs_local:
-        pytest.skip("no kubelet hands the local agent the Secret of sinks")
+def test_a_test_alert_arrives_and_its_time_is_told(kubectl: Kubectl, namespace: str) -> None:
     kubectl.apply(manifest("events", namespace, events={}))
     kubectl("annotate", "alertsink", "events", "-n", namespace, "tiercel.dev/send-test=first")
 
@@ -50,9 +48,7 @@ def test_a_test_alert_arrives_and_its_time_is_told(kubectl: Kubectl, namespace: 
     assert (told["delivered"] > 0, told["lost"], told["type"]) == (True, 0, "events")
 
 
-def test_a_sink_that_nobody_answers_says_so(kubectl: Kubectl, namespace: str, runs_local: bool) -> None:
-    if runs_local:
-        pytest.skip("no kubelet hands the local agent the Secret of sinks")
+def test_a_sink_that_nobody_answers_says_so(kubectl: Kubectl, namespace: str) -> None:
     kubectl.apply(manifest("http", namespace, http={"url": "https://nobody.invalid/"}))
     kubectl("annotate", "alertsink", "http", "-n", namespace, "tiercel.dev/send-test=first")
     until(lambda: condition(kubectl, "Ready", "http", namespace) == ("False", "DeliveryFails"), "word of the failure")

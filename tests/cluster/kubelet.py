@@ -19,6 +19,16 @@ def mount_bundle(api: ApiClient, folder: Path) -> bool:
         if found.metadata.name.startswith("tiercel-bundle-"):
             files |= {name: base64.b64decode(data) for name, data in (found.binary_data or {}).items()}
             files |= {name: data.encode() for name, data in (found.data or {}).items()}
+    return _mount(files, folder)
+
+
+def mount_sinks(api: ApiClient, folder: Path) -> bool:
+    """The same of the Secret with the AlertSinks; whether there is one."""
+    found = CoreV1Api(api).list_namespaced_secret(SYSTEM, field_selector="metadata.name=tiercel-sinks").items
+    return _mount({name: base64.b64decode(data) for each in found for name, data in each.data.items()}, folder)
+
+
+def _mount(files: dict[str, bytes], folder: Path) -> bool:
     current = folder / "current"
     if {path.name: path.read_bytes() for path in current.glob("*")} == files:
         return bool(files)
