@@ -1,4 +1,4 @@
-"""How soon an alert is on standard output and at an HTTP sink: from the matching call until a reader has it, as root."""
+"""How soon an alert is on standard output and at an HTTP sink: from the call until a reader has it, as root."""
 
 from __future__ import annotations
 
