@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from tiercel_agent.config import Config, FileConfig, LogConfig, StdoutConfig, parse_config, read_config
+from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.sinks.reach import Reach
 from tiercel_engine.diagnostics import render
 from tiercel_engine.priority import Priority
 
@@ -121,3 +124,36 @@ def test_what_has_no_end_is_not_read(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
     for path in (Path("/dev/zero"), tmp_path / "pipe"):
         assert "cannot read the file: not a regular file" in render(read_config(path).errors[0])
+
+
+def test_where_sinks_keep_what_waits(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    text = "rules: [a.yaml]\n"
+
+    def spool(more: str = "") -> SpoolSettings:
+        config = parse_config("/etc/tiercel/tiercel.yaml", text + more).config
+        assert config is not None
+        return config.spool
+
+    assert spool() == SpoolSettings(None, 1 << 30)
+    monkeypatch.setenv("STATE_DIRECTORY", "/var/lib/tiercel:/var/lib/other")
+    assert spool() == SpoolSettings(Path("/var/lib/tiercel/spool"), 1 << 30)
+    assert spool("spool: {folder: kept, max_mebibytes: 5}") == SpoolSettings(Path("/etc/tiercel/kept"), 5 << 20)
+
+
+def test_sinks_by_url_and_what_tenants_may_reach():
+    text = """
+rules: [a.yaml]
+outputs:
+  urls: [https://a.example/x, "syslog+tcp://b.example:514"]
+sinks: sinks.json
+reach: {allow: [10.1.0.0/16], forbid: ["fd00::/8"]}
+metrics: {port: 9376}
+"""
+    config = parse_config("/etc/tiercel/tiercel.yaml", text).config
+    assert config is not None
+    assert [each.name for each in config.sinks] == ["url-1", "url-2"]
+    assert all(each.trusted for each in config.sinks)
+    assert config.sinks_file == Path("/etc/tiercel/sinks.json")
+    assert config.reach == Reach((ip_network("10.1.0.0/16"),), (ip_network("fd00::/8"),))
+    assert config.metrics_port == 9376

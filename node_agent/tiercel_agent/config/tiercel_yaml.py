@@ -147,7 +147,8 @@ def _urls(outputs: Section) -> tuple[SinkSettings, ...]:
 
 
 def _spool(section: Section) -> SpoolSettings:
-    folder = section.text("folder")
+    state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's, where the unit asks for one
+    folder = section.text("folder", f"{state}/spool" if state else "")
     limit = section.number("max_mebibytes", SpoolSettings().limit >> 20) << 20
     section.refuse_unknown()
     return SpoolSettings(section.resolved(folder) if folder else None, limit)
