@@ -15,9 +15,10 @@ from tiercel_agent.delivery.pipeline import Pipeline, Receipt
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.sinks.model import Place, SinkSettings
 from tiercel_engine.alert import Alert
+from tiercel_engine.printable import printable
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import DeliveryError, TestAlert
-from tiercel_engine.resources.handed_sinks import HandedSink, read_sinks
+from tiercel_engine.resources.handed_sinks import HandedSink, UnreadSink, read_sinks
 from tiercel_engine.resources.node_agent import SinkReceipt
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.scope import SYSTEM_NAMESPACE
@@ -46,6 +47,8 @@ class AlertSinks:
         self._now = now
         self._content: bytes | None = None
         self._trouble = ""
+        self._unread: Sequence[UnreadSink] = ()
+        self._read_at = 0.0
         self._handed: Mapping[Key, HandedSink] = {}
         self._tested: dict[Key, str] = {}
         if path is None:
@@ -60,23 +63,24 @@ class AlertSinks:
         except FileNotFoundError:
             content = b'{"sinks": []}' if self._content is None else self._content  # the operator has made none yet
         except OSError as error:
-            self._tell(f"{self._path}: {error.strerror}: the sinks stay as they are")
+            self._unreadable(error.strerror)
             return
         if content == self._content:
             return
         try:
-            sinks, problems = read_sinks(content)
+            sinks, unread = read_sinks(content)
         except ValueError as error:
-            self._tell(f"{self._path}: {error}: the sinks stay as they are")
+            self._unreadable(str(error))
             return
         self._content, self._trouble = content, ""
-        for problem in problems:
-            LOGGER.error("AlertSink %s", problem)
+        for each in unread:
+            LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
+        self._unread, self._read_at = unread, self._now() / 1e9
         self._use(sinks)
 
     def receipts(self) -> tuple[SinkReceipt, ...]:
         """What became of the alerts of each sink; the agent's own are in no namespace."""
-        found = []
+        found = [_unread_receipt(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
         for each in self._pipeline.receipts():
             handed = self._handed.get((each.settings.namespace, each.settings.name))
             if handed is not None or not each.settings.namespace:
@@ -110,6 +114,12 @@ class AlertSinks:
             output_fields={"k8s.node.name": self._place.node, "tiercel.test": sink.test.id},
         )
 
+    def _unreadable(self, why: str | None) -> None:
+        self._tell(f"{self._path}: {why}: the sinks stay as they are")
+        if self._content is None:  # at the start: those that the agent has of itself are there all the same
+            self._content = b""
+            self._use(())
+
     def _tell(self, trouble: str) -> None:
         if trouble != self._trouble:
             LOGGER.error("%s", trouble)
@@ -132,6 +142,23 @@ def _receipt(receipt: Receipt, generation: int, node: str) -> SinkReceipt:
         last_success=_time(totals.last_success) if totals.last_success is not None else None,
         last_error=_error(totals.last_failure, node) if totals.last_failure is not None else None,
         test=_test(totals.test, node) if totals.test is not None else None,
+    )
+
+
+def _unread_receipt(sink: UnreadSink, at: float, node: str) -> SinkReceipt:
+    error = _error(Failure(at, printable(sink.message)), node)
+    return SinkReceipt(
+        namespace=sink.namespace,
+        name=sink.name,
+        generation=sink.generation,
+        failing=True,
+        delivered=0,
+        retried=0,
+        lost=0,
+        backlog=0,
+        silenced=0,
+        folded=0,
+        last_error=error,
     )
 
 

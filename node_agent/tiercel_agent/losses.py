@@ -10,14 +10,22 @@ from tiercel_engine.priority import Priority
 RULE = "Tiercel: events lost"
 INTERVAL = 10.0
 """Seconds between two alerts."""
+OF_ALERTS = "alerts for "
+"""How causes begin that are about alerts: the alert that tells of them may be the next one that is lost."""
+LONGEST = 3600.0
 
 
 class LossWatch:
-    """Compares totals by cause with those that were last told."""
+    """Compares totals by cause with those that were last told.
+
+    What tells of lost alerts goes the same way as they do, and would be lost for ever and told for ever where an output
+    fails for good: between two such tellings the time doubles, up to an hour, until none was lost for that long.
+    """
 
     def __init__(self) -> None:
         self._told: dict[str, int] = {}
-        self._told_at = float("-inf")
+        self._told_at = self._alerts_told_at = float("-inf")
+        self._alerts_pause = INTERVAL
 
     def news(self, lost: Mapping[str, int], now: float, *, last: bool = False) -> dict[str, int]:
         """What was lost by cause since the last answer that wasn't empty.
@@ -29,8 +37,14 @@ class LossWatch:
             return {}
         news = {cause: count - self._told.get(cause, 0) for cause, count in lost.items()}
         news = {cause: count for cause, count in news.items() if count > 0}
+        if not last and now - self._alerts_told_at < self._alerts_pause:
+            news = {cause: count for cause, count in news.items() if not cause.startswith(OF_ALERTS)}
+        elif any(cause.startswith(OF_ALERTS) for cause in news):
+            goes_on = now - self._alerts_told_at < 2 * self._alerts_pause
+            self._alerts_pause = min(LONGEST, 2 * self._alerts_pause) if goes_on else INTERVAL
+            self._alerts_told_at = now
         if news:
-            self._told = dict(lost)
+            self._told |= {cause: lost[cause] for cause in news}
             self._told_at = now
         return news
 

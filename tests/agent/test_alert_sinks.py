@@ -125,6 +125,7 @@ def test_a_file_that_is_gone_changes_nothing(mounted: Mounted) -> None:
         entry("bad", spec={"http": {"batch": {}}}),
         entry("bad", secrets=None),
         entry("bad", generation="x"),
+        entry("bad", test=5),
     ],
 )
 def test_one_entry_that_cannot_be_read_costs_no_other(mounted: Mounted, bad: Any) -> None:
@@ -177,3 +178,33 @@ def test_a_test_alert_that_cannot_be_delivered_tells_why(mounted: Mounted) -> No
     tested = mounted.receipts()[0].test
     assert tested is not None
     assert (tested.error, tested.milliseconds, tested.node) == ("answers 503", None, "node-1")
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"sinks": 5}'])
+def test_at_the_start_the_agents_own_work_whatever_the_file_is(mounted: Mounted, content: bytes) -> None:
+    mounted.path.write_bytes(content)
+    mounted.sinks.look()
+    mounted.sinks.look()
+    mounted.raise_alert()
+    eventually(lambda: mounted.names() == {"events"})
+    mounted.hand(entry("chat"))
+    mounted.raise_alert()
+    eventually(lambda: mounted.names() == {"events", "chat"})
+
+
+def test_a_sink_that_this_agent_cannot_read_is_told_of(mounted: Mounted) -> None:
+    mounted.hand(entry("new", generation=4, spec={"http": {"batch": 5}}), entry("chat"))
+    eventually(lambda: len(mounted.receipts()) == 2)
+    (unread,) = [each for each in mounted.receipts() if each.name == "new"]
+    assert (unread.namespace, unread.generation, unread.failing, unread.delivered) == ("shop", 4, True, 0)
+    assert unread.last_error is not None
+    assert unread.last_error.message.startswith("this agent can't read it: ")
+    mounted.hand(entry("chat"))
+    eventually(lambda: [each.name for each in mounted.receipts()] == ["chat"])
+
+
+def test_no_entry_of_the_file_passes_for_the_agents_own(mounted: Mounted) -> None:
+    mounted.hand(entry("mine", ""), entry("chat"), entry("chat", spec={"stdout": {}}))
+    mounted.raise_alert()
+    eventually(lambda: mounted.names() == {"events", "chat"})
+    assert "mine" not in {each.name for each in mounted.opened}

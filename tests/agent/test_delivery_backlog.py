@@ -211,6 +211,7 @@ class Full:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Full:
     found = Full()
+    monkeypatch.setattr(backlog_module, "_WRITE_AGAIN", 0.0)
     monkeypatch.setattr("tiercel_agent.delivery.spool.os", found)
     monkeypatch.setattr(segments, "os", found)
     return found
@@ -302,6 +303,7 @@ def test_whatever_happens_each_alert_is_done_or_lost_or_waits(operations: list[t
         patch.setattr("tiercel_agent.delivery.spool.os", disk)
         patch.setattr(segments, "os", disk)
         patch.setattr(backlog_module, "_BATCH", 5)
+        patch.setattr(backlog_module, "_WRITE_AGAIN", 0.0)
         opener = lambda: Spool(Path(name), 1 << 20)  # noqa: E731
         queue = Backlog(None, 10, opener)
         put = lost = 0
@@ -370,6 +372,69 @@ def test_a_folder_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path)
     assert queue.lost == 0
 
 
+def test_without_a_disk_memory_is_bounded_whatever_alerts_weigh() -> None:
+    queue = Backlog(None)
+    queue.limit(LIMIT, 1 << 20)
+    for number in range(100):
+        queue.append([alert(str(number), output_fields={"x": "x" * 65536})])
+    assert 10 <= queue.count < 17
+    assert queue.count + queue.lost == 100
+    queue.limit(LIMIT, 200_000)
+    assert drain(queue) == [97, 98, 99]
+    queue.append(alerts(0, 5))  # what is gone takes nothing any more
+    assert drain(queue) == [0, 1, 2, 3, 4]
+
+
+def test_its_numbers_are_there_while_a_disk_does_not_answer(
+    opened: Callable[..., Backlog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = opened()
+    queue.append(alerts(0, 3))
+    entered, release = threading.Event(), threading.Event()
+
+    def hang(*_: Any) -> None:
+        entered.set()
+        release.wait(30)
+
+    monkeypatch.setattr(Spool, "append", hang)
+    writer = threading.Thread(target=queue.append, args=(alerts(3, 4),), daemon=True)
+    writer.start()
+    assert entered.wait(30)
+    found: list[object] = []
+    reader = threading.Thread(target=lambda: found.append((queue.count, queue.lost, queue.trouble)), daemon=True)
+    reader.start()
+    reader.join(10)
+    release.set()
+    writer.join(30)
+    assert found == [(3, 0, "")]
+
+
+def test_a_full_disk_is_not_asked_for_each_alert(tmp_path: Path, disk: Full, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog_module, "_WRITE_AGAIN", 1.0)
+    now = 0.0
+    queue = Backlog(None, 100, lambda: Spool(tmp_path / "spool", LIMIT), lambda: now)
+    disk.full = True
+    queue.append(alerts(0, 1))
+    tried = disk.writes
+    for number in range(1, 9):
+        queue.append(alerts(number, number + 1))
+    assert disk.writes == tried
+    disk.full, now = False, 1.0
+    queue.append(alerts(9, 10))
+    assert (queue.trouble, drain(queue), queue.lost) == ("", list(range(10)), 0)
+    queue.close()
+
+
+def test_no_wait_is_too_long_for_a_lock(opened: Callable[..., Backlog]) -> None:
+    queue = opened()
+    queue.wake()
+    assert queue.wait(1e15, 0.0, 1) is False
+    reader = Reader(queue, 1e15, 1e15, 2)
+    queue.append(alerts(0, 1))
+    queue.append(alerts(1, 2))
+    assert reader.ended() is True
+
+
 def test_removed_nothing_is_left(opened: Callable[..., Backlog], tmp_path: Path) -> None:
     queue = opened()
     queue.append(alerts(0, 5))
@@ -402,6 +467,7 @@ def test_on_a_full_disk_it_goes_on_in_memory_and_back(
 ) -> None:
     monkeypatch.setattr("tiercel_agent.delivery.spool.FREE", share)
     monkeypatch.setattr("tiercel_agent.delivery.spool._LOOK", 0)
+    monkeypatch.setattr(backlog_module, "_WRITE_AGAIN", 0.0)
     (small_disk / "other").write_bytes(bytes(200_000))
     queue = open_backlog(small_disk / "spool", LIMIT)
     number = 0

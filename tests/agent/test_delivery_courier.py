@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tiercel_agent.delivery.backlog import open_backlog
-from tiercel_agent.delivery.backoff import LONGEST, OPENS_AFTER, Backoff
+from tiercel_agent.delivery.backoff import LONGEST, LONGEST_ASKED, OPENS_AFTER, Backoff
 from tiercel_agent.delivery.courier import Courier
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, Unavailable
 from tiercel_engine.alert import Alert
@@ -278,6 +278,130 @@ def test_what_a_sink_does_in_between_is_asked_for_and_may_fail(tmp_path: Path) -
     eventually(lambda: len(ticks) > 4)
     assert made.said == ["sink shop/chat: between two deliveries: ValueError"]
     made.courier.close()
+
+
+@pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
+def test_no_exception_of_a_destination_ends_the_thread(
+    made: Made, destination: Destination, error: BaseException
+) -> None:
+    destination.answers = [error]  # type: ignore[list-item]
+    made.put("a")
+    eventually(lambda: made.courier.totals().lost == 1)
+    made.put("b")
+    eventually(lambda: destination.got == ["b"])
+
+
+def test_a_file_that_cannot_be_opened_anew_does_not_end_the_thread(tmp_path: Path) -> None:
+    got: list[str] = []
+
+    def reopen() -> None:
+        raise PermissionError(13, "Permission denied")
+
+    sink = Sink(send=lambda alerts: got.extend(each.output for each in alerts), reopen=reopen)
+    made = Made(Destination(), tmp_path / "spool", opener=lambda: sink)
+    made.put("a")
+    eventually(lambda: got == ["a"])
+    made.courier.reopen()
+    eventually(lambda: made.said == ["sink shop/chat: PermissionError while it was opened anew"])
+    made.put("b")
+    eventually(lambda: got == ["a", "b"])
+    made.courier.close()
+
+
+def test_a_backlog_that_trips_is_told_and_tried_again(
+    made: Made, destination: Destination, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    was, failures = made.backlog.next, [RuntimeError("unforeseen")]
+
+    def failing(most: int) -> Sequence[Alert]:
+        if failures:
+            raise failures.pop()
+        return was(most)
+
+    monkeypatch.setattr(made.backlog, "next", failing)
+    made.put("a")
+    eventually(lambda: destination.got == ["a"])
+    eventually(lambda: len(made.said) == 2)
+    assert made.said == ["sink shop/chat: something unforeseen: RuntimeError", "sink shop/chat: works again"]
+
+
+def test_where_nobody_listens_alerts_are_delivered_all_the_same(destination: Destination) -> None:
+    def broken(_line: str) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    courier = Courier("a", destination.open, open_backlog(None, 1), broken, Backoff(lambda: -0.999))
+    destination.answers = [Unavailable("down"), Refused("no")]
+    courier.put([alert("a"), alert("b")])
+    courier.put([alert("c")])
+    eventually(lambda: bool(destination.got) and courier.totals().backlog == 0)
+    courier.close()
+
+
+def test_too_little_memory_is_not_blamed_on_the_alerts(made: Made, destination: Destination) -> None:
+    destination.answers = [MemoryError()]
+    made.put("a")
+    eventually(lambda: destination.got == ["a"])
+    assert made.courier.totals().lost == 0
+
+
+def test_no_address_of_a_library_gets_into_the_status(made: Made, destination: Destination) -> None:
+    class LibraryError(OSError):
+        pass
+
+    destination.answers = [LibraryError("Max retries exceeded with url: /services/secret"), TimeoutError("timed out")]
+    made.put("a")
+    eventually(lambda: destination.got == ["a"])
+    assert made.said[0] == "sink shop/chat: LibraryError"
+    assert getattr(made.courier.totals().last_failure, "message", "") == "timed out"
+
+
+def test_refusals_do_not_fill_the_log(made: Made, destination: Destination) -> None:
+    destination.answers = [Refused("no") for _ in range(50)]
+    destination.batch = 1
+    made.put(*texts(0, 50))
+    eventually(lambda: made.courier.totals().lost == 50)
+    assert made.said == ["sink shop/chat: refuses an alert for good: no"]
+
+
+def test_without_a_disk_the_end_is_no_reason_to_give_up_at_the_first_failure(destination: Destination) -> None:
+    made = Made(destination)
+    destination.gate.clear()
+    made.put("a")
+    destination.answers = [Unavailable("answers 503")] * 3
+    made.courier.begin_close(30.0)
+    destination.gate.set()
+    eventually(lambda: destination.got == ["a"])
+    made.courier.close(30.0)
+    assert made.courier.totals().lost == 0
+
+
+def test_a_stopped_one_sends_nothing_more_and_its_spool_is_free(destination: Destination, tmp_path: Path) -> None:
+    made = Made(destination, tmp_path / "spool")
+    destination.gate.clear()
+    made.put(*texts(0, 20))
+    eventually(lambda: destination.opened == 1)
+    made.courier.stop()
+    other = Destination()
+    again = Made(other, tmp_path / "spool")
+    eventually(lambda: other.got == texts(0, 20))  # while the old one still hangs
+    destination.gate.set()
+    again.courier.close()
+    eventually(lambda: destination.closed == 1)
+    assert len(destination.got) <= 10
+
+
+def test_a_test_alert_that_was_refused_stays_so_whatever_fails_later(made: Made, destination: Destination) -> None:
+    destination.answers = [Refused("the channel is gone"), Unavailable("answers 500")]
+    made.courier.send_test("try 3", alert("test"))
+    eventually(lambda: made.courier.totals().lost == 1)
+    made.put("a")
+    eventually(lambda: destination.got == ["a"])
+    assert getattr(made.courier.totals().test, "error", "") == "the channel is gone"
+
+
+def test_nobody_can_ask_for_more_than_a_day() -> None:
+    assert Backoff().failed(1e30) == Backoff().failed(float("inf")) == LONGEST_ASKED
+    assert Backoff(lambda: 1.0).failed(float("nan")) == 0.5
 
 
 def test_waits_grow_are_spread_and_bounded() -> None:

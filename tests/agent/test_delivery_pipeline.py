@@ -12,7 +12,8 @@ import pytest
 from test_delivery_courier import eventually
 
 from tiercel_agent.delivery.folders import KEPT, SpoolSettings, remove_old, spool_folder
-from tiercel_agent.delivery.pipeline import CAPACITY, Pipeline, Receipt, lost_by_sink
+from tiercel_agent.delivery.pipeline import CAPACITY, MOST_BYTES, Pipeline, Receipt
+from tiercel_agent.delivery.shares import shares
 from tiercel_agent.sinks.model import Sink, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
@@ -212,7 +213,7 @@ def test_losses_of_tenants_sinks_are_not_the_admins(destinations: Destinations) 
     pipeline.put(alert("a"))
     eventually(lambda: all(each.totals.retried for each in pipeline.receipts()) and len(pipeline.receipts()) == 3)
     pipeline.close(0.1)
-    assert lost_by_sink(pipeline.receipts()) == {"tiercel-system/mine": 1, "own": 1}
+    assert pipeline.lost() == {"tiercel-system/mine": 1, "own": 1}
 
 
 def test_each_sink_has_a_folder_and_no_name_leads_out_of_it(tmp_path: Path) -> None:
@@ -223,12 +224,152 @@ def test_each_sink_has_a_folder_and_no_name_leads_out_of_it(tmp_path: Path) -> N
         assert spool_folder(tmp_path, "shop", name) is None
 
 
-def test_what_sinks_left_that_are_gone_is_removed_after_a_day(tmp_path: Path) -> None:
-    for name in ("shop/old", "shop/new", "bank/kept"):
-        (tmp_path / name).mkdir(parents=True)
-        (tmp_path / name / "x.spool").write_text("x")
-    now = (tmp_path / "shop/new").stat().st_mtime
-    for path in (tmp_path / "shop/old", tmp_path / "shop/old/x.spool", tmp_path / "bank/kept"):
-        os.utime(path, (now - KEPT - 1, now - KEPT - 1))
-    remove_old(tmp_path, [("bank", "kept")], now)
-    assert {path.name for path in tmp_path.glob("*/*")} == {"new", "kept"}
+def left_of(path: Path, size: int = 1) -> None:
+    path.mkdir(parents=True)
+    (path / "x.spool").write_bytes(bytes(size))
+    os.utime(path / "x.spool", (0, 0))  # nothing was written for long: that doesn't matter
+    os.utime(path, (0, 0))
+
+
+def test_what_a_sink_left_is_removed_after_it_has_been_gone_for_a_day(tmp_path: Path) -> None:
+    now = 1e9
+    for name in ("shop/gone", "shop/back", "bank/kept"):
+        left_of(tmp_path / name)
+    remove_old(tmp_path, [("bank", "kept")], now, 100)
+    remove_old(tmp_path, [("bank", "kept"), ("shop", "back")], now + KEPT, 100)
+    assert {path.name for path in tmp_path.glob("*/*")} == {"gone", "back", "kept"}
+    remove_old(tmp_path, [("bank", "kept")], now + KEPT + 1, 100)
+    assert {path.name for path in tmp_path.glob("*/*")} == {"back", "kept"}
+    remove_old(tmp_path, [], now + 3 * KEPT, 100)
+    assert {path.name for path in tmp_path.glob("*/*")} == {"kept"}
+
+
+def test_what_sinks_left_that_come_and_go_cannot_fill_the_disk(tmp_path: Path) -> None:
+    for number in range(10):
+        left_of(tmp_path / "shop" / f"n{number}", 30)
+        remove_old(tmp_path, [], 1000.0 + number, 100)
+    assert {path.name for path in tmp_path.glob("*/*")} == {"n7", "n8", "n9"}
+
+
+def test_no_tenant_takes_what_is_others() -> None:
+    many = [("greedy", f"n{number}") for number in range(500)]
+    found = shares([("", "own"), ("tiercel-system", "all")], [*many, ("shop", "chat")], 4_000_000)
+    assert (found["", "own"], found["tiercel-system", "all"], found["shop", "chat"]) == (1_000_000,) * 3
+    assert found["greedy", "n1"] == 2000
+    assert shares([("", "own")], [], 1000) == {("", "own"): 1000}
+
+
+def test_a_sink_that_cannot_be_read_leaves_no_thread(pipeline: Pipeline, destinations: Destinations) -> None:
+    for number in range(5):
+        pipeline.use([settings("bad", throttle={"window": f"soon{number}"})])
+        eventually(lambda: f"soon{number}" in str([each.totals.last_failure for each in pipeline.receipts()]))  # noqa: B023
+    assert not [each for each in threading.enumerate() if each.name == "sink-tiercel-system/bad"]
+    pipeline.use([settings("bad")])  # mended: nobody else has its spool
+    pipeline.put(alert("a"))
+    eventually(lambda: destinations.got == {"bad": ["a"]})
+    assert only(pipeline).totals.trouble == ""
+
+
+def test_what_waits_for_a_sink_that_is_gone_is_not_sent_and_is_there_if_it_is_back(
+    pipeline: Pipeline, destinations: Destinations
+) -> None:
+    destinations.held["chat"] = threading.Event()
+    pipeline.use([settings("chat", throttle={"window": "10m"})])
+    for number in range(20):
+        pipeline.put(alert(str(number), rule=f"Rule {number}"))
+    pipeline.put(alert("again", rule="Rule 0"))
+    eventually(lambda: only(pipeline).totals.backlog == 20 and only(pipeline).folded == 1)
+    pipeline.use([])
+    eventually(lambda: not pipeline.receipts())
+    pipeline.use([settings("chat")])
+    eventually(lambda: only(pipeline).totals.backlog == 21)  # on the disk, although the old one still hangs
+    destinations.held["chat"].set()
+    eventually(lambda: "again" in destinations.got.get("chat", []))
+    eventually(lambda: only(pipeline).totals.backlog == 0)
+    assert {*map(str, range(20)), "again"} == {*destinations.got["chat"]}
+
+
+def test_losses_of_a_sink_that_is_gone_stay_lost(destinations: Destinations) -> None:
+    pipeline = Pipeline(destinations.open, SpoolSettings())
+    destinations.down = {"mine"}
+    pipeline.use([settings("mine")])
+    pipeline.put(alert("a"))
+    eventually(lambda: only(pipeline).totals.retried > 0)
+    pipeline.use([])
+    eventually(lambda: pipeline.lost() == {"tiercel-system/mine": 1})
+    pipeline.use([settings("mine")])
+    pipeline.put(alert("b"))
+    eventually(lambda: only(pipeline).totals.retried > 0)
+    pipeline.close(0.1)
+    assert pipeline.lost() == {"tiercel-system/mine": 2}
+
+
+def test_a_changed_sink_goes_on_with_its_counts(pipeline: Pipeline, destinations: Destinations) -> None:
+    pipeline.use([settings("chat", throttle={"window": "10m"})])
+    for number in range(4):
+        pipeline.put(alert(str(number)))
+    eventually(lambda: only(pipeline).folded == 3)
+    pipeline.use([settings("chat", throttle={"window": "20m"})])
+    eventually(lambda: len(destinations.got.get("chat", [])) == 2)
+    assert only(pipeline).folded == 2  # one of the three tells of the others
+
+
+def test_a_thread_that_is_not_to_be_had_is_told_and_tried_again(
+    pipeline: Pipeline, destinations: Destinations, clock: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(_self: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pipeline.use([settings("good")])
+    eventually(lambda: len(pipeline.receipts()) == 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", failing)
+        pipeline.use([settings("good"), settings("late")])
+        eventually(lambda: any(each.totals.failing for each in pipeline.receipts()))
+    pipeline.put(alert("a"))
+    eventually(lambda: destinations.got == {"good": ["a"]})
+    clock.now += 60
+    eventually(lambda: not any(each.totals.failing for each in pipeline.receipts()))
+    pipeline.put(alert("b"))
+    eventually(lambda: destinations.got == {"good": ["a", "b"], "late": ["b"]})
+
+
+def test_an_alert_that_trips_a_choice_costs_no_other(
+    pipeline: Pipeline, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def field_text(each: Alert, _name: str) -> str:
+        if each.output == "poison":
+            raise ValueError("unforeseen")
+        return "shop"
+
+    monkeypatch.setattr("tiercel_agent.delivery.routing.field_text", field_text)
+    pipeline.use([settings("chat", match={"namespaces": ["shop"]})])
+    with pipeline._changed:  # all of them in one batch
+        for name in ("a", "poison", "b"):
+            pipeline.put(alert(name))
+    eventually(lambda: destinations.got == {"chat": ["a", "b"]})
+    assert only(pipeline).totals.lost == 1
+
+
+def test_a_test_of_a_sink_that_cannot_be_read_tells_why(pipeline: Pipeline) -> None:
+    pipeline.use([settings("bad", throttle={"window": "soon"})])
+    pipeline.send_test(("tiercel-system", "bad"), "try", alert("test"))
+    eventually(lambda: "throttle.window" in getattr(only(pipeline).totals.test, "error", ""))
+
+
+def test_what_waits_to_be_routed_is_bounded_in_bytes(
+    pipeline: Pipeline, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        entered.set()
+        release.wait(30)
+
+    monkeypatch.setattr(pipeline, "_route", hang)
+    pipeline.put(alert("first"))
+    assert entered.wait(30)
+    for _ in range(2000):
+        pipeline.put(alert("x" * 65536))
+    assert 2000 - pipeline.dropped in range(400, MOST_BYTES // 65536 + 1)
+    release.set()

@@ -170,3 +170,18 @@ def test_memory_is_bounded_and_what_is_pushed_out_is_told() -> None:
 def test_a_window_that_is_no_duration_is_an_error() -> None:
     with pytest.raises(BadSink, match=r"throttle\.window: 'soon' is no duration"):
         throttle_of(spec(throttle={"window": "soon"}).throttle)
+
+
+def test_memory_is_bounded_whatever_alerts_weigh() -> None:
+    throttle = Throttle(600, ("proc.name",))
+    told: list[Alert] = []
+    for number in range(500):
+        big = alert(fields={"proc.name": str(number), "x": "x" * 65536})
+        for _ in range(2):
+            told += throttle.take(big, number)
+    held = 1000 - len(told)
+    assert 30 < held < 66
+    told += throttle.finish()
+    assert len(told) == 1000
+    taken = [list(throttle.take(alert(fields={"proc.name": str(number)}), 600)) for number in range(100)]
+    assert [len(each) for each in taken] == [1] * 100  # what is gone takes nothing any more

@@ -260,3 +260,27 @@ def test_troubles_are_told_when_they_begin_and_again_while_they_last(scripted_so
     assert look(2, "the API can't be read") == 2  # it comes and goes
     assert look(600, "the API can't be read") == 3
     assert look(2, "the API can't be read") == 3
+
+
+def test_what_tells_of_lost_alerts_and_is_lost_itself_is_not_told_for_ever():
+    watch, cause = LossWatch(), "alerts for sink chat: it refused them"
+    lost, told = 1, []
+    for second in range(100_000):
+        if watch.news({cause: lost}, second):
+            told.append(second)
+            lost += 1  # the alert that tells of it
+    assert told[:4] == [0, 10, 30, 70]
+    assert len(told) < 40
+    assert watch.news({cause: lost, "ring buffer full": 3}, 100_000) == {"ring buffer full": 3}
+    assert watch.news({cause: lost, "ring buffer full": 3}, 100_001, last=True) == {cause: 1}
+
+
+def test_a_later_loss_of_alerts_is_told_at_once():
+    watch, cause = LossWatch(), "alerts for sink chat: it refused them"
+    assert watch.news({cause: 1}, 0) == {cause: 1}
+    assert watch.news({cause: 2}, 10) == {cause: 1}
+    assert watch.news({cause: 3}, 29) == {}
+    assert watch.news({cause: 3}, 30) == {cause: 1}
+    assert watch.news({cause: 3}, 1000) == {}
+    assert watch.news({cause: 4}, 1001) == {cause: 1}
+    assert watch.news({cause: 5}, 1011) == {cause: 1}

@@ -272,3 +272,32 @@ def test_text_lines_show_hostile_characters(tmp_path: Path):
 def test_standard_output_is_descriptor_one(capfd: pytest.CaptureFixture[str]):
     open_output(StdoutConfig(), json=False).write([alert("hello")])
     assert capfd.readouterr().out.endswith("Warning hello\n")
+
+
+def test_a_file_that_cannot_be_opened_anew_does_not_end_the_output():
+    class Stubborn(Failing):
+        reopened = threading.Event()
+
+        def reopen(self) -> None:
+            self.reopened.set()
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    output, told = Stubborn(0), []
+    queue = OutputQueue(output, on_failure=told.append)
+    queue.reopen()
+    assert output.reopened.wait(20)
+    queue.put("a")
+    eventually(lambda: output.got == ["a"])
+    assert told == ["output failing: something unforeseen (OSError)"]
+    queue.close()
+
+
+def test_where_nobody_listens_an_output_goes_on():
+    def broken(_message: str) -> None:
+        raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+    output = Failing(2)
+    queue = OutputQueue(output, retry=0.001, on_failure=broken)
+    queue.put("a")
+    eventually(lambda: output.got == ["a"])
+    assert queue.close().dropped == 0

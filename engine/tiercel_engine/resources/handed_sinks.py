@@ -37,31 +37,57 @@ class HandedSink:
     test: WantedTest | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UnreadSink:
+    """An entry that can't be read, as far as it tells whose it is."""
+
+    namespace: str
+    name: str
+    generation: int
+    message: str
+
+
 def write_sinks(sinks: Iterable[Mapping[str, Any]]) -> bytes:
     """The file: ``sinks`` are the entries, with the specs as the API server has them. The same for the same sinks, to
     the byte."""
     return orjson.dumps({"sinks": list(sinks)}, option=orjson.OPT_SORT_KEYS)
 
 
-def read_sinks(content: bytes) -> tuple[tuple[HandedSink, ...], tuple[str, ...]]:
-    """The sinks of the file, and a line for each entry that can't be read: the others are good all the same.
+def read_sinks(content: bytes) -> tuple[tuple[HandedSink, ...], tuple[UnreadSink, ...]]:
+    """The sinks of the file, and the entries that can't be read: the others are good all the same.
 
     Raises ValueError if the whole can't be read.
     """
     document = orjson.loads(content)
     if not isinstance(document, dict) or not isinstance(document.get("sinks"), list):
         raise ValueError('it must hold a list "sinks"')
-    found, problems = [], []
-    for number, entry in enumerate(document["sinks"]):
+    found: dict[tuple[str, str], HandedSink] = {}
+    unread = []
+    for entry in document["sinks"]:
         try:
-            found.append(_sink(entry))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            name = f"{entry.get('namespace')}/{entry.get('name')}" if isinstance(entry, dict) else f"entry {number}"
-            problems.append(f"{name}: {error}")
-    return tuple(found), tuple(problems)
+            sink = _sink(entry)
+            if found.setdefault((sink.namespace, sink.name), sink) is not sink:
+                raise ValueError("there are two of this name")
+        except Exception as error:  # whatever an operator of another version writes costs this one sink alone
+            unread.append(_unread(entry, error))
+    return tuple(found.values()), tuple(unread)
+
+
+def _unread(entry: object, error: Exception) -> UnreadSink:
+    known = entry if isinstance(entry, dict) else {}
+    generation = known.get("generation")
+    message = str(error) if isinstance(error, ValueError) else type(error).__name__
+    return UnreadSink(
+        str(known.get("namespace", "")),
+        str(known.get("name", "")),
+        generation if type(generation) is int else 0,
+        f"this agent can't read it: {message}",
+    )
 
 
 def _sink(entry: Mapping[str, Any]) -> HandedSink:
+    if not entry["namespace"] or not entry["name"]:  # those without a namespace are the agent's own
+        raise ValueError("it has no namespace or no name")
     test = entry.get("test")
     return HandedSink(
         namespace=str(entry["namespace"]),

@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from tiercel_agent.delivery.segments import MOST_RECORD
 from tiercel_agent.delivery.spool import Spool
-from tiercel_agent.delivery.stored_alert import decode, encode
+from tiercel_agent.delivery.stored_alert import decode, encode, weight
 from tiercel_engine.alert import Alert
 
 _BATCH = 256  # alerts that are written to the spool at once
 _BATCH_BYTES = 1 << 20
 _OPEN_AGAIN = 30.0  # seconds between two attempts to open a spool
 _READ_AGAIN = 1.0
+_WRITE_AGAIN = 1.0  # seconds, where the spool took nothing
+_LONGEST = 1e9  # seconds; locks wait for no longer
+_IN_MEMORY = 16 << 20  # bytes
 
 
 class Backlog:
-    """Alerts wait in ``spool``, or ``most_in_memory`` of them in memory without one, or while it can't be written.
+    """Alerts wait in ``spool``, or in memory without one, or while it can't be written: ``most_in_memory`` of them at
+    most, and those of ``limit``.
 
     What is in memory is younger than what is in the spool, and goes there before anything else does. Any thread
-    appends; one reads. ``opener`` is asked again from time to time for a spool that can't be opened now.
+    appends; one reads. ``opener`` is asked again from time to time for a spool that can't be opened now. The numbers
+    can be read without waiting for the disk.
     """
 
     def __init__(
@@ -40,60 +46,65 @@ class Backlog:
         self._clock = clock
         self._changed = threading.Condition()
         self._memory: deque[Alert] = deque()
+        self._weight = 0  # bytes of those in memory, about
+        self._most_weight = _IN_MEMORY
         # Of what ``next`` has given: the first are the oldest in the spool, the others the oldest in memory.
         self._spool_hand = self._memory_hand = 0
         self._lost = 0
         self._trouble = ""
         self._limit: int | None = None
         self._stirred = self._closed = False
-        self._open_at = 0.0
+        self._open_at = self._store_at = float("-inf")
         self._open()
+        self._shown = self._waiting, self._all_lost
 
     @property
     def count(self) -> int:
         """How many wait; once it is closed, how many do for the next start."""
-        with self._changed:
-            return len(self._memory) + (self._spool.count if self._spool is not None else 0)
+        return self._shown[0]
 
     @property
     def lost(self) -> int:
-        with self._changed:
-            return self._lost + (self._spool.lost if self._spool is not None else 0)
+        return self._shown[1]
 
     @property
     def trouble(self) -> str:
         """Why alerts wait in memory and not in the spool, "" if they don't."""
-        with self._changed:
-            return self._trouble
+        return self._trouble
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether what waits is there at the next start."""
+        return self._spool is not None and not self._trouble
 
     @property
     def closed(self) -> bool:
         """Whether there will be nothing any more to read, whatever ``count`` is."""
         return self._closed
 
-    def limit(self, most: int) -> None:
-        """At most so many bytes wait on the disk from now on."""
-        with self._changed:
-            self._limit = most
+    def limit(self, most: int, in_memory: int = _IN_MEMORY) -> None:
+        """At most so many bytes wait on the disk from now on, and about so many in memory."""
+        with self._using():
+            self._limit, self._most_weight = most, in_memory
             if self._spool is not None:
                 self._spool.limit = most
+            self._trim()
 
     def append(self, alerts: Sequence[Alert]) -> None:
         """Takes alerts, on the disk if that can be; waits for nothing but the disk."""
-        with self._changed:
+        with self._using():
             if self._closed:
                 self._lost += len(alerts)
                 return
             self._memory.extend(alerts)
+            self._weight += sum(map(weight, alerts))
             self._store()
-            while len(self._memory) > self._most:
-                del self._memory[self._memory_hand]  # the oldest that nobody is sending
-                self._lost += 1
+            self._trim()
             self._changed.notify_all()
 
     def next(self, most: int) -> Sequence[Alert]:
         """The oldest that aren't done, at most so many, perhaps fewer than there are. Empty if none can be had now."""
-        with self._changed:
+        with self._using():
             self._spool_hand = self._memory_hand = 0
             if self._closed:
                 return []
@@ -110,13 +121,13 @@ class Backlog:
 
     def done(self, count: int) -> None:
         """So many of those that ``next`` gave last are done, from the oldest on."""
-        with self._changed:
+        with self._using():
             stored = min(count, self._spool_hand)
             if stored and self._spool is not None:
                 self._spool.done(stored)
                 self._spool_hand -= stored
             for _ in range(min(count - stored, self._memory_hand)):
-                self._memory.popleft()
+                self._take_out(0)
                 self._memory_hand -= 1
 
     def wait(self, timeout: float | None, gather: float, most: int) -> bool:
@@ -125,9 +136,10 @@ class Backlog:
         Once there is, it waits ``gather`` seconds more unless there are ``most``. ``wake`` and ``close`` end both.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._is_stirred or self.count, timeout)
+            longest = None if timeout is None else min(timeout, _LONGEST)
+            self._changed.wait_for(lambda: self._is_stirred or self.count, longest)
             if gather > 0.0 and self.count and not self._is_stirred:
-                self._changed.wait_for(lambda: self._is_stirred or self.count >= most, gather)
+                self._changed.wait_for(lambda: self._is_stirred or self.count >= most, min(gather, _LONGEST))
             self._stirred = False
             return not self._closed and self.count > 0
 
@@ -139,22 +151,54 @@ class Backlog:
 
     def close(self) -> None:
         """What is in memory goes into the spool, or is lost; what is in the spool stays there."""
-        with self._changed:
+        with self._using():
             if not self._closed:
+                self._store_at = float("-inf")
                 self._store()
             self._end()
             self._lost += len(self._memory)
             self._memory.clear()
+            self._weight = 0
 
     def remove(self) -> None:
         """Closes it and deletes what waits."""
-        with self._changed:
+        with self._using():
             self._end()
             self._memory.clear()
+            self._weight = 0
             if self._spool is not None:
                 self._spool.remove()
 
     # All below are called under the lock.
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        """Takes the lock, and shows what has become of the numbers."""
+        with self._changed:
+            try:
+                yield
+            finally:
+                self._shown = self._waiting, self._all_lost
+
+    @property
+    def _waiting(self) -> int:
+        return len(self._memory) + (self._spool.count if self._spool is not None else 0)
+
+    @property
+    def _all_lost(self) -> int:
+        return self._lost + (self._spool.lost if self._spool is not None else 0)
+
+    def _take_out(self, index: int) -> None:
+        self._weight -= weight(self._memory[index])
+        del self._memory[index]
+
+    def _trim(self) -> None:
+        """The oldest go that nobody is sending, while there are too many in memory."""
+        while len(self._memory) > self._memory_hand and (
+            len(self._memory) > self._most or self._weight > self._most_weight
+        ):
+            self._take_out(self._memory_hand)
+            self._lost += 1
 
     @property
     def _is_stirred(self) -> bool:
@@ -184,16 +228,19 @@ class Backlog:
 
     def _store(self) -> None:
         """Moves what is in memory to the spool, as far as that takes it."""
+        if self._clock() < self._store_at:
+            return  # that it is full was seen a moment ago
         while self._spool is not None and self._memory:
             payloads = self._encoded()
             try:
                 self._spool.append(payloads)
             except OSError as error:
                 self._trouble = error.strerror or str(error)
+                self._store_at = self._clock() + _WRITE_AGAIN
                 return
             self._trouble = ""
             for _ in payloads:
-                self._memory.popleft()
+                self._take_out(0)
             # Alerts in memory are sent only if there is none in the spool: there, too, they are now the oldest.
             sending = min(len(payloads), self._memory_hand)
             if sending:
@@ -210,8 +257,8 @@ class Backlog:
                 payload = encode(self._memory[len(payloads)])
                 if len(payload) > MOST_RECORD:
                     raise ValueError("too long")
-            except (ValueError, TypeError, RecursionError):
-                del self._memory[len(payloads)]
+            except Exception:  # it would be in the way of all others
+                self._take_out(len(payloads))
                 self._memory_hand -= len(payloads) < self._memory_hand
                 self._lost += 1
                 continue

@@ -8,6 +8,8 @@ from collections.abc import Callable
 FIRST = 0.5
 """Seconds after the first failure, at most; each further one doubles them."""
 LONGEST = 60.0
+LONGEST_ASKED = 86400.0
+"""Seconds: what a destination asks for beyond that is a mistake, or malice."""
 OPENS_AFTER = 5
 """Failures in a row after which the circuit is open: attempts are then made with one alert."""
 
@@ -26,11 +28,11 @@ class Backoff:
         return self.failures >= OPENS_AFTER
 
     def failed(self, retry_after: float | None) -> float:
-        """Seconds to wait before the next attempt: not less than what the destination has asked for."""
+        """Seconds to wait before the next attempt: not less than what the destination has asked for, up to a day."""
         self.failures += 1
         longest = min(LONGEST, FIRST * 2.0 ** min(self.failures - 1, 16))
         waited = longest * (0.5 + self._chance() / 2)
-        return max(waited, retry_after or 0.0)
+        return max(waited, min(retry_after or 0.0, LONGEST_ASKED))
 
     def worked(self) -> None:
         self.failures = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,8 @@ from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable
 
 _LONGEST = 300  # characters of an error
+_REFUSALS = 60.0  # seconds between two lines on alerts that are refused
+_LAST = 5.0  # seconds for which what waits is delivered at the end
 _OPEN_AGAIN = 30.0  # seconds between two attempts to open a sink that can't be opened as it is configured
 
 
@@ -81,7 +84,10 @@ class Courier:
         self._lock = threading.Lock()
         self._totals = Totals()
         self._test_alert = ""
+        self._test_begun = 0.0
+        self._refusal_told = float("-inf")
         self._closing = False
+        self._end = float("inf")
         self._stirred = threading.Event()
         self._reopen = self._changed = False
         self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
@@ -95,6 +101,7 @@ class Courier:
         """Takes a test alert; ``totals().test`` tells what becomes of it under this identifier."""
         with self._lock:
             self._test_alert = alert.id
+            self._test_begun = time.monotonic()
             self._note(test=TestResult(identifier, self._clock()))
         self._backlog.append([alert])
 
@@ -118,23 +125,26 @@ class Courier:
 
     def close(self, timeout: float = 5.0) -> None:
         """Delivers what waits for at most ``timeout`` seconds. The rest stays on the disk, or is counted as lost."""
-        self.begin_close()
+        self.begin_close(timeout)
         self._thread.join(timeout)
         self._backlog.close()  # if the thread still waits for the destination, which is none of this one's time
 
-    def begin_close(self) -> None:
+    def begin_close(self, timeout: float = _LAST) -> None:
         """As ``close``, which is to be called after it, without waiting: so several end side by side."""
+        self._end = time.monotonic() + timeout
         self._closing = True
         self._stir()
 
-    @property
-    def ended(self) -> bool:
-        """Whether its thread has, after ``begin_close``."""
-        return not self._thread.is_alive()
+    def stop(self) -> None:
+        """Delivers nothing more, but what is on its way. What waits stays on the disk, for whoever opens it next, or is
+        counted as lost."""
+        self._closing = True
+        self._backlog.close()
+        self._stir()
 
-    def limit(self, most: int) -> None:
-        """At most so many bytes wait on the disk from now on."""
-        self._backlog.limit(most)
+    def limit(self, most: int, in_memory: int) -> None:
+        """At most so many bytes wait from now on, on the disk and in memory."""
+        self._backlog.limit(most, in_memory)
 
     def lost(self, count: int) -> None:
         """Counts alerts that were lost before they came here."""
@@ -146,27 +156,44 @@ class Courier:
         self._stirred.set()
         self._backlog.wake()
 
+    def _say(self, line: str) -> None:
+        with contextlib.suppress(Exception):  # where nobody listens any more, alerts are delivered all the same
+            self._tell(line)
+
     def _pause(self, seconds: float) -> bool:
         """Waits, unless something else is asked for meanwhile; False if that is the end."""
+        until = time.monotonic() + seconds
         self._stirred.wait(seconds)
         self._stirred.clear()
-        return not self._closing
+        if not self._closing:
+            return True
+        if self._backlog.on_disk or until >= self._end:
+            return False
+        self._stirred.wait(until - time.monotonic())  # what waits would be lost: it is tried as long as there is time
+        self._stirred.clear()
+        return True
 
     def _run(self) -> None:
+        going_on = True
         try:
-            while not self._backlog.closed and (not self._closing or self._backlog.count):
-                self._change()
-                if self._sink is None and self._backlog.count:
-                    going_on = self._open()
-                elif self._sink is None:
-                    going_on = self._backlog.wait(None, 0.0, 1) or not self._closing
-                else:
-                    going_on = self._turn(self._sink)
-                if not going_on:
-                    return
+            while going_on and not self._backlog.closed and (not self._closing or self._backlog.count):
+                try:
+                    going_on = self._step()
+                except BaseException as error:  # whatever it is, it must not end the thread unseen
+                    self._failed(f"something unforeseen: {type(error).__name__}")
+                    going_on = self._pause(self._backoff.failed(None))
         finally:
-            self._let_go()
             self._backlog.close()
+            self._let_go()
+
+    def _step(self) -> bool:
+        """False at the end."""
+        self._change()
+        if self._sink is not None:
+            return self._turn(self._sink)
+        if self._backlog.count:
+            return self._open()
+        return self._backlog.wait(None, 0.0, 1) or not self._closing
 
     def _change(self) -> None:
         with self._lock:
@@ -182,16 +209,18 @@ class Courier:
         if sink is not None:
             try:
                 sink.close()
-            except Exception as error:  # whatever a library has: it is done with
-                self._tell(f"sink {self.name}: {type(error).__name__} while it was closed")
+            except BaseException as error:  # whatever a library has: it is done with
+                self._say(f"sink {self.name}: {type(error).__name__} while it was closed")
 
     def _open(self) -> bool:
         """Opens the sink; False at the end."""
         try:
             self._sink = self._opener()
-        except (BadSink, OSError) as error:
+        except BadSink as error:
             message = str(error)
-        except Exception as error:  # a library that nobody foresaw: the other sinks go on
+        except OSError as error:
+            message = _reason(error)
+        except BaseException as error:  # a library that nobody foresaw: the other sinks go on
             message = f"it can't be opened ({type(error).__name__})"
         else:
             return True
@@ -203,7 +232,7 @@ class Courier:
         again = self._ticked(sink)
         if self._reopen:
             self._reopen = False
-            sink.reopen()
+            self._reopened(sink)
         # What was open fails with one alert, not with a whole batch.
         most = 1 if self._backoff.open else sink.batch
         gather = 0.0 if self._closing or self._backoff.failures else sink.wait
@@ -212,10 +241,16 @@ class Courier:
         alerts = self._backlog.next(most)
         return self._deliver(sink, alerts) if alerts else True
 
+    def _reopened(self, sink: Sink) -> None:
+        try:
+            sink.reopen()
+        except BaseException as error:  # then what it sends fails, or doesn't
+            self._say(f"sink {self.name}: {type(error).__name__} while it was opened anew")
+
     def _ticked(self, sink: Sink) -> float | None:
         try:
             return sink.tick()
-        except Exception as error:  # what a sink does in between must not end it
+        except BaseException as error:  # what a sink does in between must not end it
             self._failed(f"between two deliveries: {type(error).__name__}")
             return 1.0
 
@@ -230,8 +265,10 @@ class Courier:
         except Unavailable as error:
             message, retry_after = str(error), error.retry_after
         except OSError as error:
-            message = error.strerror or str(error)
-        except Exception as error:  # an alert that trips the sink must not end it, nor be offered for ever
+            message = _reason(error)
+        except MemoryError:  # nothing that the alerts could be blamed for
+            message = "there is too little memory"
+        except BaseException as error:  # an alert that trips the sink must not end it, nor be offered for ever
             self._refused(sink, alerts, f"it can't take what it was given ({type(error).__name__})")
             return True
         else:
@@ -250,11 +287,11 @@ class Courier:
             totals = self._totals
             test = totals.test
             if test is not None and any(alert.id == self._test_alert for alert in alerts):
-                test = TestResult(test.id, test.sent, max(0.0, now - test.sent))
+                test = TestResult(test.id, test.sent, time.monotonic() - self._test_begun)
                 self._test_alert = ""
             self._note(delivered=totals.delivered + len(alerts), failing=False, last_success=now, test=test)
         if failing:
-            self._tell(f"sink {self.name}: works again")
+            self._say(f"sink {self.name}: works again")
 
     def _refused(self, sink: Sink, alerts: Sequence[Alert], message: str) -> None:
         """One alert is given up; of several, each half is offered by itself, in order."""
@@ -268,14 +305,17 @@ class Courier:
             test = self._totals.test
             if test is not None and alerts[0].id == self._test_alert:
                 test = TestResult(test.id, test.sent, None, message)
+                self._test_alert = ""
             failure = Failure(self._clock(), message)
             self._note(lost=self._totals.lost + 1, last_failure=failure, test=test)
-        self._tell(f"sink {self.name}: refuses an alert for good: {message}")
+        if time.monotonic() - self._refusal_told >= _REFUSALS:
+            self._refusal_told = time.monotonic()
+            self._say(f"sink {self.name}: refuses an alert for good: {message}")
 
     def _split(self, sink: Sink, alerts: Sequence[Alert]) -> None:
         middle = len(alerts) // 2
         for half in (alerts[:middle], alerts[middle:]):
-            if not self._deliver(sink, half) or self._backoff.failures:
+            if self._backlog.closed or not self._deliver(sink, half) or self._backoff.failures:
                 return  # what isn't done is what waits, and is offered again
 
     def _failed(self, message: str) -> None:
@@ -283,13 +323,20 @@ class Courier:
         with self._lock:
             begins = not self._totals.failing
             test = self._totals.test
-            if test is not None and test.took is None:
+            if test is not None and self._test_alert:
                 test = TestResult(test.id, test.sent, None, message)
             failure = Failure(self._clock(), message)
             self._note(retried=self._totals.retried + 1, failing=True, last_failure=failure, test=test)
         if begins:
-            self._tell(f"sink {self.name}: {message}")
+            self._say(f"sink {self.name}: {message}")
 
     def _note(self, **changes: Any) -> None:
         """Under the lock."""
         self._totals = replace(self._totals, **changes)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says. What the errors of libraries say may have addresses in it, with what is secret of them."""
+    if error.strerror or type(error).__module__ != "builtins":
+        return error.strerror or type(error).__name__
+    return str(error) or type(error).__name__

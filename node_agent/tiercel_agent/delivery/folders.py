@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections.abc import Collection
@@ -11,8 +12,11 @@ from pathlib import Path
 
 KEPT = 86400.0
 """Seconds for which the alerts of a sink that is gone are kept: it may have been taken away by mistake."""
+LEFT = 8
+"""One part of so many of all that sinks may have on the disk is for those that are gone."""
 
 _OWN = "_"  # no namespace's name
+_GONE = "gone"  # the file that tells since when its sink is
 _NAME = re.compile(r"[a-z0-9_]([-a-z0-9_.]{0,251}[a-z0-9_])?", re.ASCII)
 
 
@@ -34,16 +38,42 @@ def spool_folder(root: Path | None, namespace: str, name: str) -> Path | None:
     return root / (namespace or _OWN) / name
 
 
-def remove_old(root: Path, keep: Collection[tuple[str, str]], now: float) -> None:
-    """Removes what sinks have left that have been gone for long; ``now`` is seconds since the epoch."""
+def remove_old(root: Path, keep: Collection[tuple[str, str]], now: float, most: int) -> None:
+    """Removes what sinks have left that have been gone for long; ``now`` is seconds since the epoch.
+
+    Of what is left, those that went last may have ``most`` bytes altogether.
+    """
+    left: list[tuple[float, Path]] = []
     with suppress(OSError):
         for folder in root.glob("*/*"):
             key = ("" if folder.parent.name == _OWN else folder.parent.name), folder.name
-            if key not in keep and folder.is_dir() and not folder.is_symlink() and now - _changed(folder) > KEPT:
-                shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):
-                    folder.parent.rmdir()  # unless others are in it
+            if key in keep:
+                (folder / _GONE).unlink(missing_ok=True)
+            elif folder.is_dir() and not folder.is_symlink():
+                left.append((_gone_since(folder, now), folder))
+    size = 0
+    for since, folder in sorted(left, reverse=True):
+        size += _size(folder)
+        if size > most or now - since > KEPT:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                folder.parent.rmdir()  # unless others are in it
 
 
-def _changed(folder: Path) -> float:
-    return max(path.lstat().st_mtime for path in (folder, *folder.iterdir()))
+def _gone_since(folder: Path, now: float) -> float:
+    """Seconds since the epoch; from now on, if it wasn't before."""
+    mark = folder / _GONE
+    with suppress(OSError):
+        return mark.lstat().st_mtime
+    with suppress(OSError):
+        mark.touch()
+        os.utime(mark, (now, now))
+    return now
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    with suppress(OSError):
+        for path in folder.iterdir():
+            size += path.lstat().st_size
+    return size

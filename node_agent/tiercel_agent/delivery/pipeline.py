@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from tiercel_agent.delivery.backlog import open_backlog
-from tiercel_agent.delivery.courier import Courier, Failure, Totals
-from tiercel_agent.delivery.folders import SpoolSettings, remove_old, spool_folder
+from tiercel_agent.delivery.courier import Courier, Failure, TestResult, Totals
+from tiercel_agent.delivery.folders import LEFT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.delivery.route import Route
+from tiercel_agent.delivery.shares import Key, shares
+from tiercel_agent.delivery.stored_alert import weight
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_engine.alert import Alert
 
 CAPACITY = 8192
 """Alerts that wait to be routed, at most."""
+MOST_BYTES = 32 << 20
+"""Of memory that they take."""
+IN_MEMORY = 64 << 20
+"""Bytes of memory that alerts take which wait for sinks, of all together, where the disk doesn't take them."""
 _TICK = 1.0  # seconds between two looks at windows that have ended
-
-Key = tuple[str, str]
-"""Namespace and name of a sink."""
+_AGAIN = 30.0  # seconds between two attempts to begin with sinks that this machine didn't allow
+_TIDY = 3600.0  # seconds between two looks at what sinks have left that are gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +65,29 @@ class Pipeline:
         self._clock = clock
         self._changed = threading.Condition()
         self._alerts: deque[Alert] = deque()
+        self._weight = 0  # bytes of them, about
         self._wanted: Sequence[SinkSettings] | None = None
         self._tests: list[tuple[Key, str, Alert]] = []
         self._dropped = 0
-        self._closing = False
+        self._closing = self._reopen = False
         self._couriers: dict[Key, Courier] = {}
         self._routes: dict[Key, Route] = {}
         self._broken: dict[Key, Receipt] = {}
-        self._gone: list[Courier] = []
+        self._lost: Counter[str] = Counter()
+        self._again: tuple[float, Sequence[SinkSettings]] | None = None
+        self._tidied = clock()
         self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
         self._thread.start()
 
     def put(self, alert: Alert) -> None:
         """Takes the alert, or counts it as dropped; returns at once."""
+        size = weight(alert)
         with self._changed:
-            if self._closing or len(self._alerts) >= CAPACITY:
+            if self._closing or len(self._alerts) >= CAPACITY or self._weight + size > MOST_BYTES:
                 self._dropped += 1
                 return
             self._alerts.append(alert)
+            self._weight += size
             self._changed.notify()
 
     def use(self, sinks: Sequence[SinkSettings]) -> None:
@@ -104,10 +115,20 @@ class Pipeline:
         """Alerts that couldn't be taken, since routing them was too slow."""
         return self._dropped
 
+    def lost(self) -> Mapping[str, int]:
+        """Alerts that sinks of the cluster's or the node's admin lost, those included that are gone; a tenant sees its
+        own in its AlertSink."""
+        found = Counter(self._lost)
+        for route in list(self._routes.values()):
+            if route.settings.trusted and (lost := route.courier.totals().lost):
+                found[label(route.settings)] += lost
+        return found
+
     def reopen(self) -> None:
         """Lets sinks go of what may have been rotated away."""
-        for courier in list(self._couriers.values()):
-            courier.reopen()
+        with self._changed:
+            self._reopen = True
+            self._changed.notify()
 
     def close(self, timeout: float = 5.0) -> None:
         """Delivers what waits, for so many seconds altogether; the rest is kept on the disk, if there is one."""
@@ -116,95 +137,145 @@ class Pipeline:
             self._closing = True
             self._changed.notify()
         self._thread.join(timeout)
-        couriers = [*self._couriers.values(), *self._gone]
+        with self._changed:
+            self._dropped += len(self._alerts)  # a disk that doesn't answer
+            self._alerts.clear()
+        couriers = list(self._couriers.values())
         for courier in couriers:
-            courier.begin_close()
+            courier.begin_close(max(0.0, end - self._clock()))
         for courier in couriers:
-            courier.close(max(0.05, end - self._clock()))
+            courier.close(max(0.0, end - self._clock()))
 
     def _run(self) -> None:
-        while True:
+        closing = False
+        while not closing:
             with self._changed:
                 self._changed.wait_for(self._is_stirred, _TICK)
-                alerts, self._alerts = self._alerts, deque()
+                alerts, self._alerts, self._weight = self._alerts, deque(), 0
                 wanted, self._wanted = self._wanted, None
                 tests, self._tests = self._tests, []
+                reopen, self._reopen = self._reopen, False
                 closing = self._closing
-            if wanted is not None:
-                self._use(wanted)
+            self._guarded(self._keep, wanted)
             self._route(alerts)
-            for key, identifier, alert in tests:
-                if key in self._couriers:
-                    self._couriers[key].send_test(identifier, alert)
-            if closing:
-                for route in self._routes.values():
-                    route.finish()
-                return
+            for test in tests:
+                self._guarded(self._test, *test)
+            if reopen:
+                for courier in self._couriers.values():
+                    courier.reopen()
+        for route in self._routes.values():
+            self._guarded(route.finish)
 
     def _is_stirred(self) -> bool:
-        return bool(self._alerts or self._tests or self._closing or self._wanted is not None)
+        return bool(self._alerts or self._tests or self._closing or self._reopen or self._wanted is not None)
+
+    def _guarded(self, act: Callable[..., None], *arguments: object) -> None:
+        """Whatever happens, alerts are routed on."""
+        try:
+            act(*arguments)
+        except BaseException as error:
+            self._say(f"sinks: something unforeseen: {type(error).__name__}")
+
+    def _say(self, line: str) -> None:
+        with suppress(Exception):  # nobody listens any more
+            self._tell(line)
+
+    def _keep(self, wanted: Sequence[SinkSettings] | None) -> None:
+        """Goes over to other sinks, or tries again with those that couldn't be begun."""
+        if wanted is None and self._again is not None and self._clock() >= self._again[0]:
+            wanted = self._again[1]
+        if wanted is not None:
+            self._use(wanted)
+        if wanted is not None or self._clock() - self._tidied >= _TIDY:
+            self._tidied = self._clock()
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        if self._spool.folder is not None:
+            keep = self._routes.keys() | self._broken.keys()
+            remove_old(self._spool.folder, keep, self._now(), self._spool.limit // LEFT)
+
+    def _test(self, key: Key, identifier: str, alert: Alert) -> None:
+        if key in self._couriers:
+            self._couriers[key].send_test(identifier, alert)
+        elif key in self._broken:
+            receipt = self._broken[key]
+            why = receipt.totals.last_failure
+            result = TestResult(identifier, self._now(), None, why.message if why is not None else "")
+            self._broken = {**self._broken, key: replace(receipt, totals=replace(receipt.totals, test=result))}
 
     def _route(self, alerts: Sequence[Alert]) -> None:
         now, monotonic = self._now(), self._clock()
-        for key, route in self._routes.items():
+        for route in self._routes.values():
             try:
-                route.take(alerts, now, monotonic)
+                trouble = route.take(alerts, now, monotonic)
                 route.tick(monotonic)
-            except Exception as error:  # what trips one sink's choice must not cost the others theirs
-                self._tell(f"sink {label(route.settings)}: {type(error).__name__} while alerts were chosen")
-                self._couriers[key].lost(len(alerts))
+            except BaseException as error:  # what trips one sink must not cost the others theirs
+                trouble = type(error).__name__
+                route.courier.lost(len(alerts))
+            if trouble:
+                self._say(f"sink {label(route.settings)}: {trouble} while alerts were chosen")
 
     def _use(self, wanted: Sequence[SinkSettings]) -> None:
-        share = self._spool.limit // max(1, len(wanted))
+        self._again = None
+        parts = _parts(wanted, self._spool.limit - self._spool.limit // LEFT)
+        in_memory = _parts(wanted, IN_MEMORY)
         routes: dict[Key, Route] = {}
         broken: dict[Key, Receipt] = {}
         for settings in wanted:
             key = settings.namespace, settings.name
-            known = self._routes.get(key)
-            if known is not None and known.settings == settings:
-                routes[key] = known
-                known.courier.limit(share)
-                continue
             try:
-                routes[key] = self._made(settings, known, share)
+                routes[key] = self._kept_or_made(settings)
+                routes[key].courier.limit(parts[key], in_memory[key])
             except BadSink as error:
-                self._tell(f"sink {label(settings)}: {error}")
-                failure = Failure(self._now(), str(error))
-                broken[key] = Receipt(settings, Totals(failing=True, last_failure=failure))
-        for key in self._couriers.keys() - routes.keys():
-            courier = self._couriers.pop(key)
-            courier.begin_close()
-            self._gone.append(courier)
+                broken[key] = self._is_broken(settings, str(error))
+            except BaseException as error:  # no thread is to be had, or the like
+                broken[key] = self._is_broken(settings, f"it can't be begun ({type(error).__name__})")
+                self._again = self._clock() + _AGAIN, wanted
+        gone = [route for key, route in self._routes.items() if key not in routes]
+        self._couriers = {key: route.courier for key, route in routes.items()}
         self._routes, self._broken = routes, broken
-        if self._spool.folder is not None:
-            remove_old(self._spool.folder, routes.keys(), self._now())
+        for route in gone:
+            self._guarded(self._end, route)
 
-    def _made(self, settings: SinkSettings, known: Route | None, share: int) -> Route:
+    def _is_broken(self, settings: SinkSettings, message: str) -> Receipt:
+        self._say(f"sink {label(settings)}: {message}")
+        return Receipt(settings, Totals(failing=True, last_failure=Failure(self._now(), message)))
+
+    def _kept_or_made(self, settings: SinkSettings) -> Route:
         key = settings.namespace, settings.name
-        courier = self._couriers.get(key)
-        if courier is None:
-            courier = self._courier(settings, share)
-        route = Route(settings, courier)
-        if known is not None:
-            known.finish()
-            courier.limit(share)
-            courier.change(lambda: self._open_sink(settings))
-        self._couriers[key] = courier
+        known = self._routes.get(key)
+        if known is None:
+            return Route(settings, lambda: self._courier(settings))
+        if known.settings == settings:
+            return known
+        known.finish()
+        route = Route(settings, lambda: known.courier, known)
+        known.courier.change(lambda: self._open_sink(settings))
         return route
 
-    def _courier(self, settings: SinkSettings, share: int) -> Courier:
-        name = label(settings)
-        self._gone = [courier for courier in self._gone if not courier.ended]
+    def _end(self, route: Route) -> None:
+        """Nothing more is sent: it may be that alerts went where they shouldn't. What waits is there if it is back."""
+        route.finish()
+        route.courier.stop()
+        if route.settings.trusted and (lost := route.courier.totals().lost):
+            self._lost[label(route.settings)] += lost
+
+    def _courier(self, settings: SinkSettings) -> Courier:
         folder = spool_folder(self._spool.folder, settings.namespace, settings.name)
-        # One of the same name that has yet to end keeps the folder for that long: what waits is in memory until then.
-        return Courier(name, lambda: self._open_sink(settings), open_backlog(folder, share), self._tell)
+        backlog = open_backlog(folder, self._spool.limit)
+        try:
+            return Courier(label(settings), lambda: self._open_sink(settings), backlog, self._tell)
+        except BaseException:
+            backlog.close()
+            raise
+
+
+def _parts(wanted: Sequence[SinkSettings], whole: int) -> Mapping[Key, int]:
+    trusted = [(each.namespace, each.name) for each in wanted if each.trusted]
+    return shares(trusted, [(each.namespace, each.name) for each in wanted if not each.trusted], whole)
 
 
 def label(settings: SinkSettings) -> str:
     """How logs call a sink: ``shop/chat``, or just the name of the agent's own."""
     return f"{settings.namespace}/{settings.name}" if settings.namespace else settings.name
-
-
-def lost_by_sink(receipts: Sequence[Receipt]) -> Mapping[str, int]:
-    """Alerts that sinks of the cluster's or the node's admin lost; a tenant sees its own in its AlertSink."""
-    return {each.label: each.totals.lost for each in receipts if each.totals.lost and each.settings.trusted}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from tiercel_agent.delivery.courier import Courier
 from tiercel_agent.delivery.routing import Silences, Test, accepts, silences
@@ -14,34 +14,48 @@ from tiercel_engine.alert import Alert
 class Route:
     """One thread calls all methods; others may read the counts."""
 
-    def __init__(self, settings: SinkSettings, courier: Courier) -> None:
-        """Raises BadSink for settings that can't be read."""
+    def __init__(self, settings: SinkSettings, courier: Callable[[], Courier], before: Route | None = None) -> None:
+        """Goes on with the counts of ``before``. Raises BadSink for settings that can't be read, before ``courier`` is
+        asked for."""
         self.settings = settings
-        self.courier = courier
-        self.silenced = 0
+        self.silenced: int = before.silenced if before is not None else 0
+        self._folded = before.folded if before is not None else 0
         self._accepts: Test = accepts(settings)
         self._silences: Silences = silences(settings.spec.silences)
         self._throttle: Throttle | None = throttle_of(settings.spec.throttle)
+        self.courier = courier()
 
     @property
     def folded(self) -> int:
         """Alerts that the throttle has counted in others."""
-        return self._throttle.folded if self._throttle is not None else 0
+        return self._folded + (self._throttle.folded if self._throttle is not None else 0)
 
-    def take(self, alerts: Iterable[Alert], now: float, monotonic: float) -> None:
-        """Hands the courier those that are for it. ``now`` is seconds since the epoch."""
-        wanted = []
+    def take(self, alerts: Iterable[Alert], now: float, monotonic: float) -> str:
+        """Hands the courier those that are for it. ``now`` is seconds since the epoch.
+
+        One that can't be judged is counted as lost, and is all that is: the answer is why, "" if there was none.
+        """
+        wanted: list[Alert] = []
+        trouble = ""
         for alert in alerts:
-            if not self._accepts(alert):
-                continue
-            if self._silences.each and self._silences.holds(alert, now):
-                self.silenced += 1
-            elif self._throttle is None:
-                wanted.append(alert)
-            else:
-                wanted += self._throttle.take(alert, monotonic)
+            try:
+                wanted += self._chosen(alert, now, monotonic)
+            except Exception as error:
+                self.courier.lost(1)
+                trouble = type(error).__name__
         if wanted:
             self.courier.put(wanted)
+        return trouble
+
+    def _chosen(self, alert: Alert, now: float, monotonic: float) -> Iterable[Alert]:
+        if not self._accepts(alert):
+            return ()
+        if self._silences.each and self._silences.holds(alert, now):
+            self.silenced += 1
+            return ()
+        if self._throttle is None:
+            return (alert,)
+        return list(self._throttle.take(alert, monotonic))
 
     def tick(self, monotonic: float) -> None:
         """Hands over what is told of windows that have ended."""

@@ -108,7 +108,8 @@ def hold_folder(folder: Path) -> int:
 def make_folder(folder: Path) -> None:
     for part in (*reversed(folder.parents), folder):
         if not part.is_dir():
-            os.mkdir(part, 0o700)  # noqa: PTH102
+            with contextlib.suppress(FileExistsError):  # another sink of the namespace may be at it
+                os.mkdir(part, 0o700)  # noqa: PTH102
 
 
 def segment_path(folder: Path, first: int) -> Path:

@@ -16,7 +16,19 @@ from tiercel_engine.rule import Origin
 
 _VERSION = 1
 _BYTES = "base64"  # the only key of an object that stands for bytes: alerts have no objects of their own
+_FRAME, _FIELD = 512, 64  # bytes besides the texts
 _SCALARS = (str, int, float, type(None))  # bool is an int
+
+
+def weight(alert: Alert) -> int:
+    """About how many bytes of memory it takes."""
+    return _FRAME + len(alert.output) + sum(map(_length, alert.output_fields.values()))
+
+
+def _length(value: Any) -> int:
+    if isinstance(value, list):
+        return _FIELD * (1 + len(value)) + sum(len(each) for each in value if isinstance(each, str))
+    return _FIELD + (len(value) if isinstance(value, str | bytes) else 0)
 
 
 def encode(alert: Alert) -> bytes:

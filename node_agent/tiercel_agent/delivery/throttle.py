@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tiercel_agent.delivery.routing import field_text
-from tiercel_engine.durations import seconds
+from tiercel_agent.delivery.stored_alert import weight
 from tiercel_agent.sinks.model import BadSink
 from tiercel_engine.alert import Alert, uuid7
+from tiercel_engine.durations import seconds
 from tiercel_engine.resources import alert_sink
 
 SEEN_MORE = "tiercel.seen_more"
@@ -21,6 +22,8 @@ _PLACES = ("k8s.pod.uid", "container.id")
 
 _MOST = 1024
 """Windows that are open at a time; with one more, the oldest ends early."""
+_MOST_BYTES = 4 << 20
+"""Of memory that they hold, likewise."""
 
 Key = tuple[str | None, ...]
 
@@ -31,6 +34,8 @@ class _Window:
     sent: int = 1
     folded: int = 0
     last: Alert | None = None
+    held: int = 0
+    """Bytes."""
 
 
 class Throttle:
@@ -41,6 +46,7 @@ class Throttle:
         self._by = by
         self._burst = burst
         self.folded = 0
+        self._held = 0
         self._windows: OrderedDict[Key, _Window] = OrderedDict()  # in the order of their beginning
 
     def take(self, alert: Alert, now: float) -> Iterator[Alert]:
@@ -52,17 +58,19 @@ class Throttle:
             yield from self._ended(window)
             window = None
         if window is None:
-            self._windows[key] = _Window(now)
-            if len(self._windows) > _MOST:
-                yield from self._ended(self._windows.popitem(last=False)[1])
+            self._windows[key] = window = _Window(now)
+            self._hold(window, sum(len(text) for text in key if text))
+            yield from self._made_room()
             yield alert
         elif window.sent < self._burst:
             window.sent += 1
             yield alert
         else:
             window.folded += 1
+            self._hold(window, weight(alert) - (weight(window.last) if window.last is not None else 0))
             window.last = alert
             self.folded += 1
+            yield from self._made_room()
 
     def ended(self, now: float) -> Iterator[Alert]:
         """What is told of windows that have ended."""
@@ -87,7 +95,16 @@ class Throttle:
         place = next((value for name in _PLACES if (value := _value(alert, name))), None)
         return found if found[-1] else (*found, place)
 
+    def _hold(self, window: _Window, more: int) -> None:
+        window.held += more
+        self._held += more
+
+    def _made_room(self) -> Iterator[Alert]:
+        while len(self._windows) > _MOST or (self._held > _MOST_BYTES and len(self._windows) > 1):
+            yield from self._ended(self._windows.popitem(last=False)[1])
+
     def _ended(self, window: _Window) -> Iterator[Alert]:
+        self._held -= window.held
         if window.last is not None:
             self.folded -= 1
             yield _summary(window.last, window.folded, self._length)

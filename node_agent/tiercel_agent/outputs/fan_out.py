@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from tiercel_agent.delivery.pipeline import Pipeline, Receipt, lost_by_sink
+from tiercel_agent.delivery.pipeline import Pipeline, Receipt
 from tiercel_agent.outputs.queue import Delivery, OutputQueue
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
@@ -55,10 +55,11 @@ class Outputs:
             for name, delivery in self.deliveries().items()
             if delivery.dropped
         }
-        for name, count in lost_by_sink(self.receipts()).items():
-            found[f"alerts for sink {name}: it failed for too long, or refused them"] = count
-        if self._pipeline is not None and self._pipeline.dropped:
-            found["alerts for all sinks: there were too many at once"] = self._pipeline.dropped
+        if self._pipeline is not None:
+            for name, count in self._pipeline.lost().items():
+                found[f"alerts for sink {name}: it failed for too long, or refused them"] = count
+            if self._pipeline.dropped:
+                found["alerts for all sinks: there were too many at once"] = self._pipeline.dropped
         return found
 
     def notes(self) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -97,9 +98,8 @@ class OutputQueue(Generic[Item]):
 
     def _run(self) -> None:
         try:
-            while batch := self._take():
-                if not self._deliver(batch):
-                    return
+            while self._turn():
+                pass
         except OutputClosed:
             with self._changed:
                 self._ended = True
@@ -109,13 +109,28 @@ class OutputQueue(Generic[Item]):
         finally:
             self._output.close()
 
+    def _turn(self) -> bool:
+        """Delivers a batch; False at the end."""
+        try:
+            batch = self._take()
+            return bool(batch) and self._deliver(batch)
+        except OutputClosed:
+            raise
+        except BaseException as error:  # whatever it is, it must not end the output unseen
+            self._give_up(f"output {self.name}: something unforeseen ({type(error).__name__})")
+            return True
+
+    def _say(self, message: str) -> None:
+        with suppress(Exception):  # nobody listens any more
+            self._on_failure(message)
+
     def _give_up(self, message: str) -> None:
         with self._changed:
             self._dropped += self._in_hand
             self._in_hand = 0
             self._failures += 1
             self._last_failure = message
-        self._on_failure(message)
+        self._say(message)
 
     def _take(self) -> Sequence[Item]:
         """The next batch; empty when the queue is closed and drained."""
@@ -138,7 +153,7 @@ class OutputQueue(Generic[Item]):
             except OSError as error:
                 message = f"output {self.name}: {error.strerror or error}"
                 if not failing:
-                    self._on_failure(message)
+                    self._say(message)
                 failing = True
                 with self._changed:
                     self._failures += 1
@@ -158,5 +173,5 @@ class OutputQueue(Generic[Item]):
                 self._delivered += self._in_hand
                 self._in_hand = 0
             if failing:
-                self._on_failure(f"output {self.name}: works again")
+                self._say(f"output {self.name}: works again")
             return True
