@@ -10,6 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import yaml
@@ -84,11 +85,16 @@ def test_it_does_its_work_with_the_rights_that_it_has(
     assert "rule Bad: there is no field proc.nmae (did you mean proc.name?)" in told
     assert "^~~~~~~~~" in told
     _, health = operator
-    with urllib.request.urlopen(f"http://127.0.0.1:{health}/healthz") as answer:
-        assert answer.read() == b"ok\n"
-    with urllib.request.urlopen(f"http://127.0.0.1:{health}/metrics") as answer:
-        metrics = answer.read().decode()
-    assert "tiercel_operator_leads 1.0\n" in metrics
+
+    def answer(path: str) -> str:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{health}{path}") as found:
+                return str(found.read().decode())
+        except URLError:
+            return ""  # it serves a moment after it has begun to work
+
+    assert until(lambda: answer("/healthz"), "health") == "ok\n"
+    assert "tiercel_operator_leads 1.0\n" in answer("/metrics")
     cluster.delete("good", namespace)
 
 
