@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+from tiercel_agent.sinks.deadline import LONGEST, Deadline
 from tiercel_agent.sinks.formats import form_of
 from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings
 from tiercel_agent.sinks.reach import Reach, restricted
@@ -17,29 +19,39 @@ from tiercel_engine.resources.alert_sink import DESTINATIONS, Format
 # ruff: noqa: PLC0415
 
 
-def open_sink(settings: SinkSettings, place: Place, reach: Reach) -> Sink:
-    """Raises BadSink, OSError. What a tenant's sink connects to is held to ``reach``."""
+def open_sink(settings: SinkSettings, place: Place, reach: Reach, longest: float = LONGEST) -> Sink:
+    """Raises BadSink, OSError. What a tenant's sink connects to is held to ``reach``, and no delivery to another
+    machine takes more than ``longest`` seconds."""
     kinds = [kind for kind in DESTINATIONS if getattr(settings.spec, kind) is not None]
     if len(kinds) != 1:
         raise BadSink(f"exactly one destination is needed, of {', '.join(DESTINATIONS)}")
     (kind,) = kinds
-    if settings.trusted or kind == "events":  # Events go to the API server as the agent itself, on the tenant's pods
-        return _OPENERS[kind](getattr(settings.spec, kind), settings, place)
+    open_it = partial(_OPENERS[kind], getattr(settings.spec, kind), settings, place)
     if kind in _OF_THE_NODE:
-        raise BadSink(f"a sink of this namespace can't have the destination {kind}, which is on the node itself")
+        if not settings.trusted:
+            raise BadSink(f"a sink of this namespace can't have the destination {kind}, which is on the node itself")
+        return open_it()
+    deadline = Deadline(longest)
+    # Events go to the API server as the agent itself, on the tenant's pods.
+    is_free = settings.trusted or kind == "events"
 
-    def guarded() -> AbstractContextManager[None]:
-        return restricted(reach)
+    def within_reach() -> AbstractContextManager[None]:
+        return nullcontext() if is_free else restricted(reach)
 
-    with guarded():
-        return _kept_out(_OPENERS[kind](getattr(settings.spec, kind), settings, place), guarded)
+    @contextmanager
+    def guarded() -> Iterator[None]:
+        with deadline.held(), within_reach():
+            yield
+
+    with within_reach():
+        return _guarded(open_it(), guarded)
 
 
 _OF_THE_NODE = frozenset({"stdout", "file", "program"})
 
 
-def _kept_out(sink: Sink, guarded: Callable[[], AbstractContextManager[None]]) -> Sink:
-    """The sink, which can't reach the inside of the node or the cluster."""
+def _guarded(sink: Sink, guarded: Callable[[], AbstractContextManager[None]]) -> Sink:
+    """The sink, all of whose calls are made within what ``guarded`` gives."""
 
     def send(alerts: Sequence[Alert]) -> None:
         with guarded():
