@@ -101,7 +101,8 @@ class EventsSink:
 
 @dataclass(frozen=True, slots=True)
 class OtlpSink:
-    """OpenTelemetry logs. What isn't given is taken from the standard OTEL_ variables."""
+    """OpenTelemetry logs. Without an address, all is taken from the agents' OTEL_ variables; sinks outside of
+    tiercel-system have an address, and the protocol http/protobuf."""
 
     VALIDATIONS: ClassVar = (Cel("!has(self.url) || !has(self.urlFrom)", "url and urlFrom can't both be given"),)
 
@@ -120,7 +121,7 @@ class StdoutSink:
 
 @dataclass(frozen=True, slots=True)
 class FileSink:
-    """A file of the node. In the system's namespace only."""
+    """A file of the node, on which agents can write below /var/lib/tiercel. In the system's namespace only."""
 
     path: str = field(metadata=says("The file's absolute path.", pattern="^/", max_length=4096))
     max_mebibytes: Size | None = field(default=None, metadata=says("The size at which a new file is begun."))
@@ -134,7 +135,8 @@ class SyslogSink:
 
     address: str = field(
         metadata=says(
-            "udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, or unix:///dev/log in the system's namespace only.",
+            "udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH in the system's namespace only: "
+            "/host/run/systemd/journal/dev-log is the node's journal.",
             pattern=r"^((udp|tcp|tls)://[^/\s]+|unix:///\S+)$",
             max_length=2048,
         )
