@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import logging
 import re
+import sys
 import threading
+import tracemalloc
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ from http_receiver import Answer, HttpReceiver, Request, refusing
 
 from tiercel_agent.sinks.model import BadSink, Place, Refused, Sink, SinkSettings, Unavailable
 from tiercel_agent.sinks.no_files import ForbiddenFile, no_files
-from tiercel_agent.sinks.notify import OF_THE_NODE, open_notify
+from tiercel_agent.sinks.notify import OF_THE_NODE, OTHER_PROTOCOLS, open_notify
 from tiercel_agent.sinks.opening import open_sink
 from tiercel_agent.sinks.reach import Reach
 from tiercel_engine.alert import Alert
@@ -202,6 +205,57 @@ def test_all_that_is_on_the_node_is_known() -> None:
     assert unknown
 
 
+@pytest.mark.parametrize("scheme", sorted(OTHER_PROTOCOLS))
+def test_tenants_have_services_by_http_alone(scheme: str) -> None:
+    with pytest.raises(BadSink):
+        tenants(f"{scheme}://ann:hunter2@example.org/a")
+
+
+def test_all_that_speaks_something_else_is_known() -> None:
+    from apprise.manager_plugins import NotificationManager
+
+    manager = NotificationManager()
+    unknown = set()
+    for scheme in manager.schemas():
+        names = [kind.__module__ for kind in manager[scheme].__mro__]
+        used = {key for name in names if name.split(".")[1:2] == ["plugins"] for key in vars(sys.modules[name])}
+        own = {key for name in names if name != "apprise.plugins.base" for key in vars(sys.modules[name])}
+        if "requests" not in used or own & {"socket", "smtplib", "asyncio", "ssl"}:
+            unknown.add(scheme)
+    assert unknown <= OF_THE_NODE | OTHER_PROTOCOLS
+    assert unknown
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_an_answer_without_end_isnt_read_to_its_end(packed: bool) -> None:
+    body = gzip.compress(bytes(64 << 20), 1) if packed else bytes(64 << 20)
+    headers = {"Content-Encoding": "gzip"} if packed else {}
+    with HttpReceiver([Answer(200, headers, body)]) as receiver:
+        sink = tenants(address(receiver))
+        tracemalloc.start()
+        try:
+            with pytest.raises(Unavailable):
+                sink.send([alert()])
+            _, most = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        sink.send([alert()])
+    assert most < 16 << 20
+
+
+def test_a_service_that_asks_for_a_pause_gets_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("apprise.url.time.sleep", pauses.append)
+    answer = Answer(429, {}, b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1e15}')
+    with HttpReceiver([answer] * 9) as receiver:
+        sink = tenants(f"matrix://ann:hunter2@127.0.0.1:{receiver.port}/#room")
+        with pytest.raises((Unavailable, Refused)):
+            sink.send([alert()])
+        assert receiver.all()
+    assert pauses
+    assert max(pauses) <= 30
+
+
 @pytest.mark.parametrize(
     "url",
     [
@@ -217,8 +271,12 @@ def test_tenants_cant_read_files_of_the_node(url: str, tmp_path: Path) -> None:
     file.write_text("{}")
     with pytest.raises((BadSink, Unavailable)) as found:
         tenants(url.format(file=file), Reach()).send([alert()])
-    assert "a file of the node" in str(found.value)
+    assert "if its URL names a file: a sink of this namespace can't read any" in str(found.value)
     assert str(tmp_path) not in str(found.value)
+    # Nor can they find out whether there is one: /proc has the files of all pods of the node.
+    with pytest.raises((BadSink, Unavailable)) as missing:
+        tenants(url.format(file=tmp_path / "missing"), Reach()).send([alert()])
+    assert str(missing.value) == str(found.value)
 
 
 def test_the_nodes_admin_can_use_files(tmp_path: Path) -> None:
@@ -247,7 +305,7 @@ def test_files_are_kept_from_this_thread_only(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(file)
     found: list[str] = []
-    with no_files() as tried:
+    with no_files():
         for path in (file, link, Path(json.__file__).parent / ".." / ".." / ".." / ".." / "etc" / "passwd"):
             with pytest.raises(ForbiddenFile):
                 path.read_text()
@@ -257,6 +315,5 @@ def test_files_are_kept_from_this_thread_only(tmp_path: Path) -> None:
         other = threading.Thread(target=lambda: found.append(file.read_text()))
         other.start()
         other.join()
-    assert tried.file
     assert found == ["hunter2"]
     assert file.read_text() == "hunter2"

@@ -26,29 +26,22 @@ class ForbiddenFile(OSError):
         return str(self.strerror)
 
 
-class Tried:
-    """``file`` tells whether one was asked for that isn't given."""
-
-    file = False
-
-
 @contextmanager
-def no_files() -> Iterator[Tried]:
+def no_files() -> Iterator[None]:
     """Within this thread, only what belongs to Python and its libraries can be opened, for reading.
 
-    Libraries may take the error for one of their own, hence what is given tells of it.
+    Whether a file was asked for is told to nobody: libraries open what they have found to be there.
     """
     _install()
-    before = _here.tried
-    tried = _here.tried = Tried()
+    before, _here.held = _here.held, True
     try:
-        yield tried
+        yield
     finally:
-        _here.tried = before
+        _here.held = before
 
 
 class _Here(threading.local):
-    tried: Tried | None = None
+    held = False
 
 
 _here = _Here()
@@ -65,18 +58,13 @@ def _install() -> None:
 
 
 def _hook(event: str, arguments: tuple[Any, ...], here: _Here = _here) -> None:
-    if event != "open":
-        return
-    tried = here.tried
-    if tried is None:
+    if event != "open" or not here.held:
         return
     path, _, flags = arguments
     if isinstance(path, int) or path is None:
         return  # what is open already
-    # Python writes bytecode beside what is imported, and goes on if it can't: that is nothing to tell.
-    name = os.fsdecode(path)
-    if flags & _WRITING or not _of_python(name):
-        tried.file = tried.file or "__pycache__" not in name
+    # Python writes bytecode beside what is imported, and goes on if it can't.
+    if flags & _WRITING or not _of_python(os.fsdecode(path)):
         raise ForbiddenFile
 
 

@@ -6,16 +6,18 @@ reach doesn't cover, tries again by itself, and takes a failure for success if t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Any
 from urllib.request import getproxies_environment
 
 from tiercel_agent.sinks.chat_text import bounded, facts_of, plain
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, SinkSettings, Unavailable
-from tiercel_agent.sinks.no_files import ForbiddenFile, Tried, no_files
+from tiercel_agent.sinks.no_files import no_files
 from tiercel_agent.sinks.notify_log import Heard, heard
 from tiercel_agent.sinks.reach import Forbidden, cause_of
+from tiercel_agent.sinks.short_answers import short_answers
 from tiercel_agent.sinks.web import address_of, failure
 from tiercel_engine.alert import Alert
 from tiercel_engine.output import rfc3339
@@ -34,9 +36,19 @@ OF_THE_NODE = frozenset(
 """Apprise's schemes that don't send over the network, or not from where it is seen what they reach: desktops, a device,
 programs, the local syslog. Tenants can't have them."""
 
+OTHER_PROTOCOLS = frozenset(
+    {
+        *("amqp", "amqps", "aprs", "deltachat", "deltachats", "growl", "irc", "ircs"),
+        *("mailto", "mailtos", "mqtt", "mqtts", "rsyslog", "smpp", "smpps"),
+    }
+)
+"""Apprise's schemes that don't speak HTTP by requests, where how long answers are is in nobody's hands. Tenants can't
+have them; for mail and syslog there are sinks of their own."""
+
 _LONGEST_TITLE = 200  # characters
 _LONGEST_BODY = 8000
 _LONGEST_FACT = 200
+_LONGEST_PAUSE = 30.0  # seconds
 _HELP = "its forms are told at https://github.com/caronc/apprise/wiki"
 
 _TYPES: Mapping[Priority, str] = {
@@ -51,14 +63,14 @@ def open_notify(sink: NotifySink, settings: SinkSettings) -> Sink:
     url = address_of(sink.url, sink.url_from, settings).strip()
     if not settings.trusted and any(getproxies_environment().get(kind) for kind in ("http", "https", "all")):
         raise BadSink("a sink of this namespace can't use Apprise where a proxy is set, which reaches more than it may")
-    with heard(), _files(settings) as tried:
-        plugin = _plugin(url, settings, tried)
+    with heard(), _files(settings):
+        plugin = _plugin(url, settings)
         maximum = min(_LONGEST_BODY, plugin.body_maxlen or _LONGEST_BODY)
 
     def send(alerts: Sequence[Alert]) -> None:
         for alert in alerts:
-            with heard() as said, _files(settings) as tried:
-                _send(plugin, alert, maximum, said, tried)
+            with heard() as said, _files(settings), short_answers():
+                _send(plugin, alert, maximum, said, settings)
 
     return Sink(send=send)
 
@@ -77,16 +89,11 @@ def body_of(alert: Alert, maximum: int = _LONGEST_BODY) -> str:
     return bounded(plain(alert.output), room) + where
 
 
-@contextmanager
-def _files(settings: SinkSettings) -> Iterator[Tried]:
-    if settings.trusted:
-        yield Tried()
-        return
-    with no_files() as tried:
-        yield tried
+def _files(settings: SinkSettings) -> AbstractContextManager[None]:
+    return nullcontext() if settings.trusted else no_files()
 
 
-def _plugin(url: str, settings: SinkSettings, tried: Tried) -> Any:
+def _plugin(url: str, settings: SinkSettings) -> Any:
     """Apprise's own object for a URL. Raises BadSink."""
     from apprise import Apprise, AppriseAsset
     from apprise.plugins import url_to_dict
@@ -110,20 +117,27 @@ def _plugin(url: str, settings: SinkSettings, tried: Tried) -> Any:
     parts = url_to_dict(url, secure_logging=True)  # type: ignore[no-untyped-call]
     if not parts:
         raise BadSink(f"Apprise doesn't understand its URL: {_HELP}")
-    if not settings.trusted and str(parts["schema"]).lower() in OF_THE_NODE:
+    scheme = str(parts["schema"]).lower()
+    if not settings.trusted and scheme in OF_THE_NODE:
         raise BadSink("a sink of this namespace can't have a service of the node itself: the URL must be a network's")
+    if not settings.trusted and scheme in OTHER_PROTOCOLS:
+        raise BadSink(f"a sink of this namespace can't have {scheme}://: only services that are reached by HTTP")
     try:
         plugin = Apprise.instantiate(parts, asset=asset, suppress_exceptions=False)
-    except Exception as error:  # each service has its own
-        if tried.file or cause_of(error, ForbiddenFile) is not None:
-            raise BadSink(f"its URL can't be used: {ForbiddenFile()}") from None
-        raise BadSink(f"its URL lacks something that its service needs: {_HELP}") from None
+    except Exception:  # each service has its own
+        raise BadSink(f"its URL lacks something that its service needs: {_HELP}{_about_files(settings)}") from None
     if plugin is None:
         raise BadSink("its service needs a library or a system that isn't here")
+    plugin.throttle = partial(_throttle, plugin.throttle)  # type: ignore[method-assign]
     return plugin
 
 
-def _send(plugin: Any, alert: Alert, maximum: int, said: Heard, tried: Tried) -> None:
+def _throttle(original: Callable[..., None], last_io: Any = None, wait: float | None = None) -> None:
+    """As Apprise's own, which pauses for as long as the other side asks for."""
+    original(last_io, min(wait, _LONGEST_PAUSE) if wait else wait)
+
+
+def _send(plugin: Any, alert: Alert, maximum: int, said: Heard, settings: SinkSettings) -> None:
     from apprise import NotifyFormat, NotifyType, OverflowMode
 
     try:
@@ -135,26 +149,28 @@ def _send(plugin: Any, alert: Alert, maximum: int, said: Heard, tried: Tried) ->
             body_format=NotifyFormat.TEXT,
         )
     except Exception as error:  # each service has its own
-        raise _raised(error, tried) from None
+        raise _raised(error, settings) from None
     if not taken:
-        raise _why(said, tried)
+        raise _why(said, settings)
 
 
-def _raised(error: Exception, tried: Tried) -> Refused | Unavailable:
+def _raised(error: Exception, settings: SinkSettings) -> Refused | Unavailable:
     if (forbidden := cause_of(error, Forbidden)) is not None:
         return Unavailable(str(forbidden))
-    if tried.file:
-        return Unavailable(str(ForbiddenFile()))
     if isinstance(error, OSError):
-        return Unavailable(f"the service can't be reached ({type(error).__name__})")
+        return Unavailable(f"the service can't be reached{_about_files(settings)}")
     return Refused(f"Apprise can't send what it was given ({type(error).__name__})")
 
 
-def _why(said: Heard, tried: Tried) -> Refused | Unavailable:
+def _why(said: Heard, settings: SinkSettings) -> Refused | Unavailable:
     if said.forbidden:
         return Unavailable(said.forbidden)
     if said.status is not None:
         return failure(said.status)
-    if tried.file:
-        return Unavailable(str(ForbiddenFile()))
-    return Unavailable("the service can't be reached" if said.unreachable else "the service doesn't take it")
+    what = "the service can't be reached" if said.unreachable else "the service doesn't take it"
+    return Unavailable(f"{what}{_about_files(settings)}")
+
+
+def _about_files(settings: SinkSettings) -> str:
+    """The same whether there is such a file: on a node, that tells of other tenants' pods."""
+    return "" if settings.trusted else " (if its URL names a file: a sink of this namespace can't read any)"
