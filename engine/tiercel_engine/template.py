@@ -25,6 +25,9 @@ from tiercel_engine.printable import printable, printable_json, valid
 MOST_PLACES = 256
 """Placeholders of one template: each may hold some KiB."""
 
+LONGEST = 1 << 20
+"""Characters of a template's text for an alert, besides its own: values may come again and again in it."""
+
 _LONGEST_NAME = 256
 _OPEN, _CLOSE, _FIELDS, _JSON = "{{", "}}", "fields", "json"
 _TIME = "evt.time"  # every alert has one
@@ -45,6 +48,13 @@ NAMES: Mapping[str, Callable[[Alert], str]] = {
 
 # Of printable text.
 _FILTERS: Mapping[str, Callable[[str], str]] = {"url": partial(quote, safe=""), "html": html.escape}
+
+
+class TooLong(Exception):
+    """A template makes more of an alert than ``LONGEST``."""
+
+    def __init__(self) -> None:
+        super().__init__(f"the template makes more than {LONGEST >> 20} Mi characters of an alert")
 
 
 class TemplateError(Exception):
@@ -97,17 +107,23 @@ def parse_template(text: str) -> Template:
 
 
 def render(template: Template, alert: Alert, plain: Callable[[str], str] = str) -> str:
-    """The text for an alert. ``plain`` escapes what has no filter for where it goes to."""
+    """The text for an alert. ``plain`` escapes what has no filter for where it goes to. Raises TooLong."""
     values: Mapping[str, Any] | None = None
     parts = []
+    room = LONGEST
     for part in template.parts:
         if isinstance(part, str):
             parts.append(part)
-        elif part.filter == _JSON:
+            continue
+        if part.filter == _JSON:
             values = values or _values(alert)
-            parts.append(_json(_value(part, values)))
+            text = _json(_value(part, values))
         else:
-            parts.append(_FILTERS.get(part.filter, plain)(_text(part, alert)))
+            text = _FILTERS.get(part.filter, plain)(_text(part, alert))
+        room -= len(text)
+        if room < 0:
+            raise TooLong
+        parts.append(text)
     return "".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tiercel_agent.sinks.formats import form_of
-from tiercel_agent.sinks.model import BadSink
+from tiercel_agent.sinks.model import BadSink, Refused
 from tiercel_engine.alert import Alert, alert_json, alert_text
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import Format
@@ -109,3 +109,21 @@ def test_a_template_of_json_can_not_be_broken_out_of(template: str) -> None:
 def test_a_template_with_a_mistake() -> None:
     with pytest.raises(BadSink, match=r"template: line 2, column 4: 'ruel' is no field .did you mean rule"):
         form_of(Format.TEMPLATE, "a\n{{ ruel }}")
+
+
+def test_a_template_cant_make_much_of_little() -> None:
+    """Else a tenant could have all of a node's memory, and detection with it."""
+    form = form_of(Format.TEMPLATE, "{{ fields | json }}" * 256)
+    large = alert(**{f"f{number}": "\x1b" * 4096 for number in range(10)})
+    with pytest.raises(Refused, match="more than 1 Mi"):
+        form.one(large)
+    assert form.one(alert())
+
+
+def test_several_are_refused_where_they_are_too_much_together() -> None:
+    form = form_of(Format.JSON, None)
+    large = alert(argument="x" * (3 << 20))
+    assert len(json.loads(form.several([large, large]))) == 2
+    with pytest.raises(Refused, match="together"):
+        form.several([large] * 3)
+    assert form.several([alert(argument="x" * (9 << 20))])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,15 +10,16 @@ from urllib.parse import quote
 
 import orjson
 
-from tiercel_agent.sinks.model import BadSink
+from tiercel_agent.sinks.model import BadSink, Refused
 from tiercel_engine.alert import Alert, alert_json, alert_text
 from tiercel_engine.output import rfc3339
 from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.resources.alert_sink import Format
-from tiercel_engine.template import TemplateError, inside_json, parse_template, render
+from tiercel_engine.template import TemplateError, TooLong, inside_json, parse_template, render
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
+_LARGEST = 8 << 20  # bytes of several alerts in one body, which is held in memory
 _LONGEST_NAME = 1024  # characters of a rule's name in an attribute
 
 
@@ -34,7 +35,10 @@ class Form:
 
 
 def form_of(chosen: Format | None, template: str | None) -> Form:
-    """Falco's JSON if no format is chosen. Raises BadSink for a template that can't be read."""
+    """Falco's JSON if no format is chosen. Raises BadSink for a template that can't be read.
+
+    The form's functions raise Refused where a template makes too much of an alert.
+    """
     if chosen is Format.TEMPLATE:
         return _template(template or "")
     return _TEXT_FORM if chosen is Format.TEXT else _CLOUDEVENTS if chosen is Format.CLOUDEVENTS else _JSON_FORM
@@ -69,11 +73,22 @@ def _text(alert: Alert) -> bytes:
 
 
 def _array(one: Callable[[Alert], bytes], alerts: Sequence[Alert]) -> bytes:
-    return b"[" + b",".join(map(one, alerts)) + b"]"
+    return b"[" + b",".join(_bounded(one, alerts)) + b"]"
 
 
 def _lines(one: Callable[[Alert], bytes], alerts: Sequence[Alert]) -> bytes:
-    return b"".join(one(alert) + b"\n" for alert in alerts)
+    return b"".join(form + b"\n" for form in _bounded(one, alerts))
+
+
+def _bounded(one: Callable[[Alert], bytes], alerts: Sequence[Alert]) -> Iterator[bytes]:
+    """The form of each. Raises Refused if several are too much for one body: then they are offered in halves."""
+    size = 0
+    for alert in alerts:
+        form = one(alert)
+        size += len(form)
+        if size > _LARGEST and len(alerts) > 1:
+            raise Refused(f"together, the alerts have more than {_LARGEST >> 20} MiB")
+        yield form
 
 
 def _template(text: str) -> Form:
@@ -87,7 +102,10 @@ def _template(text: str) -> Form:
     plain = inside_json if is_json else str
 
     def one(alert: Alert) -> bytes:
-        return valid(render(template, alert, plain)).encode()
+        try:
+            return valid(render(template, alert, plain)).encode()
+        except TooLong as error:
+            raise Refused(str(error)) from None
 
     if is_json:
         return Form(_JSON, one, _JSON, partial(_array, one))
