@@ -171,7 +171,7 @@ def test_the_standard_variables_are_honoured(receiver: Receiver, monkeypatch: py
 def test_a_receiver_that_refuses_gets_it_again_and_the_reason_is_told(receiver: Receiver) -> None:
     output = opened(OtlpSink(f"{receiver.url}/v1/logs"))
     receiver.statuses = [401]
-    with pytest.raises(Unavailable, match=r"401|Unauthorized"):
+    with pytest.raises(Unavailable, match=r"the receiver doesn't take them \(401\)"):
         output.send([ALERT])
     output.send([ALERT])
     output.close()
@@ -194,6 +194,28 @@ def test_an_alert_sinks_own_address_gets_its_own_headers_and_not_the_agents(
     with pytest.raises(Unavailable, match="429"):
         output.send([ALERT])
     output.close()
+
+
+def test_what_the_variables_say_of_the_agent_is_for_no_tenant(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=of-the-cluster")
+    monkeypatch.setenv("OTEL_SERVICE_NAME", "of-the-cluster")
+    opened(OtlpSink(f"{receiver.url}/v1/logs"), "shop").send([ALERT])
+    resource = attributes(receiver.one()[2].resource_logs[0].resource.attributes)
+    assert (resource["service.name"], resource["host.name"]) == ("tiercel-agent", "node-1")
+    assert "of-the-cluster" not in resource.values()
+
+
+@pytest.mark.parametrize("protocol", OtlpProtocol)
+def test_no_error_tells_an_address(protocol: OtlpProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
+    output = opened(OtlpSink("http://ann:hunter2@127.0.0.1:1/hunter3", protocol=protocol))
+    with pytest.raises(Unavailable) as found:
+        output.send([ALERT])
+    output.close()
+    assert "hunter" not in str(found.value)
+    assert "127.0.0.1" not in str(found.value)
 
 
 @pytest.mark.parametrize(

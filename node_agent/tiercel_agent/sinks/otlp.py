@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -16,18 +17,16 @@ from typing import Any
 from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings, Unavailable
 from tiercel_agent.sinks.otlp_record import Records, records_of
 from tiercel_engine.alert import Alert
-from tiercel_engine.printable import printable
-from tiercel_engine.redaction import redact
 from tiercel_engine.resources.destinations import Compression, OtlpProtocol, OtlpSink
 
 _BATCH = 256
-_LONGEST = 300  # characters of a failure's text
+_CODE = re.compile(r"\bcode: ?(?:StatusCode\.)?([1-5][0-9]{2}|[A-Z_]{2,30})\b")
 _PROTOBUF = "application/x-protobuf"
 
 
 def open_otlp(sink: OtlpSink, settings: SinkSettings, place: Place) -> Sink:
     """Raises BadSink."""
-    records = records_of(place)
+    records = records_of(place, trusted=settings.trusted)
     url = settings.secret(sink.url_from) if sink.url_from is not None else sink.url
     if not settings.trusted and (url is None or sink.protocol is OtlpProtocol.GRPC):
         raise BadSink("a sink of this namespace needs an otlp.url, and the protocol http/protobuf")
@@ -103,7 +102,9 @@ class _Said(logging.Handler, threading.local):
     last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = printable(redact(record.getMessage()))[:_LONGEST]
+        # Besides that, the address and what the other side wrote stand there, in which there may be secrets.
+        found = _CODE.search(record.getMessage())
+        self.last = f"the receiver doesn't take them ({found[1]})" if found else self.last
 
 
 _SAID: list[_Said] = []

@@ -59,9 +59,10 @@ _NOT_REPEATED = frozenset({"evt.time", "k8s.owner.kind", "k8s.owner.name", "k8s.
 Records = Callable[[Sequence[Alert]], list[ReadableLogRecord]]
 
 
-def records_of(place: Place) -> Records:
-    """What makes alerts of this node into records."""
-    resource = Resource.create(_resource(place))
+def records_of(place: Place, *, trusted: bool) -> Records:
+    """What makes alerts of this node into records. What the standard variables say of the agent is for receivers of
+    the cluster's or the node's admin alone: they wrote it."""
+    resource = Resource.create(_resource(place) | _named()) if trusted else Resource(_resource(place))
     scope = InstrumentationScope("tiercel", version("tiercel"))
     return lambda alerts: [ReadableLogRecord(log_record(alert), resource, scope) for alert in alerts]
 
@@ -119,9 +120,14 @@ def _value(value: object) -> Any:
 
 def _resource(place: Place) -> dict[str, str]:
     found = {
-        "service.name": os.environ.get("OTEL_SERVICE_NAME") or "tiercel-agent",
+        "service.name": "tiercel-agent",
         "service.version": version("tiercel"),
         "host.name": place.hostname,
         "os.type": "linux",
     }
     return found | ({"k8s.node.name": place.node} if place.node else {})
+
+
+def _named() -> dict[str, str]:
+    name = os.environ.get("OTEL_SERVICE_NAME")
+    return {"service.name": name} if name else {}
