@@ -245,10 +245,12 @@ def test_what_a_sink_left_is_removed_after_it_has_been_gone_for_a_day(tmp_path: 
 
 
 def test_what_sinks_left_that_come_and_go_cannot_fill_the_disk(tmp_path: Path) -> None:
+    left_of(tmp_path / "bank" / "here", 20)
+    left_of(tmp_path / "tiercel-system" / "suspended", 20)
     for number in range(10):
         left_of(tmp_path / "shop" / f"n{number}", 30)
-        remove_old(tmp_path, [], 1000.0 + number, 100)
-    assert {path.name for path in tmp_path.glob("*/*")} == {"n7", "n8", "n9"}
+        remove_old(tmp_path, [("bank", "here")], 1000.0 + number, 100)
+    assert {path.name for path in tmp_path.glob("*/*")} == {"here", "suspended", "n8", "n9"}
 
 
 def test_no_tenant_takes_what_is_others() -> None:

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tiercel_engine.scope import SYSTEM_NAMESPACE
+
 KEPT = 86400.0
 """Seconds for which the alerts of a sink that is gone are kept: it may have been taken away by mistake."""
-LEFT = 8
-"""One part of so many of all that sinks may have on the disk is for those that are gone."""
 
 _OWN = "_"  # no namespace's name
 _GONE = "gone"  # the file that tells since when its sink is
@@ -38,23 +38,26 @@ def spool_folder(root: Path | None, namespace: str, name: str) -> Path | None:
     return root / (namespace or _OWN) / name
 
 
-def remove_old(root: Path, keep: Collection[tuple[str, str]], now: float, most: int) -> None:
+def remove_old(root: Path, keep: Collection[tuple[str, str]], now: float, limit: int) -> None:
     """Removes what sinks have left that have been gone for long; ``now`` is seconds since the epoch.
 
-    Of what is left, those that went last may have ``most`` bytes altogether.
+    Where all together have more than ``limit`` bytes, those go too that tenants' sinks have left, the oldest first, and
+    then the others.
     """
-    left: list[tuple[float, Path]] = []
+    left: list[tuple[bool, float, Path]] = []
+    size = 0
     with suppress(OSError):
         for folder in root.glob("*/*"):
             key = ("" if folder.parent.name == _OWN else folder.parent.name), folder.name
             if key in keep:
                 (folder / _GONE).unlink(missing_ok=True)
+                size += _size(folder)
             elif folder.is_dir() and not folder.is_symlink():
-                left.append((_gone_since(folder, now), folder))
-    size = 0
-    for since, folder in sorted(left, reverse=True):
+                left.append((key[0] in ("", SYSTEM_NAMESPACE), _gone_since(folder, now), folder))
+    for _, since, folder in sorted(left, reverse=True):
         size += _size(folder)
-        if size > most or now - since > KEPT:
+        if size > limit or now - since > KEPT:
+            size -= _size(folder)
             shutil.rmtree(folder, ignore_errors=True)
             with suppress(OSError):
                 folder.parent.rmdir()  # unless others are in it

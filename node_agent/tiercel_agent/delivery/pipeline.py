@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from tiercel_agent.delivery.backlog import open_backlog
 from tiercel_agent.delivery.courier import Courier, Failure, TestResult, Totals
-from tiercel_agent.delivery.folders import LEFT, SpoolSettings, remove_old, spool_folder
+from tiercel_agent.delivery.folders import SpoolSettings, remove_old, spool_folder
 from tiercel_agent.delivery.route import Route
 from tiercel_agent.delivery.shares import Key, shares
 from tiercel_agent.delivery.stored_alert import weight
@@ -193,7 +193,7 @@ class Pipeline:
     def _remove_old(self) -> None:
         if self._spool.folder is not None:
             keep = self._routes.keys() | self._broken.keys()
-            remove_old(self._spool.folder, keep, self._now(), self._spool.limit // LEFT)
+            remove_old(self._spool.folder, keep, self._now(), self._spool.limit)
 
     def _test(self, key: Key, identifier: str, alert: Alert) -> None:
         if key in self._couriers:
@@ -218,7 +218,7 @@ class Pipeline:
 
     def _use(self, wanted: Sequence[SinkSettings]) -> None:
         self._again = None
-        parts = _parts(wanted, self._spool.limit - self._spool.limit // LEFT)
+        parts = _parts(wanted, self._spool.limit)
         in_memory = _parts(wanted, IN_MEMORY)
         routes: dict[Key, Route] = {}
         broken: dict[Key, Receipt] = {}
