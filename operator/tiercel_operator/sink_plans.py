@@ -14,7 +14,7 @@ from tiercel_operator.reconcile import COUNTERS_EVERY, StatusWrite
 from tiercel_operator.sink_canary import canary_of, wanted_of
 from tiercel_operator.sink_receipts import add_up
 from tiercel_operator.sink_statuses import SinkFacts, differs, obstacle, sink_status
-from tiercel_operator.sinks import Secrets, file_of, hand, problem_of
+from tiercel_operator.sinks import Secrets, file_of, hand, problem_of, too_many
 from tiercel_operator.state import State
 
 SILENT_AFTER = timedelta(minutes=15)
@@ -45,7 +45,8 @@ class SinkPlanner:
         now = self._now()
         silent_since = time_text(now - SILENT_AFTER)
         sinks = state.sinks
-        problems = {origin: problem_of(sink, secrets) for origin, sink in sinks.items()}
+        beyond = too_many(sinks.values())
+        problems = {origin: beyond.get(origin) or problem_of(sink, secrets) for origin, sink in sinks.items()}
         good = [sink for origin, sink in sinks.items() if not sink.suspended and not problems[origin][0]]
         handed = hand(good, secrets)
         receipts = add_up(sinks.values(), state.agents.values(), self._clock(), silent_since)

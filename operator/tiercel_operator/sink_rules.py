@@ -28,6 +28,8 @@ _OF_THE_NODE = ("file", "program", "stdout")
 _LOCAL_SERVICES = frozenset("dbus gio glib gnome kde macosx qt syslog windows".split())
 """Apprise's schemes that go to the machine itself."""
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
+MOST_SECRETS = 10
+"""Secrets that one AlertSink may refer to."""
 _REFERENCE = ("name", "key")
 _SECRET_NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
@@ -55,6 +57,8 @@ def sink_errors(spec: Mapping[str, Any], namespace: str) -> tuple[str, ...]:
     if not isinstance(sink, Mapping):
         return (f"spec.{kind} must be a mapping (write {kind}: {{}} for a {kind} without settings)",)
     errors = [*_secrets(sink, f"spec.{kind}"), *_durations(spec), *_form(spec), *_silences(spec.get("silences"))]
+    if (count := len(set(_names(sink)))) > MOST_SECRETS:
+        errors.append(f"spec.{kind} refers to {count} Secrets: {MOST_SECRETS} is the most (put their keys into one)")
     if namespace != SYSTEM_NAMESPACE:
         errors += _trespasses(kind, sink)
     return tuple(errors)
@@ -178,6 +182,19 @@ def _address(name: str) -> Address | None:
     with suppress(OSError, ValueError):
         return IPv4Address(socket.inet_aton(name))
     return None
+
+
+def _names(value: object) -> Iterator[str]:
+    """Of the Secrets that a spec refers to."""
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if key == "secretRef" and is_reference(each):
+                yield each["name"]
+            else:
+                yield from _names(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _names(each)
 
 
 def _secrets(content: Mapping[str, Any], where: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -15,7 +16,7 @@ from tiercel_engine.resources.handed_sinks import FILE, WantedTest, write_sinks
 from tiercel_engine.rule import Origin
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.owned import LABELS
-from tiercel_operator.sink_rules import is_reference, sink_errors
+from tiercel_operator.sink_rules import MOST_SECRETS, is_reference, sink_errors
 
 SECRET = "tiercel-sinks"  # noqa: S105 (its name)
 SEND_TEST = "tiercel.dev/send-test"
@@ -24,6 +25,10 @@ MOST = 1 << 20
 """Bytes that a Secret holds."""
 ROOM_FOR_TESTS = 1 << 16
 """What sinks leave of it, so that no test alert takes a sink out of force."""
+MOST_OF_A_NAMESPACE = 20
+"""AlertSinks of a tenant that are in force: each is a thread on every node, and a file that waits there."""
+ROOM_OF_A_NAMESPACE = (MOST - ROOM_FOR_TESTS) // 4
+"""What a tenant's sinks have of the Secret, so that none crowds out the others."""
 _LONGEST = 1024
 _LONGEST_ID = 256
 _KIB = 1 << 10
@@ -85,8 +90,28 @@ def wanted_test(metadata: Mapping[str, Any]) -> str:
 
 
 def referred(sinks: Iterable[StoredSink]) -> set[SecretName]:
-    """The Secrets that these name."""
-    return {(sink.origin.namespace, each.name) for sink in sinks for each in _references(sink.spec)}
+    """The Secrets that these name, as far as they may be in force: each is a request now and then."""
+    found: set[SecretName] = set()
+    every = list(sinks)
+    beyond = too_many(every)
+    for sink in every:
+        names = {(sink.origin.namespace, each.name) for each in _references(sink.spec)}
+        if len(names) <= MOST_SECRETS and sink.origin not in beyond:
+            found |= names
+    return found
+
+
+def too_many(sinks: Iterable[StoredSink]) -> Mapping[Origin, Problem]:
+    """Those of tenants that are beyond what a namespace may have: the youngest."""
+    counts: Counter[str] = Counter()
+    found: dict[Origin, Problem] = {}
+    for sink in sorted(sinks, key=_precedence):
+        namespace = sink.origin.namespace
+        counts[namespace] += 1
+        if counts[namespace] > MOST_OF_A_NAMESPACE and namespace != SYSTEM_NAMESPACE:
+            message = f"the namespace has {MOST_OF_A_NAMESPACE} older AlertSinks, which is the most: remove some"
+            found[sink.origin] = "TooMany", message
+    return found
 
 
 def problem_of(sink: StoredSink, secrets: Secrets) -> Problem:
@@ -112,9 +137,12 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets) -> Handed:
     """What the file holds of these, which are in order.
 
     Where there isn't room for all, the system's come first, which no tenant crowds out, and older ones before younger.
+    A tenant has a part of it.
     """
     fitting: dict[Origin, Mapping[str, Any]] = {}
     oversize: dict[Origin, int] = {}
+    too_large: dict[Origin, str] = {}
+    tenants: Counter[str] = Counter()
     used, whole = len(write_sinks(())), 0
     for sink in sorted(sinks, key=_precedence):
         entry = {
@@ -126,12 +154,19 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets) -> Handed:
         }
         size = len(orjson.dumps(entry)) + len(",")
         whole += size
-        if used + size <= MOST - ROOM_FOR_TESTS:
+        namespace = sink.origin.namespace
+        if namespace != SYSTEM_NAMESPACE and tenants[namespace] + size > ROOM_OF_A_NAMESPACE:
+            too_large[sink.origin] = (
+                f"this AlertSink with its secrets has {size / _KIB:.0f} KiB, and all of a namespace can have"
+                f" {ROOM_OF_A_NAMESPACE // _KIB}: shorten its template and silences, or remove or suspend some sinks"
+            )
+        elif used + size <= MOST - ROOM_FOR_TESTS:
             used += size
+            tenants[namespace] += size
             fitting[sink.origin] = entry
         else:
             oversize[sink.origin] = size
-    too_large = {origin: _too_large(size, whole) for origin, size in oversize.items()}
+    too_large |= {origin: _too_large(size, whole) for origin, size in oversize.items()}
     return Handed({origin: fitting[origin] for origin in sorted(fitting, key=_name)}, too_large)
 
 

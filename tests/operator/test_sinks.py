@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sink_objects import World, receipt
 
-from tiercel_operator.sinks import MOST, NoSecret, referred
+from tiercel_operator.sinks import MOST, MOST_OF_A_NAMESPACE, NoSecret, referred
 
 SYSTEM = "tiercel-system"
 
@@ -75,38 +75,82 @@ def test_what_does_not_fit_is_told_and_crowds_out_neither_older_sinks_nor_the_sy
     world = World()
     for number in range(20):
         world.passed += 1
-        world.sink(f"s{number:02}", **template(60_000))
+        world.sink("chat", f"s{number:02}", **template(60_000))
     world.passed += 1
     world.sink("last", SYSTEM, **template(60_000))
     world.sink("small")
     world.turn()
     assert len(world.plan.content) <= MOST
     handed = set(world.handed())
-    assert {f"{SYSTEM}/last", "shop/s00", "shop/small"} <= handed
-    left_out = [f"s{number:02}" for number in range(20) if f"shop/s{number:02}" not in handed]
+    assert {f"{SYSTEM}/last", "s00/chat", "shop/small"} <= handed
+    left_out = [f"s{number:02}" for number in range(20) if f"s{number:02}/chat" not in handed]
     assert left_out == [f"s{number:02}" for number in range(20 - len(left_out), 20)]
     assert left_out
-    for name in left_out:
-        status, reason, message = world.ready(name)
+    for namespace in left_out:
+        status, reason, message = world.ready("chat", namespace)
         assert (status, reason) == ("False", "TooLarge")
         assert "this one 59, and agents can be handed 960: shorten" in message
-    assert world.condition("Valid", left_out[0])[0] == "True"
+    assert world.condition("Valid", "chat", left_out[0])[0] == "True"
 
-    world.sink("s00", generation=2, **template(60_000), suspend=True)
+    world.sink("chat", "s00", generation=2, **template(60_000), suspend=True)
     world.turn()
-    assert f"shop/{left_out[0]}" in world.handed()
-    assert world.ready(left_out[0])[1] == "NoReceipts"
+    assert f"{left_out[0]}/chat" in world.handed()
+    assert world.ready("chat", left_out[0])[1] == "NoReceipts"
+
+
+def test_a_tenant_crowds_out_nobody_else() -> None:
+    world = World()
+    for number in range(10):
+        world.passed += 1
+        world.sink(f"s{number}", **template(60_000))
+    world.passed += 1
+    world.sink("chat", "other", **template(60_000))
+    world.turn()
+    assert set(world.handed()) == {"other/chat", "shop/s0", "shop/s1", "shop/s2", "shop/s3"}
+    status, reason, message = world.ready("s4")
+    assert (status, reason) == ("False", "TooLarge")
+    assert "all of a namespace can have 240: shorten" in message
+
+
+def test_a_tenant_has_so_many_sinks_and_no_more() -> None:
+    """Each is a thread on every node, and a request for each of its Secrets."""
+    world = World()
+    for number in range(MOST_OF_A_NAMESPACE + 1):
+        world.passed += 1
+        world.sink(f"s{number:02}", slack=chat(f"c{number:02}"))
+        world.sink(f"s{number:02}", SYSTEM)
+    wanted = {("shop", f"c{number:02}") for number in range(MOST_OF_A_NAMESPACE)}
+    assert referred(world.state.sinks.values()) == wanted
+    world.secrets = {name: {"url": "eA=="} for name in wanted}
+    world.turn()
+    assert len(world.handed()) == 2 * MOST_OF_A_NAMESPACE + 1
+    assert world.ready(f"s{MOST_OF_A_NAMESPACE}")[:2] == ("False", "TooMany")
+    assert world.condition("Valid", f"s{MOST_OF_A_NAMESPACE}")[:2] == ("False", "TooMany")
+
+
+def test_a_sink_that_refers_to_too_many_secrets_has_none_read() -> None:
+    world = World()
+    headers = [
+        {"name": f"x-{number}", "valueFrom": {"secretRef": {"name": f"s{number}", "key": "k"}}} for number in range(11)
+    ]
+    world.sink("hook", http={"url": "https://example.org/", "headers": headers})
+    assert referred(world.state.sinks.values()) == set()
+    world.turn()
+    status, reason, message = world.ready("hook")
+    assert (status, reason) == ("False", "Refused")
+    assert "refers to 11 Secrets: 10 is the most" in message
 
 
 def test_tests_take_no_sink_out_of_force() -> None:
     world = World()
     for number in range(14):
-        world.sink(f"s{number:02}", test="\N{GRINNING FACE}" * 256, **template(65_000))
+        world.sink(f"s{number:02}", SYSTEM, test="\N{GRINNING FACE}" * 256, **template(65_000))
     for number in range(200):
-        world.sink(f"t{number:03}", test="\N{GRINNING FACE}" * 256)
-    world.report("n1", *(receipt(f"t{number:03}") for number in range(200)))
+        world.sink(f"t{number:03}", SYSTEM, test="\N{GRINNING FACE}" * 256)
+    world.report("n1", *(receipt(f"t{number:03}", SYSTEM) for number in range(200)))
     world.turn()
     handed = world.handed()
     assert len(world.plan.content) <= MOST
-    assert {name for name in handed if name.startswith("shop/t")} == {f"shop/t{number:03}" for number in range(200)}
+    tested = {name for name in handed if name.startswith(f"{SYSTEM}/t")}
+    assert tested == {f"{SYSTEM}/t{number:03}" for number in range(200)}
     assert 0 < sum(each.test is not None for each in handed.values()) < 200
