@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from test_delivery_courier import eventually
 
+from tiercel_agent.delivery.allowance import Allowance
 from tiercel_agent.delivery.folders import KEPT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.delivery.pipeline import CAPACITY, MOST_BYTES, Pipeline, Receipt
 from tiercel_agent.delivery.shares import shares
@@ -375,3 +376,33 @@ def test_what_waits_to_be_routed_is_bounded_in_bytes(
         pipeline.put(alert("x" * 65536))
     assert 2000 - pipeline.dropped in range(400, MOST_BYTES // 65536 + 1)
     release.set()
+
+
+def test_a_tenants_patterns_take_no_time_from_others(
+    pipeline: Pipeline, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tiercel_agent.delivery.allowance.BURST", 0.0)
+    pipeline.use([settings("slow", "shop"), settings("all")])
+    for number in range(5):
+        pipeline.put(alert(str(number)))
+    pipeline.put(alert("other", "bank"))
+    eventually(lambda: len(destinations.got.get("all", [])) == 6)
+    eventually(lambda: only(pipeline).totals.lost == 5)
+    assert "take too long" in str(only(pipeline).totals.last_failure)
+    assert "slow" not in destinations.got
+
+
+def test_an_allowance_is_used_and_grows() -> None:
+    used = iter([10.0, 11.5, 20.0, 20.2])
+    allowance = Allowance(0.0, lambda: next(used))
+    allowance.share = 0.1
+    with allowance.spending():
+        assert not allowance.spent
+    assert allowance.spent
+    allowance.grow(4.0)
+    assert allowance.spent
+    allowance.grow(6.0)
+    assert not allowance.spent
+    with allowance.spending():
+        pass
+    assert allowance.spent

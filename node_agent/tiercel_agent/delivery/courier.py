@@ -146,10 +146,11 @@ class Courier:
         """At most so many bytes wait from now on, on the disk and in memory."""
         self._backlog.limit(most, in_memory)
 
-    def lost(self, count: int) -> None:
+    def lost(self, count: int, why: str) -> None:
         """Counts alerts that were lost before they came here."""
+        failure = Failure(self._clock(), why)
         with self._lock:
-            self._note(lost=self._totals.lost + count)
+            self._note(lost=self._totals.lost + count, last_failure=failure)
 
     def _stir(self) -> None:
         """Whatever the thread waits for, it looks up."""

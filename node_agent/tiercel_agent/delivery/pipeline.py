@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from tiercel_agent.delivery.allowance import OF_ALL, Allowance
 from tiercel_agent.delivery.backlog import open_backlog
 from tiercel_agent.delivery.courier import Courier, Failure, TestResult, Totals
 from tiercel_agent.delivery.folders import SpoolSettings, remove_old, spool_folder
@@ -25,6 +26,7 @@ MOST_BYTES = 32 << 20
 IN_MEMORY = 64 << 20
 """Bytes of memory that alerts take which wait for sinks, of all together, where the disk doesn't take them."""
 _TICK = 1.0  # seconds between two looks at windows that have ended
+_REMIND = 60.0  # seconds between two lines on trouble that lasts
 _AGAIN = 30.0  # seconds between two attempts to begin with sinks that this machine didn't allow
 _TIDY = 3600.0  # seconds between two looks at what sinks have left that are gone
 
@@ -73,6 +75,7 @@ class Pipeline:
         self._couriers: dict[Key, Courier] = {}
         self._routes: dict[Key, Route] = {}
         self._broken: dict[Key, Receipt] = {}
+        self._allowances: dict[str, Allowance] = {}  # by namespace
         self._lost: Counter[str] = Counter()
         self._again: tuple[float, Sequence[SinkSettings]] | None = None
         self._tidied = clock()
@@ -206,15 +209,19 @@ class Pipeline:
 
     def _route(self, alerts: Sequence[Alert]) -> None:
         now, monotonic = self._now(), self._clock()
+        for allowance in self._allowances.values():
+            allowance.grow(monotonic)
         for route in self._routes.values():
             try:
-                trouble = route.take(alerts, now, monotonic)
+                allowance_of = None if route.settings.trusted else self._allowances[route.settings.namespace]
+                trouble = route.take(alerts, now, monotonic, allowance_of)
                 route.tick(monotonic)
             except BaseException as error:  # what trips one sink must not cost the others theirs
-                trouble = type(error).__name__
-                route.courier.lost(len(alerts))
-            if trouble:
-                self._say(f"sink {label(route.settings)}: {trouble} while alerts were chosen")
+                trouble = f"{type(error).__name__} while alerts were chosen"
+                route.courier.lost(len(alerts), trouble)
+            if trouble and monotonic - route.told >= _REMIND:
+                route.told = monotonic
+                self._say(f"sink {label(route.settings)}: {trouble}: they are lost")
 
     def _use(self, wanted: Sequence[SinkSettings]) -> None:
         self._again = None
@@ -232,11 +239,18 @@ class Pipeline:
             except BaseException as error:  # no thread is to be had, or the like
                 broken[key] = self._is_broken(settings, f"it can't be begun ({type(error).__name__})")
                 self._again = self._clock() + _AGAIN, wanted
+        self._allow({namespace for namespace, _ in routes})
         gone = [route for key, route in self._routes.items() if key not in routes]
         self._couriers = {key: route.courier for key, route in routes.items()}
         self._routes, self._broken = routes, broken
         for route in gone:
             self._guarded(self._end, route)
+
+    def _allow(self, namespaces: Collection[str]) -> None:
+        for namespace in namespaces:
+            allowance = self._allowances.setdefault(namespace, Allowance(self._clock()))
+            allowance.share = OF_ALL / len(namespaces)
+        self._allowances = {each: self._allowances[each] for each in namespaces}
 
     def _is_broken(self, settings: SinkSettings, message: str) -> Receipt:
         self._say(f"sink {label(settings)}: {message}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from tiercel_agent.delivery.allowance import Allowance
 from tiercel_agent.delivery.courier import Courier
-from tiercel_agent.delivery.routing import Silences, Test, accepts, silences
+from tiercel_agent.delivery.routing import NAMESPACE, Silences, Test, accepts, silences
 from tiercel_agent.delivery.throttle import Throttle, throttle_of
 from tiercel_agent.sinks.model import SinkSettings
 from tiercel_engine.alert import Alert
@@ -19,6 +20,7 @@ class Route:
         asked for."""
         self.settings = settings
         self.silenced: int = before.silenced if before is not None else 0
+        self.told = float("-inf")  # when the log was told of trouble, in monotonic seconds
         self._folded = before.folded if before is not None else 0
         self._accepts: Test = accepts(settings)
         self._silences: Silences = silences(settings.spec.silences)
@@ -30,19 +32,30 @@ class Route:
         """Alerts that the throttle has counted in others."""
         return self._folded + (self._throttle.folded if self._throttle is not None else 0)
 
-    def take(self, alerts: Iterable[Alert], now: float, monotonic: float) -> str:
-        """Hands the courier those that are for it. ``now`` is seconds since the epoch.
+    def take(self, alerts: Iterable[Alert], now: float, monotonic: float, allowance: Allowance | None = None) -> str:
+        """Hands the courier those that are for it. ``now`` is seconds since the epoch. Tenants' sinks have allowances.
 
         One that can't be judged is counted as lost, and is all that is: the answer is why, "" if there was none.
         """
+        if allowance is not None:
+            alerts = [each for each in alerts if each.output_fields.get(NAMESPACE) == self.settings.namespace]
         wanted: list[Alert] = []
         trouble = ""
         for alert in alerts:
             try:
-                wanted += self._chosen(alert, now, monotonic)
+                if allowance is None:
+                    wanted += self._chosen(alert, now, monotonic)
+                elif allowance.spent:
+                    raise TimeoutError
+                else:
+                    with allowance.spending():
+                        wanted += self._chosen(alert, now, monotonic)
+            except TimeoutError:
+                trouble = "match, silences or throttle take too long"
+                self.courier.lost(1, trouble)
             except Exception as error:
-                self.courier.lost(1)
-                trouble = type(error).__name__
+                trouble = f"{type(error).__name__} while alerts were chosen"
+                self.courier.lost(1, trouble)
         if wanted:
             self.courier.put(wanted)
         return trouble
