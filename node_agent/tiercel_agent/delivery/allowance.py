@@ -1,4 +1,4 @@
-"""How much time tenants' sinks may take to choose: their patterns are tenants', and so may be what raises the alerts."""
+"""How much time tenants' sinks may take to choose: patterns are theirs, and so may be what raises the alerts."""
 
 from __future__ import annotations
 
