@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import urllib3
+from http_receiver import HttpReceiver
 
 from tiercel_agent.sinks.event_object import cut, event_object, node_reference, reason_of
-from tiercel_agent.sinks.events import COUNT_EVERY, EventWriter
-from tiercel_agent.sinks.model import Refused, Unavailable
+from tiercel_agent.sinks.events import COUNT_EVERY, EventWriter, open_events
+from tiercel_agent.sinks.model import Place, Refused, SinkSettings, Unavailable
 from tiercel_agent.workloads.cluster.api import ApiError
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.priority import Priority
+from tiercel_engine.resources.alert_sink import AlertSinkSpec
+from tiercel_engine.resources.destinations import EventsSink
 
 
 class Clock:
@@ -153,6 +158,30 @@ def test_a_namespace_has_a_budget_and_what_is_more_is_counted_in_one_event(
     # neither other namespaces nor the node suffer
     events.send([alert(namespace="bank", pod="vault"), alert(pod="")])
     assert (api.counts("bank"), api.counts("default")) == ({"ShellInAPod": 1}, {"ShellInAPod": 1})
+
+
+@pytest.mark.parametrize(("namespace", "most"), [("shop", 90), ("tiercel-system", 100)])
+def test_a_tenant_cant_raise_the_budget(tmp_path: Path, namespace: str, most: int) -> None:
+    """The API server is everybody's."""
+    with HttpReceiver() as server:
+        kubeconfig = tmp_path / "config"
+        kubeconfig.write_text(
+            json.dumps(
+                {
+                    "clusters": [{"name": "c", "cluster": {"server": server.url}}],
+                    "users": [{"name": "u", "user": {}}],
+                    "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                    "current-context": "x",
+                }
+            )
+        )
+        place = Place("node-1", "node-1", kubernetes=True, kubeconfig=kubeconfig)
+        settings = SinkSettings("events", AlertSinkSpec(), namespace)
+        sink = open_events(EventsSink(per_minute=1_000_000), place, settings)
+        for number in range(100):
+            sink.send([alert(f"Rule {number}")])
+        made = len([request for request in server.all() if request.method == "POST"])
+    assert made < most if namespace == "shop" else made == most
 
 
 def test_pods_of_the_nodes_namespace_do_not_use_up_the_nodes_budget(api: Api, events: EventWriter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import smtplib
 import socket
@@ -53,6 +54,8 @@ class MailServer:
             raise _receivers_refused([code for code, _ in error.recipients.values()]) from None
         except smtplib.SMTPResponseException as error:
             raise _answered(error) from None
+        except binascii.Error:
+            raise Unavailable("what the mail server asks for at the login isn't SMTP") from None
         except (OSError, UnicodeError) as error:  # those of smtplib too
             raise Unavailable(self._trouble(error)) from None
         finally:

@@ -73,10 +73,10 @@ def _line(settings: SinkSettings, default: Format = Format.JSON) -> Callable[[Al
     return form_of(settings.spec.format or default, settings.spec.template).one
 
 
-def _events(sink: Any, _settings: SinkSettings, place: Place) -> Sink:
+def _events(sink: Any, settings: SinkSettings, place: Place) -> Sink:
     from tiercel_agent.sinks.events import open_events
 
-    return open_events(sink, place)
+    return open_events(sink, place, settings)
 
 
 def _otlp(sink: Any, settings: SinkSettings, place: Place) -> Sink:

@@ -37,8 +37,11 @@ _API = "the address is the API server's"
 # First what a loop or the node itself answers to; then what clouds serve metadata and credentials at.
 _BUILT_IN: Mapping[Network, str] = {
     **{ip_network(text): _ON_THE_NODE for text in ("127.0.0.0/8", "0.0.0.0/8", "::1/128", "::/128")},
-    **{ip_network(text): _LINK_LOCAL for text in ("169.254.0.0/16", "fe80::/10", "fec0::/10", "fd00:ec2::254/128")},
+    **{ip_network(text): _LINK_LOCAL for text in ("169.254.0.0/16", "fe80::/10", "fec0::/10")},
     **{ip_network(text): _LINK_LOCAL for text in ("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32")},
+    # AWS (metadata, and credentials of pods), Google, Oracle, Scaleway.
+    **{ip_network(text): _LINK_LOCAL for text in ("fd00:ec2::/32", "fd20:ce::254/128")},
+    **{ip_network(text): _LINK_LOCAL for text in ("fd00:c1::a9fe:a9fe/128", "fd00:42::42/128")},
     **{ip_network(text): _RESERVED for text in ("224.0.0.0/4", "240.0.0.0/4", "ff00::/8")},
 }
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
