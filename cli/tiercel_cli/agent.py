@@ -85,7 +85,7 @@ def _reporter(config: Config) -> Reporter | None:
 def _metrics(config: Config, place: Place) -> Metrics | None:
     if not config.metrics_port:
         return None
-    return serve_metrics(config.metrics_port, hostname=place.hostname, node=place.node if place.kubernetes else "")
+    return serve_metrics(config.metrics_port, hostname=place.hostname, node=place.node)
 
 
 def _log_error(message: str) -> None:
@@ -100,7 +100,7 @@ def _run(path: Path, config: Config) -> None:
     if rules.errors and config.bundle is None:  # a bundle may yet come
         LOGGER.critical("rules with errors: nothing is started")
         sys.exit(FAILED)
-    place = Place(config.hostname, config.workloads.node, config.workloads.kubernetes, config.workloads.kubeconfig)
+    place = Place.of(config.hostname, config.workloads)
     kubeconfig = config.workloads.kubeconfig
     reach = replace(config.reach, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ())
     pipeline = Pipeline(lambda settings: open_sink(settings, place, reach), config.spool, _log_error)

@@ -174,7 +174,7 @@ def _read_sinks(urls: Sequence[str]) -> list[SinkSettings]:
 
 
 def _pipeline(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Pipeline:
-    place = Place(default_hostname(), workloads.node, workloads.kubernetes, workloads.kubeconfig)
+    place = Place.of(default_hostname(), workloads)
     pipeline = Pipeline(lambda settings: open_sink(settings, place, Reach()), SpoolSettings(), _warn)
     pipeline.use(sinks)
     return pipeline

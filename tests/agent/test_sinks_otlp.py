@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from queue import SimpleQueue
 from typing import Any
@@ -16,6 +17,7 @@ from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service
 from tiercel_agent.config import parse_config
 from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings, Unavailable
 from tiercel_agent.sinks.otlp import open_otlp
+from tiercel_agent.workloads.settings import WorkloadSettings
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -267,3 +269,9 @@ def test_grpc() -> None:
 def test_a_mistake_in_the_configuration_is_named(text: str, wanted: str) -> None:
     (error,) = parse_config("/x/tiercel.yaml", f"rules: [a.yaml]\n{text}").errors
     assert wanted in f"{error.message} {error.hint}"
+
+
+def test_without_a_cluster_a_machine_is_no_node_of_one() -> None:
+    workloads = WorkloadSettings(node="web-1", kubernetes=False)
+    assert Place.of("web-1", workloads) == Place("web-1")
+    assert Place.of("web-1", replace(workloads, kubernetes=True)).node == "web-1"

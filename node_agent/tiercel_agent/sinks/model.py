@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tiercel_agent.workloads.settings import WorkloadSettings
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import SecretSource
@@ -59,6 +60,11 @@ class Place:
     node: str = ""
     kubernetes: bool = False
     kubeconfig: Path | None = None
+
+    @classmethod
+    def of(cls, hostname: str, workloads: WorkloadSettings) -> Place:
+        node = workloads.node if workloads.kubernetes else ""
+        return cls(hostname, node, workloads.kubernetes, workloads.kubeconfig)
 
 
 @dataclass(frozen=True, slots=True)
