@@ -28,6 +28,10 @@ from tiercel_engine.language.parser import parse
 from tiercel_engine.language.syntax import Call, Check, FieldRef
 
 MISSING = "<NA>"
+MOST_PLACES = 256
+"""Placeholders of one output."""
+LONGEST = 1 << 16
+"""Characters of an alert's text; what is beyond is cut. Alerts wait in memory, and outputs are tenants' too."""
 
 _LONGEST_NAME = 256
 # What older rules name, and Falco still accepts and drops.
@@ -102,11 +106,12 @@ class Output:
         return self.render(self.values(event))
 
     def render(self, values: Mapping[str, Value | None]) -> str:
-        """The output with the values that ``values`` gave."""
-        return "".join(
+        """The output with the values that ``values`` gave, cut at ``LONGEST``."""
+        text = "".join(
             part if isinstance(part, str) else _padded(format_value(values[part.text], part.operand.type), part.width)
             for part in self.parts
         )
+        return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 def _padded(text: str, width: int) -> str:
@@ -146,6 +151,7 @@ def compile_output(text: str, guesses: Guesses | None = None) -> Output:
     parts: list[str | Placeholder] = []
     remarks: list[Remark] = []
     position = 1 if text.startswith("*") else 0
+    places = 0
     while (percent := text.find("%", position)) >= 0:
         if percent > position:
             parts.append(text[position:percent])
@@ -155,6 +161,9 @@ def compile_output(text: str, guesses: Guesses | None = None) -> Output:
             hint = "write %container.id and %container.name"
             remarks.append(Remark("LOAD_DEPRECATED_ITEM", message, percent, position, hint))
             continue
+        places += 1
+        if places > MOST_PLACES:
+            raise OutputError(f"there are more than {MOST_PLACES} fields", percent, percent + 1, "leave some out")
         placeholder, position = _placeholder(text, percent, remarks, guesses)
         parts.append(placeholder)
     if position < len(text):

@@ -27,6 +27,17 @@ _OF_THE_NODE = ("file", "program", "stdout")
 """The agent's standard output is its log, which no tenant fills, or writes to in the agent's name."""
 _LOCAL_SERVICES = frozenset("dbus gio glib gnome kde macosx qt syslog windows".split())
 """Apprise's schemes that go to the machine itself."""
+_NOT_BY_HTTP = frozenset(
+    {
+        *("amqp", "amqps", "aprs", "blink1", "deltachat", "deltachats", "growl", "irc", "ircs", "mailto", "mailtos"),
+        *("mqtt", "mqtts", "rsyslog", "smpp", "smpps", "xmpp", "xmpps"),
+    }
+)
+"""Its schemes that reach something else than a server of HTTP, which tenants can't have either."""
+_MOST_GLOBS = 200
+_MOST_WILDCARDS = 8
+"""``?`` and brackets of one glob of a tenant's: one thread of a node matches all tenants' globs with texts that
+attackers write, and each of these may double the states that a glob has."""
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 MOST_SECRETS = 10
 """Secrets that one AlertSink may refer to."""
@@ -60,7 +71,7 @@ def sink_errors(spec: Mapping[str, Any], namespace: str) -> tuple[str, ...]:
     if (count := len(set(_names(sink)))) > MOST_SECRETS:
         errors.append(f"spec.{kind} refers to {count} Secrets: {MOST_SECRETS} is the most (put their keys into one)")
     if namespace != SYSTEM_NAMESPACE:
-        errors += _trespasses(kind, sink)
+        errors += [*_trespasses(kind, sink), *_costs(spec)]
     return tuple(errors)
 
 
@@ -138,8 +149,36 @@ def _trespasses(kind: str, sink: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}: {value[:200]!r} is no address (write such as https://host:port/path)"
         elif parts.scheme == "unix" or (kind == "notify" and parts.scheme in _LOCAL_SERVICES):
             yield f"{where}: a sink of this namespace can't touch the node (write a server's address; {_SYSTEM_ONLY})"
+        elif kind == "notify" and parts.scheme in _NOT_BY_HTTP:
+            yield f"{where}: a sink of this namespace can't have {parts.scheme}:// (take a service that speaks HTTP)"
         elif inside := _inside(parts.hostname or ""):
             yield f"{where}: {parts.hostname} is {inside}, which a sink of this namespace can't reach ({_ELSEWHERE})"
+
+
+def _costs(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Globs that take long."""
+    globs = list(_globs(spec))
+    if len(globs) > _MOST_GLOBS:
+        yield f"spec.match and spec.silences have {len(globs)} globs: {_MOST_GLOBS} is the most (remove some)"
+    for glob in globs:
+        if glob.count("?") + glob.count("[") > _MOST_WILDCARDS:
+            yield f"the glob {glob[:60]!r} has more than {_MOST_WILDCARDS} of ? and [ (write * where several follow)"
+            return
+
+
+def _globs(spec: Mapping[str, Any]) -> Iterator[str]:
+    silenced = [each.get("matcher") for each in _listed(spec.get("silences")) if isinstance(each, Mapping)]
+    for matcher in (spec.get("match"), *silenced):
+        if not isinstance(matcher, Mapping):
+            continue
+        fields = matcher.get("fields")
+        found = [*_listed(matcher.get("rules")), *_listed(matcher.get("namespaces"))]
+        found += fields.values() if isinstance(fields, Mapping) else ()
+        yield from (each for each in found if isinstance(each, str))
+
+
+def _listed(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _otlp(sink: Mapping[str, Any]) -> Iterator[str]:

@@ -129,3 +129,13 @@ def test_no_text_is_too_strange(text: str) -> None:
 def test_no_value_is_too_strange(key: str, value: Any) -> None:
     made = event({key: value})
     assert isinstance(compile_output(f"%{key}").format(made), str)
+
+
+def test_an_output_cant_make_much_of_little() -> None:
+    """Outputs are tenants' too, and what they make waits in the memory of every node."""
+    text = compile_output("%9999proc.name" * 256).format(event(VALUES))
+    assert len(text) == 1 << 16
+    assert text.startswith("cat ")
+    assert text.endswith("…")
+    with pytest.raises(OutputError, match="more than 256 fields"):
+        compile_output("%proc.name" * 257)

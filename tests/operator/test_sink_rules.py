@@ -16,6 +16,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
+UNTIL = "2026-01-31T12:00:00Z"
 SECRET = {"secretRef": {"name": "s", "key": "k"}}
 
 
@@ -56,6 +57,12 @@ def test_sinks_of_tenants(spec: dict[str, Any]) -> None:
         ({"syslog": {"address": "unix:///dev/log"}}, "spec.syslog.address: a sink of this namespace can't touch"),
         ({"syslog": {"address": "tcp://127.0.0.1:514"}}, "spec.syslog.address: 127.0.0.1 is the node itself"),
         ({"notify": {"url": "syslog://"}}, "spec.notify.url: a sink of this namespace can't touch the node"),
+        ({"notify": {"url": "irc://irc.example.com/x"}}, "spec.notify.url: a sink of this namespace can't have irc://"),
+        ({"events": {}, "match": {"rules": ["*"] * 201}}, "spec.match and spec.silences have 201 globs: 200 is"),
+        (
+            {"events": {}, "silences": [{"matcher": {"fields": {"proc.name": "*a" + "?" * 9}}, "until": UNTIL}]},
+            "the glob '*a?????????' has more than 8 of ? and [",
+        ),
         (
             {"email": {"server": "localhost", "from": "a", "to": ["b"]}},
             "spec.email.server: localhost is the node itself",
