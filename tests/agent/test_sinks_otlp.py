@@ -209,6 +209,14 @@ def test_what_the_variables_say_of_the_agent_is_for_no_tenant(
     assert "of-the-cluster" not in resource.values()
 
 
+def test_what_cant_be_encoded_is_in_no_log_raw(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    sink = OtlpSink(f"{receiver.url}/v1/logs")
+    place = replace(PLACE, hostname="\x1b[31m\udcff")
+    open_otlp(sink, SinkSettings("otlp", AlertSinkSpec(otlp=sink), "shop"), place).send([ALERT])
+    receiver.one()
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("protocol", OtlpProtocol)
 def test_no_error_tells_an_address(protocol: OtlpProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")

@@ -42,6 +42,7 @@ def _sent(url: str, sink: OtlpSink, settings: SinkSettings, records: Records) ->
 
     from tiercel_agent.sinks.web import Client  # noqa: PLC0415
 
+    _listen()  # or what the encoder has to say would be on the standard error, raw
     client = Client(url, settings, sink.headers, sink.tls, compression=sink.compression)
 
     def send(alerts: Sequence[Alert]) -> None:

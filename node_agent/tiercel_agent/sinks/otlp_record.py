@@ -97,7 +97,7 @@ def _attributes(alert: Alert) -> dict[str, Any]:
     fields = alert.output_fields
     kind, owner, tag = (fields.get(key) for key in ("k8s.owner.kind", "k8s.owner.name", "container.image.tag"))
     if isinstance(kind, str) and kind in _OWNERS and isinstance(owner, str):
-        found[f"k8s.{kind.lower()}.name"] = owner
+        found[f"k8s.{kind.lower()}.name"] = valid(owner)
     if isinstance(tag, str):
         found["container.image.tags"] = [valid(tag)]
     for key, value in fields.items():

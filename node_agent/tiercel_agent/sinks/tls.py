@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from tiercel_agent.sinks.model import BadSink, SinkSettings
 from tiercel_engine.resources.destinations import Tls
 
+_HOST = re.compile(r"[0-9A-Za-z_:%-][0-9A-Za-z_.:%-]{0,252}")
 _EXAMPLE = "-----BEGIN CERTIFICATE-----"
 
 
@@ -33,8 +35,19 @@ def tls_context(tls: Tls | None, settings: SinkSettings) -> ssl.SSLContext:
 
 
 def server_name(tls: Tls | None) -> str | None:
-    """The name that is asked for and that the certificate must have, None if it is the address's."""
-    return (tls.server_name or None) if tls is not None else None
+    """The name that is asked for and that the certificate must have, as the DNS has it; None if it is the address's.
+
+    Raises BadSink.
+    """
+    if tls is None or not tls.server_name:
+        return None
+    try:
+        name = tls.server_name.encode("idna").decode()
+    except UnicodeError:
+        name = ""
+    if not _HOST.fullmatch(name):
+        raise BadSink("tls.serverName must be a host's name or address")
+    return name
 
 
 def _verifying(tls: Tls | None, settings: SinkSettings) -> ssl.SSLContext:
