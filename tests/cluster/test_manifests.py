@@ -130,7 +130,7 @@ def test_the_server_takes_all_that_it_knows(kubectl: Kubectl, folder: Path, vers
 def test_the_server_takes_the_samples(kubectl: Kubectl) -> None:
     tried = kubectl("apply", "--dry-run=server", "--validate=false", "-f", str(CONFIG / "samples"))
     assert tried.returncode == 0, tried.stderr
-    assert len(tried.stdout.splitlines()) == 9
+    assert len(tried.stdout.splitlines()) == 14
 
 
 def test_the_samples_are_good_and_pass_their_own_tests() -> None:
