@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from logging.handlers import QueueHandler
 from queue import SimpleQueue
 from typing import Any
 
@@ -209,12 +211,18 @@ def test_what_the_variables_say_of_the_agent_is_for_no_tenant(
     assert "of-the-cluster" not in resource.values()
 
 
-def test_what_cant_be_encoded_is_in_no_log_raw(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_cant_be_encoded_is_in_no_log_raw(receiver: Receiver) -> None:
     sink = OtlpSink(f"{receiver.url}/v1/logs")
     place = replace(PLACE, hostname="\x1b[31m\udcff")
-    open_otlp(sink, SinkSettings("otlp", AlertSinkSpec(otlp=sink), "shop"), place).send([ALERT])
+    said: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    handler = QueueHandler(said)
+    logging.getLogger().addHandler(handler)
+    try:
+        open_otlp(sink, SinkSettings("otlp", AlertSinkSpec(otlp=sink), "shop"), place).send([ALERT])
+    finally:
+        logging.getLogger().removeHandler(handler)
     receiver.one()
-    assert caplog.text == ""
+    assert said.empty()
 
 
 @pytest.mark.parametrize("protocol", OtlpProtocol)
