@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -33,6 +34,7 @@ from tiercel_cli.options import CANNOT_WATCH
 from tiercel_engine.diagnostics import render
 
 FAILED = 1
+_FILES = 65536
 
 
 @click.command()
@@ -92,7 +94,16 @@ def _log_error(message: str) -> None:
     LOGGER.error("%s", message)
 
 
+def _allow_more_files() -> None:
+    """Each sink has a few open files and a connection: the usual limit would do for two hundred."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def _run(path: Path, config: Config) -> None:
+    _allow_more_files()
     reloader = Reloader(path, config)
     rules = load_configured(config)
     log_diagnostics((*rules.errors, *rules.warnings))
