@@ -260,7 +260,11 @@ def test_a_bots_message_is_refused(code: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>hunter2", b"[1]", b'"x"', b"null", b'{"ok": false, "error": "Hunter2 <x>"}', b'{"ok": false}']
+    "body",
+    [
+        *(b"", b"<html>hunter2", b"[1]", b"[" * 60_000, b'"x"', b"null"),
+        *(b'{"ok": false, "error": "Hunter2 <x>"}', b'{"ok": false}'),
+    ],
 )
 def test_answers_that_slack_doesnt_give_are_told_without_their_text(body: bytes) -> None:
     with HttpReceiver([Answer(200, body=body)]) as receiver, pytest.raises(Unavailable) as found:

@@ -187,7 +187,7 @@ def _bot(client: Client, token: str, base_url: str) -> Post:
             if isinstance(code, str) and _CODE.fullmatch(code):
                 raise _Failed(code) from None
             raise Unavailable(_STRANGE) from None
-        except (AttributeError, KeyError, TypeError, ValueError):  # JSON, but another than slack_sdk reads
+        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # JSON that slack_sdk can't read
             raise Unavailable(_STRANGE) from None
 
     return post
