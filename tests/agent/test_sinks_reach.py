@@ -209,6 +209,25 @@ def test_the_address_of_the_node_by_its_network() -> None:
         by_urllib3(address, receiver.port)
 
 
+def test_the_address_of_the_node_is_known_where_files_cant_be_opened() -> None:
+    """As in a delivery by Apprise. In a process of its own: what is known of addresses is kept for a while."""
+    program = (
+        "import sys\n"
+        "from tiercel_agent.sinks.no_files import no_files\n"
+        "from tiercel_agent.sinks.reach import Reach, why_forbidden\n"
+        "with no_files():\n"
+        "    for address in sys.argv[1:]:\n"
+        "        print(why_forbidden(address, Reach()))\n"
+    )
+    addresses = [str(address) for address in own_addresses() if not address.is_loopback and not address.is_link_local]
+    if not addresses:
+        pytest.skip("no network here")
+    told = subprocess.run(
+        [sys.executable, "-c", program, *addresses], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert set(told.stdout.splitlines()) == {"the address is on the node itself"}
+
+
 def test_a_proxy_of_the_environment_is_no_way_around(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, receiver.url)

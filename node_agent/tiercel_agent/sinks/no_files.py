@@ -40,6 +40,16 @@ def no_files() -> Iterator[None]:
         _here.held = before
 
 
+@contextmanager
+def files_for_ourselves() -> Iterator[None]:
+    """Within ``no_files``, what the agent itself reads, whatever a tenant says."""
+    before, _here.held = _here.held, False
+    try:
+        yield
+    finally:
+        _here.held = before
+
+
 class _Here(threading.local):
     held = False
 
