@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tiercel_engine.durations import seconds
 from tiercel_agent.sinks.mail_address import mail_address
 from tiercel_agent.sinks.mail_message import MOST, Envelope, alert_mail, digest_mail, domain_of
 from tiercel_agent.sinks.mail_server import MailServer
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_agent.sinks.tls import server_name, tls_context
 from tiercel_engine.alert import Alert
+from tiercel_engine.durations import seconds
 from tiercel_engine.resources.destinations import EmailSink, StartTls
 
 _TIMEOUT = 15.0

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiercel_agent.appended_file import AppendedFile
-from tiercel_engine.durations import seconds
 from tiercel_agent.sinks.lines import one_line
 from tiercel_agent.sinks.model import BadSink, Sink, Unavailable
 from tiercel_engine.alert import Alert
+from tiercel_engine.durations import seconds
 from tiercel_engine.resources.destinations import FileSink
 
 KEPT = 5

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiercel_engine.durations import seconds
 from tiercel_agent.sinks.formats import form_of
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_agent.sinks.web import Client, Timeouts, address_of
 from tiercel_engine.alert import Alert
+from tiercel_engine.durations import seconds
 from tiercel_engine.resources.destinations import Batch, HttpSink
 
 _MOST = 1000
