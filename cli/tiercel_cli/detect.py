@@ -12,17 +12,18 @@ from pathlib import Path
 from typing import TextIO
 
 import click
-from tiercel_agent.sinks.reach import Reach
 
 from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
 from tiercel_agent.delivery.folders import SpoolSettings
 from tiercel_agent.delivery.pipeline import Pipeline
 from tiercel_agent.detector import open_detector
+from tiercel_agent.logs import hush_libraries
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing
 from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
 from tiercel_agent.sinks.opening import open_sink
+from tiercel_agent.sinks.reach import Reach
 from tiercel_agent.sinks.urls import FORMS, sink_of_url
 from tiercel_agent.source import DetectorError, EventSource
 from tiercel_agent.watch import FLOOD_LIMIT
@@ -175,6 +176,7 @@ def _read_sinks(urls: Sequence[str]) -> list[SinkSettings]:
 
 def _pipeline(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Pipeline:
     place = Place.of(default_hostname(), workloads)
+    hush_libraries()
     pipeline = Pipeline(lambda settings: open_sink(settings, place, Reach()), SpoolSettings(), _warn)
     pipeline.use(sinks)
     return pipeline

@@ -28,6 +28,13 @@ class _JournalFormatter(_SafeFormatter):
         return f"<{severity}>{super().format(record)}"
 
 
+def hush_libraries() -> None:
+    """What libraries log unheard would go to stderr as it is: texts of others, with addresses in them."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())
+
+
 def set_up(config: LogConfig, environment: Mapping[str, str] = os.environ) -> None:
     """Directs the log to the configured targets, in place of what was set up before.
 
@@ -36,6 +43,7 @@ def set_up(config: LogConfig, environment: Mapping[str, str] = os.environ) -> No
     for handler in list(LOGGER.handlers):
         LOGGER.removeHandler(handler)
         handler.close()
+    hush_libraries()
     LOGGER.setLevel(config.level.upper())
     LOGGER.propagate = False
     problem = ""

@@ -114,12 +114,14 @@ class AgentSettings:
 
 
 def telemetry(environment: Mapping[str, str]) -> dict[str, str]:
-    """The OpenTelemetry variables among these, but for the operator's own name and those that hold secrets or name
-    files: what an admin tells the operator holds for the agents. A DaemonSet can be read by more people than a Secret."""
+    """The OpenTelemetry variables among these, but for the operator's own name, and those that hold secrets or name
+    files: what an admin tells the operator holds for the agents. More people can read a DaemonSet than a Secret."""
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith("OTEL_") and not name.endswith(("HEADERS", "CERTIFICATE", "CLIENT_KEY", "SERVICE_NAME"))
+        if name.startswith("OTEL_")
+        and not name.endswith(("HEADERS", "CERTIFICATE", "CLIENT_KEY", "SERVICE_NAME"))
+        and "@" not in value  # an address with credentials in it
     }
 
 

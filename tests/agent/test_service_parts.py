@@ -38,6 +38,13 @@ def test_hostile_text_stays_on_its_line(written):
     assert written() == "<6>name: a\\n<0>forged\\x1b[2J\ufffd\n"
 
 
+def test_what_libraries_log_is_not_on_standard_error():
+    program = "import logging; from tiercel_agent import logs; from tiercel_agent.config import LogConfig\n"
+    program += "logs.set_up(LogConfig('info')); logging.getLogger('of.a.library').error('\\x1b[31m https://secret')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
 def test_on_a_terminal_lines_carry_time_and_level(written):
     logs.set_up(LogConfig("debug"), {})
     logs.LOGGER.debug("detail")

@@ -194,6 +194,7 @@ def test_agents_get_what_the_operator_is_told_of_telemetry_but_no_secret() -> No
         "OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret",
         "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.crt",
         "OTEL_SERVICE_NAME": "operator",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://user:secret@collector:4318",
         "PATH": "/bin",
     }
     settings = AgentSettings(environment=telemetry(told))

@@ -41,7 +41,8 @@ class Deadline:
         with _changed:
             self._until = time.monotonic() + self._seconds
             _held.add(self)
-            _changed.notify()
+            if self._until < _watch_wakes:  # hardly ever: each delivery would wake it otherwise
+                _changed.notify()
         try:
             yield
         except Exception:
@@ -86,6 +87,8 @@ class _Here(threading.local):
 _here = _Here()
 _changed = threading.Condition()
 _held: set[Deadline] = set()
+_watch_wakes = float("inf")
+"""When the thread that watches looks again, in monotonic seconds."""
 _installed = False
 
 
@@ -104,10 +107,13 @@ def _hook(event: str, arguments: tuple[Any, ...], here: _Here = _here) -> None:
 
 
 def _watch() -> None:
+    global _watch_wakes  # noqa: PLW0603
     while True:
         with _changed:
             soonest = min((each.left for each in _held), default=None)
-            _changed.wait(max(soonest, _LOOK_EVERY) if soonest is not None else None)
+            pause = max(soonest, _LOOK_EVERY) if soonest is not None else None
+            _watch_wakes = time.monotonic() + pause if pause is not None else float("inf")
+            _changed.wait(pause)
             late = [each for each in _held if each.is_late]
         for each in late:
             each.end()
