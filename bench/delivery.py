@@ -106,7 +106,7 @@ def sink(port: int, batch: int) -> SinkSettings:
 
 
 def opened(folder: Path) -> Pipeline:
-    return Pipeline(lambda settings: open_sink(settings, PLACE, Reach()), SpoolSettings(folder), print)
+    return Pipeline(lambda settings: open_sink(settings, PLACE, Reach), SpoolSettings(folder), print)
 
 
 def feed(pipeline: Pipeline, count: int, rate: int) -> None:

@@ -26,7 +26,7 @@ from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
 from tiercel_agent.sinks.model import Place
 from tiercel_agent.sinks.opening import open_sink
-from tiercel_agent.sinks.reach import api_hosts
+from tiercel_agent.sinks.reach import Reaching, api_hosts
 from tiercel_agent.source import DetectorError
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_agent.workloads.settings import NoCluster
@@ -113,8 +113,8 @@ def _run(path: Path, config: Config) -> None:
         sys.exit(FAILED)
     place = Place.of(config.hostname, config.workloads)
     kubeconfig = config.workloads.kubeconfig
-    reach = replace(config.reach, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ())
-    pipeline = Pipeline(lambda settings: open_sink(settings, place, reach), config.spool, _log_error)
+    reach = Reaching(replace(config.reach, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ()))
+    pipeline = Pipeline(lambda settings: open_sink(settings, place, reach.now), config.spool, _log_error)
     outputs = Outputs(pipeline)
     for output in config.outputs:
         outputs.add(OutputQueue(open_output(output, json=config.json), on_failure=_log_error))
@@ -136,7 +136,7 @@ def _run(path: Path, config: Config) -> None:
             reloader=reloader,
             rules=rules,
             notifier=Notifier(),
-            sinks=AlertSinks(config.sinks_file, config.sinks, pipeline, place),
+            sinks=AlertSinks(config.sinks_file, config.sinks, pipeline, place, reach.keep_out),
             reporter=_reporter(config),
             metrics=_metrics(config, place),
         )

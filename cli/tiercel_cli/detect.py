@@ -177,7 +177,7 @@ def _read_sinks(urls: Sequence[str]) -> list[SinkSettings]:
 def _pipeline(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Pipeline:
     place = Place.of(default_hostname(), workloads)
     hush_libraries()
-    pipeline = Pipeline(lambda settings: open_sink(settings, place, Reach()), SpoolSettings(), _warn)
+    pipeline = Pipeline(lambda settings: open_sink(settings, place, Reach), SpoolSettings(), _warn)
     pipeline.use(sinks)
     return pipeline
 

@@ -38,12 +38,14 @@ class AlertSinks:
         own: Sequence[SinkSettings],
         pipeline: Pipeline,
         place: Place,
+        inside: Callable[[Sequence[str]], None] = lambda _addresses: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._path = path
         self._own = own
         self._pipeline = pipeline
         self._place = place
+        self._inside = inside
         self._now = now
         self._content: bytes | None = None
         self._trouble = ""
@@ -68,15 +70,16 @@ class AlertSinks:
         if content == self._content:
             return
         try:
-            sinks, unread = read_sinks(content)
+            found = read_sinks(content)
         except ValueError as error:
             self._unreadable(str(error))
             return
         self._content, self._trouble = content, ""
-        for each in unread:
+        for each in found.unread:
             LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
-        self._unread, self._read_at = unread, self._now() / 1e9
-        self._use(sinks)
+        self._unread, self._read_at = found.unread, self._now() / 1e9
+        self._inside(found.inside)
+        self._use(found.sinks)
 
     def receipts(self) -> tuple[SinkReceipt, ...]:
         """What became of the alerts of each sink; the agent's own are in no namespace."""

@@ -69,7 +69,7 @@ class Runner:
         self._listed = float("-inf")
         self._gone_since: dict[str, float] = {}
         self._sink_planner = SinkPlanner()
-        self._sinks: tuple[Mapping[Origin, StoredSink], int] | None = None
+        self._sinks: tuple[Mapping[Origin, StoredSink], int, set[str]] | None = None
         self._sinks_looked = float("-inf")
         self._sinks_content = b""
         self._secrets: dict[SecretName, Mapping[str, str] | NoSecret] = {}
@@ -182,6 +182,7 @@ class Runner:
         if not self.synced:  # statuses tell of all agents at once, or they would say for a moment that there are none
             for item in await asyncio.to_thread(self._kube.list, GROUP_VERSION, "NodeAgent"):
                 self.state.take_agent(item, exists=True, now=time.monotonic())
+        self.state.api_addresses = await asyncio.to_thread(self._api_addresses)
         self._listed = time.monotonic()
         self.synced = True
 
@@ -251,7 +252,7 @@ class Runner:
         """Secrets aren't watched, which would take the right to read all of them: they are looked at now and then."""
         looks = time.monotonic() - self._sinks_looked >= LOOK_AGAIN
         state = self.state.snapshot()
-        seen = state.sinks, state.receipts
+        seen = state.sinks, state.receipts, state.inside()
         if not looks and seen == self._sinks:
             return
         generations = {origin: sink.generation for origin, sink in state.sinks.items()}
@@ -274,6 +275,16 @@ class Runner:
         async with self._at_once:
             if await self._put_status("AlertSink", write.origin, write.status, write.before):
                 self._sink_planner.written(write.origin)
+
+    def _api_addresses(self) -> tuple[str, ...]:
+        """Where the API server itself listens, behind its Service."""
+        try:
+            found = self._kube.get("v1", "Endpoints", "kubernetes", "default") or {}
+        except ForbiddenError:
+            return self.state.api_addresses
+        return tuple(
+            sorted({each["ip"] for part in found.get("subsets") or () for each in part.get("addresses") or ()})
+        )
 
     def _secret(self, name: SecretName) -> Mapping[str, str] | NoSecret:
         try:

@@ -48,7 +48,8 @@ class SinkPlanner:
         beyond = too_many(sinks.values())
         problems = {origin: beyond.get(origin) or problem_of(sink, secrets) for origin, sink in sinks.items()}
         good = [sink for origin, sink in sinks.items() if not sink.suspended and not problems[origin][0]]
-        handed = hand(good, secrets)
+        inside = state.inside()
+        handed = hand(good, secrets, inside)
         receipts = add_up(sinks.values(), state.agents.values(), self._clock(), silent_since)
         nodes = sorted(state.agents)
         tests, writes = {}, []
@@ -65,7 +66,7 @@ class SinkPlanner:
                 writes.append(StatusWrite(origin, status, sink.status))
         for gone in self._written.keys() - sinks.keys():
             del self._written[gone]
-        return SinkPlan(file_of(handed, tests), tuple(writes))
+        return SinkPlan(file_of(handed, tests, inside), tuple(writes))
 
     def written(self, origin: Origin) -> None:
         """A status was."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64decode, b64encode
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -133,8 +133,8 @@ def problem_of(sink: StoredSink, secrets: Secrets) -> Problem:
     return "", "the sink is in order"
 
 
-def hand(sinks: Iterable[StoredSink], secrets: Secrets) -> Handed:
-    """What the file holds of these, which are in order.
+def hand(sinks: Iterable[StoredSink], secrets: Secrets, inside: Collection[str] = ()) -> Handed:
+    """What the file holds of these, which are in order, beside the addresses ``inside`` of the cluster.
 
     Where there isn't room for all, the system's come first, which no tenant crowds out, and older ones before younger.
     A tenant has a part of it.
@@ -143,7 +143,7 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets) -> Handed:
     oversize: dict[Origin, int] = {}
     too_large: dict[Origin, str] = {}
     tenants: Counter[str] = Counter()
-    used, whole = len(write_sinks(())), 0
+    used, whole = len(write_sinks((), inside)), 0
     for sink in sorted(sinks, key=_precedence):
         entry = {
             "namespace": sink.origin.namespace,
@@ -170,7 +170,7 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets) -> Handed:
     return Handed({origin: fitting[origin] for origin in sorted(fitting, key=_name)}, too_large)
 
 
-def file_of(handed: Handed, tests: Mapping[Origin, WantedTest]) -> bytes:
+def file_of(handed: Handed, tests: Mapping[Origin, WantedTest], inside: Collection[str] = ()) -> bytes:
     """The file, with as many of the tests as there is room for; the others' turn comes later."""
     room = ROOM_FOR_TESTS
     entries: list[Mapping[str, Any]] = []
@@ -184,7 +184,7 @@ def file_of(handed: Handed, tests: Mapping[Origin, WantedTest]) -> bytes:
                 entries.append({**entry, **more})
                 continue
         entries.append(entry)
-    return write_sinks(entries)
+    return write_sinks(entries, inside)
 
 
 def sinks_secret(content: bytes, namespace: str, owner: Mapping[str, Any] | None) -> dict[str, Any]:

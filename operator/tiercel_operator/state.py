@@ -13,6 +13,8 @@ from tiercel_engine.rules.objects import RuleObject, scope_of
 from tiercel_engine.scope import Scope
 from tiercel_operator.sinks import StoredSink, wanted_test
 
+_NUMERIC = ("InternalIP", "ExternalIP")
+
 LOSS_LASTS = 600.0
 """Seconds for which a loss of events counts as recent."""
 
@@ -59,12 +61,28 @@ class State:
     sinks: dict[Origin, StoredSink] = field(default_factory=dict)
     nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
     """Labels by name."""
+    addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Of nodes, by name."""
+    api_addresses: tuple[str, ...] = ()
+    """Those at which the API server itself listens."""
     receipts: int = 0
     """How often agents have told something new of AlertSinks."""
 
     def snapshot(self) -> State:
         """As it is now, whatever events come later."""
-        return State(dict(self.rules), dict(self.agents), dict(self.sinks), dict(self.nodes), self.receipts)
+        return State(
+            rules=dict(self.rules),
+            agents=dict(self.agents),
+            sinks=dict(self.sinks),
+            nodes=dict(self.nodes),
+            addresses=dict(self.addresses),
+            api_addresses=self.api_addresses,
+            receipts=self.receipts,
+        )
+
+    def inside(self) -> set[str]:
+        """The addresses of all nodes and of the API server."""
+        return {*self.api_addresses, *(address for each in self.addresses.values() for address in each)}
 
     def take_rule(self, body: Mapping[str, Any], *, exists: bool) -> bool:
         """An event of a SecurityRule; whether there is something to do about it."""
@@ -123,10 +141,13 @@ class State:
         metadata = body["metadata"]
         name, labels = metadata["name"], dict(metadata.get("labels") or {})
         if not exists:
+            self.addresses.pop(name, None)
             return self.nodes.pop(name, None) is not None
-        before = self.nodes.get(name)
-        self.nodes[name] = labels
-        return before != labels
+        before = self.nodes.get(name), self.addresses.get(name)
+        found = (body.get("status") or {}).get("addresses") or ()
+        addresses = tuple(sorted({each["address"] for each in found if each["type"] in _NUMERIC}))
+        self.nodes[name], self.addresses[name] = labels, addresses
+        return before != (labels, addresses)
 
     def objects(self) -> Iterator[RuleObject]:
         return (stored.object for stored in self.rules.values())

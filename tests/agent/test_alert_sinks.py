@@ -38,7 +38,8 @@ class Mounted:
         self.down = False
         self.pipeline = Pipeline(self.open, SpoolSettings())
         place = Place("host-1", "node-1", kubernetes=True)
-        self.sinks = AlertSinks(self.path, [OWN], self.pipeline, place)
+        self.inside: list[Sequence[str]] = []
+        self.sinks = AlertSinks(self.path, [OWN], self.pipeline, place, self.inside.append)
 
     def open(self, settings: SinkSettings) -> Sink:
         self.opened.append(settings)
@@ -153,6 +154,14 @@ def test_receipts_tell_of_each(mounted: Mounted) -> None:
     assert broken.backlog == 1
     assert [each.name for each in mounted.sinks.receipts() if not each.namespace] == ["events"]  # the agent's own
     assert "hook" not in str(to_json(broken))
+
+
+def test_what_tenants_cannot_reach_comes_with_the_sinks(mounted: Mounted) -> None:
+    mounted.path.write_bytes(write_sinks([entry("chat")], ["10.0.0.2", "10.0.0.1"]))
+    mounted.sinks.look()
+    mounted.path.write_bytes(b'{"sinks": [], "inside": "nonsense"}')
+    mounted.sinks.look()
+    assert mounted.inside == [("10.0.0.1", "10.0.0.2"), ()]
 
 
 def test_a_test_alert_is_sent_once_by_the_node_that_is_asked(mounted: Mounted) -> None:

@@ -87,7 +87,7 @@ def dripping(begin: bytes, drop: bytes) -> Iterator[int]:
 )
 def test_a_delivery_ends(spec: Specs, begin: bytes, drop: bytes, namespace: str) -> None:
     with dripping(begin, drop) as port:
-        sink = open_sink(SinkSettings("test", spec(port), namespace=namespace), Place("node-1"), LOOPBACK, WHEN)
+        sink = open_sink(SinkSettings("test", spec(port), namespace=namespace), Place("node-1"), lambda: LOOPBACK, WHEN)
         failures: list[BaseException] = []
 
         def deliver() -> None:
@@ -108,7 +108,7 @@ def test_a_delivery_ends(spec: Specs, begin: bytes, drop: bytes, namespace: str)
 def test_the_next_delivery_has_all_its_time() -> None:
     with HttpReceiver() as receiver:
         spec = AlertSinkSpec(http=HttpSink(url=receiver.url))
-        sink = open_sink(SinkSettings("test", spec, namespace="shop"), Place("node-1"), LOOPBACK, 60)
+        sink = open_sink(SinkSettings("test", spec, namespace="shop"), Place("node-1"), lambda: LOOPBACK, 60)
         for _ in range(3):
             sink.send([ALERT])
         sink.close()
@@ -119,7 +119,7 @@ def test_the_next_delivery_has_all_its_time() -> None:
 def test_a_connection_that_was_kept_is_ended_too() -> None:
     kept = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     with dripping(kept, b"x") as port:
-        sink = open_sink(SinkSettings("test", http(port), namespace="shop"), Place("node-1"), LOOPBACK, WHEN)
+        sink = open_sink(SinkSettings("test", http(port), namespace="shop"), Place("node-1"), lambda: LOOPBACK, WHEN)
         for _ in range(2):
             with contextlib.suppress(Unavailable):
                 sink.send([ALERT])

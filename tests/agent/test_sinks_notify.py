@@ -57,7 +57,7 @@ def tenants(url: str, reach: Reach = LOOPBACK) -> Sink:
     """As a tenant's AlertSink is opened."""
     sink = NotifySink(url_from=SECRET)
     settings = SinkSettings("test", AlertSinkSpec(notify=sink), namespace="shop", secrets={"s/url": url})
-    return open_sink(settings, Place("node-1"), reach)
+    return open_sink(settings, Place("node-1"), lambda: reach)
 
 
 def content(request: Request) -> dict[str, Any]:

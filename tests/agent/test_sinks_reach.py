@@ -23,7 +23,16 @@ from http_receiver import HttpReceiver
 
 from tiercel_agent.sinks.http import open_http
 from tiercel_agent.sinks.model import SinkSettings, Unavailable
-from tiercel_agent.sinks.reach import Forbidden, Reach, api_hosts, cause_of, own_addresses, restricted, why_forbidden
+from tiercel_agent.sinks.reach import (
+    Forbidden,
+    Reach,
+    Reaching,
+    api_hosts,
+    cause_of,
+    own_addresses,
+    restricted,
+    why_forbidden,
+)
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -299,6 +308,17 @@ def test_the_admin_adds_networks_and_makes_exceptions() -> None:
     assert why_forbidden("10.1.2.3", reach) == ""
     assert why_forbidden("169.254.169.254", reach) == ""
     assert why_forbidden("127.0.0.1", reach) != ""
+
+
+def test_nodes_and_the_api_server_behind_its_service_as_the_operator_tells_them() -> None:
+    reaching = Reaching(Reach(allow=(ip_network("203.0.113.9/32"),)))
+    assert why_forbidden(PUBLIC, reaching.now()) == ""
+    reaching.keep_out([PUBLIC, "2001:db8::7", "203.0.113.9", "no address", "10.0.0.0/8"])
+    for address in (PUBLIC, f"::ffff:{PUBLIC}", "2001:db8::7", "2001:0db8::0007"):
+        assert why_forbidden(address, reaching.now()) == "the address is a node's or the API server's"
+    assert why_forbidden("203.0.113.9", reaching.now()) == ""  # the admin's exception
+    reaching.keep_out(["2001:db8::7"])  # the node has gone
+    assert why_forbidden(PUBLIC, reaching.now()) == ""
 
 
 def test_the_api_server() -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from base64 import b64decode
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,10 @@ from kubernetes.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
 from kubernetes.utils import create_from_dict
 from test_operator import SYSTEM, Cluster, custom_resources, rule, unless_there, until  # noqa: F401 (a fixture)
 
+from tiercel_engine.resources.handed_sinks import read_sinks
+
 CONFIG = Path(__file__).parents[2] / "config"
+API_ADDRESS = "192.0.2.10"
 
 
 def free_port() -> int:
@@ -30,6 +34,10 @@ def free_port() -> int:
 
 @pytest.fixture
 def rights(custom_resources: None, api: ApiClient) -> None:  # noqa: F811
+    # A server that listens on loopback doesn't tell of itself.
+    subsets = [{"addresses": [{"ip": API_ADDRESS}], "ports": [{"port": 6443}]}]
+    body = {"metadata": {"name": "kubernetes"}, "subsets": subsets}
+    unless_there(lambda: CoreV1Api(api).create_namespaced_endpoints("default", body))
     for path in (CONFIG / "rbac/service-accounts.yaml", CONFIG / "rbac/operator.yaml"):
         for body in yaml.safe_load_all(path.read_text()):
             body["metadata"].setdefault("namespace", SYSTEM)
@@ -72,6 +80,13 @@ def test_it_does_its_work_with_the_rights_that_it_has(
     assert not container.security_context.privileged
     certificates = until(lambda: CoreV1Api(api).read_namespaced_secret("tiercel-webhook", SYSTEM).data, "certificates")
     assert {"ca.crt", "tls.crt", "tls.key"} <= set(certificates)
+
+    def inside() -> set[str]:
+        """What tenants' sinks can't reach, as agents are handed it."""
+        content = CoreV1Api(api).read_namespaced_secret("tiercel-sinks", SYSTEM).data["sinks.json"]
+        return set(read_sinks(b64decode(content)).inside)
+
+    until(lambda: API_ADDRESS in inside(), "addresses of the API server")
 
     def refusal() -> str:
         try:

@@ -89,9 +89,9 @@ class World:
 
     def handed(self) -> dict[str, HandedSink]:
         """As agents read it."""
-        sinks, problems = read_sinks(self.plan.content)
-        assert problems == ()
-        return {f"{each.namespace}/{each.name}": each for each in sinks}
+        found = read_sinks(self.plan.content)
+        assert found.unread == ()
+        return {f"{each.namespace}/{each.name}": each for each in found.sinks}
 
     def _take(self, origin: Origin) -> None:
         self.state.take_sink(self._bodies[origin], exists=True)

@@ -99,7 +99,7 @@ def handed(kube: FakeKube) -> set[str]:
     secret = kube.objects.get(("Secret", "tiercel-sinks", SYSTEM))
     if secret is None:
         return set()
-    sinks, _ = read_sinks(b64decode(secret["data"]["sinks.json"]))
+    sinks = read_sinks(b64decode(secret["data"]["sinks.json"])).sinks
     return {each.name for each in sinks}
 
 

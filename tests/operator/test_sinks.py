@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sink_objects import World, receipt
 
+from tiercel_engine.resources.handed_sinks import read_sinks
 from tiercel_operator.sinks import MOST, MOST_OF_A_NAMESPACE, NoSecret, referred
 
 SYSTEM = "tiercel-system"
@@ -154,3 +155,24 @@ def test_tests_take_no_sink_out_of_force() -> None:
     tested = {name for name in handed if name.startswith(f"{SYSTEM}/t")}
     assert tested == {f"{SYSTEM}/t{number:03}" for number in range(200)}
     assert 0 < sum(each.test is not None for each in handed.values()) < 200
+
+
+def test_the_addresses_of_nodes_and_of_the_api_server_come_with_the_sinks() -> None:
+    world = World()
+    world.sink("chat", http={"url": "https://a.example"})
+
+    def node(name: str, *addresses: tuple[str, str], exists: bool = True) -> bool:
+        told = [{"type": type_, "address": address} for type_, address in addresses]
+        body = {"metadata": {"name": name}, "status": {"addresses": told}}
+        return world.state.take_node(body, exists=exists)
+
+    assert node("a", ("InternalIP", "10.0.0.1"), ("Hostname", "a"), ("ExternalIP", "203.0.113.1"))
+    assert node("b", ("InternalIP", "10.0.0.2"))
+    world.state.api_addresses = ("10.0.1.1",)
+    world.turn()
+    assert read_sinks(world.plan.content).inside == ("10.0.0.1", "10.0.0.2", "10.0.1.1", "203.0.113.1")
+    assert not node("b", ("InternalIP", "10.0.0.2"))  # nothing new
+    assert node("b", ("InternalIP", "10.0.0.3"))
+    assert node("a", exists=False)
+    world.turn()
+    assert read_sinks(world.plan.content).inside == ("10.0.0.3", "10.0.1.1")

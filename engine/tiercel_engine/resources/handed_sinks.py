@@ -47,17 +47,26 @@ class UnreadSink:
     message: str
 
 
-def write_sinks(sinks: Iterable[Mapping[str, Any]]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class HandedSinks:
+    """What the file holds. ``unread`` are entries that can't be read: the others are good all the same.
+
+    ``inside`` are the addresses of nodes and of the API server, which tenants' sinks can't reach.
+    """
+
+    sinks: tuple[HandedSink, ...]
+    unread: tuple[UnreadSink, ...] = ()
+    inside: tuple[str, ...] = ()
+
+
+def write_sinks(sinks: Iterable[Mapping[str, Any]], inside: Iterable[str] = ()) -> bytes:
     """The file: ``sinks`` are the entries, with the specs as the API server has them. The same for the same sinks, to
     the byte."""
-    return orjson.dumps({"sinks": list(sinks)}, option=orjson.OPT_SORT_KEYS)
+    return orjson.dumps({"sinks": list(sinks), "inside": sorted(inside)}, option=orjson.OPT_SORT_KEYS)
 
 
-def read_sinks(content: bytes) -> tuple[tuple[HandedSink, ...], tuple[UnreadSink, ...]]:
-    """The sinks of the file, and the entries that can't be read: the others are good all the same.
-
-    Raises ValueError if the whole can't be read.
-    """
+def read_sinks(content: bytes) -> HandedSinks:
+    """Raises ValueError if the whole can't be read."""
     document = orjson.loads(content)
     if not isinstance(document, dict) or not isinstance(document.get("sinks"), list):
         raise ValueError('it must hold a list "sinks"')
@@ -70,7 +79,9 @@ def read_sinks(content: bytes) -> tuple[tuple[HandedSink, ...], tuple[UnreadSink
                 raise ValueError("there are two of this name")
         except Exception as error:  # whatever an operator of another version writes costs this one sink alone
             unread.append(_unread(entry, error))
-    return tuple(found.values()), tuple(unread)
+    inside = document.get("inside")
+    addresses = tuple(each for each in inside if isinstance(each, str)) if isinstance(inside, list) else ()
+    return HandedSinks(tuple(found.values()), tuple(unread), addresses)
 
 
 def _unread(entry: object, error: Exception) -> UnreadSink:

@@ -19,9 +19,9 @@ from tiercel_engine.resources.alert_sink import DESTINATIONS, Format
 # ruff: noqa: PLC0415
 
 
-def open_sink(settings: SinkSettings, place: Place, reach: Reach, longest: float = LONGEST) -> Sink:
-    """Raises BadSink, OSError. What a tenant's sink connects to is held to ``reach``, and no delivery to another
-    machine takes more than ``longest`` seconds."""
+def open_sink(settings: SinkSettings, place: Place, reach: Callable[[], Reach], longest: float = LONGEST) -> Sink:
+    """Raises BadSink, OSError. What a tenant's sink connects to is held to what ``reach`` gives at that time, and no
+    delivery to another machine takes more than ``longest`` seconds."""
     kinds = [kind for kind in DESTINATIONS if getattr(settings.spec, kind) is not None]
     if len(kinds) != 1:
         raise BadSink(f"exactly one destination is needed, of {', '.join(DESTINATIONS)}")
@@ -36,7 +36,7 @@ def open_sink(settings: SinkSettings, place: Place, reach: Reach, longest: float
     is_free = settings.trusted or kind == "events"
 
     def within_reach() -> AbstractContextManager[None]:
-        return nullcontext() if is_free else restricted(reach)
+        return nullcontext() if is_free else restricted(reach())
 
     @contextmanager
     def guarded() -> Iterator[None]:

@@ -13,9 +13,9 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
@@ -35,6 +35,7 @@ _ON_THE_NODE = "the address is on the node itself"
 _LINK_LOCAL = "the address is link-local or of a cloud's metadata"
 _RESERVED = "the address is for multicast or reserved"
 _API = "the address is the API server's"
+_INSIDE = "the address is a node's or the API server's"
 
 # First what a loop or the node itself answers to; then what clouds serve metadata and credentials at.
 _BUILT_IN: Mapping[Network, str] = {
@@ -76,6 +77,26 @@ class Reach:
     allow: tuple[Network, ...] = ()
     forbid: tuple[Network, ...] = ()
     hosts: tuple[str, ...] = ()
+    inside: frozenset[Address] = frozenset()
+    """Addresses of nodes and of the API server."""
+
+
+class Reaching:
+    """What tenants' sinks may reach at present: nodes come and go."""
+
+    def __init__(self, reach: Reach) -> None:
+        self._reach = reach
+
+    def now(self) -> Reach:
+        return self._reach
+
+    def keep_out(self, inside: Iterable[str]) -> None:
+        """These are the addresses of nodes and of the API server from now on; what is no address is none of theirs."""
+        found: set[Address] = set()
+        for text in inside:
+            with suppress(ValueError):
+                found.update(_forms(ip_address(text)))
+        self._reach = replace(self._reach, inside=frozenset(found))
 
 
 @contextmanager
@@ -127,6 +148,8 @@ def why_forbidden(host: object, reach: Reach) -> str:
                 return why
         if form in _own.now():
             return _ON_THE_NODE
+        if form in reach.inside:
+            return _INSIDE
         if form in _api.now() or any(form in _others(name).now() for name in reach.hosts):
             return _API
     return ""
