@@ -246,7 +246,8 @@ def test_a_proxy_of_the_environment_is_no_way_around(receiver: HttpReceiver, mon
                 requests.post(url, data=b"x", timeout=30)
             assert cause_of(found.value, Forbidden) is not None
         with pytest.raises(urllib.error.URLError):
-            urllib.request.urlopen("http://far.example/", data=b"x", timeout=30)
+            # not urlopen, which would keep the proxy for all tests to come
+            urllib.request.build_opener().open("http://far.example/", data=b"x", timeout=30)
     assert receiver.connections == 0
 
 
