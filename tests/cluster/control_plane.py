@@ -122,7 +122,7 @@ class ControlPlane:
 
     def __init__(self, binaries: Path, folder: Path, users: Mapping[str, User] = USERS) -> None:
         self.users = users
-        self.port, etcd_port = _free_ports(2)
+        self.port, etcd_port = free_ports(2)
         self._folder = folder
         self._etcd = _Server(
             _etcd_command(binaries / "etcd", folder / "etcd", etcd_port),
@@ -236,7 +236,7 @@ def _says_ok(connection: http.client.HTTPConnection, path: str) -> bool:
     return False
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports below those that the kernel gives to clients: a client that keeps trying while the server is away could be
     given the server's own port, and be connected to itself."""
     ports: list[int] = []

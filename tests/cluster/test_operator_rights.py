@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -15,7 +14,7 @@ from urllib.error import URLError
 
 import pytest
 import yaml
-from control_plane import ControlPlane
+from control_plane import ControlPlane, free_ports
 from kubernetes.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
 from kubernetes.utils import create_from_dict
 from test_operator import SYSTEM, Cluster, custom_resources, rule, unless_there, until  # noqa: F401 (a fixture)
@@ -24,12 +23,6 @@ from tiercel_engine.resources.handed_sinks import read_sinks
 
 CONFIG = Path(__file__).parents[2] / "config"
 API_ADDRESS = "192.0.2.10"
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @pytest.fixture
@@ -52,7 +45,7 @@ def rights(custom_resources: None, api: ApiClient) -> None:  # noqa: F811
 def operator(
     rights: None, control_plane: ControlPlane, tmp_path: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    port, health = free_port(), free_port()
+    port, health = free_ports(2)
     log = (tmp_path / "operator.log").open("wb")
     command = [str(Path(sys.executable).with_name("tiercel")), "operator", "--health-port", str(health)]
     command += ["--kubeconfig", str(control_plane.kubeconfig_for("operator"))]
