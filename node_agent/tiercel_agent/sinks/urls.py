@@ -13,9 +13,9 @@ from tiercel_engine.resources.destinations import SecretRef, SecretSource
 
 FORMS = """\
 http://HOST/PATH https://…          Falco's JSON by POST (cloudevents+https://… as CloudEvents)
-otlp+http://HOST:4318/v1/logs       OpenTelemetry logs; otlp+https, otlp+grpc, otlp+grpcs
-syslog+udp://HOST:PORT              RFC 5424; syslog+tcp, syslog+tls, syslog:///dev/log
-alertmanager+http://HOST:9093       Prometheus' Alertmanager; alertmanager+https
+otlp+http://HOST:4318/v1/logs       OpenTelemetry logs; otlp+https, otlp+grpc, otlp+grpcs, otlp://HOST:4317 (gRPC)
+syslog+udp://HOST:PORT              RFC 5424; syslog+tcp, syslog+tls, syslog://HOST (UDP), syslog:///dev/log
+alertmanager+http://HOST:9093       Prometheus' Alertmanager; alertmanager+https, alertmanager://HOST:9093
 slack+https://HOOK                  an incoming webhook of Slack
 smtp://USER:PASSWORD@HOST:587/?from=ADDRESS&to=ADDRESS    mail; smtps for port 465
 file:///PATH  stdout:  events:      a file; standard output; Kubernetes Events
@@ -95,7 +95,9 @@ def _program(_parts: SplitResult, rest: str, name: str) -> SinkSettings:
     return SinkSettings(name, AlertSinkSpec(program=to.ProgramSink(command), format=Format.JSON))
 
 
-def _local_syslog(parts: SplitResult, _rest: str, name: str) -> SinkSettings:
+def _plain_syslog(parts: SplitResult, rest: str, name: str) -> SinkSettings:
+    if parts.netloc:
+        return _syslog(f"udp:{rest}", name)
     return SinkSettings(name, AlertSinkSpec(syslog=to.SyslogSink(f"unix://{parts.path or '/dev/log'}")))
 
 
@@ -123,7 +125,9 @@ def _mail(parts: SplitResult, _rest: str, name: str) -> SinkSettings:
 _PLAIN: Mapping[str, Callable[[SplitResult, str, str], SinkSettings]] = {
     "http": lambda _, rest, name: _http(f"http:{rest}", name),
     "https": lambda _, rest, name: _http(f"https:{rest}", name),
-    "syslog": _local_syslog,
+    "syslog": _plain_syslog,
+    "otlp": lambda _, rest, name: _otlp(f"http:{rest}", name, to.OtlpProtocol.GRPC),
+    "alertmanager": lambda _, rest, name: _alertmanager(f"http:{rest}", name),
     "smtp": _mail,
     "smtps": _mail,
     "file": _file,
