@@ -24,8 +24,8 @@ from tiercel_agent.pid_file import AlreadyRunning, pid_file
 from tiercel_agent.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
-from tiercel_agent.sinks.model import Place
-from tiercel_agent.sinks.opening import open_sink
+from tiercel_agent.sinks.model import BadSink, Place
+from tiercel_agent.sinks.opening import check_sink, open_sink
 from tiercel_agent.sinks.reach import Reaching, api_hosts
 from tiercel_agent.source import DetectorError
 from tiercel_agent.workloads.cluster.api import connect
@@ -66,7 +66,7 @@ def agent(path: Path) -> None:
         for line in (str(error), *error.log.splitlines()):
             LOGGER.critical("%s", line)
         sys.exit(CANNOT_WATCH)
-    except AlreadyRunning as error:
+    except (AlreadyRunning, BadSink) as error:
         LOGGER.critical("%s", error)
         sys.exit(FAILED)
     except OSError as error:
@@ -114,6 +114,8 @@ def _run(path: Path, config: Config) -> None:
     place = Place.of(config.hostname, config.workloads)
     kubeconfig = config.workloads.kubeconfig
     reach = Reaching(replace(config.reach, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ()))
+    for sink in config.sinks:
+        check_sink(sink, place)
     pipeline = Pipeline(lambda settings: open_sink(settings, place, reach.now), config.spool, _log_error)
     outputs = Outputs(pipeline)
     for output in config.outputs:

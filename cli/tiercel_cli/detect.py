@@ -22,7 +22,7 @@ from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing
 from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
-from tiercel_agent.sinks.opening import open_sink
+from tiercel_agent.sinks.opening import check_sink, open_sink
 from tiercel_agent.sinks.reach import Reach
 from tiercel_agent.sinks.urls import FORMS, sink_of_url
 from tiercel_agent.source import DetectorError, EventSource
@@ -177,6 +177,11 @@ def _read_sinks(urls: Sequence[str]) -> list[SinkSettings]:
 def _pipeline(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Pipeline:
     place = Place.of(default_hostname(), workloads)
     hush_libraries()
+    try:
+        for sink in sinks:
+            check_sink(sink, place)
+    except BadSink as error:
+        raise click.BadParameter(str(error), param_hint="--sink") from error
     pipeline = Pipeline(lambda settings: open_sink(settings, place, Reach), SpoolSettings(), _warn)
     pipeline.use(sinks)
     return pipeline

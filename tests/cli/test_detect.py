@@ -197,6 +197,8 @@ def test_a_machine_that_cannot_be_watched_is_status_three(run, monkeypatch: pyte
         (["--priority", "hihg"], "is no priority: one of EMERGENCY"),
         (["--rule-matching", "some"], "'some' is not one of"),
         (["--sink", "gopher://x"], "'gopher' is no kind of sink"),
+        (["--sink", "program:relative"], "the program needs an absolute path"),
+        (["--sink", "events:"], "need the Kubernetes API"),
     ],
 )
 def test_wrong_options_are_status_two(run, arguments: list[str], message: str):
@@ -321,6 +323,7 @@ def test_the_agent_takes_a_falco_configuration(run_agent, opened):
             "/nonexistent/folder/alerts: No such",
         ),
         ("rules: rules.yaml\noutputs: {urls: ['gopher://x']}\n", "outputs.urls[0]: 'gopher' is no kind of sink"),
+        ("rules: rules.yaml\noutputs: {urls: ['program:relative']}\n", "the program needs an absolute path"),
         ("rules: rules.yaml\nreach: {allow: [10.0.0.1/8]}\n", "write such as 10.1.2.0/24"),
         ("rules: rules.yaml\nmetrics: {port: 70000}\n", "write a port from 1 to 65535"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -45,6 +45,15 @@ def open_sink(settings: SinkSettings, place: Place, reach: Callable[[], Reach], 
 
     with within_reach():
         return _guarded(open_it(), guarded)
+
+
+def check_sink(settings: SinkSettings, place: Place) -> None:
+    """Raises BadSink if a sink can't be opened as it is configured, so that this is known before the first alert."""
+    try:
+        with suppress(OSError):  # that may be otherwise by then
+            open_sink(settings, place, Reach).close()
+    except BadSink as error:
+        raise BadSink(f"sink {settings.name}: {error}") from error
 
 
 _OF_THE_NODE = frozenset({"stdout", "file", "program"})
