@@ -8,8 +8,8 @@ from typing import Any
 
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.resource import time_text
+from tiercel_operator.due_writes import StatusWrite
 from tiercel_operator.kube import GROUP_VERSION, MANAGER
-from tiercel_operator.reconcile import StatusWrite
 from tiercel_operator.state import Stored
 from tiercel_operator.statuses import VALID
 

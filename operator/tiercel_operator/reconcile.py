@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
@@ -14,20 +13,11 @@ from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.bundle import Bundle, pack
 from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, same
 from tiercel_engine.scope import Scope
+from tiercel_operator.due_writes import DueWrites, StatusWrite
 from tiercel_operator.nodes import Fleet, History, alerts_of, is_for
 from tiercel_operator.owned import too_large
 from tiercel_operator.state import State, Stored
 from tiercel_operator.statuses import Facts, Tested, differs, status_of
-
-COUNTERS_EVERY = 30.0
-"""Seconds between two writes of a status in which only counters have grown."""
-
-
-@dataclass(frozen=True, slots=True)
-class StatusWrite:
-    origin: Origin
-    status: Mapping[str, Any]
-    before: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +44,7 @@ class Planner:
         self._history = History()
         self._packed: tuple[Sequence[RuleObject], Bundle] | None = None
         self._tests: dict[Origin, tuple[RuleObject, ResolvedObject, Tested]] = {}
-        self._written: dict[Origin, float] = {}
+        self._due = DueWrites(clock)
 
     def plan(self, state: State) -> Plan:
         objects = sorted(state.objects(), key=lambda each: (each.namespace, each.name))
@@ -71,17 +61,16 @@ class Planner:
             counted = alerts.get(origin, (0, None))
             facts = Facts(stored, found, tested, bundle.hash, fleet(stored.scope), counted, excess)
             status = status_of(facts, self._history, now)
-            if self._is_due(origin, status, stored.status):
+            if self._due.is_due(origin, differs(status, stored.status)):
                 writes.append(StatusWrite(origin, status, stored.status))
-        for gone in self._written.keys() - state.rules.keys():
-            del self._written[gone]
+        self._due.keep(state.rules)
         for gone in self._tests.keys() - state.rules.keys():
             del self._tests[gone]
         return Plan(bundle, tuple(writes), excess)
 
     def written(self, origin: Origin) -> None:
         """A status was."""
-        self._written[origin] = self._clock()
+        self._due.written(origin)
 
     def _fleets(self, state: State) -> Callable[[Scope], Fleet]:
         """The nodes that a scope is for: worked out once for all scopes that say the same of nodes."""
@@ -116,9 +105,3 @@ class Planner:
             known = stored.object, found, Tested(tests.errors, tuple(run(tests, found.rules)))
             self._tests[stored.object.origin] = known
         return known[2]
-
-    def _is_due(self, origin: Origin, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-        new, more_than_counters = differs(status, before)
-        return new and (
-            more_than_counters or self._clock() - self._written.get(origin, float("-inf")) >= COUNTERS_EVERY
-        )

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
-from tiercel_operator.reconcile import COUNTERS_EVERY, StatusWrite
+from tiercel_operator.due_writes import DueWrites, StatusWrite
 from tiercel_operator.sink_canary import canary_of, wanted_of
 from tiercel_operator.sink_receipts import add_up
 from tiercel_operator.sink_statuses import SinkFacts, differs, obstacle, sink_status
@@ -39,7 +38,7 @@ class SinkPlanner:
     ) -> None:
         self._clock = clock
         self._now = now
-        self._written: dict[Origin, float] = {}
+        self._due = DueWrites(clock)
 
     def plan(self, state: State, secrets: Secrets) -> SinkPlan:
         now = self._now()
@@ -62,17 +61,11 @@ class SinkPlanner:
                 tests[origin] = wanted
             facts = SinkFacts(sink, problems[origin], too_large, receipts[origin], nodes, test)
             status = sink_status(facts, now)
-            if self._is_due(origin, status, sink.status):
+            if self._due.is_due(origin, differs(status, sink.status)):
                 writes.append(StatusWrite(origin, status, sink.status))
-        for gone in self._written.keys() - sinks.keys():
-            del self._written[gone]
+        self._due.keep(sinks)
         return SinkPlan(file_of(handed, tests, inside), tuple(writes))
 
     def written(self, origin: Origin) -> None:
         """A status was."""
-        self._written[origin] = self._clock()
-
-    def _is_due(self, origin: Origin, status: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
-        new, more_than_counters = differs(status, before)
-        passed = self._clock() - self._written.get(origin, float("-inf"))
-        return new and (more_than_counters or passed >= COUNTERS_EVERY)
+        self._due.written(origin)

@@ -66,9 +66,9 @@ class Outputs:
         """A line for each output or sink of this agent's own that has lost alerts, since AlertSinks tell by themselves,
         and for each way in which the disk doesn't take what waits."""
         lost = [f"output {name}" for name, delivery in self.deliveries().items() if delivery.dropped]
-        own = [each for each in self.receipts() if not each.settings.namespace]
-        lost += [f"sink {each.label}" for each in own if each.totals.lost]
-        troubles = dict.fromkeys(each.totals.trouble for each in self.receipts() if each.totals.trouble)
+        receipts = self.receipts()
+        lost += [f"sink {each.label}" for each in receipts if each.totals.lost and not each.settings.namespace]
+        troubles = dict.fromkeys(each.totals.trouble for each in receipts if each.totals.trouble)
         return [
             *(f"{name} has lost alerts: the agent's log tells why" for name in lost),
             *(f"alerts that wait for sinks are in memory and not on the disk: {trouble}" for trouble in troubles),

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakSet
 
+from tiercel_agent.sinks.held import Held, once
 from tiercel_agent.sinks.model import Unavailable
 
 LONGEST = 120.0
@@ -37,14 +38,14 @@ class Deadline:
     def held(self) -> Iterator[None]:
         """Raises Unavailable if it was too late: what came of a connection that was shut down proves nothing."""
         _install()
-        before, _here.deadline = _here.deadline, self
         with _changed:
             self._until = time.monotonic() + self._seconds
             _held.add(self)
             if self._until < _watch_wakes:  # hardly ever: each delivery would wake it otherwise
                 _changed.notify()
         try:
-            yield
+            with _here.within(self):
+                yield
         except Exception:
             if not self.is_late:
                 raise
@@ -53,7 +54,6 @@ class Deadline:
             with _changed:
                 _held.discard(self)
                 self._until = float("inf")
-            _here.deadline = before
         if late:
             raise Unavailable(f"it wasn't done within {self._seconds:g} s")
 
@@ -80,30 +80,22 @@ class Deadline:
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
-class _Here(threading.local):
-    deadline: Deadline | None = None
-
-
-_here = _Here()
+_here: Held[Deadline | None] = Held(None)
 _changed = threading.Condition()
 _held: set[Deadline] = set()
 _watch_wakes = float("inf")
 """When the thread that watches looks again, in monotonic seconds."""
-_installed = False
 
 
+@once
 def _install() -> None:
-    global _installed  # noqa: PLW0603
-    with _changed:
-        if not _installed:
-            sys.addaudithook(_hook)
-            threading.Thread(target=_watch, name="deadlines", daemon=True).start()
-            _installed = True
+    sys.addaudithook(_hook)
+    threading.Thread(target=_watch, name="deadlines", daemon=True).start()
 
 
-def _hook(event: str, arguments: tuple[Any, ...], here: _Here = _here) -> None:
-    if event == "socket.__new__" and here.deadline is not None:
-        here.deadline.note(arguments[0])
+def _hook(event: str, arguments: tuple[Any, ...], here: Held[Deadline | None] = _here) -> None:
+    if event == "socket.__new__" and here.value is not None:
+        here.value.note(arguments[0])
 
 
 def _watch() -> None:

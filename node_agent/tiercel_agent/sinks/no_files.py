@@ -7,11 +7,12 @@ import mimetypes
 import os
 import sys
 import sysconfig
-import threading
 import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+
+from tiercel_agent.sinks.held import Held, once
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -33,42 +34,27 @@ def no_files() -> Iterator[None]:
     Whether a file was asked for is told to nobody: libraries open what they have found to be there.
     """
     _install()
-    before, _here.held = _here.held, True
-    try:
+    with _here.within(True):
         yield
-    finally:
-        _here.held = before
 
 
 @contextmanager
 def files_for_ourselves() -> Iterator[None]:
     """Within ``no_files``, what the agent itself reads, whatever a tenant says."""
-    before, _here.held = _here.held, False
-    try:
+    with _here.within(False):
         yield
-    finally:
-        _here.held = before
 
 
-class _Here(threading.local):
-    held = False
+_here = Held(False)
 
 
-_here = _Here()
-_installing = threading.Lock()
-_installed = False
-
-
+@once
 def _install() -> None:
-    global _installed  # noqa: PLW0603
-    with _installing:
-        if not _installed:
-            sys.addaudithook(_hook)
-            _installed = True
+    sys.addaudithook(_hook)
 
 
-def _hook(event: str, arguments: tuple[Any, ...], here: _Here = _here) -> None:
-    if event != "open" or not here.held:
+def _hook(event: str, arguments: tuple[Any, ...], here: Held[bool] = _here) -> None:
+    if event != "open" or not here.value:
         return
     path, _, flags = arguments
     if isinstance(path, int) or path is None:

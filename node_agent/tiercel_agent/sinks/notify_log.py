@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+
+from tiercel_agent.sinks.held import Held
 
 _STATUS = re.compile(r"\berror=([1-5][0-9]{2})\b")
 # As `reach.Forbidden` says it, within what libraries make of it.
@@ -46,24 +47,18 @@ class Heard:
 def heard() -> Iterator[Heard]:
     """What is said in this thread meanwhile. It reaches no other log, now or later."""
     _install()
-    found = _here.heard = Heard()
-    try:
+    found = Heard()
+    with _here.within(found):
         yield found
-    finally:
-        _here.heard = None
-
-
-class _Here(threading.local):
-    heard: Heard | None = None
 
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if _here.heard is not None:
-            _here.heard.add(record)
+        if _here.value is not None:
+            _here.value.add(record)
 
 
-_here = _Here()
+_here: Held[Heard | None] = Held(None)
 _handler = _Handler(logging.DEBUG)
 
 

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from tiercel_agent.sinks.held import Held, once
 from tiercel_agent.sinks.no_files import files_for_ourselves
 
 Network: TypeAlias = IPv4Network | IPv6Network
@@ -106,12 +107,8 @@ def restricted(reach: Reach) -> Iterator[None]:
     What is tried besides raises Forbidden where it is tried; ``cause_of`` finds it in what a library makes of it.
     """
     _install()
-    before = _here.reach
-    _here.reach = reach
-    try:
+    with _here.within(reach):
         yield
-    finally:
-        _here.reach = before
 
 
 def cause_of(error: BaseException, kind: type[Cause]) -> Cause | None:
@@ -178,32 +175,25 @@ def own_addresses() -> frozenset[Address]:
     return frozenset(found)
 
 
-class _Here(threading.local):
-    reach: Reach | None = None
-
-
-_here = _Here()
-_installing = threading.Lock()
-_installed = False
+_here: Held[Reach | None] = Held(None)
 _start_any = threading.Thread.start
 
 
+@once
 def _install() -> None:
-    global _installed  # noqa: PLW0603
-    with _installing:
-        if not _installed:
-            sys.addaudithook(_hook)
-            # Python tells of no thread's beginning before 3.12.
-            threading.Thread.start = _start  # type: ignore[method-assign, assignment]
-            _installed = True
+    sys.addaudithook(_hook)
+    # Python tells of no thread's beginning before 3.12.
+    threading.Thread.start = _start  # type: ignore[method-assign, assignment]
 
 
-def _hook(event: str, arguments: tuple[Any, ...], watched: frozenset[str] = _WATCHED, here: _Here = _here) -> None:
+def _hook(
+    event: str, arguments: tuple[Any, ...], watched: frozenset[str] = _WATCHED, here: Held[Reach | None] = _here
+) -> None:
     # Called for each file that is opened, too: all but what is watched ends here. The end of the interpreter takes a
     # module's names away before it takes the hook, hence the defaults.
     if event not in watched:
         return
-    reach = here.reach
+    reach = here.value
     if reach is None:
         return
     if event in _SENT:
@@ -223,13 +213,13 @@ def _check(used: socket.socket, address: object, reach: Reach) -> None:
 
 def _start(thread: threading.Thread) -> None:
     """In place of `Thread.start`: a thread that one held to something begins is held to the same."""
-    reach = _here.reach
+    reach = _here.value
     if reach is not None:
         run = thread.run
 
         def held() -> None:
-            _here.reach = reach
-            run()
+            with _here.within(reach):
+                run()
 
         thread.run = held  # type: ignore[method-assign]
     _start_any(thread)
