@@ -72,19 +72,17 @@ static __always_inline u32 process_row(struct filter_facts *facts)
 /* Which program goes on with the call; 0: it stays in the kernel. What was found out stands in record->filter. */
 static __always_inline u32 filtered(struct record *record, struct call *call, s64 result, struct settings *now)
 {
-	u32 zero = 0;
 	struct filter_facts *facts = &record->filter;
 	struct call_key *key = &facts->key;
 	struct looks *looks = &record->looks;
 	struct plan *plan = call->plan;
 	u32 everything = plan->everything;
-	const u64 *table = rows.lookup(&zero);
 
 	facts->known = NOT_TO_BE_LEARNED;
 	facts->as_of = 0;
 	record->share.rule = 0;
 	record->filtered = 0;
-	if (!table || !now->filtering || !ANEW(plan->words))
+	if (!now->filtering || !ANEW(plan->words))
 		return FAMILY_ADMIT;
 	record->filtered = 1;
 	looks->process = looks->call = looks->given = looks->given_floating = everything;
@@ -115,13 +113,17 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 		facts->known |= KNOWN_CALL;
 	}
 	if (memo->process != looks->process) {
+		u32 zero = 0;
+		const u64 *table = rows.lookup(&zero);
+		if (!table)
+			return FAMILY_ADMIT;
 		memo->possible = any_possible_yet(table, looks, ANEW(plan->words));
 		memo->process = looks->process;
 	}
 	if (!memo->possible)
 		return 0;
 	if (plan->names && key->kind != KIND_UNKNOWN && result != NOT_PERMITTED && result != NO_ACCESS)
-		return look_for_names(record, plan, table);
+		return look_for_names(record, plan);
 	return plan->flags & PLAN_SUBJECT_END ? FAMILY_CONNECTION : FAMILY_ADMIT;
 }
 

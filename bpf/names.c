@@ -45,9 +45,8 @@ int match_names(struct bpf_raw_tracepoint_args *ctx)
 	u32 zero = 0;
 	struct record *record = scratch();
 	const u8 *patterns = (const u8 *)automaton.lookup(&zero);
-	const u64 *table = rows.lookup(&zero);
 	struct plan *plan = record ? plan_of(record->call_number) : NULL;
-	if (!plan || !patterns || !table)
+	if (!plan || !patterns)
 		return 0;
 	struct known_names *known = known_names(record);
 	struct name *passed = name_of(record, NAME_PASSED), *real = name_of(record, NAME_REAL);
@@ -60,11 +59,9 @@ int match_names(struct bpf_raw_tracepoint_args *ctx)
 		known->real = accepts_of(patterns, real->text, ANEW(real->length));
 	if (relative)
 		known->passed = accepts_of(patterns, passed->text, ANEW(passed->length));
-	if (passed->length <= KNOWN_TEXT && end_transcript(known)) {
-		__builtin_memcpy(known->text, passed->text, KNOWN_TEXT);
+	if (passed->length < KNOWN_TEXT - 1 && end_transcript(known))
 		known->length = passed->length;
-	}
-	if (judge_names(record, plan, table, known))
+	if (judge_names(record, plan, known))
 		families.call(ctx, FAMILY_ADMIT);
 	else
 		count(FILTERED_CALLS);

@@ -185,24 +185,29 @@ static __always_inline u32 same_name(struct name *one, struct name *other)
 	return 1;
 }
 
-/* Whether what is known is of the same walks, and of the same text that was passed. */
-static __always_inline u32 same_key(struct known_names *known, struct names_key *key, struct name *passed)
+/* Whether what is known is of the same walks, and of the same text that was passed. Without branches and loops. */
+static __always_inline u32 same_key(struct known_names *known, struct names_key *key, struct passed_text *text, u32 length)
 {
-	u64 differs = known->length ^ passed->length;
+	u64 differs = known->length ^ length;
 	const u64 *one = (const u64 *)&known->key, *other = (const u64 *)key;
 
+#pragma clang loop unroll(full)
 	for (u32 i = 0; i < sizeof(*key) / 8; i++)
 		differs |= one[i] ^ other[i];
-	if (differs)
-		return 0;
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < KNOWN_TEXT; i += 8) {
-		FORGET(i);
-		if (i >= ANEW(passed->length))
-			break;
-		differs |= *(u64 *)((u8 *)known->text + i) ^ *(u64 *)(passed->text + i);
-	}
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < KNOWN_TEXT / 8; i++)
+		differs |= known->text.words[i] ^ text->words[i];
 	return !differs;
+}
+
+static __always_inline u32 slot_of(struct names_key *key, struct passed_text *text)
+{
+	u64 mixed = (u64)key->file.dentry;
+
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < KNOWN_TEXT / 8; i++)
+		mixed ^= text->words[i];
+	return (mixed * 0x9e3779b97f4a7c15) >> 40;
 }
 
 static __always_inline struct place place_of(const char *path)
@@ -214,13 +219,13 @@ static __always_inline struct place place_of(const char *path)
 }
 
 /* Finds the folder that the passed name starts from: none for an absolute one. Returns 0 if it can't be had. */
-static __always_inline u32 find_base(struct record *record, struct plan *plan, const char *fs)
+static __always_inline u32 find_base(struct record *record, struct plan *plan, const char *fs, u32 absolute)
 {
 	struct names_key *key = &record->names_key;
 	const char *from = fs + FS_PWD;
 
 	key->base.mount = key->base.dentry = NULL;
-	if (name_of(record, NAME_PASSED)->text[0] == '/')
+	if (absolute)
 		return 1;
 	s32 descriptor = plan->base[0] < 0 ? AT_FDCWD : (s32)saved_argument(record, plan->base[0]);
 	if (descriptor != AT_FDCWD) {
@@ -234,12 +239,14 @@ static __always_inline u32 find_base(struct record *record, struct plan *plan, c
 }
 
 /* Judges the call by its names: FAMILY_ADMIT if some rule is possible, else 0. */
-static __always_inline u32 judge_names(struct record *record, struct plan *plan, const u64 *table,
-				       struct known_names *known)
+static __always_inline u32 judge_names(struct record *record, struct plan *plan, struct known_names *known)
 {
-	u32 words = ANEW(plan->words);
+	u32 zero = 0, words = ANEW(plan->words);
 	struct looks *looks = &record->looks;
+	const u64 *table = rows.lookup(&zero);
 
+	if (!table)
+		return FAMILY_ADMIT;
 	if (plan->raw_names) {
 		looks->raw = plan->raw_names + known->passed.begun * words;
 		looks->raw_floating = plan->raw_floating + known->passed.floating * words;
@@ -262,32 +269,42 @@ static __always_inline u32 judge_names(struct record *record, struct plan *plan,
 }
 
 /* Looks up what is known of the names of a call. Which program goes on; 0: the call stays in the kernel. */
-static __always_inline u32 look_for_names(struct record *record, struct plan *plan, const u64 *table)
+static __always_inline u32 look_for_names(struct record *record, struct plan *plan)
 {
-	struct name *passed = name_of(record, NAME_PASSED);
+	struct passed_text text = {};
 	struct names_key *key = &record->names_key;
 	const char *fs = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS);
 	const void *address = (const void *)saved_argument(record, plan->path[0]);
-	long length = bpf_probe_read_user_str(passed->text, NAME_SIZE, address);
+	/* Onto the stack: the kernel checks at length where it copies to, and is done soonest with that. */
+	long length = bpf_probe_read_user_str(&text, sizeof(text), address);
 
-	if (length <= 1 || length >= NAME_SIZE || !find_base(record, plan, fs))
+	if (length <= 1 || !find_base(record, plan, fs, (text.words[0] & 0xff) == '/'))
 		return FAMILY_ADMIT;
 	length--;
-	end_name(passed, length);
 	key->root = place_of(fs + FS_ROOT);
-	u64 hash = (u64)key->file.dentry ^ length ^ *(u64 *)(passed->text + (length & (KNOWN_TEXT - 8)));
-	record->known_slot = (hash * 0x9e3779b97f4a7c15) >> 40;
+	record->known_slot = slot_of(key, &text);
 	struct known_names *known = known_names(record);
-	if (same_key(known, key, passed) && is_still_true(known)) {
+	if (same_key(known, key, &text, length) && is_still_true(known)) {
 		if (known->call == record->call_number && known->process == record->looks.process &&
 		    known->kind == record->looks.call)
 			return 0;
-		return judge_names(record, plan, table, known);
+		return judge_names(record, plan, known);
 	}
 	known->length = 0; /* nothing, until all of it is there */
 	known->lines = 0;
 	known->call = 0;
 	known->key = *key;
+	known->text = text;
+	struct name *passed = name_of(record, NAME_PASSED);
+	if (length == KNOWN_TEXT - 1) { /* or longer: such a name isn't kept */
+		length = bpf_probe_read_user_str(passed->text, NAME_SIZE, address);
+		if (length <= 1 || length >= NAME_SIZE)
+			return FAMILY_ADMIT;
+		length--;
+	} else {
+		__builtin_memcpy(passed->text, &text, sizeof(text));
+	}
+	end_name(passed, length);
 	record->walk_to = key->base.dentry ? NAME_GIVEN : NAME_REAL;
 	record->walk_from = key->base.dentry ? key->base : key->file;
 	return key->base.dentry || key->file.dentry ? FAMILY_WALK_NAME : FAMILY_MATCH_NAMES;

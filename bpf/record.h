@@ -21,7 +21,7 @@ struct place {
 
 /* Names that were looked at lately, and what came out (names.h). */
 #define KNOWN_NAMES 32
-#define KNOWN_TEXT 64 /* bytes: longer ones are looked at each time */
+#define KNOWN_TEXT 64 /* bytes, with an end: longer ones are looked at each time */
 #define TRANSCRIPT_LINES 60
 #define TRANSCRIPT_ROOM 64
 
@@ -31,6 +31,11 @@ struct names_key {
 	struct place file; /* what was opened; empty if nothing was */
 };
 
+/* What was passed, if it is short enough to be kept: NULs behind its end. */
+struct passed_text {
+	u64 words[KNOWN_TEXT / 8];
+};
+
 struct transcript_line {
 	u64 address;
 	u64 value;
@@ -38,9 +43,9 @@ struct transcript_line {
 
 struct known_names {
 	struct names_key key;
-	u64 text[KNOWN_TEXT / 8]; /* what was passed */
-	u32 length;               /* of that; 0: nothing is known */
-	u32 lines;                /* of the transcript; more than TRANSCRIPT_LINES: it isn't whole */
+	struct passed_text text;
+	u32 length; /* of that; 0: nothing is known */
+	u32 lines;  /* of the transcript; more than TRANSCRIPT_LINES: it isn't whole */
 	struct accepts given;
 	struct accepts real;
 	struct accepts passed;
