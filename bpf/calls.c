@@ -176,7 +176,9 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if ((call.plan->flags & PLAN_ONLY_FAILED) && (s64)ctx->args[1] >= 0)
 		return 0;
-	if (bpf_get_current_pid_tgid() >> 32 == AGENT_PID)
+	u32 zero = 0;
+	struct settings *now = settings.lookup(&zero);
+	if (!now || bpf_get_current_pid_tgid() >> 32 == now->agent_pid)
 		return 0;
 	struct record *record = scratch();
 	if (!record || filtered(record, &call, (s64)ctx->args[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,8 @@ from tiercel_agent.filter.learner import Learner, Maps, Rows
 from tiercel_agent.filter.shares import Shares
 from tiercel_agent.filter.tables import Tables, row_words, table_size
 from tiercel_agent.kernel.compiler import Bytecode
-from tiercel_agent.kernel.loader import Size
+from tiercel_agent.kernel.libbpf import possible_cpus
+from tiercel_agent.kernel.loader import DIRECT_READS, Size
 from tiercel_agent.kernel.programs import ProgramSet
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
@@ -22,7 +24,10 @@ from tiercel_engine.rule import Rule
 FLOOD_LIMIT = 100
 """Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
 
-_SETTINGS = Struct("=2I")
+_SETTINGS = Struct("=3I4x")
+_CALLS_PAGES = 1024  # 4 MiB
+_PROCESSES_PAGES = 512  # 2 MiB
+_CGROUPS_PAGES = 64  # 256 KiB
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
 
@@ -72,6 +77,8 @@ class Watch:
         self._memory: mmap.mmap | None = None
         self._words: memoryview | None = None
         filtered: Mapping[int, tuple[int, ...]] = {}
+        now = _SETTINGS.pack(tables is not None, flood_limit or 0xFFFF_FFFF, os.getpid())
+        maps["settings"].update(_u32(0), now)
         if tables is not None:
             self._memory = mmap.mmap(maps["rows"].fd, row_words(tables) * 8)
             self._words = memoryview(self._memory).cast("Q")
@@ -79,7 +86,6 @@ class Watch:
             maps["automaton"].update(_u32(0), tables.automaton.ljust(table_size(tables), b"\0"))
             for clause, rule in enumerate(tables.clause_rules):
                 maps["clause_rules"].update(_u32(clause), _u32(rule))
-            maps["settings"].update(_u32(0), _SETTINGS.pack(1, flood_limit or 0xFFFF_FFFF))
             filtered = tables.plans
             learned = Maps(*(maps[name] for name in Maps._fields))
             self.learner = Learner(learned, tables, Rows(self._words, len(tables.rows)))
@@ -103,6 +109,30 @@ class Watch:
             self._words.release()
         if self._memory is not None:
             self._memory.close()
+
+
+def program_macros(
+    offsets: Mapping[str, int],
+    direct_reads: int | None,
+    requirements: Requirements,
+    tables: Tables | None,
+    *,
+    measuring: bool = False,
+) -> dict[str, int]:
+    """What fits the programs to this machine and to rules: the same for others that ask for no more."""
+    return {
+        **offsets,
+        **({"X86": 1} if platform.machine() == "x86_64" else {}),
+        **({} if direct_reads is None else {"DIRECT_READS": DIRECT_READS}),
+        **rule_macros(requirements),
+        **({"WANT_COUNTS": 1} if measuring else {}),
+        "CPUS": possible_cpus(),
+        "CALLS_PAGES": _CALLS_PAGES,
+        "PROCESSES_PAGES": _PROCESSES_PAGES,
+        "CGROUPS_PAGES": _CGROUPS_PAGES,
+        "AUTOMATON_SIZE": table_size(tables),
+        "ROWS": row_words(tables),
+    }
 
 
 def rule_macros(requirements: Requirements) -> dict[str, int]:

@@ -54,7 +54,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, capfd:
             [list(batch) for batch in batches], at_end=lambda: os.kill(os.getpid(), signal.SIGTERM), **source
         )
 
-        def open_detector(requirements, rules, flood_limit, workloads):
+        def open_detector(requirements, rules, flood_limit, **_options):
             scripted.flood_limit = flood_limit
             scripted.requirements = requirements
             return scripted
@@ -179,7 +179,7 @@ def test_losses_are_in_the_summary_and_an_alert(run):
 
 
 def test_a_machine_that_cannot_be_watched_is_status_three(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    def refuse(requirements, rules, flood_limit, workloads):
+    def refuse(*_arguments, **_options):
         raise DetectorError("no BTF: use a kernel with CONFIG_DEBUG_INFO_BTF")
 
     monkeypatch.setattr(tiercel_cli.detect, "open_detector", refuse)
@@ -277,9 +277,7 @@ def run_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, 
         source = scripted_source(
             [list(batch) for batch in batches], at_end=lambda: os.kill(os.getpid(), signal.SIGTERM)
         )
-        monkeypatch.setattr(
-            tiercel_cli.agent, "open_detector", lambda requirements, rules, flood_limit, workloads: source
-        )
+        monkeypatch.setattr(tiercel_cli.agent, "open_detector", lambda *_arguments, **_options: source)
         try:
             main(["agent", "--config", str(tmp_path / "config.yaml")])
         except SystemExit as ended:
