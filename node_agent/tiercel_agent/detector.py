@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 from tiercel_agent.containers import Containers
 from tiercel_agent.context.accounts import Accounts, host_root
@@ -24,12 +25,13 @@ from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.handover import Handover
 from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
-from tiercel_agent.kernel.compiler import BccMissing, CompileError
+from tiercel_agent.kernel.compiler import CompileError
 from tiercel_agent.kernel.libbpf import LibbpfError
 from tiercel_agent.kernel.loader import direct_reads
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
-from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
+from tiercel_agent.kernel.permission import Facts, allow_locked_memory, blind_spots, read_facts, refusal
 from tiercel_agent.kernel.programs import ON_CALLS
+from tiercel_agent.kernel.refusals import explained
 from tiercel_agent.late_facts import LOOK, LateFacts
 from tiercel_agent.memory import give_back_memory
 from tiercel_agent.source import Counters, DetectorError, Folded, Measured
@@ -41,7 +43,6 @@ from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
 from tiercel_engine.rule import Rule
 
-_OLDEST_KERNEL = (5, 8)
 _CGROUPS_AT_ONCE = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
@@ -59,6 +60,7 @@ class Detector:
 
     def __init__(
         self,
+        facts: Facts,
         offsets: Mapping[str, int],
         notes: Sequence[str],
         direct_reads: int | None,
@@ -71,6 +73,7 @@ class Detector:
         *,
         measuring: bool = False,
     ) -> None:
+        self._facts = facts
         self._notes = notes
         self._measuring = measuring
         self._meanwhile = meanwhile
@@ -100,7 +103,7 @@ class Detector:
             self._watch.attach()
         except LibbpfError as error:
             self.close()
-            raise _explained(error) from error
+            raise _explained(error, self._facts) from error
         self._world.processes.scan()
 
     @property
@@ -136,7 +139,7 @@ class Detector:
             new.attach()
         except LibbpfError as error:
             new.close()
-            raise _explained(error) from error
+            raise _explained(error, self._facts) from error
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
         old.programs.detach()
@@ -295,7 +298,7 @@ class Detector:
                 self._take_cgroup,
             )
         except (CompileError, LibbpfError) as error:
-            raise _explained(error) from error
+            raise _explained(error, self._facts) from error
 
     def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
         """Loads while reading on: it takes so long that the rings in use would run full."""
@@ -326,13 +329,8 @@ class Detector:
         watch.close()
 
 
-def _explained(error: CompileError | LibbpfError) -> DetectorError:
-    text, log = str(error), error.log if isinstance(error, CompileError) else ""
-    if isinstance(error, BccMissing):
-        return DetectorError(f"bcc can't be used ({text}): apt-get install python3-bpfcc, for a Python that sees it")
-    if any(sign in text + log for sign in ("Operation not permitted", "super-user")):
-        return DetectorError(REFUSED)
-    return DetectorError(f"eBPF programs could not be loaded, please report it: {text}", log)
+def _explained(error: CompileError | LibbpfError, facts: Facts) -> DetectorError:
+    return DetectorError(*explained(error, facts))
 
 
 def open_detector(
@@ -352,29 +350,26 @@ def open_detector(
     programs are kept: nowhere by default. ``say`` gets a line for what goes wrong with that; ``meanwhile`` is as for
     ``Detector``.
     """
-    release = platform.release()
-    if tuple(int(part) for part in release.split("-")[0].split(".")[:2]) < _OLDEST_KERNEL:
-        raise DetectorError(f"kernel {release} is too old: 5.8 or newer is needed")
-    if reason := refusal():
+    facts = read_facts()
+    if reason := refusal(facts):
         raise DetectorError(reason)
+    facts = allow_locked_memory(facts)
     try:
-        btf = Btf()
+        with closing(Btf()) as btf:
+            offsets, notes = resolve(btf, platform.machine())
+            readable = direct_reads(btf)
     except LibbpfError as error:
         raise DetectorError(str(error.strerror)) from error
-    try:
-        offsets, notes = resolve(btf, platform.machine())
-        readable = direct_reads(btf)
     except MissingMembers as error:
-        raise DetectorError(f"kernel {release} has no {error}: it can't be watched, please report it") from error
-    finally:
-        btf.close()
+        raise DetectorError(f"kernel {facts.release} has no {error}: it can't be watched, please report it") from error
     try:
         inventory = start_inventory(workloads or WorkloadSettings())
     except NoCluster as error:
         raise DetectorError(str(error)) from error
-    notes = [*notes, *blind_spots()]
+    notes = [*notes, *blind_spots(facts)]
     bytecode = BytecodeSource(programs or ProgramSettings(), say)
     return Detector(
+        facts,
         offsets,
         notes,
         readable,

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import os
 import platform
+import resource
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,8 +29,16 @@ from deprived import (
     refused,
 )
 
+from tiercel_agent.detector import open_detector
+from tiercel_agent.kernel import offsets, programs
+from tiercel_agent.kernel.bytecode import BytecodeSource
+from tiercel_agent.kernel.compiler import Bytecode
 from tiercel_agent.kernel.libbpf import library
+from tiercel_agent.source import DetectorError
+from tiercel_engine.evaluation.requirements import Requirements
 
+ASKED = Requirements(frozenset({"openat"}), frozenset(), frozenset())
+_SYS_RESOURCE = 24
 TO_DO = "run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
 
 
@@ -55,7 +67,10 @@ def test_not_root(detect, tmp_path: Path):
         result = detect(become_nobody)
     except PermissionError:
         pytest.skip("other users may not enter the checkout")
-    refused(result, f"eBPF programs may not be loaded without CAP_BPF and CAP_PERFMON: {TO_DO}")
+    sentence = f"eBPF programs may not be loaded without CAP_BPF and CAP_PERFMON: {TO_DO}"
+    if Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() != "0":
+        sentence += " (kernel.unprivileged_bpf_disabled=0 would not do, since these programs read the kernel's memory)"
+    refused(result, sentence)
 
 
 def test_root_of_a_user_namespace(detect):
@@ -72,8 +87,9 @@ def test_a_seccomp_filter(detect):
     if platform.machine() not in BPF_CALL:
         pytest.skip(f"the number of bpf() on {platform.machine()} is unknown here")
     sentence = (
-        "the kernel refuses bpf() although this process has CAP_BPF and CAP_PERFMON: allow it in the seccomp filter or "
-        "security module that forbids it (in a container: run it privileged)"
+        "a seccomp filter forbids bpf(), although this process has CAP_BPF and CAP_PERFMON: allow it there (docker "
+        "run --security-opt seccomp=unconfined, a pod's seccompProfile: {type: Unconfined}, a unit's "
+        "SystemCallFilter=bpf)"
     )
     refused(detect(forbid_bpf), sentence)
 
@@ -82,6 +98,76 @@ def test_a_kernel_without_type_information(detect, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     sentence = "the kernel shows no type information in /sys/kernel/btf/vmlinux: use one with CONFIG_DEBUG_INFO_BTF=y"
     refused(detect(lambda: cover("/sys/kernel/btf", tmp_path / "empty")), sentence)
+
+
+def test_type_information_that_is_cut_short(detect, tmp_path: Path):
+    whole = Path("/sys/kernel/btf/vmlinux")
+    if not whole.exists():
+        pytest.skip("the kernel has no type information")
+    (tmp_path / "cut").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    sentence = f"the type information in {whole} can't be read: it is cut short, or only a newer libbpf knows its form"
+    refused(detect(lambda: cover(whole, tmp_path / "cut")), sentence)
+
+
+def test_a_member_that_the_kernel_lacks(opened_detectors, monkeypatch):
+    """A kernel without one can't be had here: this one is asked for a member that none has."""
+    monkeypatch.setitem(offsets.REQUIRED, "TASK_TIERCEL", ("task_struct.tiercel",))
+    with pytest.raises(DetectorError) as refusal:
+        open_detector(ASKED)
+    assert str(refusal.value) == (
+        f"kernel {platform.release()} has no task_struct.tiercel: it can't be watched, please report it"
+    )
+
+
+def test_a_program_that_the_verifier_refuses(opened_detectors, monkeypatch):
+    """It ends without a result."""
+    bad = {"on_return": bytes((0x95, 0, 0, 0, 0, 0, 0, 0))}
+    good = BytecodeSource.get
+
+    def get(self, *arguments) -> Bytecode:
+        found = good(self, *arguments)
+        return replace(found, programs={**found.programs, **bad})
+
+    monkeypatch.setattr(BytecodeSource, "get", get)
+    with pytest.raises(DetectorError) as refusal:
+        open_detector(ASKED)
+    assert str(refusal.value) == (
+        f"kernel {platform.release()} refuses the program on_return (Permission denied; R0 !read_ok): "
+        "please report this with the lines that follow"
+    )
+    assert "R0 !read_ok" in refusal.value.log
+
+
+def test_a_tracepoint_that_the_kernel_lacks(opened_detectors, monkeypatch):
+    points = {**programs._TRACEPOINTS, "tiercel_none": "on_fork"}
+    monkeypatch.setattr(programs, "_TRACEPOINTS", points)
+    with pytest.raises(DetectorError) as refusal:
+        open_detector(ASKED)
+    assert str(refusal.value) == (
+        f"kernel {platform.release()} has no tracepoint tiercel_none: use one with CONFIG_TRACEPOINTS=y"
+    )
+
+
+def test_locked_memory_that_may_not_be_raised():
+    """Where it counts, a kernel before 5.11, and the limit and the refusal are real."""
+    program = (
+        "from dataclasses import replace; from tiercel_agent.kernel.permission import *;"
+        "facts = replace(read_facts(), release='5.10.0-32-amd64');"
+        "print(locked_memory_refusal(allow_locked_memory(facts)))"
+    )
+
+    def prepare() -> None:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 1 << 20))
+        drop(_SYS_RESOURCE)
+
+    told = subprocess.run(
+        [sys.executable, "-c", program], preexec_fn=prepare, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == (
+        "kernel 5.10.0-32-amd64 counts eBPF programs and maps as locked memory, of which this process may have "
+        "1024 KiB, and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, docker run --ulimit "
+        "memlock=-1), or give it CAP_SYS_RESOURCE\n"
+    )
 
 
 def test_a_kernel_that_is_locked_down(detect, tmp_path: Path):
@@ -119,7 +205,8 @@ def test_programs_that_do_not_compile_come_with_the_compilers_words(detect, tmp_
     result = detect(lambda: cover(header.resolve(), tmp_path / "maps.h"))
     sentence, *log = result.stderr.splitlines()
     assert sentence == (
-        "Error: eBPF programs could not be loaded, please report it: Failed to compile BPF module <text>"
+        f"Error: eBPF programs could not be compiled for kernel {platform.release()}, please report it: "
+        "Failed to compile BPF module <text>"
     )
     assert [line for line in log if line.startswith("maps.h:") and "error: unknown type name 'broken'" in line]
     assert "Traceback" not in result.stderr
