@@ -26,8 +26,8 @@ from tiercel_agent.handover import Handover
 from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
 from tiercel_agent.kernel.compiler import CompileError
+from tiercel_agent.kernel.direct_reads import DirectReads, direct_reads
 from tiercel_agent.kernel.libbpf import LibbpfError
-from tiercel_agent.kernel.loader import direct_reads
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.permission import Facts, allow_locked_memory, blind_spots, read_facts, refusal
 from tiercel_agent.kernel.programs import ON_CALLS
@@ -53,7 +53,7 @@ _ALL = 1 << 30  # records
 class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
 
-    ``direct_reads`` is as for ``load_programs``, ``flood_limit`` as ``watch.FLOOD_LIMIT`` (0: nothing is folded);
+    ``direct_reads`` is how memory is read, ``flood_limit`` as ``watch.FLOOD_LIMIT`` (0: nothing is folded);
     ``meanwhile`` is called about once a second or more often while programs are compiled and loaded; ``measuring``: the
     kernel counts every call, for ``measured``.
     """
@@ -63,7 +63,7 @@ class Detector:
         facts: Facts,
         offsets: Mapping[str, int],
         notes: Sequence[str],
-        direct_reads: int | None,
+        direct_reads: DirectReads | None,
         bytecode: BytecodeSource,
         requirements: Requirements,
         rules: Sequence[Rule],

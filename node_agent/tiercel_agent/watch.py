@@ -14,6 +14,7 @@ from tiercel_agent.filter.learner import Learner, Maps, Rows
 from tiercel_agent.filter.shares import Shares
 from tiercel_agent.filter.tables import Tables, row_words, table_size
 from tiercel_agent.kernel.compiler import Bytecode
+from tiercel_agent.kernel.direct_reads import DirectReads
 from tiercel_agent.kernel.libbpf import possible_cpus
 from tiercel_agent.kernel.loader import DIRECT_READS, Size
 from tiercel_agent.kernel.programs import ProgramSet
@@ -24,7 +25,7 @@ from tiercel_engine.rule import Rule
 FLOOD_LIMIT = 100
 """Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
 
-_SETTINGS = Struct("=3I4x")
+_SETTINGS = Struct("=4I")
 _CALLS_PAGES = 1024  # 4 MiB
 _PROCESSES_PAGES = 512  # 2 MiB
 _CGROUPS_PAGES = 64  # 256 KiB
@@ -44,7 +45,7 @@ class Watch:
     def __init__(
         self,
         bytecode: Bytecode,
-        direct_reads: int | None,
+        direct_reads: DirectReads | None,
         requirements: Requirements,
         rules: Sequence[Rule],
         tables: Tables | None,
@@ -66,7 +67,7 @@ class Watch:
         self.programs = ProgramSet(
             bytecode,
             sizes,
-            direct_reads,
+            None if direct_reads is None else direct_reads.function,
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
             take_cgroup,
@@ -77,8 +78,6 @@ class Watch:
         self._memory: mmap.mmap | None = None
         self._words: memoryview | None = None
         filtered: Mapping[int, tuple[int, ...]] = {}
-        now = _SETTINGS.pack(tables is not None, flood_limit or 0xFFFF_FFFF, os.getpid())
-        maps["settings"].update(_u32(0), now)
         if tables is not None:
             self._memory = mmap.mmap(maps["rows"].fd, row_words(tables) * 8)
             self._words = memoryview(self._memory).cast("Q")
@@ -89,6 +88,8 @@ class Watch:
             filtered = tables.plans
             learned = Maps(*(maps[name] for name in Maps._fields))
             self.learner = Learner(learned, tables, Rows(self._words, len(tables.rows)))
+        limit = flood_limit or 0xFFFF_FFFF
+        maps["settings"].update(_u32(0), _SETTINGS.pack(tables is not None, limit, os.getpid(), 0))
         self.programs.set_plans(plans(asked, machine, filtered))
 
     def attach(self) -> None:
@@ -113,7 +114,7 @@ class Watch:
 
 def program_macros(
     offsets: Mapping[str, int],
-    direct_reads: int | None,
+    direct_reads: DirectReads | None,
     requirements: Requirements,
     tables: Tables | None,
     *,
@@ -123,7 +124,7 @@ def program_macros(
     return {
         **offsets,
         **({"X86": 1} if platform.machine() == "x86_64" else {}),
-        **({} if direct_reads is None else {"DIRECT_READS": DIRECT_READS}),
+        **({} if direct_reads is None else {"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct_reads.type}),
         **rule_macros(requirements),
         **({"WANT_COUNTS": 1} if measuring else {}),
         "CPUS": possible_cpus(),
