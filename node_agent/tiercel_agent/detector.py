@@ -31,10 +31,11 @@ from tiercel_agent.kernel.libbpf import LibbpfError
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.permission import Facts, allow_locked_memory, blind_spots, read_facts, refusal
 from tiercel_agent.kernel.programs import ON_CALLS
-from tiercel_agent.kernel.refusals import explained
+from tiercel_agent.kernel.refusals import explained, in_short
 from tiercel_agent.late_facts import LOOK, LateFacts
 from tiercel_agent.memory import give_back_memory
-from tiercel_agent.source import Counters, DetectorError, Folded, Measured
+from tiercel_agent.partial import line, unwatched
+from tiercel_agent.source import Counters, DetectorError, Folded, Measured, Unwatched
 from tiercel_agent.watch import FLOOD_LIMIT, PROCEXIT, Watch, program_macros, rule_macros
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.settings import NoCluster, WorkloadSettings
@@ -100,10 +101,10 @@ class Detector:
         self._watch = self._load(requirements, rules, meanwhile)
         self._begin(self._watch)
         try:
-            self._watch.attach()
-        except LibbpfError as error:
+            self._unwatched = self._attach(self._watch, rules)
+        except DetectorError:
             self.close()
-            raise _explained(error, self._facts) from error
+            raise
         self._world.processes.scan()
 
     @property
@@ -116,11 +117,15 @@ class Detector:
         return [
             *self._notes,
             *self._watch.notes,
+            *map(line, self._unwatched),
             *self._world.containers.inventory.notes(self._watch.requirements.condition_fields),
         ]
 
     def troubles(self) -> Sequence[str]:
         return self._world.containers.inventory.complaints()
+
+    def unwatched(self) -> Sequence[Unwatched]:
+        return self._unwatched
 
     def poll(self, timeout: float) -> list[Event]:
         self._read(min(timeout, LOOK) if self._late else timeout)
@@ -135,11 +140,7 @@ class Detector:
             old, new = self._watch, self._load_beside(requirements, rules)
         finally:  # what the compiler did meanwhile is not watched
             self._events = [event for event in self._events if not self._is_compiler(event.occurrence.process)]
-        try:
-            new.attach()
-        except LibbpfError as error:
-            new.close()
-            raise _explained(error, self._facts) from error
+        unwatched_now = self._attach(new, rules)
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
         old.programs.detach()
@@ -149,7 +150,7 @@ class Detector:
         reported = self._events
         self._events = [event for event in reported if event.occurrence.header.time < instant]
         last = [*self._take_events(), *self.release()]
-        self._watch = new
+        self._watch, self._unwatched = new, unwatched_now
         self._begin(new)
         self._handover = Handover(reported, instant)
         self._retire(old)
@@ -308,6 +309,16 @@ class Detector:
                 self._read(_READ_EVERY)
                 self._meanwhile()
             return loading.result()
+
+    def _attach(self, watch: Watch, rules: Sequence[Rule]) -> Sequence[Unwatched]:
+        """Returns what isn't seen all the same. Raises DetectorError, and has closed the watch then."""
+        try:
+            watch.attach()
+        except LibbpfError as error:
+            watch.close()
+            raise _explained(error, self._facts) from error
+        missing = {name: in_short(refused, self._facts) for name, refused in watch.programs.missing.items()}
+        return unwatched(missing, rules, watch.requirements.event_types)
 
     def _begin(self, watch: Watch) -> None:
         """What is read from now on is this watch's."""

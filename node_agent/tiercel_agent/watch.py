@@ -17,7 +17,9 @@ from tiercel_agent.kernel.compiler import Bytecode
 from tiercel_agent.kernel.direct_reads import DirectReads
 from tiercel_agent.kernel.libbpf import possible_cpus
 from tiercel_agent.kernel.loader import DIRECT_READS, Size
+from tiercel_agent.kernel.parts import OPTIONAL
 from tiercel_agent.kernel.programs import ProgramSet
+from tiercel_agent.partial import families_lost, is_reported, is_silent
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.rule import Rule
@@ -58,9 +60,6 @@ class Watch:
         self.notes = [tables.clauses.note] if tables is not None and tables.clauses.note else []
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
-        asked = [call for call in SYSCALLS if call.name in wanted]
-        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in native_numbers(call, machine)}
-        self.types = frozenset(call.name for call in asked)
         sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
         if tables is not None:
             sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
@@ -72,6 +71,11 @@ class Watch:
             lambda record: take_process(self, record),
             take_cgroup,
         )
+        lost = families_lost(self.programs.missing)
+        seen = [call for call in SYSCALLS if call.name in wanted and not is_silent(call, lost)]
+        asked = [call for call in seen if is_reported(call, lost)]
+        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in native_numbers(call, machine)}
+        self.types = frozenset(call.name for call in seen)
         maps = self.programs.maps
         self.shares = Shares(maps["shares"], [rule.key for rule in rules])
         self.learner: Learner | None = None
@@ -96,6 +100,7 @@ class Watch:
         """From now on there are records. Raises LibbpfError."""
         self.programs.attach()
         if self.learner is not None:
+            self.learner.with_processes = not any(OPTIONAL[name].process_rows for name in self.programs.missing)
             self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
 
     def call_of(self, number: int) -> Syscall | None:

@@ -45,6 +45,11 @@ class Refused(LibbpfError):
         self.name = name
         self.log = log
 
+    @property
+    def by_verifier(self) -> bool:
+        """Whether it is this program that the kernel doesn't take, for reasons that it told: others may be loaded."""
+        return self.thing is Thing.PROGRAM and bool(self.log)
+
 
 @cache
 def library() -> ctypes.CDLL:

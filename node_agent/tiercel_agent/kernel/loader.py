@@ -9,8 +9,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from struct import Struct
 
 from tiercel_agent.kernel.compiler import Bytecode, CompileError, MapSpec
@@ -88,20 +88,25 @@ class Loaded:
 
     programs: Mapping[str, int]
     maps: Mapping[str, int]
+    missing: Mapping[str, Refused] = field(default_factory=dict)
+    """The programs that the verifier has refused, and that can be done without."""
 
     def close(self) -> None:
         for fd in (*self.programs.values(), *self.maps.values()):
             os.close(fd)
 
 
-def load_programs(bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None) -> Loaded:
+def load_programs(
+    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None, optional: Container[str] = ()
+) -> Loaded:
     """Makes the maps and loads the programs; nothing runs until they are attached.
 
     ``sizes`` are those of maps that are made to measure, ``direct_reads`` the BTF id of bpf_rdonly_cast if the
-    programs call it. Raises CompileError or Refused.
+    programs call it, ``optional`` the names of programs that can be done without. Raises CompileError or Refused.
     """
     maps: dict[str, int] = {}
     programs: dict[str, int] = {}
+    missing: dict[str, Refused] = {}
     try:
         for name, spec in bytecode.maps.items():
             flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
@@ -110,11 +115,16 @@ def load_programs(bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: i
             maps[name] = _create(name, made)
         by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
         for name, code in bytecode.programs.items():
-            programs[name] = _load(name, _linked(code, by_number, direct_reads))
+            try:
+                programs[name] = _load(name, _linked(code, by_number, direct_reads))
+            except Refused as refused:
+                if name not in optional or not refused.by_verifier:
+                    raise
+                missing[name] = refused
     except Exception:
         Loaded(programs, maps).close()
         raise
-    return Loaded(programs, maps)
+    return Loaded(programs, maps, missing)
 
 
 def _create(name: str, spec: MapSpec) -> int:

@@ -23,7 +23,8 @@ def explained(error: CompileError | LibbpfError, facts: Facts) -> tuple[str, str
     if isinstance(error, BccMissing):
         return f"bcc can't be used ({error}): apt-get install python3-bpfcc, for a Python that sees it", ""
     if isinstance(error, Refused):
-        return _refused(error, facts), error.log if is_verifiers(error) else ""
+        what, remedy = _refused(error, facts)
+        return f"{what}: {remedy}", error.log if error.by_verifier else ""
     log = error.log if isinstance(error, CompileError) else ""
     if any(sign in f"{error}{log}" for sign in _FORBIDDEN_IN_WORDS):
         return _forbidden(facts), ""
@@ -32,9 +33,9 @@ def explained(error: CompileError | LibbpfError, facts: Facts) -> tuple[str, str
     return f"eBPF programs could not be {what} for kernel {facts.release}, please report it: {text}", log
 
 
-def is_verifiers(error: Refused) -> bool:
-    """Whether it was the verifier that refused a program: it has its reasons, and other programs may be loaded."""
-    return error.thing is Thing.PROGRAM and bool(error.log)
+def in_short(error: Refused, facts: Facts) -> str:
+    """What was refused and why, without what to do."""
+    return _refused(error, facts)[0]
 
 
 def last_words(log: str) -> str:
@@ -43,19 +44,22 @@ def last_words(log: str) -> str:
     return next((line for line in lines if line and not line.startswith(_OF_STATISTICS)), "")
 
 
-def _refused(error: Refused, facts: Facts) -> str:
+def _refused(error: Refused, facts: Facts) -> tuple[str, str]:
+    """What and why, and what to do about it."""
     code, kernel = error.errno or 0, f"kernel {facts.release}"
-    if is_verifiers(error):
+    if error.by_verifier:
         why = f"{reason(code)}; {last_words(error.log)}" if last_words(error.log) else reason(code)
-        return f"{kernel} refuses the program {error.name} ({why}): please report this with the lines that follow"
+        return f"{kernel} refuses the program {error.name} ({why})", "please report this with the lines that follow"
     if code in _FORBIDDEN:
-        return _forbidden(facts)
+        what, _, remedy = _forbidden(facts).partition(": ")
+        return what, remedy
     if error.thing is Thing.TRACEPOINT and code == errno.ENOENT:
         needed = _TRACEPOINTS_NEED.get(error.name, "CONFIG_TRACEPOINTS=y")
-        return f"{kernel} has no tracepoint {error.name}: use one with {needed}"
+        return f"{kernel} has no tracepoint {error.name}", f"use one with {needed}"
     if code == errno.ENOMEM:
-        return f"{kernel} has no memory for the {error.thing} {error.name}: free some, or allow this control group more"
-    return f"{kernel} refuses the {error.thing} {error.name} ({reason(code)}): please report this"
+        what = f"{kernel} has no memory for the {error.thing} {error.name}"
+        return what, "free some, or allow this control group more"
+    return f"{kernel} refuses the {error.thing} {error.name} ({reason(code)})", "please report this"
 
 
 def _forbidden(facts: Facts) -> str:
