@@ -7,9 +7,8 @@ import platform
 import select
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 
 from tiercel_agent.containers import Containers
 from tiercel_agent.context.accounts import Accounts, host_root
@@ -23,16 +22,13 @@ from tiercel_agent.events.processes import TICK, ProcessTable, image_of
 from tiercel_agent.events.syscalls import BY_NAME, Syscall
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.handover import Handover
-from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
 from tiercel_agent.kernel.compiler import CompileError
-from tiercel_agent.kernel.direct_reads import DirectReads, direct_reads
 from tiercel_agent.kernel.libbpf import LibbpfError
-from tiercel_agent.kernel.offsets import MissingMembers, resolve
-from tiercel_agent.kernel.permission import Facts, allow_locked_memory, blind_spots, read_facts, refusal
 from tiercel_agent.kernel.programs import ON_CALLS
-from tiercel_agent.kernel.refusals import explained, in_short
+from tiercel_agent.kernel.refusals import in_short
 from tiercel_agent.late_facts import LOOK, LateFacts
+from tiercel_agent.machine import Machine, look_at_machine, refused
 from tiercel_agent.memory import give_back_memory
 from tiercel_agent.partial import line, unwatched
 from tiercel_agent.source import Counters, DetectorError, Folded, Measured, Unwatched
@@ -54,17 +50,13 @@ _ALL = 1 << 30  # records
 class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
 
-    ``direct_reads`` is how memory is read, ``flood_limit`` as ``watch.FLOOD_LIMIT`` (0: nothing is folded);
-    ``meanwhile`` is called about once a second or more often while programs are compiled and loaded; ``measuring``: the
-    kernel counts every call, for ``measured``.
+    ``flood_limit`` is as ``watch.FLOOD_LIMIT`` (0: nothing is folded); ``meanwhile`` is called about once a second or
+    more often while programs are compiled; ``measuring``: the kernel counts every call, for ``measured``.
     """
 
     def __init__(
         self,
-        facts: Facts,
-        offsets: Mapping[str, int],
-        notes: Sequence[str],
-        direct_reads: DirectReads | None,
+        machine: Machine,
         bytecode: BytecodeSource,
         requirements: Requirements,
         rules: Sequence[Rule],
@@ -74,12 +66,9 @@ class Detector:
         *,
         measuring: bool = False,
     ) -> None:
-        self._facts = facts
-        self._notes = notes
+        self._machine = machine
         self._measuring = measuring
         self._meanwhile = meanwhile
-        self._offsets = offsets
-        self._direct_reads = direct_reads
         self._flood_limit = flood_limit
         self._bytecode = bytecode
         self._events: list[LiveEvent] = []
@@ -115,7 +104,7 @@ class Detector:
     @property
     def notes(self) -> Sequence[str]:
         return [
-            *self._notes,
+            *self._machine.notes,
             *self._watch.notes,
             *map(line, self._unwatched),
             *self._world.containers.inventory.notes(self._watch.requirements.condition_fields),
@@ -284,12 +273,12 @@ class Detector:
     ) -> Watch:
         tables = make_tables(rules) if rules else None
         try:
-            macros = program_macros(self._offsets, self._direct_reads, requirements, tables, measuring=self._measuring)
+            macros = program_macros(self._machine, requirements, tables, measuring=self._measuring)
             bytecode = self._bytecode.get(macros, meanwhile)
             give_back_memory()  # what making rules and tables took, before the rings are mapped
             return Watch(
                 bytecode,
-                self._direct_reads,
+                self._machine.direct_reads,
                 requirements,
                 rules,
                 tables,
@@ -299,7 +288,7 @@ class Detector:
                 self._take_cgroup,
             )
         except (CompileError, LibbpfError) as error:
-            raise _explained(error, self._facts) from error
+            raise refused(error, self._machine) from error
 
     def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
         """Loads while reading on: it takes so long that the rings in use would run full."""
@@ -316,8 +305,8 @@ class Detector:
             watch.attach()
         except LibbpfError as error:
             watch.close()
-            raise _explained(error, self._facts) from error
-        missing = {name: in_short(refused, self._facts) for name, refused in watch.programs.missing.items()}
+            raise refused(error, self._machine) from error
+        missing = {name: in_short(why, self._machine.facts) for name, why in watch.programs.missing.items()}
         return unwatched(missing, rules, watch.requirements.event_types)
 
     def _begin(self, watch: Watch) -> None:
@@ -340,10 +329,6 @@ class Detector:
         watch.close()
 
 
-def _explained(error: CompileError | LibbpfError, facts: Facts) -> DetectorError:
-    return DetectorError(*explained(error, facts))
-
-
 def open_detector(
     requirements: Requirements,
     rules: Sequence[Rule] = (),
@@ -361,29 +346,14 @@ def open_detector(
     programs are kept: nowhere by default. ``say`` gets a line for what goes wrong with that; ``meanwhile`` is as for
     ``Detector``.
     """
-    facts = read_facts()
-    if reason := refusal(facts):
-        raise DetectorError(reason)
-    facts = allow_locked_memory(facts)
-    try:
-        with closing(Btf()) as btf:
-            offsets, notes = resolve(btf, platform.machine())
-            readable = direct_reads(btf)
-    except LibbpfError as error:
-        raise DetectorError(str(error.strerror)) from error
-    except MissingMembers as error:
-        raise DetectorError(f"kernel {facts.release} has no {error}: it can't be watched, please report it") from error
+    machine = look_at_machine()
     try:
         inventory = start_inventory(workloads or WorkloadSettings())
     except NoCluster as error:
         raise DetectorError(str(error)) from error
-    notes = [*notes, *blind_spots(facts)]
     bytecode = BytecodeSource(programs or ProgramSettings(), say)
     return Detector(
-        facts,
-        offsets,
-        notes,
-        readable,
+        machine,
         bytecode,
         requirements,
         rules,

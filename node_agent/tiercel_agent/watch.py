@@ -19,6 +19,7 @@ from tiercel_agent.kernel.libbpf import possible_cpus
 from tiercel_agent.kernel.loader import DIRECT_READS, Size
 from tiercel_agent.kernel.parts import OPTIONAL
 from tiercel_agent.kernel.programs import ProgramSet
+from tiercel_agent.machine import Machine
 from tiercel_agent.partial import families_lost, is_reported, is_silent
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
@@ -60,12 +61,9 @@ class Watch:
         self.notes = [tables.clauses.note] if tables is not None and tables.clauses.note else []
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
-        sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
-        if tables is not None:
-            sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
         self.programs = ProgramSet(
             bytecode,
-            sizes,
+            map_sizes(tables),
             None if direct_reads is None else direct_reads.function,
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
@@ -117,19 +115,23 @@ class Watch:
             self._memory.close()
 
 
+def map_sizes(tables: Tables | None) -> dict[str, Size]:
+    """Of the maps that are made to measure."""
+    sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
+    if tables is not None:
+        sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
+    return sizes
+
+
 def program_macros(
-    offsets: Mapping[str, int],
-    direct_reads: DirectReads | None,
-    requirements: Requirements,
-    tables: Tables | None,
-    *,
-    measuring: bool = False,
+    machine: Machine, requirements: Requirements, tables: Tables | None, *, measuring: bool = False
 ) -> dict[str, int]:
     """What fits the programs to this machine and to rules: the same for others that ask for no more."""
+    direct = machine.direct_reads
     return {
-        **offsets,
+        **machine.offsets,
         **({"X86": 1} if platform.machine() == "x86_64" else {}),
-        **({} if direct_reads is None else {"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct_reads.type}),
+        **({"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type} if direct is not None else {}),
         **rule_macros(requirements),
         **({"WANT_COUNTS": 1} if measuring else {}),
         "CPUS": possible_cpus(),

@@ -108,12 +108,7 @@ def load_programs(
     programs: dict[str, int] = {}
     missing: dict[str, Refused] = {}
     try:
-        for name, spec in bytecode.maps.items():
-            flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
-            size = sizes.get(name, Size(spec.max_entries, spec.value_size))
-            made = replace(spec, max_entries=size.entries, value_size=size.value, flags=flags)
-            maps[name] = _create(name, made)
-        by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
+        by_number = _make_maps(bytecode, sizes, maps)
         for name, code in bytecode.programs.items():
             try:
                 programs[name] = _load(name, _linked(code, by_number, direct_reads))
@@ -125,6 +120,39 @@ def load_programs(
         Loaded(programs, maps).close()
         raise
     return Loaded(programs, maps, missing)
+
+
+def verify_programs(
+    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None
+) -> dict[str, tuple[int, str]]:
+    """For each program the kernel's error number, 0 if it takes it, and the verifier's statistics. Nothing is kept.
+
+    The arguments are those of ``load_programs``. Raises CompileError, or Refused where it isn't the verifier's doing.
+    """
+    maps: dict[str, int] = {}
+    found = {}
+    try:
+        by_number = _make_maps(bytecode, sizes, maps)
+        for name, code in bytecode.programs.items():
+            loaded, log = _verified(name, _linked(code, by_number, direct_reads), _STATISTICS)
+            if loaded >= 0:
+                os.close(loaded)
+            elif not log:
+                raise Refused(Thing.PROGRAM, name, code_of(loaded))
+            found[name] = (0 if loaded >= 0 else code_of(loaded), log)
+    finally:
+        Loaded({}, maps).close()
+    return found
+
+
+def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], maps: dict[str, int]) -> Mapping[int, int]:
+    """Puts the maps' descriptors into ``maps``, those that were made before one is refused too; returns them by the
+    numbers that the bytecode calls them by. Raises Refused."""
+    for name, spec in bytecode.maps.items():
+        flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
+        size = sizes.get(name, Size(spec.max_entries, spec.value_size))
+        maps[name] = _create(name, replace(spec, max_entries=size.entries, value_size=size.value, flags=flags))
+    return {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
 
 
 def _create(name: str, spec: MapSpec) -> int:
