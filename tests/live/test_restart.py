@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -73,6 +75,28 @@ def test_a_compiler_that_takes_too_long_is_given_up():
     with pytest.raises(CompileError, match="no result within 0 seconds"):
         compile_programs({}, 0, begun=begun.append)
     assert not Path(f"/proc/{begun[0].pid}").exists()
+
+
+def test_the_compiler_ends_with_who_waits_for_it(tmp_path: Path):
+    """The agent is killed, and the compiler hangs."""
+    (tmp_path / "bcc.py").write_text(
+        f"import pathlib, time\npathlib.Path({str(tmp_path)!r}, 'hangs').touch()\ntime.sleep(1000000)\n"
+    )
+    program = (
+        "from tiercel_agent.kernel.compiler import compile_programs\n"
+        "compile_programs({}, begun=lambda child: print(child.pid, flush=True))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True) as agent:
+        assert agent.stdout is not None
+        child = os.pidfd_open(int(agent.stdout.readline()))
+        while not (tmp_path / "hangs").exists():
+            os.sched_yield()
+        agent.kill()
+    with select.epoll() as ended:
+        ended.register(child, select.EPOLLIN)
+        assert ended.poll(60)
+    os.close(child)
 
 
 def test_whoever_waits_for_the_compiler_can_say_so_meanwhile(monkeypatch):

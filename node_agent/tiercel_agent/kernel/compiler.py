@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ import time
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from ctypes import c_size_t, c_void_p
+from ctypes import CDLL, c_size_t, c_void_p
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ _EMPTY_HEADERS = (
 LIMIT = 600.0
 """Seconds that compiling may take: an idle machine does it in two, one that is busy or emulated in some minutes."""
 _LOOK = 1.0  # seconds between two looks at the child
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _NO_BCC = 4  # exit status of the child
 _WARNINGS = ("-Wno-everything", "-Werror=implicit-function-declaration", "-Werror=return-type")
 # At each call of a helper of these names bcc reads all of /proc/kallsyms, to learn whether the kernel has it: two
@@ -149,7 +151,7 @@ def compile_programs(
         asked.write(json.dumps(dict(macros)).encode())
         asked.seek(0)
         child = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, "-m", "tiercel_agent.kernel.compiler", str(result.fileno())],
+            [sys.executable, "-m", "tiercel_agent.kernel.compiler", str(result.fileno()), str(os.getpid())],
             stdin=asked,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -206,7 +208,11 @@ def _tail(fd: int, size: int = 3000) -> str:
     return os.pread(fd, size, max(0, end - size)).decode(errors="replace").strip()
 
 
-def _main(result: int) -> None:
+def _main(result: int, parent: int) -> None:
+    # Nobody waits for it once the agent is gone.
+    CDLL(None).prctl(_DIE_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("the agent has ended")
     macros = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder:
         headers = dict.fromkeys(_EMPTY_HEADERS, "") | {"linux/kconfig.h": kconfig()}
@@ -244,6 +250,6 @@ def _map_spec(lib: Any, module: Any, name: bytes) -> MapSpec:
 
 if __name__ == "__main__":
     try:
-        _main(int(sys.argv[1]))
+        _main(int(sys.argv[1]), int(sys.argv[2]))
     except Exception as error:
         sys.exit(str(error))
