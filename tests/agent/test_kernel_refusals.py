@@ -104,6 +104,11 @@ TOO_LARGE = "BPF program is too large. Processed 1000001 insn\nprocessed 1000001
             f"kernel {RELEASE} refuses the program on_return (Argument list too long; BPF program is too large. "
             "Processed 1000001 insn): please report this with the lines that follow",
         ),
+        (
+            Refused(Thing.PROGRAM, "on_return", errno.EINVAL, "9: (85) call\nunknown func bpf_probe_read_kernel#113"),
+            f"kernel {RELEASE} lets no program read its memory (the program on_return: unknown func "
+            "bpf_probe_read_kernel#113): kernel lockdown does that, boot with lockdown=integrity",
+        ),
         (Refused(Thing.PROGRAM, "send", errno.EPERM), MODULE),
         (Refused(Thing.MAP, "rows", errno.EACCES), MODULE),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 
 from tiercel_agent.kernel.compiler import BccMissing, CompileError
 from tiercel_agent.kernel.libbpf import LibbpfError, Refused, Thing, reason
@@ -11,6 +12,7 @@ from tiercel_agent.kernel.permission import Facts, locked_memory_refusal, module
 _FORBIDDEN = (errno.EPERM, errno.EACCES)
 _FORBIDDEN_IN_WORDS = ("Operation not permitted", "super-user")  # as bcc prints them
 _OF_STATISTICS = ("processed ", "verification time ", "stack depth ", "max_states_per_insn ")
+_READS = re.compile(r"(unknown func|cannot use helper|cannot call helper).*bpf_probe_read_kernel")
 _TRACEPOINTS_NEED = {
     "sys_exit": "CONFIG_FTRACE_SYSCALLS=y",
     "cgroup_mkdir": "CONFIG_CGROUPS=y",
@@ -47,6 +49,10 @@ def last_words(log: str) -> str:
 def _refused(error: Refused, facts: Facts) -> tuple[str, str]:
     """What and why, and what to do about it."""
     code, kernel = error.errno or 0, f"kernel {facts.release}"
+    if error.by_verifier and _READS.search(last_words(error.log)):
+        # Where securityfs can't be seen, as in containers, lockdown is known by what it does.
+        what = f"{kernel} lets no program read its memory (the program {error.name}: {last_words(error.log)})"
+        return what, "kernel lockdown does that, boot with lockdown=integrity"
     if error.by_verifier:
         why = f"{reason(code)}; {last_words(error.log)}" if last_words(error.log) else reason(code)
         return f"{kernel} refuses the program {error.name} ({why})", "please report this with the lines that follow"
