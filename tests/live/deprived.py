@@ -15,7 +15,7 @@ import pytest
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 _NEW_MOUNTS, NEW_USER = 0x20000, 0x10000000
-_BIND, _PRIVATE_EVERYWHERE = 0x1000, 0x40000 | 0x4000
+_BIND, _PRIVATE_EVERYWHERE, _READ_ONLY = 0x1000, 0x40000 | 0x4000, 1
 _CAPBSET_DROP, _NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 24, 38, 22, 2
 PERFMON, BPF, SYS_ADMIN, SYS_PTRACE = 38, 39, 21, 19
 _CANNOT_TAKE = 77
@@ -40,6 +40,14 @@ def cover(path: str | Path, cover: str | Path) -> None:
     check(LIBC.unshare(_NEW_MOUNTS))
     check(LIBC.mount(b"none", b"/", None, _PRIVATE_EVERYWHERE, None))
     check(LIBC.mount(os.fsencode(cover), os.fsencode(path), None, _BIND, None))
+
+
+def mount_disk(path: Path, options: str, *, read_only: bool = False) -> None:
+    """A file system in memory, in a mount namespace of this process."""
+    path.mkdir(exist_ok=True)
+    check(LIBC.unshare(_NEW_MOUNTS))
+    check(LIBC.mount(b"none", b"/", None, _PRIVATE_EVERYWHERE, None))
+    check(LIBC.mount(b"none", os.fsencode(path), b"tmpfs", _READ_ONLY if read_only else 0, options.encode()))
 
 
 def forbid_bpf() -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from deprived import mount_disk
 
 from tiercel_agent.kernel import compiler
 from tiercel_agent.kernel.compiler import Child, CompileError, compile_programs
@@ -67,6 +68,15 @@ def test_a_folder_that_cannot_be_written_costs_the_next_start_a_compile_and_noth
     state = tmp_path / "state"
     said = f"Warning: compiled programs are not kept in {state}/programs: {state} is no folder, or a link\n"
     assert said + WATCHING in result.stderr
+    assert result.returncode == 0
+
+
+@pytest.mark.parametrize(("read_only", "reason"), [(False, "No space left on device"), (True, "Read-only file system")])
+def test_a_disk_that_takes_nothing_is_told_once(detect, tmp_path: Path, read_only: bool, reason: str):
+    state = tmp_path / "state"
+    result = detect(lambda: mount_disk(state, "size=4k,mode=755", read_only=read_only))
+    said = f"Warning: compiled programs can't be kept in {state}/programs: {reason}\n"
+    assert result.stderr.startswith(said + WATCHING)
     assert result.returncode == 0
 
 
