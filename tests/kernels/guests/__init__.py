@@ -5,8 +5,8 @@ and the guests' file system come from the Debian mirror that this machine's pack
 ``${XDG_CACHE_HOME:-~/.cache}/tiercel/kernels``. Nothing here needs pytest.
 """
 
-from guests.guest import GuestError, Step, StepResult, run_in_guest
+from guests.guest import GuestError, Step, StepResult, Visit, run_in_guest
 from guests.kernels import KERNELS, Kernel, named
 from guests.places import Unavailable
 
-__all__ = ["KERNELS", "GuestError", "Kernel", "Step", "StepResult", "Unavailable", "named", "run_in_guest"]
+__all__ = ["KERNELS", "GuestError", "Kernel", "Step", "StepResult", "Unavailable", "Visit", "named", "run_in_guest"]

@@ -25,7 +25,11 @@ _BOOT = 300.0  # seconds that a guest may take beside its steps, on a machine th
 
 
 class GuestError(Exception):
-    """A guest that ended too early, or not at all; with the end of its console, escaped."""
+    """A guest that ended too early, or not at all; with the end of its console, escaped. ``visit`` is what it did."""
+
+    def __init__(self, message: str, visit: Visit) -> None:
+        super().__init__(message)
+        self.visit = visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +60,7 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """A guest that did all of its steps."""
+    """What a guest did: its steps by their names."""
 
     release: str
     """The kernel's, as it told itself."""
@@ -136,13 +140,15 @@ def _read(folder: Path, kernel: Kernel, seconds: float) -> Visit:
             files = {name: base64.b64decode(data) for name, data in told["files"].items()}
             output = base64.b64decode(told["output"])
             steps[told["step"]] = StepResult(told["status"], told["seconds"], output, files)
+    visit = Visit(release, steps, seconds)
     if not ended:
         console, log = (_text(folder / name) for name in ("console", "qemu.log"))
         raise GuestError(
             f"{kernel.name}: the guest ended during {begun} after {seconds:.0f} s; the end of its console:\n"
-            + tail(log + console, _CONSOLE_LINES)
+            + tail(log + console, _CONSOLE_LINES),
+            visit,
         )
-    return Visit(release, steps, seconds)
+    return visit
 
 
 def _told(path: Path) -> list[dict[str, Any]]:
