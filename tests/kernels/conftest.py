@@ -29,6 +29,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
+def full() -> bool:
+    """Whether there is time for everything."""
+    return FULL
+
+
+@pytest.fixture(scope="session")
 def visits() -> Iterator[Mapping[str, Future[Findings]]]:
     begun = begin_visits(_kernels(), full=FULL)
     yield begun

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import shutil
+import sys
 import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
