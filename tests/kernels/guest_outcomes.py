@@ -26,7 +26,7 @@ class Outcomes:
 
 
 def outcomes_of(result: StepResult) -> Outcomes:
-    """Reads the report that a step of ``visits.pytest_step`` has left."""
+    """Reads the report that a step of ``visits.run_tests`` has left."""
     if not result.files:
         return Outcomes(error=f"pytest ended with {result.status}:\n{result.text()}")
     (report,) = result.files.values()

@@ -1,14 +1,10 @@
-"""What is done in the guests, and what of it is kept: one guest a kernel does it all, since it compiles but once.
-
-The guests of all kernels run side by side, as many as this machine has processors and memory for.
-"""
+"""What is done in the guest of each kernel, and what of it is kept."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,21 +42,18 @@ class Findings:
     """Steps that didn't do what they should, and the end of what they said."""
 
 
-def begin_visits(kernels: Sequence[Kernel], *, full: bool) -> Mapping[str, Future[Findings]]:
-    """Starts a guest of each kernel; findings by the kernel's name."""
-    workers = ThreadPoolExecutor(_at_once(), thread_name_prefix="guest")
-    begun = {kernel.name: workers.submit(_visit, kernel, full) for kernel in kernels}
-    workers.shutdown(wait=False)
-    return begun
-
-
-def _at_once() -> int:
+def guests_at_once() -> int:
+    """As many as this machine has processors and memory for."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
     return max(1, min(len(os.sched_getaffinity(0)), memory // _MEMORY))
 
 
-def _visit(kernel: Kernel, full: bool) -> Findings:
-    steps = [_verifier_step(), *_staged_steps(full), pytest_step(_LIVE, "tests/live" if full else _SMOKE_TESTS)]
+def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
+    steps = [
+        _verifier_step(full),
+        *_staged_steps(full),
+        run_tests(_LIVE, "tests/live" if full else _SMOKE_TESTS, 5400),
+    ]
     tell(f"{kernel.name}: booting")
     why = ""
     try:
@@ -74,8 +67,11 @@ def _visit(kernel: Kernel, full: bool) -> Findings:
     return found
 
 
-def _verifier_step() -> Step:
-    return Step(_VERIFIER, f".venv/bin/python {_PROGRAMS}/verifier.py /run/verifier.json", 900, ["/run/verifier.json"])
+def _verifier_step(full: bool) -> Step:
+    sets = "usual everything" if full else "everything"
+    return Step(
+        _VERIFIER, f".venv/bin/python {_PROGRAMS}/verifier.py /run/verifier.json {sets}", 900, ["/run/verifier.json"]
+    )
 
 
 def _staged_steps(full: bool) -> list[Step]:
@@ -98,7 +94,7 @@ def _staged_steps(full: bool) -> list[Step]:
     ]
 
 
-def pytest_step(name: str, which: str, deadline: float = 5400.0) -> Step:
+def run_tests(name: str, which: str, deadline: float) -> Step:
     """Outcomes of this checkout in the guest; ``outcomes_of`` reads what became of them."""
     return Step(
         name, f".venv/bin/pytest -p no:cacheprovider --junitxml=/run/tests.xml {which}", deadline, ["/run/tests.xml"]

@@ -21,6 +21,7 @@ from guests.packages import fetch_kernel
 from guests.places import tail, tool
 
 _CONSOLE_LINES = 30
+_SCRATCH = "/var/tmp"  # on a disk: what guests write lies there
 _BOOT = 300.0  # seconds that a guest may take beside its steps, on a machine that is busy
 
 
@@ -85,7 +86,7 @@ def run_in_guest(
     one processor, whose clock goes on by a nanosecond an instruction: times are numbers of instructions. ``memory`` is
     in MiB. Raises Unavailable where there can be no guests, and GuestError.
     """
-    with tempfile.TemporaryDirectory(prefix="tiercel-guest.") as name:
+    with tempfile.TemporaryDirectory(prefix="tiercel-guest.", dir=_SCRATCH) as name:
         folder = Path(name)
         files_of_kernel, image = fetch_kernel(kernel), root_image(kernel.architecture)
         write_initramfs(folder / "initramfs", files_of_kernel, image)

@@ -132,14 +132,7 @@ def _download_wheels(architecture: Architecture, requirements: list[str], wheels
     platforms = [f"--platform={name}" for name in architecture.wheels]
     target = ["--only-binary=:all:", *platforms, f"--python-version={_PYTHON}", "--implementation=cp"]
     target += ["--abi=cp311", "--abi=abi3", "--abi=none"]
-    pip: list[str | Path] = [
-        CHECKOUT / ".venv/bin/python",
-        "-m",
-        "pip",
-        "download",
-        "-q",
-        "--disable-pip-version-check",
-    ]
+    pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
     run([*pip, *target, "-d", wheels, *requirements])
 
 
