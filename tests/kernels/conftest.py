@@ -11,10 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
-from guests import KERNELS, Kernel, Unavailable, Visit, named, run_in_guest
+from guests import KERNELS, GuestError, Kernel, Unavailable, Visit, named, run_in_guest
 from kernel_table import summary, write_document
+from misbehaviour import FILES, MISBEHAVIOUR
 from service_steps import service_steps
-from visits import Findings, guests_at_once, run_tests, read_results, visit_kernel
+from visits import Findings, guests_at_once, read_results, run_tests, visit_kernel
 
 _CHOSEN = os.environ.get("TIERCEL_KERNELS", "").split()
 _SMOKE = ("5.10", "newest")
@@ -54,6 +55,8 @@ def begun(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Any]]]
         for kernel in _kernels():
             if kernel.name in names:
                 visits[kernel.name] = workers.submit(visit_kernel, kernel, full=_FULL)
+        if "crash" in asked:
+            visits["crash"] = workers.submit(run_in_guest, _usual_kernel(), MISBEHAVIOUR, files=FILES)
         if "containers_visit" in asked and _FULL:
             steps = [run_tests("containers", "tests/containers", 3600)]
             visits["containers"] = workers.submit(run_in_guest, _usual_kernel(), steps, memory=4000)
@@ -78,6 +81,14 @@ def findings(begun: Mapping[str, Future[Findings]], kernel_name: str) -> Finding
 @pytest.fixture(scope="session")
 def service_visit(begun: Mapping[str, Future[Visit]]) -> Visit:
     return _result(begun["service"])
+
+
+@pytest.fixture(scope="session")
+def crash(begun: Mapping[str, Future[Visit]]) -> GuestError:
+    """Of a guest that ends in the midst of its steps."""
+    with pytest.raises(GuestError) as raised:
+        _result(begun["crash"])
+    return raised.value
 
 
 @pytest.fixture(scope="session")

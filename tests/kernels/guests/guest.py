@@ -20,7 +20,7 @@ from guests.kernels import Kernel
 from guests.packages import fetch_kernel
 from guests.places import tail, tool
 
-_CONSOLE_LINES = 30
+_CONSOLE_LINES = 80
 _SCRATCH = "/var/tmp"  # on a disk: what guests write lies there
 _BOOT = 300.0  # seconds that a guest may take beside its steps, on a machine that is busy
 

@@ -68,7 +68,7 @@ def _pattern(kernel: Kernel) -> str:
 def _unpack(kernel: Kernel, release: str, folder: Path) -> None:
     """Newer suites split the kernel's package, and what is left of it is empty."""
     tell(f"downloading Linux {release}")
-    parts = [f"linux-{part}-{release}" for part in ("image", "binary", "modules")]
+    parts = [f"linux-{part}-{release}" for part in ("image", "base", "binary", "modules")]
     known = set(_apt(kernel, "apt-cache", "pkgnames", "linux-").split())
     downloads = folder / "downloads"
     downloads.mkdir()
