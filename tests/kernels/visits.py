@@ -97,7 +97,10 @@ def _staged_steps(full: bool) -> list[Step]:
 def run_tests(name: str, which: str, deadline: float) -> Step:
     """Outcomes of this checkout in the guest; ``outcomes_of`` reads what became of them."""
     return Step(
-        name, f".venv/bin/pytest -p no:cacheprovider --junitxml=/run/tests.xml {which}", deadline, ["/run/tests.xml"]
+        name,
+        f".venv/bin/pytest -p no:cacheprovider --durations=15 --junitxml=/run/tests.xml {which}",
+        deadline,
+        ["/run/tests.xml"],
     )
 
 

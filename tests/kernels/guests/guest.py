@@ -131,11 +131,14 @@ def _run_qemu(command: Sequence[str], folder: Path, deadline: float) -> None:
 
 
 def _read(folder: Path, kernel: Kernel, seconds: float) -> Visit:
-    release, begun, ended = "", "boot", False
+    release, begun, so_far, ended = "", "boot", "", False
     steps: dict[str, StepResult] = {}
     for told in _told(folder / "results"):
         release = told.get("release", release)
-        begun = told.get("begun", begun)
+        if "begun" in told:
+            begun, so_far = told["begun"], ""
+        if "so_far" in told:
+            so_far = base64.b64decode(told["so_far"]).decode(errors="replace")
         ended = told.get("end", ended)
         if "step" in told:
             files = {name: base64.b64decode(data) for name, data in told["files"].items()}
@@ -146,7 +149,8 @@ def _read(folder: Path, kernel: Kernel, seconds: float) -> Visit:
         console, log = (_text(folder / name) for name in ("console", "qemu.log"))
         raise GuestError(
             f"{kernel.name}: the guest ended during {begun} after {seconds:.0f} s; the end of its console:\n"
-            + tail(log + console, _CONSOLE_LINES),
+            + tail(log + console, _CONSOLE_LINES)
+            + (f"\nThe step has told:\n{tail(so_far, _CONSOLE_LINES)}" if so_far else ""),
             visit,
         )
     return visit

@@ -8,16 +8,20 @@ from __future__ import annotations
 import base64
 import json
 import os
+import select
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 _STEPS = Path("/root/guest/steps.json")
 _HOME = Path("/root/tiercel")
 _OUTPUT = Path("/run/guest-output")
-_MOST_OUTPUT = 1 << 20
+_MOST_OUTPUT = 1 << 20  # bytes
+_SO_FAR = 4096  # bytes
+_TELL_EVERY = 15.0  # seconds
 
 
 def _port() -> BinaryIO:
@@ -27,7 +31,7 @@ def _port() -> BinaryIO:
     raise RuntimeError("the host has no port for results")
 
 
-def _run(step: dict[str, Any]) -> dict[str, Any]:
+def _run(step: dict[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     began = time.monotonic()
     with _OUTPUT.open("wb") as output:
         child = subprocess.Popen(
@@ -38,24 +42,29 @@ def _run(step: dict[str, Any]) -> dict[str, Any]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        try:
-            status: int | None = child.wait(step["deadline"])
-        except subprocess.TimeoutExpired:
+        ended = os.pidfd_open(child.pid)  # waited for without looking again and again, which would disturb measurements
+        while time.monotonic() < began + step["deadline"]:
+            left = began + step["deadline"] - time.monotonic()
+            if select.select([ended], [], [], max(0.0, min(left, _TELL_EVERY)))[0]:
+                break
+            tell({"so_far": _end(_OUTPUT, _SO_FAR)})
+        os.close(ended)
+        status = child.poll()
+        if status is None:
             os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-            status = None
     return {
         "step": step["name"],
         "status": status,
         "seconds": time.monotonic() - began,
-        "output": _end(_OUTPUT),
+        "output": _end(_OUTPUT, _MOST_OUTPUT),
         "files": {name: _encoded(Path(name).read_bytes()) for name in step["files"] if Path(name).is_file()},
     }
 
 
-def _end(path: Path) -> str:
+def _end(path: Path, most: int) -> str:
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - _MOST_OUTPUT))
+        file.seek(max(0, path.stat().st_size - most))
         return _encoded(file.read())
 
 
@@ -74,7 +83,7 @@ def main() -> None:
         tell({"release": os.uname().release})
         for step in json.loads(_STEPS.read_text()):
             tell({"begun": step["name"]})
-            tell(_run(step))
+            tell(_run(step, tell))
         tell({"end": True})
     os.sync()
     # At once: there is nothing to save.
