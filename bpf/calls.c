@@ -159,6 +159,8 @@ static __always_inline struct call saved_call(struct bpf_raw_tracepoint_args *ct
 }
 
 #include "filter.c"
+#include "names.c"
+#include "connections.c"
 
 int on_return(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -176,13 +178,24 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if ((call.plan->flags & PLAN_ONLY_FAILED) && (s64)ctx->args[1] >= 0)
 		return 0;
-	if (bpf_get_current_pid_tgid() >> 32 == AGENT_PID)
-		return 0;
+	u32 zero = 0;
 	struct record *record = scratch();
-	if (!record || filtered(record, &call, (s64)ctx->args[1]))
+	struct settings *now = settings.lookup(&zero);
+	if (!record || !now || bpf_get_current_pid_tgid() >> 32 == now->agent)
 		return 0;
+	u32 next = first_look(record, &call, (s64)ctx->args[1], now);
+	if (!next) {
+		count(FILTERED_CALLS);
+		return 0;
+	}
 	save_call(record, &call);
-	families.call(ctx, FAMILY_ADMIT);
+	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
+	if (next == FAMILY_NAMES)
+		families.call(ctx, FAMILY_NAMES);
+	else if (next == FAMILY_CONNECTION)
+		families.call(ctx, FAMILY_CONNECTION);
+	else
+		families.call(ctx, FAMILY_ADMIT);
 	return 0;
 }
 

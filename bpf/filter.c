@@ -1,6 +1,4 @@
-/* The filter's look at a call, before anything is recorded. */
-
-#include "names.h"
+/* The filter's first look at a call, before anything is recorded, and its last. */
 
 /* The row of a kind of call, or NOTHING_KNOWN. */
 static __always_inline u32 call_row(struct record *record, struct call_key *key)
@@ -26,53 +24,6 @@ static __always_inline u32 kind_of(const char *file)
 	if (READ_POINTER(dentry, DENTRY_PARENT) == dentry)
 		return KIND_UNKNOWN;
 	return (READ(u16, MEMBER_POINTER(opened, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
-}
-
-/* The row of a socket: by the call, its kind and its ends, as user space takes them from the record. The client's port is
- * left out of a connect and an accept: it is another one each time, and nothing that is looked at depends on it. */
-static __always_inline u32 connection_row(struct record *record, struct call *call, s64 result)
-{
-	struct plan *plan = call->plan;
-	u32 accepts = plan->descriptor == RETURNED, messages = plan->family == FAMILY_MESSAGE;
-	const char *file = file_of(accepts ? (s32)result : (s32)saved_argument(record, plan->descriptor));
-	if (!file || (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) != S_IFSOCK)
-		return NOTHING_KNOWN;
-	const char *sock = READ_POINTER(READ_POINTER(file, FILE_PRIVATE), SOCKET_SK);
-	u16 family = READ(u16, sock, SOCK_FAMILY), protocol = READ(u16, sock, SOCK_PROTOCOL);
-	struct connection_key *key = &record->connection;
-	__builtin_memset(key, 0, sizeof(*key));
-	key->call = call->number;
-	key->family = family;
-	key->type = READ(u16, sock, SOCK_TYPE);
-	key->protocol = protocol;
-	if (family == AF_INET || family == AF_INET6) {
-		u16 remote_port = READ(u16, sock, SOCK_REMOTE_PORT);
-		if (family == AF_INET) {
-			bpf_probe_read_kernel(key->local, 4, sock + SOCK_LOCAL_V4);
-			bpf_probe_read_kernel(key->remote, 4, sock + SOCK_REMOTE_V4);
-		} else {
-			bpf_probe_read_kernel(key->local, 16, sock + SOCK_LOCAL_V6);
-			bpf_probe_read_kernel(key->remote, 16, sock + SOCK_REMOTE_V6);
-		}
-		if (!accepts)
-			key->remote_port = remote_port;
-		if (messages)
-			key->role = socket_role(sock, protocol);
-		if (accepts || messages)
-			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
-		if (!remote_port) { /* what was passed counts, up to the address */
-			u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
-			u16 passed_family = READ_USER(u16, passed);
-			if (passed_family == AF_INET)
-				bpf_probe_read_user(key->passed, 8, (const void *)passed);
-			else if (passed_family == AF_INET6)
-				bpf_probe_read_user(key->passed, 24, (const void *)passed);
-			else
-				return NOTHING_KNOWN;
-		}
-	}
-	u32 *row = connection_rows.lookup(key);
-	return row ? *row : NOTHING_KNOWN;
 }
 
 static __always_inline u64 current_cgroup(const char *task)
@@ -107,67 +58,57 @@ static __always_inline u32 process_row(struct filter_facts *facts)
 
 #define ARGUMENT_KEY(index) (plan->keyed[index] < 0 ? 0 : saved_argument(record, plan->keyed[index]))
 
-/* Whether the call stays in the kernel; what else was found out stands in record->filter. */
-static __always_inline u32 filtered(struct record *record, struct call *call, s64 result)
+#define NOT_PERMITTED -1 /* EPERM, EACCES: user space looks up the file that was refused */
+#define NO_ACCESS -13
+
+/* The look at the process and the kind of call. Returns which program goes on with the call; 0: it stays in the kernel. */
+static __always_inline u32 first_look(struct record *record, struct call *call, s64 result, struct settings *now)
 {
 	u32 zero = 0;
-	struct settings *now = settings.lookup(&zero);
 	struct filter_facts *facts = &record->filter;
 	struct call_key *key = &facts->key;
-	struct looks *looks = &record->looks;
 	struct plan *plan = call->plan;
-	u32 everything = plan->everything;
-	const char *file = NULL;
+	u32 process = plan->everything, kind = plan->everything;
+	const u64 *table = rows.lookup(&zero);
 
-	facts->known = call->compat ? NOT_TO_BE_LEARNED : 0;
+	facts->known = NOT_TO_BE_LEARNED;
 	facts->as_of = 0;
 	record->share.rule = 0;
-	const u64 *table = rows.lookup(&zero);
-	if (!now || !table || !now->filtering || !ANEW(plan->words)) {
-		facts->known = NOT_TO_BE_LEARNED;
-		record->filtered = 0;
-		return 0;
-	}
+	record->filtered = 0;
+	if (!table || !now->filtering || !ANEW(plan->words))
+		return FAMILY_ADMIT;
 	record->filtered = 1;
-	looks->given = looks->given_floating = looks->real = looks->real_floating = everything;
-	looks->process = looks->call = looks->connection = looks->raw = looks->raw_floating = everything;
 	if (!call->compat) {
+		facts->known = 0;
 		save_arguments(record, call);
 		u32 row = process_row(facts);
 		if (row != NOTHING_KNOWN)
-			looks->process = row + plan->first;
+			process = row + plan->first;
 		key->call = call->number;
 		key->result = result > 16 ? 16 : result;
 		key->args[0] = ARGUMENT_KEY(0);
 		key->args[1] = ARGUMENT_KEY(1);
 		key->args[2] = ARGUMENT_KEY(2);
 		key->kind = KIND_NONE;
+		record->file = NULL;
 		if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0) {
-			file = file_of(result);
+			const char *file = file_of(result);
+			record->file = file;
 			key->kind = file ? kind_of(file) : KIND_UNKNOWN;
 		}
 		row = call_row(record, key);
 		if (row != NOTHING_KNOWN) {
-			looks->call = row;
+			kind = row;
 			facts->known |= KNOWN_CALL;
 		}
-		if (!any_possible_yet(table, looks, ANEW(plan->words)))
-			goto stays;
-		if (plan->names && key->kind != KIND_UNKNOWN)
-			look_at_names(record, plan, file, result);
-		if (plan->flags & PLAN_SUBJECT_END) {
-			u32 row = connection_row(record, call, result);
-			if (row != NOTHING_KNOWN) {
-				looks->connection = row;
-				facts->known |= KNOWN_CONNECTION;
-			}
-		}
 	}
-	if (any_possible(table, looks, ANEW(plan->words)))
+	if (!any_after_first_look(table, process, kind, ANEW(plan->words), record->possible))
 		return 0;
-stays:
-	count(FILTERED_CALLS);
-	return 1;
+	if (call->compat)
+		return FAMILY_ADMIT;
+	if (plan->names && key->kind != KIND_UNKNOWN && result != NOT_PERMITTED && result != NO_ACCESS)
+		return FAMILY_NAMES;
+	return plan->flags & PLAN_SUBJECT_END ? FAMILY_CONNECTION : FAMILY_ADMIT;
 }
 
 /* Shares out the buffer among those calls that weren't stopped. */
@@ -176,14 +117,13 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 	u32 zero = 0;
 	struct record *record = scratch();
 	struct settings *now = settings.lookup(&zero);
-	const u64 *table = rows.lookup(&zero);
-	if (!record || !now || !table)
+	if (!record || !now)
 		return 0;
 	if (record->filtered) {
 		struct plan *plan = plan_of(record->call_number);
 		if (!plan)
 			return 0;
-		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
+		find_survivors(record->possible, plan->first * 64, ANEW(plan->words), &record->survivors);
 		if (!admitted(&record->survivors, &record->share, record->filter.known, now->flood_limit))
 			return 0;
 		if (!(record->filter.known & (KNOWN_PROCESS | NOT_TO_BE_LEARNED)))

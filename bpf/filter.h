@@ -58,6 +58,8 @@ struct filter_facts {
 struct settings {
 	u32 filtering;   /* 0: everything passes, and nothing is told */
 	u32 flood_limit; /* matches a second of one rule in one cgroup */
+	u32 agent;       /* the process that isn't watched: the agent itself */
+	u32 padding;
 };
 
 BPF_ARRAY(settings, struct settings, 1);

@@ -3,7 +3,7 @@
 /* A walk takes STEPS components and mounts in one program, a record's walks together up to ROUNDS programs: the
  * verifier bounds a loop, the kernel a chain of tail calls (33). Deeper paths are cut and marked so. */
 #define STEPS 64
-#define ROUNDS 12
+#define ROUNDS 10
 
 /* Asks for the path of a struct path; walk_paths() does all of them with one copy of the code. */
 static __always_inline void want_path(struct record *record, u16 kind, const char *path)

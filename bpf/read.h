@@ -2,13 +2,13 @@
  * kernel's own structures: taken from its BTF and defined before this file (kernel/offsets.py).
  *
  * Newer kernels let a program read any address by an instruction; an address that isn't there reads as 0, as with the
- * helper. DIRECT_READS is the number that the loader puts the kernel's function in for (kernel/loader.py). OBJECT makes
- * an address readable, MEMBER reads from it at a constant offset; where members are read that are next to each other
+ * helper. DIRECT_READS is the number that the loader puts the kernel's function in for (kernel/loader.py), READABLE_TYPE
+ * the type that this makes of an address (kernel/direct_reads.py). OBJECT makes an address readable, MEMBER reads from it at a constant offset; where members are read that are next to each other
  * in the code, one OBJECT for all of them is quicker. */
 
 #ifdef DIRECT_READS
 static void *(*readable)(const void *pointer, u32 type) = (void *)DIRECT_READS;
-#define OBJECT(pointer) ((const char *)readable((const void *)(pointer), 0))
+#define OBJECT(pointer) ((const char *)readable((const void *)(pointer), READABLE_TYPE))
 #define MEMBER(type, object, offset) (*(const volatile type *)((object) + (offset)))
 #else
 #define OBJECT(pointer) ((const char *)(pointer))

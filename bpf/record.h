@@ -12,17 +12,43 @@ struct name {
 	u32 length;
 };
 
-/* Names that were looked at lately, and what came out: the same files are opened again and again. */
-#define MEMOS 64
-#define MEMO_WORDS 8
-
-struct memo {
-	u64 text[MEMO_WORDS];
-	struct accepts accepts;
-	u32 length;
+/* A place in the tree of files. */
+struct place {
+	const char *mount; /* struct mount */
+	const char *dentry;
 };
 
-/* The same for kinds of calls whose row is known. */
+/* Names that were looked at lately, and what came out (names.h). */
+#define KNOWN_NAMES 32
+#define KNOWN_TEXT 64 /* bytes: longer ones are looked at each time */
+#define TRANSCRIPT_LINES 64
+
+struct names_key {
+	struct place root; /* of the process */
+	struct place base; /* the folder that a relative name starts from */
+	struct place file; /* what was opened; empty if nothing was */
+};
+
+struct transcript_line {
+	u64 address;
+	u64 value;
+};
+
+struct known_names {
+	struct names_key key;
+	u64 text[KNOWN_TEXT / 8]; /* what was passed */
+	u32 length;               /* of that; 0: nothing is known */
+	u32 lines;                /* of the transcript; more than TRANSCRIPT_LINES: it isn't whole */
+	struct accepts given;
+	struct accepts real;
+	struct accepts passed;
+	u32 padding;
+	struct transcript_line transcript[TRANSCRIPT_LINES];
+};
+
+/* The rows of kinds of calls that were looked at lately. */
+#define MEMOS 64
+
 struct call_memo {
 	struct call_key key;
 	u32 row;
@@ -33,15 +59,20 @@ struct record {
 	u8 sections[CAPACITY + 2 * PIECE + 64];
 	u32 length; /* of the sections so far */
 	struct filter_facts filter;
-	struct looks looks;
+	u64 possible[MAX_WORDS]; /* clauses, as far as the filter has looked */
 	u32 filtered;  /* the filter has looked at the call */
+	struct name_rows name_rows;
 	struct survivors survivors;
 	struct share_key share;
 	struct connection_key connection;
-	struct name given;
-	struct name real;
-	struct memo memos[MEMOS];
 	struct call_memo call_memos[MEMOS];
+	const char *file; /* that the call has opened */
+	struct name names[4]; /* NAME_… */
+	struct names_key names_key;
+	struct known_names known_names[KNOWN_NAMES];
+	u32 known_slot;
+	u32 walk_to;      /* the name that a walk writes */
+	struct place walk_from;
 	const char *components[COMPONENTS];
 	u32 depth;
 #ifdef DIRECT_READS

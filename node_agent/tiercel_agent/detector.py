@@ -24,8 +24,9 @@ from tiercel_agent.filter.tables import Tables, make_tables, row_words, table_si
 from tiercel_agent.handover import Handover
 from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.compiler import BccMissing, Bytecode, CompileError, compile_programs
+from tiercel_agent.kernel.direct_reads import DirectReads, direct_reads
 from tiercel_agent.kernel.libbpf import LibbpfError, possible_cpus
-from tiercel_agent.kernel.loader import DIRECT_READS, direct_reads
+from tiercel_agent.kernel.loader import DIRECT_READS
 from tiercel_agent.kernel.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
 from tiercel_agent.kernel.programs import ON_CALLS
@@ -62,7 +63,7 @@ class Detector:
         self,
         offsets: Mapping[str, int],
         notes: Sequence[str],
-        direct_reads: int | None,
+        direct_reads: DirectReads | None,
         requirements: Requirements,
         rules: Sequence[Rule],
         inventory: Inventory,
@@ -277,7 +278,7 @@ class Detector:
             give_back_memory()  # what making rules and tables took, before the rings are mapped
             return Watch(
                 bytecode,
-                self._direct_reads,
+                None if self._direct_reads is None else self._direct_reads.function,
                 requirements,
                 rules,
                 tables,
@@ -294,10 +295,9 @@ class Detector:
         macros = {
             **self._offsets,
             **({"X86": 1} if platform.machine() == "x86_64" else {}),
-            **({} if self._direct_reads is None else {"DIRECT_READS": DIRECT_READS}),
+            **_reading(self._direct_reads),
             **rule_macros(requirements),
             **({"WANT_COUNTS": 1} if self._measuring else {}),
-            "AGENT_PID": os.getpid(),
             "CPUS": possible_cpus(),
             "CALLS_PAGES": _CALLS_PAGES,
             "PROCESSES_PAGES": _PROCESSES_PAGES,
@@ -335,6 +335,11 @@ class Detector:
         self._lost_by_rule.update(watch.shares.lost())
         self._retired.update(watch.programs.counters())
         watch.close()
+
+
+def _reading(direct: DirectReads | None) -> dict[str, int]:
+    """The macros of bpf/read.h."""
+    return {} if direct is None else {"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type}
 
 
 def _explained(error: CompileError | LibbpfError) -> DetectorError:

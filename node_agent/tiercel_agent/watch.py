@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +23,7 @@ from tiercel_engine.rule import Rule
 FLOOD_LIMIT = 100
 """Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
 
-_SETTINGS = Struct("=2I")
+_SETTINGS = Struct("=4I")
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
 
@@ -79,10 +80,11 @@ class Watch:
             maps["automaton"].update(_u32(0), tables.automaton.ljust(table_size(tables), b"\0"))
             for clause, rule in enumerate(tables.clause_rules):
                 maps["clause_rules"].update(_u32(clause), _u32(rule))
-            maps["settings"].update(_u32(0), _SETTINGS.pack(1, flood_limit or 0xFFFF_FFFF))
             filtered = tables.plans
             learned = Maps(*(maps[name] for name in Maps._fields))
             self.learner = Learner(learned, tables, Rows(self._words, len(tables.rows)))
+        limit = flood_limit or 0xFFFF_FFFF
+        maps["settings"].update(_u32(0), _SETTINGS.pack(tables is not None, limit, os.getpid(), 0))
         self.programs.set_plans(plans(asked, machine, filtered))
 
     def attach(self) -> None:

@@ -141,6 +141,58 @@ def test_another_root(pair, tmp_path, call):
     assert pair(body) == {"secret": 1}
 
 
+@pytest.mark.parametrize("length", [8, 31, 32, 60])
+@pytest.mark.parametrize("above", [0, 1, 3])
+def test_the_same_text_and_the_same_file_by_another_name(pair, tmp_path, above, length):
+    """The kernel's objects are the ones that they were; only what they are called has changed."""
+    folders = [f"{level}".ljust(length, "x") for level in range(3)]
+    file = tmp_path.joinpath(*folders, "file".ljust(length, "x"))
+    file.parent.mkdir(parents=True)
+    file.touch()
+    renamed = [file, *file.parents][above]
+    secret = renamed.with_name("tc-folder" if above else "tc-secret")
+
+    def body(learn):
+        text = f"/proc/self/fd/{os.open(file, os.O_RDONLY)}"
+        learn(lambda: open_at(text))
+        renamed.rename(secret)
+        open_at(text)
+        secret.rename(renamed)
+        open_at(text)
+
+    assert set(pair(body)) == ({"folder"} if above == 1 else {"secret"} if above == 0 else set())
+
+
+def test_a_mount_that_is_moved(pair, tmp_path, call):
+    for name in ("mounted", "place", "tc-folder"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "mounted" / "file").touch()
+    bind, move, private = 4096, 8192, 1 << 18 | 1 << 14
+
+    def body(learn):
+        if call("unshare", 0x20000) < 0:  # CLONE_NEWNS
+            pytest.skip("no mount namespaces")
+        call("mount", b"none", b"/", None, private, None)
+        assert call("mount", tmp_path / "mounted", tmp_path / "place", None, bind, None) == 0
+        text = f"/proc/self/fd/{os.open(tmp_path / 'place' / 'file', os.O_RDONLY)}"
+        learn(lambda: open_at(text))
+        assert call("mount", tmp_path / "place", tmp_path / "tc-folder", None, move, None) == 0
+        open_at(text)
+
+    assert pair(body) == {"folder": 1}
+
+
+def test_two_links_to_one_file(pair, tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "tc-secret").hardlink_to(tmp_path / "file")
+
+    def body(learn):
+        learn(lambda: open_at(tmp_path / "file"))
+        open_at(tmp_path / "tc-secret")
+
+    assert pair(body) == {"secret": 1}
+
+
 @pytest.mark.parametrize("length", [100, 255, *range(NAME_SIZE - 8, NAME_SIZE + 6)])
 def test_long_names_with_one_beginning(pair, tmp_path, length, monkeypatch):
     """Around the length up to which the filter looks at paths, absolute and relative."""

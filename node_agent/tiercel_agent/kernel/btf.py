@@ -43,6 +43,10 @@ class Btf:
         found = self._lib.btf__find_by_name_kind(self._btf, name.encode(), _FUNC)
         return found if found > 0 else None
 
+    def structure(self, name: str) -> int | None:
+        """The number of a structure, or None if the kernel has none of that name."""
+        return self._struct(name)
+
     def offset(self, path: str) -> int | None:
         """The offset in bytes of ``struct.member.member``, or None if there is none or it is a bit field.
 

@@ -23,6 +23,10 @@ from tiercel_agent.kernel.source import kconfig, macro_flags, program_text
 
 PROGRAMS = (
     "on_return",
+    "names",
+    "walk_name",
+    "match_names",
+    "connection",
     "admit",
     "begin",
     "send",

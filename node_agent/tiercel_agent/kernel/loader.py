@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from struct import Struct
 
-from tiercel_agent.kernel.btf import Btf
 from tiercel_agent.kernel.compiler import Bytecode, CompileError, MapSpec
 from tiercel_agent.kernel.libbpf import LibbpfError, check, library
 
@@ -168,25 +167,12 @@ def _load(name: str, code: bytes) -> int:
     raise AssertionError
 
 
-def direct_reads(btf: Btf) -> int | None:
-    """The BTF id of bpf_rdonly_cast, if this kernel's makes any address readable (Linux 6.17 and newer); else None.
-
-    A read by it is one instruction, where bpf_probe_read_kernel takes some 20 ns.
-    """
-    function = btf.function("bpf_rdonly_cast")
-    if function is None:
-        return None
-    probe = (
-        (0x79, 0x11, 0, 0),  # r1 = the first argument of the tracepoint
-        (0xB7, 0x02, 0, 0),  # r2 = 0: of no type
-        (_CALL, _KERNEL_FUNCTION << 4, 0, function),
-        (0x61, 0x00, 8, 0),  # r0 = *(u32 *)(r0 + 8)
-        (0x95, 0x00, 0, 0),  # return r0
-    )
-    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in probe)
+def is_taken(code: bytes) -> bool:
+    """Whether the kernel takes a program of these instructions. It is not kept."""
     options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
-    loaded = library().bpf_prog_load(_RAW_TRACEPOINT, b"probe", b"GPL", code, len(probe), ctypes.byref(options))
+    count = len(code) // _INSTRUCTION.size
+    loaded = library().bpf_prog_load(_RAW_TRACEPOINT, b"probe", b"GPL", code, count, ctypes.byref(options))
     if loaded < 0:
-        return None
+        return False
     os.close(loaded)
-    return function
+    return True

@@ -1,0 +1,68 @@
+/* The look at the ends of a connection. */
+
+/* The row of a socket: by the call, its kind and its ends, as user space takes them from the record. The client's port is
+ * left out of a connect and an accept: it is another one each time, and nothing that is looked at depends on it. */
+static __always_inline u32 connection_row(struct record *record, struct plan *plan, s64 result)
+{
+	u32 accepts = plan->descriptor == RETURNED, messages = plan->family == FAMILY_MESSAGE;
+	const char *file = file_of(accepts ? (s32)result : (s32)saved_argument(record, plan->descriptor));
+	if (!file || (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) != S_IFSOCK)
+		return NOTHING_KNOWN;
+	const char *sock = READ_POINTER(READ_POINTER(file, FILE_PRIVATE), SOCKET_SK);
+	u16 family = READ(u16, sock, SOCK_FAMILY), protocol = READ(u16, sock, SOCK_PROTOCOL);
+	struct connection_key *key = &record->connection;
+	__builtin_memset(key, 0, sizeof(*key));
+	key->call = record->call_number;
+	key->family = family;
+	key->type = READ(u16, sock, SOCK_TYPE);
+	key->protocol = protocol;
+	if (family == AF_INET || family == AF_INET6) {
+		u16 remote_port = READ(u16, sock, SOCK_REMOTE_PORT);
+		if (family == AF_INET) {
+			bpf_probe_read_kernel(key->local, 4, sock + SOCK_LOCAL_V4);
+			bpf_probe_read_kernel(key->remote, 4, sock + SOCK_REMOTE_V4);
+		} else {
+			bpf_probe_read_kernel(key->local, 16, sock + SOCK_LOCAL_V6);
+			bpf_probe_read_kernel(key->remote, 16, sock + SOCK_REMOTE_V6);
+		}
+		if (!accepts)
+			key->remote_port = remote_port;
+		if (messages)
+			key->role = socket_role(sock, protocol);
+		if (accepts || messages)
+			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
+		if (!remote_port) { /* what was passed counts, up to the address */
+			u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
+			u16 passed_family = READ_USER(u16, passed);
+			if (passed_family == AF_INET)
+				bpf_probe_read_user(key->passed, 8, (const void *)passed);
+			else if (passed_family == AF_INET6)
+				bpf_probe_read_user(key->passed, 24, (const void *)passed);
+			else
+				return NOTHING_KNOWN;
+		}
+	}
+	u32 *row = connection_rows.lookup(key);
+	return row ? *row : NOTHING_KNOWN;
+}
+
+int connection(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	s64 result = ANEW(ctx->args[1]); /* at once: the verifier doesn't take an address within the context */
+	struct record *record = scratch();
+	struct plan *plan = record ? plan_of(record->call_number) : NULL;
+	const u64 *table = rows.lookup(&zero);
+	if (!plan || !table)
+		return 0;
+	u32 row = connection_row(record, plan, result);
+	if (row != NOTHING_KNOWN) {
+		record->filter.known |= KNOWN_CONNECTION;
+		if (!any_after_connection(table, row, ANEW(plan->words), record->possible)) {
+			count(FILTERED_CALLS);
+			return 0;
+		}
+	}
+	families.call(ctx, FAMILY_ADMIT);
+	return 0;
+}
