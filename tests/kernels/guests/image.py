@@ -27,8 +27,7 @@ _PYTHON = "3.11"
 _PACKAGES = (
     *("python3", "python3-venv", "python3-bpfcc", "bpftool"),
     *("kmod", "iproute2", "procps", "gcc", "libc6-dev"),
-    *("systemd", "systemd-sysv", "dbus"),
-    *("runc", "containerd", "podman", "busybox-static"),
+    *("systemd", "systemd-sysv", "dbus", "busybox-static"),
 )
 _FREE = 3 << 30
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
@@ -76,7 +75,7 @@ def _recipe(architecture: Architecture) -> dict[str, list[str]]:
     wanted = [*project["project"]["dependencies"], *(each for extra in extras.values() for each in extra)]
     return {
         "suite": [_SUITE],
-        "packages": [*_PACKAGES, *architecture.packages],
+        "packages": sorted([*_PACKAGES, *architecture.packages]),
         "python": sorted({*wanted, *project["build-system"]["requires"], "wheel"}),
         "project": [json.dumps([project["tool"]["setuptools"], project["project"].get("scripts")])],
         "script": [_INSTALL],

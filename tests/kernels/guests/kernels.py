@@ -29,6 +29,7 @@ AMD64 = Architecture(
     ("qemu-system-x86_64", "-cpu", "max"),
     "ttyS0",
     ("manylinux2014_x86_64", "manylinux_2_28_x86_64"),
+    ("runc", "containerd", "podman"),
 )
 ARM64 = Architecture(
     "arm64",
