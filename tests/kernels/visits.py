@@ -95,13 +95,9 @@ def _staged_steps(full: bool) -> list[Step]:
 
 
 def run_tests(name: str, which: str, deadline: float) -> Step:
-    """Outcomes of this checkout in the guest; ``outcomes_of`` reads what became of them."""
-    return Step(
-        name,
-        f".venv/bin/pytest -p no:cacheprovider --durations=15 --junitxml=/run/tests.xml {which}",
-        deadline,
-        ["/run/tests.xml"],
-    )
+    """Tests of this checkout in the guest; ``outcomes_of`` reads what became of them."""
+    pytest = ".venv/bin/pytest -p no:cacheprovider --durations=15 --junitxml=/run/tests.xml"
+    return Step(name, f"TIERCEL_TEST_DEADLINE=900 {pytest} {which}", deadline, ["/run/tests.xml"])
 
 
 def _findings(kernel: Kernel, visit: Visit, why: str) -> Findings:
