@@ -35,10 +35,10 @@ static __always_inline void save_arguments(struct record *record, struct call *c
 	record->regs = call->regs;
 }
 #else
-#define REGISTER(record, offset) (*(u64 *)(record->regs + (offset)))
+#define REGISTER(record, offset) (*(u64 *)(record->regs + ((offset) & (REGISTERS - 8))))
 static __always_inline void save_arguments(struct record *record, struct call *call)
 {
-	bpf_probe_read_kernel(record->regs, sizeof(record->regs), call->regs);
+	bpf_probe_read_kernel(record->regs, REGS_SIZE, call->regs);
 }
 #endif
 
@@ -89,22 +89,15 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 	}
 }
 
+/* Where the registers of the arguments are in pt_regs, a byte each. Taken from a number there is no branch, of which the
+ * verifier would follow each way. */
+#define ARGUMENT_OFFSETS                                                                       \
+	((u64)REGS_DI | (u64)REGS_SI << 8 | (u64)REGS_DX << 16 | (u64)REGS_R10 << 24 |         \
+	 (u64)REGS_R8 << 32 | (u64)REGS_R9 << 40)
+
 static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
-	switch (index) {
-	case 0:
-		return REGISTER(record, REGS_DI);
-	case 1:
-		return REGISTER(record, REGS_SI);
-	case 2:
-		return REGISTER(record, REGS_DX);
-	case 3:
-		return REGISTER(record, REGS_R10);
-	case 4:
-		return REGISTER(record, REGS_R8);
-	default:
-		return REGISTER(record, REGS_R9);
-	}
+	return REGISTER(record, (ARGUMENT_OFFSETS >> ((index & 7) * 8)) & 0xf8);
 }
 #else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
 static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
@@ -125,7 +118,7 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 
 static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
-	return REGISTER(record, index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0);
+	return REGISTER(record, (index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0));
 }
 #endif
 
@@ -158,6 +151,7 @@ static __always_inline struct call saved_call(struct bpf_raw_tracepoint_args *ct
 	return call;
 }
 
+#include "names.h"
 #include "filter.c"
 #include "names.c"
 #include "connections.c"
@@ -183,19 +177,24 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	struct settings *now = settings.lookup(&zero);
 	if (!record || !now || bpf_get_current_pid_tgid() >> 32 == now->agent)
 		return 0;
-	u32 next = first_look(record, &call, (s64)ctx->args[1], now);
-	if (!next) {
-		count(FILTERED_CALLS);
-		return 0;
-	}
 	save_call(record, &call);
+	switch (filtered(record, &call, (s64)ctx->args[1], now)) {
 	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
-	if (next == FAMILY_NAMES)
-		families.call(ctx, FAMILY_NAMES);
-	else if (next == FAMILY_CONNECTION)
+	case FAMILY_WALK_NAME:
+		families.call(ctx, FAMILY_WALK_NAME);
+		break;
+	case FAMILY_MATCH_NAMES:
+		families.call(ctx, FAMILY_MATCH_NAMES);
+		break;
+	case FAMILY_CONNECTION:
 		families.call(ctx, FAMILY_CONNECTION);
-	else
+		break;
+	case FAMILY_ADMIT:
 		families.call(ctx, FAMILY_ADMIT);
+		break;
+	default:
+		count(FILTERED_CALLS);
+	}
 	return 0;
 }
 

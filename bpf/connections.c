@@ -57,8 +57,9 @@ int connection(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	u32 row = connection_row(record, plan, result);
 	if (row != NOTHING_KNOWN) {
+		record->looks.connection = row;
 		record->filter.known |= KNOWN_CONNECTION;
-		if (!any_after_connection(table, row, ANEW(plan->words), record->possible)) {
+		if (!any_possible(table, &record->looks, ANEW(plan->words))) {
 			count(FILTERED_CALLS);
 			return 0;
 		}

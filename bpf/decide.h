@@ -3,21 +3,23 @@
  * A row is a bit set of clauses, the parts that rules' conditions are cut into (filter/clauses.py). There is one for
  * each value, or kind of values, of what the kernel looks at: the process, the call with its arguments, the name as
  * passed, as resolved and as written, the connection. A bit is set where this alone doesn't rule the clause out. So what
- * no row rules out is possible, and what is not known is a row of ones, or isn't looked at. This file compiles for user space too: tests run
+ * no row rules out is possible, and what is not known is a row of ones. This file compiles for user space too: tests run
  * it there. */
 
 #define MAX_WORDS 64
 #define MAX_SURVIVORS 4
 #define NOTHING_KNOWN 0 /* as a row that is looked up: there is none, the plan's row of ones counts */
 
-/* Where the rows of a call's names begin. A name has two, since two automata look at it. */
-struct name_rows {
-	u32 given;
+struct looks {
+	u32 process;    /* words of rows where the plan's part of them begins */
+	u32 call;
+	u32 given;      /* of each name two: by the one automaton, and the other */
 	u32 given_floating;
 	u32 real;
 	u32 real_floating;
 	u32 raw;
 	u32 raw_floating;
+	u32 connection;
 };
 
 struct survivors {
@@ -36,63 +38,13 @@ static __always_inline u64 row_word(const u64 *rows, u32 index)
 }
 #define ROW(index) row_word(rows, index)
 
-/* The mask is there for the verifier, which can't see the bound of a loop in its compiled form. */
-static __always_inline u64 *word_of(u64 *possible, u32 index)
+/* Word i of what is possible. If there is only one name, it is the given and the real one. */
+static __always_inline u64 possible_word(const u64 *rows, struct looks *looks, u32 i)
 {
-	FORGET(index);
-	return possible + (index & (MAX_WORDS - 1));
-}
-
-/* Each of the following notes in `possible` what a look at the call leaves of the clauses, a bit for each, and tells
- * whether anything is left. The first look is at the process and the kind of call. */
-static __always_inline u32 any_after_first_look(const u64 *rows, u32 process, u32 call, u32 words, u64 *possible)
-{
-	u64 any = 0;
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < MAX_WORDS; i++) {
-		FORGET(i);
-		if (i >= words)
-			break;
-		u64 word = ROW(process + i) & ROW(call + i);
-		*word_of(possible, i) = word;
-		any |= word;
-	}
-	return any != 0;
-}
-
-/* The look at the names. A clause may hold for either; if there is only one name, it is the given and the real one. */
-static __always_inline u32 any_after_names(const u64 *rows, struct name_rows *names, u32 words, u64 *possible)
-{
-	u64 any = 0;
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < MAX_WORDS; i++) {
-		FORGET(i);
-		if (i >= words)
-			break;
-		u64 given = ROW(names->given + i) & ROW(names->given_floating + i);
-		u64 real = ROW(names->real + i) & ROW(names->real_floating + i);
-		u64 raw = ROW(names->raw + i) & ROW(names->raw_floating + i);
-		u64 word = *word_of(possible, i) & raw & (given | real);
-		*word_of(possible, i) = word;
-		any |= word;
-	}
-	return any != 0;
-}
-
-/* The look at a connection. */
-static __always_inline u32 any_after_connection(const u64 *rows, u32 connection, u32 words, u64 *possible)
-{
-	u64 any = 0;
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < MAX_WORDS; i++) {
-		FORGET(i);
-		if (i >= words)
-			break;
-		u64 word = *word_of(possible, i) & ROW(connection + i);
-		*word_of(possible, i) = word;
-		any |= word;
-	}
-	return any != 0;
+	u64 given = ROW(looks->given + i) & ROW(looks->given_floating + i);
+	u64 real = ROW(looks->real + i) & ROW(looks->real_floating + i);
+	u64 raw = ROW(looks->raw + i) & ROW(looks->raw_floating + i);
+	return ROW(looks->process + i) & ROW(looks->call + i) & ROW(looks->connection + i) & raw & (given | real);
 }
 
 /* Without branches: each would double the ways that the verifier has to follow. */
@@ -111,8 +63,37 @@ static __always_inline u32 is_set(u64 word)
 	return (word | -word) >> 63;
 }
 
+/* Whether any clause is possible as far as process and call tell. */
+static __always_inline u32 any_possible_yet(const u64 *rows, struct looks *looks, u32 words)
+{
+	u64 any = 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MAX_WORDS; i++) {
+		FORGET(i);
+		if (i >= words)
+			break;
+		any |= ROW(looks->process + i) & ROW(looks->call + i);
+	}
+	return any != 0;
+}
+
+/* Whether any clause is possible. */
+static __always_inline u32 any_possible(const u64 *rows, struct looks *looks, u32 words)
+{
+	u64 any = 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MAX_WORDS; i++) {
+		FORGET(i);
+		if (i >= words)
+			break;
+		any |= possible_word(rows, looks, i);
+	}
+	return any != 0;
+}
+
 /* Notes the clauses that are possible, of so many words from the clause `first` on. */
-static __always_inline void find_survivors(u64 *possible, u32 first, u32 words, struct survivors *survivors)
+static __always_inline void find_survivors(const u64 *rows, struct looks *looks, u32 first, u32 words,
+					   struct survivors *survivors)
 {
 	ANEW(survivors->count) = 0;
 	ANEW(survivors->filled) = 0;
@@ -122,7 +103,7 @@ static __always_inline void find_survivors(u64 *possible, u32 first, u32 words, 
 		u32 filled = ANEW(survivors->filled);
 		if (i >= words || filled > MAX_SURVIVORS)
 			break;
-		u64 word = *word_of(possible, i);
+		u64 word = possible_word(rows, looks, i);
 		survivors->word[filled & 7] = word;
 		survivors->clause_of_word[filled & 7] = first + i * 64;
 		ANEW(survivors->filled) = filled + is_set(word);

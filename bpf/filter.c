@@ -1,29 +1,37 @@
 /* The filter's first look at a call, before anything is recorded, and its last. */
 
-/* The row of a kind of call, or NOTHING_KNOWN. */
-static __always_inline u32 call_row(struct record *record, struct call_key *key)
+/* What is known of a kind of call. That it has no row is noted too, until a call of the kind passes: it may then be
+ * learned. */
+static __always_inline struct call_memo *memo_of(struct record *record, struct call_key *key)
 {
+	u32 slot = (key->call ^ key->args[0] ^ key->args[1] ^ key->result) % MEMOS;
 	const u64 *words = (const u64 *)key;
-	struct call_memo *memo = &record->call_memos[(key->call ^ key->args[0] ^ key->args[1] ^ key->result) % MEMOS];
+	struct call_memo *memo = &record->call_memos[slot];
 	const u64 *known = (const u64 *)&memo->key;
 
-	if (memo->row && !((words[0] ^ known[0]) | (words[1] ^ known[1]) | (words[2] ^ known[2])))
-		return memo->row;
+	record->call_slot = slot;
+	if (memo->valid && !((words[0] ^ known[0]) | (words[1] ^ known[1]) | (words[2] ^ known[2])))
+		return memo;
 	u32 *found = call_rows.lookup(key);
-	if (!found)
-		return NOTHING_KNOWN;
 	memo->key = *key;
-	memo->row = *found;
-	return *found;
+	memo->valid = 1;
+	memo->row = found ? *found : NOTHING_KNOWN;
+	memo->process = 0;
+	return memo;
 }
 
-/* The kind of the file behind a descriptor; KIND_UNKNOWN for one without a place in the tree, which may be anything. */
-static __always_inline u32 kind_of(const char *file)
+/* The kind of the file that was opened; KIND_UNKNOWN for one without a place in the tree, which may be anything. */
+static __always_inline u32 kind_of(struct record *record, const char *file)
 {
-	const char *opened = OBJECT(file), *dentry = MEMBER_POINTER(opened, FILE_PATH + PATH_DENTRY);
-	if (READ_POINTER(dentry, DENTRY_PARENT) == dentry)
+	if (!file)
 		return KIND_UNKNOWN;
-	return (READ(u16, MEMBER_POINTER(opened, FILE_INODE), INODE_MODE) & S_IFMT) >> 12;
+	const char *opened = OBJECT(file), *inode = MEMBER_POINTER(opened, FILE_INODE);
+	struct place place = {.mount = MEMBER_POINTER(opened, FILE_PATH + PATH_MNT) - MOUNT_MNT,
+			      .dentry = MEMBER_POINTER(opened, FILE_PATH + PATH_DENTRY)};
+	record->names_key.file = place;
+	if (READ_POINTER(place.dentry, DENTRY_PARENT) == place.dentry)
+		return KIND_UNKNOWN;
+	return (READ(u16, inode, INODE_MODE) & S_IFMT) >> 12;
 }
 
 static __always_inline u64 current_cgroup(const char *task)
@@ -61,53 +69,61 @@ static __always_inline u32 process_row(struct filter_facts *facts)
 #define NOT_PERMITTED -1 /* EPERM, EACCES: user space looks up the file that was refused */
 #define NO_ACCESS -13
 
-/* The look at the process and the kind of call. Returns which program goes on with the call; 0: it stays in the kernel. */
-static __always_inline u32 first_look(struct record *record, struct call *call, s64 result, struct settings *now)
+/* Which program goes on with the call; 0: it stays in the kernel. What was found out stands in record->filter. */
+static __always_inline u32 filtered(struct record *record, struct call *call, s64 result, struct settings *now)
 {
-	u32 zero = 0;
 	struct filter_facts *facts = &record->filter;
 	struct call_key *key = &facts->key;
+	struct looks *looks = &record->looks;
 	struct plan *plan = call->plan;
-	u32 process = plan->everything, kind = plan->everything;
-	const u64 *table = rows.lookup(&zero);
+	u32 everything = plan->everything;
 
 	facts->known = NOT_TO_BE_LEARNED;
 	facts->as_of = 0;
 	record->share.rule = 0;
 	record->filtered = 0;
-	if (!table || !now->filtering || !ANEW(plan->words))
+	if (!now->filtering || !ANEW(plan->words))
 		return FAMILY_ADMIT;
 	record->filtered = 1;
-	if (!call->compat) {
-		facts->known = 0;
-		save_arguments(record, call);
-		u32 row = process_row(facts);
-		if (row != NOTHING_KNOWN)
-			process = row + plan->first;
-		key->call = call->number;
-		key->result = result > 16 ? 16 : result;
-		key->args[0] = ARGUMENT_KEY(0);
-		key->args[1] = ARGUMENT_KEY(1);
-		key->args[2] = ARGUMENT_KEY(2);
-		key->kind = KIND_NONE;
-		record->file = NULL;
-		if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0) {
-			const char *file = file_of(result);
-			record->file = file;
-			key->kind = file ? kind_of(file) : KIND_UNKNOWN;
-		}
-		row = call_row(record, key);
-		if (row != NOTHING_KNOWN) {
-			kind = row;
-			facts->known |= KNOWN_CALL;
-		}
-	}
-	if (!any_after_first_look(table, process, kind, ANEW(plan->words), record->possible))
-		return 0;
+	looks->process = looks->call = looks->given = looks->given_floating = everything;
+	looks->real = looks->real_floating = looks->raw = looks->raw_floating = looks->connection = everything;
 	if (call->compat)
 		return FAMILY_ADMIT;
+
+	facts->known = 0;
+	save_arguments(record, call);
+	u32 row = process_row(facts);
+	if (row != NOTHING_KNOWN)
+		looks->process = row + plan->first;
+	key->call = call->number;
+	key->result = result > 16 ? 16 : result;
+	key->args[0] = ARGUMENT_KEY(0);
+	key->args[1] = ARGUMENT_KEY(1);
+	key->args[2] = ARGUMENT_KEY(2);
+	key->kind = KIND_NONE;
+	record->file = NULL;
+	record->names_key.file.mount = record->names_key.file.dentry = NULL;
+	if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0) {
+		record->file = file_of(result);
+		key->kind = kind_of(record, record->file);
+	}
+	struct call_memo *memo = memo_of(record, key);
+	if (memo->row != NOTHING_KNOWN) {
+		looks->call = memo->row;
+		facts->known |= KNOWN_CALL;
+	}
+	if (memo->process != looks->process) {
+		u32 zero = 0;
+		const u64 *table = rows.lookup(&zero);
+		if (!table)
+			return FAMILY_ADMIT;
+		memo->possible = any_possible_yet(table, looks, ANEW(plan->words));
+		memo->process = looks->process;
+	}
+	if (!memo->possible)
+		return 0;
 	if (plan->names && key->kind != KIND_UNKNOWN && result != NOT_PERMITTED && result != NO_ACCESS)
-		return FAMILY_NAMES;
+		return look_for_names(record, plan);
 	return plan->flags & PLAN_SUBJECT_END ? FAMILY_CONNECTION : FAMILY_ADMIT;
 }
 
@@ -117,13 +133,15 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 	u32 zero = 0;
 	struct record *record = scratch();
 	struct settings *now = settings.lookup(&zero);
-	if (!record || !now)
+	const u64 *table = rows.lookup(&zero);
+	if (!record || !now || !table)
 		return 0;
 	if (record->filtered) {
 		struct plan *plan = plan_of(record->call_number);
 		if (!plan)
 			return 0;
-		find_survivors(record->possible, plan->first * 64, ANEW(plan->words), &record->survivors);
+		record->call_memos[record->call_slot % MEMOS].valid = 0;
+		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
 		if (!admitted(&record->survivors, &record->share, record->filter.known, now->flood_limit))
 			return 0;
 		if (!(record->filter.known & (KNOWN_PROCESS | NOT_TO_BE_LEARNED)))

@@ -30,11 +30,10 @@ struct plan {
 #define FAMILY_HEADER 7     /* the header, */
 #define FAMILY_SEND 8       /* paths and sending, */
 #define FAMILY_ADMIT 9      /* and whether there is room for it */
-#define FAMILY_NAMES 10     /* the filter's looks before: at names that may be known, */
-#define FAMILY_WALK_NAME 11 /* at a path, */
-#define FAMILY_MATCH_NAMES 12 /* at what is unknown, */
-#define FAMILY_CONNECTION 13 /* and at the ends of a connection */
-#define FAMILIES 14
+#define FAMILY_WALK_NAME 10 /* the filter's looks before: at a path whose name isn't known, */
+#define FAMILY_MATCH_NAMES 11 /* at names, */
+#define FAMILY_CONNECTION 12 /* and at the ends of a connection */
+#define FAMILIES 13
 
 #define RETURNED 100      /* as `descriptor` */
 #define PLAN_OPEN_HOW 1   /* argument 2 points to an open_how */

@@ -6,9 +6,8 @@
  * where the walks begin and end, and these values. So when all of that is the same again, the names are, whatever was
  * renamed, mounted or freed meanwhile; nobody has to tell of changes.
  *
- * A look takes several programs, since verifiers of older kernels follow each way through a loop by itself: `names`,
- * which is done if the names are known; else `walk_name`, once for a relative name's folder and once for the file, and
- * `match_names`. */
+ * A name that isn't known takes programs of its own (names.c), since verifiers of older kernels follow each way through
+ * a loop by itself: `walk_name`, once for a relative name's folder and once for the file, and `match_names`. */
 
 #define NAME_GIVEN 0
 #define NAME_REAL 1
@@ -25,24 +24,40 @@
 static __always_inline void note(struct known_names *known, u64 address, u64 value)
 {
 	u32 at = known->lines;
-	struct transcript_line *line = &known->transcript[at & (TRANSCRIPT_LINES - 1)];
+	struct transcript_line *line = &known->transcript[at & (TRANSCRIPT_ROOM - 1)];
 
 	line->address = address;
 	line->value = value;
-	known->lines = at + 1; /* more than there is room for: names_are_known() is never asked */
+	known->lines = at + 1;
 }
+
+/* Whether there was room for all of it. Lines are read four at a time, so the first one is put behind the last. */
+static __always_inline u32 end_transcript(struct known_names *known)
+{
+	u32 lines = known->lines;
+
+	if (lines > TRANSCRIPT_LINES)
+		return 0;
+	struct transcript_line first = known->transcript[0];
+	known->transcript[lines & (TRANSCRIPT_ROOM - 1)] = first;
+	known->transcript[(lines + 1) & (TRANSCRIPT_ROOM - 1)] = first;
+	known->transcript[(lines + 2) & (TRANSCRIPT_ROOM - 1)] = first;
+	return 1;
+}
+
+#define DIFFERENCE(line) (READ_AT(u64, (line).address) ^ (line).value)
 
 /* Whether the kernel's objects still say what they said. */
 static __always_inline u32 is_still_true(struct known_names *known)
 {
 	u64 differs = 0;
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < TRANSCRIPT_LINES; i++) {
+	for (u32 i = 0; i < TRANSCRIPT_ROOM; i += 4) {
 		FORGET(i);
 		if (i >= ANEW(known->lines))
 			break;
 		struct transcript_line *line = &known->transcript[i];
-		differs |= READ_AT(u64, line->address) ^ line->value;
+		differs |= DIFFERENCE(line[0]) | DIFFERENCE(line[1]) | DIFFERENCE(line[2]) | DIFFERENCE(line[3]);
 	}
 	return !differs;
 }
@@ -65,14 +80,14 @@ static __always_inline void end_name(struct name *name, u32 length)
 	name->length = length;
 }
 
-/* Copies a component of a path behind `target`, with some bytes after its end, which the next one overwrites. Of a
- * short one the text is noted. */
+/* Copies a component of a path to `target`, with some bytes after its end, which the next one overwrites. A short one is
+ * noted, so that all of its text has to be the same; a longer one isn't, and the name is looked at each time. */
 static __always_inline void copy_component(struct known_names *known, u8 *target, const char *name, u32 length)
 {
 	if (length > 31) {
 		FORGET(length);
 		bpf_probe_read_kernel(target, length & 255, name);
-		known->lines = TRANSCRIPT_LINES + 1;
+		known->lines = TRANSCRIPT_LINES + 1; /* not whole */
 		return;
 	}
 #ifdef DIRECT_READS
@@ -141,7 +156,8 @@ static __always_inline u32 name_of_path(struct record *record, struct name *name
 		dentry = record->components[depth & (COMPONENTS - 1)];
 		/* the hash of the name, and its length */
 		u32 length = READ_NOTED(known, dentry, DENTRY_NAME_LENGTH - 4) >> 32;
-		const char *text = (const char *)READ_NOTED(known, dentry, DENTRY_NAME);
+		/* Not noted: a name that is noted as a whole is so short that the kernel keeps it in the dentry itself. */
+		const char *text = READ_POINTER(dentry, DENTRY_NAME);
 		if (at + length + 2 > NAME_SIZE || length > 255)
 			return 0;
 		at &= NAME_SIZE - 1;
@@ -169,22 +185,127 @@ static __always_inline u32 same_name(struct name *one, struct name *other)
 	return 1;
 }
 
-/* Whether what is known is of the same walks, and of the same text that was passed. */
-static __always_inline u32 same_key(struct known_names *known, struct names_key *key, struct name *passed)
+/* Whether what is known is of the same walks, and of the same text that was passed. Without branches and loops. */
+static __always_inline u32 same_key(struct known_names *known, struct names_key *key, struct passed_text *text, u32 length)
 {
-	u64 differs = known->length ^ passed->length;
+	u64 differs = known->length ^ length;
 	const u64 *one = (const u64 *)&known->key, *other = (const u64 *)key;
 
+#pragma clang loop unroll(full)
 	for (u32 i = 0; i < sizeof(*key) / 8; i++)
 		differs |= one[i] ^ other[i];
-	if (differs)
-		return 0;
-#pragma clang loop unroll(disable)
-	for (u32 i = 0; i < KNOWN_TEXT / 8; i++) {
-		FORGET(i);
-		if (i * 8 >= ANEW(passed->length))
-			break;
-		differs |= known->text[i] ^ ((u64 *)passed->text)[i];
-	}
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < KNOWN_TEXT / 8; i++)
+		differs |= known->text.words[i] ^ text->words[i];
 	return !differs;
+}
+
+static __always_inline u32 slot_of(struct names_key *key, struct passed_text *text)
+{
+	u64 mixed = (u64)key->file.dentry;
+
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < KNOWN_TEXT / 8; i++)
+		mixed ^= text->words[i];
+	return (mixed * 0x9e3779b97f4a7c15) >> 40;
+}
+
+static __always_inline struct place place_of(const char *path)
+{
+	const char *object = OBJECT(path);
+	struct place place = {.mount = MEMBER_POINTER(object, PATH_MNT) - MOUNT_MNT,
+			      .dentry = MEMBER_POINTER(object, PATH_DENTRY)};
+	return place;
+}
+
+/* Finds the folder that the passed name starts from: none for an absolute one. Returns 0 if it can't be had. */
+static __always_inline u32 find_base(struct record *record, struct plan *plan, const char *fs, u32 absolute)
+{
+	struct names_key *key = &record->names_key;
+	const char *from = fs + FS_PWD;
+
+	key->base.mount = key->base.dentry = NULL;
+	if (absolute)
+		return 1;
+	s32 descriptor = plan->base[0] < 0 ? AT_FDCWD : (s32)saved_argument(record, plan->base[0]);
+	if (descriptor != AT_FDCWD) {
+		const char *file = file_of(descriptor);
+		if (!file)
+			return 0;
+		from = file + FILE_PATH;
+	}
+	key->base = place_of(from);
+	return 1;
+}
+
+/* Judges the call by its names: FAMILY_ADMIT if some rule is possible, else 0. */
+static __always_inline u32 judge_names(struct record *record, struct plan *plan, struct known_names *known)
+{
+	u32 zero = 0, words = ANEW(plan->words);
+	struct looks *looks = &record->looks;
+	const u64 *table = rows.lookup(&zero);
+
+	if (!table)
+		return FAMILY_ADMIT;
+	if (plan->raw_names) {
+		looks->raw = plan->raw_names + known->passed.begun * words;
+		looks->raw_floating = plan->raw_floating + known->passed.floating * words;
+	}
+	if (!known->given.unclean) {
+		looks->given = plan->names + known->given.begun * words;
+		looks->given_floating = plan->floating + known->given.floating * words;
+		looks->real = plan->names + known->real.begun * words;
+		looks->real_floating = plan->floating + known->real.floating * words;
+		if (known->given.begun && known->given.floating && known->real.begun && known->real.floating)
+			record->filter.known |= KNOWN_NAME;
+	}
+	if (any_possible(table, looks, ANEW(plan->words)))
+		return FAMILY_ADMIT;
+	/* Rows never change, so the same rows come out the same. */
+	known->call = record->call_number;
+	known->process = looks->process;
+	known->kind = looks->call;
+	return 0;
+}
+
+/* Looks up what is known of the names of a call. Which program goes on; 0: the call stays in the kernel. */
+static __always_inline u32 look_for_names(struct record *record, struct plan *plan)
+{
+	struct passed_text text = {};
+	struct names_key *key = &record->names_key;
+	const char *fs = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS);
+	const void *address = (const void *)saved_argument(record, plan->path[0]);
+	/* Onto the stack: the kernel checks at length where it copies to, and is done soonest with that. */
+	long length = bpf_probe_read_user_str(&text, sizeof(text), address);
+
+	if (length <= 1 || !find_base(record, plan, fs, (text.words[0] & 0xff) == '/'))
+		return FAMILY_ADMIT;
+	length--;
+	key->root = place_of(fs + FS_ROOT);
+	record->known_slot = slot_of(key, &text);
+	struct known_names *known = known_names(record);
+	if (same_key(known, key, &text, length) && is_still_true(known)) {
+		if (known->call == record->call_number && known->process == record->looks.process &&
+		    known->kind == record->looks.call)
+			return 0;
+		return judge_names(record, plan, known);
+	}
+	known->length = 0; /* nothing, until all of it is there */
+	known->lines = 0;
+	known->call = 0;
+	known->key = *key;
+	known->text = text;
+	struct name *passed = name_of(record, NAME_PASSED);
+	if (length == KNOWN_TEXT - 1) { /* or longer: such a name isn't kept */
+		length = bpf_probe_read_user_str(passed->text, NAME_SIZE, address);
+		if (length <= 1 || length >= NAME_SIZE)
+			return FAMILY_ADMIT;
+		length--;
+	} else {
+		__builtin_memcpy(passed->text, &text, sizeof(text));
+	}
+	end_name(passed, length);
+	record->walk_to = key->base.dentry ? NAME_GIVEN : NAME_REAL;
+	record->walk_from = key->base.dentry ? key->base : key->file;
+	return key->base.dentry || key->file.dentry ? FAMILY_WALK_NAME : FAMILY_MATCH_NAMES;
 }

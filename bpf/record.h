@@ -4,6 +4,7 @@
 #define CAPACITY 32768 /* of the sections together; a power of two, so that offsets can be masked */
 #define PIECE 4096     /* of one section */
 
+#define REGISTERS 512  /* bytes, a power of two: struct pt_regs is smaller */
 #define COMPONENTS 32  /* of a name that the filter looks at */
 #define NAME_SLACK 272 /* what is copied behind a name's end before that is noticed */
 
@@ -20,13 +21,19 @@ struct place {
 
 /* Names that were looked at lately, and what came out (names.h). */
 #define KNOWN_NAMES 32
-#define KNOWN_TEXT 64 /* bytes: longer ones are looked at each time */
-#define TRANSCRIPT_LINES 64
+#define KNOWN_TEXT 64 /* bytes, with an end: longer ones are looked at each time */
+#define TRANSCRIPT_LINES 60
+#define TRANSCRIPT_ROOM 64
 
 struct names_key {
 	struct place root; /* of the process */
 	struct place base; /* the folder that a relative name starts from */
 	struct place file; /* what was opened; empty if nothing was */
+};
+
+/* What was passed, if it is short enough to be kept: NULs behind its end. */
+struct passed_text {
+	u64 words[KNOWN_TEXT / 8];
 };
 
 struct transcript_line {
@@ -36,22 +43,28 @@ struct transcript_line {
 
 struct known_names {
 	struct names_key key;
-	u64 text[KNOWN_TEXT / 8]; /* what was passed */
-	u32 length;               /* of that; 0: nothing is known */
-	u32 lines;                /* of the transcript; more than TRANSCRIPT_LINES: it isn't whole */
+	struct passed_text text;
+	u32 length; /* of that; 0: nothing is known */
+	u32 lines;  /* of the transcript; more than TRANSCRIPT_LINES: it isn't whole */
 	struct accepts given;
 	struct accepts real;
 	struct accepts passed;
+	u32 call;    /* the last call that no rule could match, and its rows: the same again stays in the kernel */
+	u32 process;
+	u32 kind;
 	u32 padding;
-	struct transcript_line transcript[TRANSCRIPT_LINES];
+	struct transcript_line transcript[TRANSCRIPT_ROOM];
 };
 
-/* The rows of kinds of calls that were looked at lately. */
+/* A kind of call that was looked at lately: its row, and what came out together with the row of a process. */
 #define MEMOS 64
 
 struct call_memo {
 	struct call_key key;
+	u32 valid;
 	u32 row;
+	u32 process;  /* 0: nothing came out yet */
+	u32 possible; /* whether some rule is */
 };
 
 struct record {
@@ -59,13 +72,13 @@ struct record {
 	u8 sections[CAPACITY + 2 * PIECE + 64];
 	u32 length; /* of the sections so far */
 	struct filter_facts filter;
-	u64 possible[MAX_WORDS]; /* clauses, as far as the filter has looked */
+	struct looks looks;
 	u32 filtered;  /* the filter has looked at the call */
-	struct name_rows name_rows;
 	struct survivors survivors;
 	struct share_key share;
 	struct connection_key connection;
 	struct call_memo call_memos[MEMOS];
+	u32 call_slot;
 	const char *file; /* that the call has opened */
 	struct name names[4]; /* NAME_… */
 	struct names_key names_key;
@@ -78,7 +91,7 @@ struct record {
 #ifdef DIRECT_READS
 	const char *regs;
 #else
-	char regs[REGS_SIZE] __attribute__((aligned(8)));
+	char regs[REGISTERS] __attribute__((aligned(8)));
 #endif
 	u32 call_number; /* the call that on_return() found worth a look */
 	u32 call_compat;

@@ -33,12 +33,10 @@ typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; 
 #include "decide.h"
 void look_at_name(const u8 *table, const u8 *name, u32 length, struct accepts *accepts)
 { *accepts = accepts_of(table, name, length); }
-u32 first_look(const u64 *rows, u32 process, u32 call, u32 words, u64 *possible)
-{ return any_after_first_look(rows, process, call, words, possible); }
-u32 names_look(const u64 *rows, struct name_rows *names, u32 words, u64 *possible)
-{ return any_after_names(rows, names, words, possible); }
-void survivors_of(u64 *possible, u32 first, u32 words, struct survivors *survivors)
-{ find_survivors(possible, first, words, survivors); }
+u32 is_possible(const u64 *rows, struct looks *looks, u32 words) { return any_possible(rows, looks, words); }
+u32 is_possible_yet(const u64 *rows, struct looks *looks, u32 words) { return any_possible_yet(rows, looks, words); }
+void survivors_of(const u64 *rows, struct looks *looks, u32 first, u32 words, struct survivors *survivors)
+{ find_survivors(rows, looks, first, words, survivors); }
 """
 _KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_NAME = 1, 2, 4
 _KIND_UNKNOWN = 0xFF
@@ -50,11 +48,11 @@ class Accepts(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("begun", "floating", "unclean")]
 
 
-class NameRows(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint32) for name in "given given_floating real real_floating raw raw_floating".split()]
-
-
-Possible = ctypes.c_uint64 * 64
+class Looks(ctypes.Structure):
+    _fields_ = [
+        (name, ctypes.c_uint32)
+        for name in "process call given given_floating real real_floating raw raw_floating connection".split()
+    ]
 
 
 class Survivors(ctypes.Structure):
@@ -135,7 +133,7 @@ class Look:
 
 
 class Kernel:
-    """The maps, and the looks at a call as bpf/filter.c and bpf/names.c take them."""
+    """The maps, and the look at a call as filtered() of bpf/filter.c takes it."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self.tables: Tables = make_tables(rules)
@@ -152,42 +150,42 @@ class Kernel:
         plan = self.tables.plans.get(number)
         if plan is None:  # no rule can match the call: nobody asks for it
             return Look(None)
-        known, process, kind_row = 0, plan.everything, plan.everything
+        looks = Looks(*[plan.everything] * 9)
+        known = 0
         entry = self.maps.process_classes.get(call.process.pid.to_bytes(4, "little"))  # type: ignore[attr-defined]
         if entry:
             start, cred, cgroup, _, row, _own, confirmed, _ = Struct("=4Q4I").unpack(entry)
             if confirmed and (start, cred, cgroup) == (call.process.pid, 7, 1):
-                process, known = row + plan.first, known | _KNOWN_PROCESS
+                looks.process, known = row + plan.first, known | _KNOWN_PROCESS
         kind = call.kind if call.is_open and call.result >= 0 else 0
         key = _KEY.pack(number, min(call.result, 16), *call.numbers, 0, kind)
         found = self.maps.call_rows.get(key)  # type: ignore[attr-defined]
         if found:
-            kind_row, known = int.from_bytes(found, "little"), known | _KNOWN_CALL
-        possible = Possible()
-        if not self._library.first_look(self._address, process, kind_row, plan.words, possible):
-            return Look(None)
-        if plan.names and kind != _KIND_UNKNOWN and call.result not in (-errno.EACCES, -errno.EPERM):
-            names = NameRows(*[plan.everything] * 6)
-            known |= self._look_at_names(call, plan, names)
-            if not self._library.names_look(self._address, ctypes.byref(names), plan.words, possible):
-                return Look(None)
-        facts = _FACTS.pack(key, known, 0, call.process.pid, 7, 0 if known & _KNOWN_PROCESS else 1)
-        return Look(facts, self._certain(plan, possible, known))
+            looks.call, known = int.from_bytes(found, "little"), known | _KNOWN_CALL
+        if self._library.is_possible_yet(self._address, ctypes.byref(looks), plan.words):
+            if plan.names and kind != _KIND_UNKNOWN:
+                known |= self._look_at_names(call, plan, looks)
+            if self._library.is_possible(self._address, ctypes.byref(looks), plan.words):
+                facts = _FACTS.pack(key, known, 0, call.process.pid, 7, 0 if known & _KNOWN_PROCESS else 1)
+                return Look(facts, self._certain(plan, looks, known))
+        return Look(None)
 
-    def _look_at_names(self, call: Call, plan: Any, names: NameRows) -> int:
+    def _look_at_names(self, call: Call, plan: Any, looks: Looks) -> int:
         given = call.text if call.text.startswith("/") else f"{call.folder.rstrip('/')}/{call.text}"
+        if call.result in (-errno.EACCES, -errno.EPERM):
+            return 0
         of_given = self._accepts(given)
         of_real = self._accepts(call.real) if call.result >= 0 else of_given
         if plan.raw_names:
             passed = self._accepts(call.text)
-            names.raw = plan.raw_names + passed.begun * plan.words
-            names.raw_floating = plan.raw_floating + passed.floating * plan.words
+            looks.raw = plan.raw_names + passed.begun * plan.words
+            looks.raw_floating = plan.raw_floating + passed.floating * plan.words
         if of_given.unclean:
             return 0
-        names.given = plan.names + of_given.begun * plan.words
-        names.given_floating = plan.floating + of_given.floating * plan.words
-        names.real = plan.names + of_real.begun * plan.words
-        names.real_floating = plan.floating + of_real.floating * plan.words
+        looks.given = plan.names + of_given.begun * plan.words
+        looks.given_floating = plan.floating + of_given.floating * plan.words
+        looks.real = plan.names + of_real.begun * plan.words
+        looks.real_floating = plan.floating + of_real.floating * plan.words
         known = of_given.begun and of_given.floating and of_real.begun and of_real.floating
         return _KNOWN_NAME if known else 0
 
@@ -197,9 +195,10 @@ class Kernel:
         self._library.look_at_name(self._automaton, raw + bytes(16), len(raw), ctypes.byref(accepts))
         return accepts
 
-    def _certain(self, plan: Any, possible: Any, known: int) -> frozenset[int]:
+    def _certain(self, plan: Any, looks: Looks, known: int) -> frozenset[int]:
         survivors = Survivors()
-        self._library.survivors_of(possible, plan.first * 64, plan.words, ctypes.byref(survivors))
+        arguments = (self._address, ctypes.byref(looks), plan.first * 64, plan.words, ctypes.byref(survivors))
+        self._library.survivors_of(*arguments)
         if survivors.count > 4:
             return frozenset()
         rules = [self.tables.clause_rules[clause] for clause in survivors.clause[: survivors.count]]

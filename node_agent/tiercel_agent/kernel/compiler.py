@@ -23,7 +23,6 @@ from tiercel_agent.kernel.source import kconfig, macro_flags, program_text
 
 PROGRAMS = (
     "on_return",
-    "names",
     "walk_name",
     "match_names",
     "connection",

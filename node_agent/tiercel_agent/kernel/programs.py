@@ -12,7 +12,7 @@ from tiercel_agent.kernel.loader import Size, load_programs
 # In the order of FAMILY_… in bpf/maps.h, from 1.
 _FAMILIES = (
     *("plain", "paths", "descriptor", "message", "exec_failed", "image", "begin", "send", "admit"),
-    *("names", "walk_name", "match_names", "connection"),
+    *("walk_name", "match_names", "connection"),
 )
 ON_CALLS = "on_return"
 """What runs at every system call. What it hands a call over to by a tail call counts as its own run time."""
