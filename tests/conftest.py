@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tiercel_agent.source import Counters, DetectorError, Folded
+from tiercel_agent.source import Counters, DetectorError, Folded, Unwatched
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
 from tiercel_engine.rule import Rule
@@ -32,6 +32,7 @@ class ScriptedSource:
     events: int = 0
     closed: bool = False
     told_troubles: Sequence[str] = ()
+    parts_refused: Sequence[Unwatched] = ()
     evaluated_events: list[Event] = field(default_factory=list)
     held: list[Event] = field(default_factory=list)
     """What waits until the end."""
@@ -41,6 +42,9 @@ class ScriptedSource:
 
     def troubles(self) -> Sequence[str]:
         return self.told_troubles
+
+    def unwatched(self) -> Sequence[Unwatched]:
+        return self.parts_refused
 
     def poll(self, timeout: float) -> list[Event]:
         if not self.batches:

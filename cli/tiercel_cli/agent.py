@@ -94,6 +94,10 @@ def _log_error(message: str) -> None:
     LOGGER.error("%s", message)
 
 
+def _log_warning(message: str) -> None:
+    LOGGER.warning("%s", message)
+
+
 def _allow_more_files() -> None:
     """Each sink has a few open files and a connection: the usual limit would do for two hundred."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -120,7 +124,22 @@ def _run(path: Path, config: Config) -> None:
     outputs = Outputs(pipeline)
     for output in config.outputs:
         outputs.add(OutputQueue(open_output(output, json=config.json), on_failure=_log_error))
-    source = open_detector(rules.requirements, rules.rules, config.flood_limit, workloads=config.workloads)
+    notifier, metrics = Notifier(), _metrics(config, place)
+
+    def busy() -> None:
+        notifier.busy()
+        if metrics is not None:
+            metrics.alive()
+
+    source = open_detector(
+        rules.requirements,
+        rules.rules,
+        config.flood_limit,
+        workloads=config.workloads,
+        programs=config.programs,
+        say=_log_warning,
+        meanwhile=busy,
+    )
     for note in source.notes:
         LOGGER.warning("%s", note)
     try:
@@ -132,15 +151,15 @@ def _run(path: Path, config: Config) -> None:
                 outputs,
                 hostname=config.hostname,
                 secrets=config.secrets,
-                warn=lambda line: LOGGER.warning("%s", line),
+                warn=_log_warning,
             ),
             outputs=outputs,
             reloader=reloader,
             rules=rules,
-            notifier=Notifier(),
+            notifier=notifier,
             sinks=AlertSinks(config.sinks_file, config.sinks, pipeline, place, reach.keep_out),
             reporter=_reporter(config),
-            metrics=_metrics(config, place),
+            metrics=metrics,
         )
         service.handle_signals()
         service.run()

@@ -17,6 +17,7 @@ from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
 from tiercel_agent.delivery.folders import SpoolSettings
 from tiercel_agent.delivery.pipeline import Pipeline
 from tiercel_agent.detector import open_detector
+from tiercel_agent.kernel.bytecode import usual_programs
 from tiercel_agent.logs import hush_libraries
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
@@ -133,6 +134,8 @@ def detect(
             () if recording else rules.rules,  # a recording wants every event: nothing is stopped
             flood_limit,
             workloads=workloads,
+            programs=usual_programs(),
+            say=lambda line: say([f"Warning: {line}"]),
         )
     except DetectorError as error:
         _to_stderr([f"Error: {error}", *error.log.splitlines()])

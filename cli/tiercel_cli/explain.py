@@ -108,11 +108,12 @@ class _Measured:
 def _measure(rules: RuleSet, seconds: float) -> _Measured:
     # Only here: without --live no kernel is needed.
     from tiercel_agent.detector import open_detector  # noqa: PLC0415
+    from tiercel_agent.kernel.bytecode import usual_programs  # noqa: PLC0415
     from tiercel_agent.kernel.libbpf import LibbpfError, enable_run_time_stats  # noqa: PLC0415
     from tiercel_agent.source import DetectorError  # noqa: PLC0415
 
     try:
-        detector = open_detector(rules.requirements, rules.rules, measuring=True)
+        detector = open_detector(rules.requirements, rules.rules, programs=usual_programs(), measuring=True)
         stats = enable_run_time_stats()
     except DetectorError as error:
         click.echo(f"Error: {error}", err=True)

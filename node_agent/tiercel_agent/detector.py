@@ -7,7 +7,7 @@ import platform
 import select
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from tiercel_agent.containers import Containers
@@ -18,22 +18,21 @@ from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_n
 from tiercel_agent.events import wire
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.occurrence import Occurrence, Surroundings
-from tiercel_agent.events.processes import ProcessTable, image_of
+from tiercel_agent.events.processes import TICK, ProcessTable, image_of
 from tiercel_agent.events.syscalls import BY_NAME, Syscall
-from tiercel_agent.filter.tables import Tables, make_tables, row_words, table_size
+from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.handover import Handover
-from tiercel_agent.kernel.btf import Btf
-from tiercel_agent.kernel.compiler import BccMissing, Bytecode, CompileError, compile_programs
-from tiercel_agent.kernel.direct_reads import DirectReads, direct_reads
-from tiercel_agent.kernel.libbpf import LibbpfError, possible_cpus
-from tiercel_agent.kernel.loader import DIRECT_READS
-from tiercel_agent.kernel.offsets import MissingMembers, resolve
-from tiercel_agent.kernel.permission import REFUSED, blind_spots, refusal
+from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.compiler import CompileError
+from tiercel_agent.kernel.libbpf import LibbpfError
 from tiercel_agent.kernel.programs import ON_CALLS
+from tiercel_agent.kernel.refusals import in_short
 from tiercel_agent.late_facts import LOOK, LateFacts
+from tiercel_agent.machine import Machine, look_at_machine, refused
 from tiercel_agent.memory import give_back_memory
-from tiercel_agent.source import Counters, DetectorError, Folded, Measured
-from tiercel_agent.watch import FLOOD_LIMIT, PROCEXIT, Watch, rule_macros
+from tiercel_agent.partial import line, unwatched
+from tiercel_agent.source import Counters, DetectorError, Folded, Measured, Unwatched
+from tiercel_agent.watch import FLOOD_LIMIT, PROCEXIT, Watch, program_macros, rule_macros
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.settings import NoCluster, WorkloadSettings
 from tiercel_agent.workloads.start import start_inventory
@@ -41,10 +40,6 @@ from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
 from tiercel_engine.rule import Rule
 
-_OLDEST_KERNEL = (5, 8)
-_CALLS_PAGES = 1024  # 4 MiB
-_PROCESSES_PAGES = 512  # 2 MiB
-_CGROUPS_PAGES = 64  # 256 KiB
 _CGROUPS_AT_ONCE = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
@@ -55,28 +50,27 @@ _ALL = 1 << 30  # records
 class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
 
-    ``direct_reads`` is as for ``load_programs``, ``flood_limit`` as ``watch.FLOOD_LIMIT`` (0: nothing is folded);
-    ``measuring``: the kernel counts every call, for ``measured``.
+    ``flood_limit`` is as ``watch.FLOOD_LIMIT`` (0: nothing is folded); ``meanwhile`` is called about once a second or
+    more often while programs are compiled; ``measuring``: the kernel counts every call, for ``measured``.
     """
 
     def __init__(
         self,
-        offsets: Mapping[str, int],
-        notes: Sequence[str],
-        direct_reads: DirectReads | None,
+        machine: Machine,
+        bytecode: BytecodeSource,
         requirements: Requirements,
         rules: Sequence[Rule],
         inventory: Inventory,
-        flood_limit: int = FLOOD_LIMIT,
+        flood_limit: int,
+        meanwhile: Callable[[], None],
         *,
         measuring: bool = False,
     ) -> None:
-        self._notes = notes
+        self._machine = machine
         self._measuring = measuring
-        self._offsets = dict(offsets)
-        self._direct_reads = direct_reads
+        self._meanwhile = meanwhile
         self._flood_limit = flood_limit
-        self._compiled: tuple[Mapping[str, int], Bytecode] | None = None
+        self._bytecode = bytecode
         self._events: list[LiveEvent] = []
         self._number = 0
         self._clock_read = 0
@@ -93,13 +87,13 @@ class Detector:
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
         )
-        self._watch = self._load(requirements, rules)
+        self._watch = self._load(requirements, rules, meanwhile)
         self._begin(self._watch)
         try:
-            self._watch.attach()
-        except LibbpfError as error:
+            self._unwatched = self._attach(self._watch, rules)
+        except DetectorError:
             self.close()
-            raise _explained(error) from error
+            raise
         self._world.processes.scan()
 
     @property
@@ -110,13 +104,17 @@ class Detector:
     @property
     def notes(self) -> Sequence[str]:
         return [
-            *self._notes,
+            *self._machine.notes,
             *self._watch.notes,
+            *map(line, self._unwatched),
             *self._world.containers.inventory.notes(self._watch.requirements.condition_fields),
         ]
 
     def troubles(self) -> Sequence[str]:
         return self._world.containers.inventory.complaints()
+
+    def unwatched(self) -> Sequence[Unwatched]:
+        return self._unwatched
 
     def poll(self, timeout: float) -> list[Event]:
         self._read(min(timeout, LOOK) if self._late else timeout)
@@ -127,23 +125,21 @@ class Detector:
             self._watch.learner.learn(event)
 
     def update(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> list[Event]:
-        old, new = self._watch, self._load_beside(requirements, rules)
         try:
-            new.attach()
-        except LibbpfError as error:
-            new.close()
-            raise _explained(error) from error
+            old, new = self._watch, self._load_beside(requirements, rules)
+        finally:  # what the compiler did meanwhile is not watched
+            self._events = [event for event in self._events if not self._is_compiler(event.occurrence.process)]
+        unwatched_now = self._attach(new, rules)
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
         old.programs.detach()
         old.programs.cgroups.consume(_ALL)
         old.programs.processes.consume(_ALL)
         old.programs.calls.consume(_ALL)
-        # what the new programs' compiler did meanwhile is not watched either
-        reported = [event for event in self._events if not self._is_compiler(event.occurrence.process.pid)]
+        reported = self._events
         self._events = [event for event in reported if event.occurrence.header.time < instant]
         last = [*self._take_events(), *self.release()]
-        self._watch = new
+        self._watch, self._unwatched = new, unwatched_now
         self._begin(new)
         self._handover = Handover(reported, instant)
         self._retire(old)
@@ -250,7 +246,7 @@ class Detector:
 
     def _add(self, watch: Watch, call: Syscall, header: wire.Header, record: bytes) -> None:
         process = wire.process_at(record, wire.SELF_OFFSET)
-        if self._is_compiler(process.pid):
+        if self._is_compiler(process):
             return
         parent = wire.process_at(record, wire.ANCESTORS_OFFSET)
         image = self._world.processes.image(process, parent if parent.pid else None)
@@ -261,9 +257,10 @@ class Detector:
         if self._handover is None or watch is not self._watch or self._handover.counts(event):
             self._events.append(event)
 
-    def _is_compiler(self, pid: int) -> bool:
-        """Like the agent itself, its compiler is not watched."""
-        return self._compiled is not None and pid == self._compiled[1].compiler
+    def _is_compiler(self, process: wire.ProcessRef) -> bool:
+        """Like the agent itself, its compiler is not watched; a later process of its number is."""
+        child = self._bytecode.compiler
+        return child is not None and process.pid == child.pid and process.start // TICK == child.start
 
     def _read_clock(self) -> None:
         self._clock_read = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -271,14 +268,17 @@ class Detector:
 
     # programs
 
-    def _load(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
+    def _load(
+        self, requirements: Requirements, rules: Sequence[Rule], meanwhile: Callable[[], None] = lambda: None
+    ) -> Watch:
         tables = make_tables(rules) if rules else None
         try:
-            bytecode = self._compile(requirements, tables)
+            macros = program_macros(self._machine, requirements, tables, measuring=self._measuring)
+            bytecode = self._bytecode.get(macros, meanwhile)
             give_back_memory()  # what making rules and tables took, before the rings are mapped
             return Watch(
                 bytecode,
-                None if self._direct_reads is None else self._direct_reads.function,
+                self._machine.direct_reads,
                 requirements,
                 rules,
                 tables,
@@ -288,26 +288,7 @@ class Detector:
                 self._take_cgroup,
             )
         except (CompileError, LibbpfError) as error:
-            raise _explained(error) from error
-
-    def _compile(self, requirements: Requirements, tables: Tables | None) -> Bytecode:
-        """The programs for these macros; compiled anew only if they differ from those of the last time."""
-        macros = {
-            **self._offsets,
-            **({"X86": 1} if platform.machine() == "x86_64" else {}),
-            **_reading(self._direct_reads),
-            **rule_macros(requirements),
-            **({"WANT_COUNTS": 1} if self._measuring else {}),
-            "CPUS": possible_cpus(),
-            "CALLS_PAGES": _CALLS_PAGES,
-            "PROCESSES_PAGES": _PROCESSES_PAGES,
-            "CGROUPS_PAGES": _CGROUPS_PAGES,
-            "AUTOMATON_SIZE": table_size(tables),
-            "ROWS": row_words(tables),
-        }
-        if self._compiled is None or self._compiled[0] != macros:
-            self._compiled = macros, compile_programs(macros)
-        return self._compiled[1]
+            raise refused(error, self._machine) from error
 
     def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
         """Loads while reading on: it takes so long that the rings in use would run full."""
@@ -315,7 +296,18 @@ class Detector:
             loading = loader.submit(self._load, requirements, rules)
             while not loading.done():
                 self._read(_READ_EVERY)
+                self._meanwhile()
             return loading.result()
+
+    def _attach(self, watch: Watch, rules: Sequence[Rule]) -> Sequence[Unwatched]:
+        """Returns what isn't seen all the same. Raises DetectorError, and has closed the watch then."""
+        try:
+            watch.attach()
+        except LibbpfError as error:
+            watch.close()
+            raise refused(error, self._machine) from error
+        missing = {name: in_short(why, self._machine.facts) for name, why in watch.programs.missing.items()}
+        return unwatched(missing, rules, watch.requirements.event_types)
 
     def _begin(self, watch: Watch) -> None:
         """What is read from now on is this watch's."""
@@ -337,51 +329,36 @@ class Detector:
         watch.close()
 
 
-def _reading(direct: DirectReads | None) -> dict[str, int]:
-    """The macros of bpf/read.h."""
-    return {} if direct is None else {"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type}
-
-
-def _explained(error: CompileError | LibbpfError) -> DetectorError:
-    text, log = str(error), error.log if isinstance(error, CompileError) else ""
-    if isinstance(error, BccMissing):
-        return DetectorError(f"bcc can't be used ({text}): apt-get install python3-bpfcc, for a Python that sees it")
-    if any(sign in text + log for sign in ("Operation not permitted", "super-user")):
-        return DetectorError(REFUSED)
-    return DetectorError(f"eBPF programs could not be loaded, please report it: {text}", log)
-
-
 def open_detector(
     requirements: Requirements,
     rules: Sequence[Rule] = (),
     flood_limit: int = FLOOD_LIMIT,
     *,
     workloads: WorkloadSettings | None = None,
+    programs: ProgramSettings | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+    meanwhile: Callable[[], None] = lambda: None,
     measuring: bool = False,
 ) -> Detector:
     """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do.
 
-    ``workloads`` says where to ask for containers and pods: the runtimes alone by default.
+    ``workloads`` says where to ask for containers and pods: the runtimes alone by default; ``programs`` where compiled
+    programs are kept: nowhere by default. ``say`` gets a line for what goes wrong with that; ``meanwhile`` is as for
+    ``Detector``.
     """
-    release = platform.release()
-    if tuple(int(part) for part in release.split("-")[0].split(".")[:2]) < _OLDEST_KERNEL:
-        raise DetectorError(f"kernel {release} is too old: 5.8 or newer is needed")
-    if reason := refusal():
-        raise DetectorError(reason)
-    try:
-        btf = Btf()
-    except LibbpfError as error:
-        raise DetectorError(str(error.strerror)) from error
-    try:
-        offsets, notes = resolve(btf, platform.machine())
-        readable = direct_reads(btf)
-    except MissingMembers as error:
-        raise DetectorError(f"kernel {release} has no {error}: it can't be watched, please report it") from error
-    finally:
-        btf.close()
+    machine = look_at_machine()
     try:
         inventory = start_inventory(workloads or WorkloadSettings())
     except NoCluster as error:
         raise DetectorError(str(error)) from error
-    notes = [*notes, *blind_spots()]
-    return Detector(offsets, notes, readable, requirements, rules, inventory, flood_limit, measuring=measuring)
+    bytecode = BytecodeSource(programs or ProgramSettings(), say)
+    return Detector(
+        machine,
+        bytecode,
+        requirements,
+        rules,
+        inventory,
+        flood_limit,
+        meanwhile,
+        measuring=measuring,
+    )

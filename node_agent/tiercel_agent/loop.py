@@ -11,6 +11,7 @@ from tiercel_agent.floods import Floods
 from tiercel_agent.losses import LossWatch, loss_alert
 from tiercel_agent.outputs.fan_out import Outputs
 from tiercel_agent.outputs.queue import OutputQueue
+from tiercel_agent.partial import PartsTold, partial_alert
 from tiercel_agent.rule_set import RuleSet
 from tiercel_agent.source import EventSource
 from tiercel_engine.alert import Alert, make_alert
@@ -95,6 +96,7 @@ class EngineLoop:
         self._clock = clock
         self._now = now
         self._losses = LossWatch()
+        self._parts_told = PartsTold()
         self._floods = Floods()
         self._folded: Counter[str] = Counter()
         self._checked = float("-inf")
@@ -110,6 +112,7 @@ class EngineLoop:
             self._checked = self._clock()
             self._tell_floods()
             self._tell_losses()
+            self._tell_unwatched()
             self._tell_troubles()
 
     def replace(self, rules: RuleSet) -> None:
@@ -178,6 +181,11 @@ class EngineLoop:
         news = self._losses.news(self._lost(), self._clock(), last=last)
         if news:
             self._alert(loss_alert(news, self._hostname, self._now()), None)
+
+    def _tell_unwatched(self) -> None:
+        news = self._parts_told.news(self._source.unwatched())
+        if news:
+            self._alert(partial_alert(news, self._hostname, self._now()), None)
 
     def _tell_troubles(self) -> None:
         """Each when it begins, and now and then while it lasts."""

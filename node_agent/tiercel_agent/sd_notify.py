@@ -8,6 +8,9 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
+_PATIENCE = 120  # seconds: loading alone may take as long on a slow machine
+_AGAIN = 1.0  # seconds
+
 
 class Notifier:
     """Sends to ``$NOTIFY_SOCKET``; without one, or when it is gone, does nothing."""
@@ -20,6 +23,7 @@ class Notifier:
         self._clock = clock
         self._watchdog = _watchdog_interval(environment)
         self._petted = clock()
+        self._asked = float("-inf")
 
     def ready(self, status: str) -> None:
         self._send(f"READY=1\nSTATUS={status}")
@@ -39,6 +43,13 @@ class Notifier:
         if self._watchdog is not None and self._clock() - self._petted >= self._watchdog / 2:
             self._petted = self._clock()
             self._send("WATCHDOG=1")
+
+    def busy(self) -> None:
+        """Starting or reloading takes long: to be called more often than each ``_PATIENCE`` seconds."""
+        if self._clock() - self._asked >= _AGAIN:
+            self._asked = self._clock()
+            self._send(f"EXTEND_TIMEOUT_USEC={_PATIENCE * 1_000_000}")
+        self.alive()
 
     def _send(self, message: str) -> None:
         if not self._address:

@@ -190,6 +190,7 @@ def fixed(config: Config) -> tuple[object, ...]:
         config.reach,
         config.metrics_port,
         config.secrets,
+        config.programs,
         config.log,
         config.pid_file,
         config.workloads,

@@ -56,6 +56,27 @@ class Measured:
     runs: int
 
 
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """A rule by its key: so many of the event types that it can match are not seen, of so many."""
+
+    key: str
+    lost: int
+    types: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """A part that the kernel has refused: its name, the kernel's reason, what that costs in words, which calls are not
+    seen, and the rules that these concern."""
+
+    part: str
+    reason: str
+    cost: str
+    calls: tuple[str, ...]
+    rules: tuple[Concerned, ...]
+
+
 class EventSource(Protocol):
     """Events in the order in which they reach user space. One thread calls all methods."""
 
@@ -65,6 +86,9 @@ class EventSource(Protocol):
 
     def troubles(self) -> Sequence[str]:
         """One line for each thing that it can't learn at present, and what that costs."""
+
+    def unwatched(self) -> Sequence[Unwatched]:
+        """What this kernel doesn't let it see of what the rules ask for; it is among the notes, too."""
 
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""

@@ -14,8 +14,13 @@ from tiercel_agent.filter.learner import Learner, Maps, Rows
 from tiercel_agent.filter.shares import Shares
 from tiercel_agent.filter.tables import Tables, row_words, table_size
 from tiercel_agent.kernel.compiler import Bytecode
-from tiercel_agent.kernel.loader import Size
+from tiercel_agent.kernel.direct_reads import DirectReads
+from tiercel_agent.kernel.libbpf import possible_cpus
+from tiercel_agent.kernel.loader import DIRECT_READS, Size
+from tiercel_agent.kernel.parts import OPTIONAL
 from tiercel_agent.kernel.programs import ProgramSet
+from tiercel_agent.machine import Machine
+from tiercel_agent.partial import families_lost, is_reported, is_silent
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.rule import Rule
@@ -24,6 +29,9 @@ FLOOD_LIMIT = 100
 """Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
 
 _SETTINGS = Struct("=4I")
+_CALLS_PAGES = 1024  # 4 MiB
+_PROCESSES_PAGES = 512  # 2 MiB
+_CGROUPS_PAGES = 64  # 256 KiB
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
 
@@ -40,7 +48,7 @@ class Watch:
     def __init__(
         self,
         bytecode: Bytecode,
-        direct_reads: int | None,
+        direct_reads: DirectReads | None,
         requirements: Requirements,
         rules: Sequence[Rule],
         tables: Tables | None,
@@ -53,20 +61,19 @@ class Watch:
         self.notes = [tables.clauses.note] if tables is not None and tables.clauses.note else []
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
-        asked = [call for call in SYSCALLS if call.name in wanted]
-        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in native_numbers(call, machine)}
-        self.types = frozenset(call.name for call in asked)
-        sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
-        if tables is not None:
-            sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
         self.programs = ProgramSet(
             bytecode,
-            sizes,
-            direct_reads,
+            map_sizes(tables),
+            None if direct_reads is None else direct_reads.function,
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
             take_cgroup,
         )
+        lost = families_lost(self.programs.missing)
+        seen = [call for call in SYSCALLS if call.name in wanted and not is_silent(call, lost)]
+        asked = [call for call in seen if is_reported(call, lost)]
+        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in native_numbers(call, machine)}
+        self.types = frozenset(call.name for call in seen)
         maps = self.programs.maps
         self.shares = Shares(maps["shares"], [rule.key for rule in rules])
         self.learner: Learner | None = None
@@ -91,6 +98,7 @@ class Watch:
         """From now on there are records. Raises LibbpfError."""
         self.programs.attach()
         if self.learner is not None:
+            self.learner.with_processes = not any(OPTIONAL[name].process_rows for name in self.programs.missing)
             self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
 
     def call_of(self, number: int) -> Syscall | None:
@@ -105,6 +113,34 @@ class Watch:
             self._words.release()
         if self._memory is not None:
             self._memory.close()
+
+
+def map_sizes(tables: Tables | None) -> dict[str, Size]:
+    """Of the maps that are made to measure."""
+    sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
+    if tables is not None:
+        sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
+    return sizes
+
+
+def program_macros(
+    machine: Machine, requirements: Requirements, tables: Tables | None, *, measuring: bool = False
+) -> dict[str, int]:
+    """What fits the programs to this machine and to rules: the same for others that ask for no more."""
+    direct = machine.direct_reads
+    return {
+        **machine.offsets,
+        **({"X86": 1} if platform.machine() == "x86_64" else {}),
+        **({"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type} if direct is not None else {}),
+        **rule_macros(requirements),
+        **({"WANT_COUNTS": 1} if measuring else {}),
+        "CPUS": possible_cpus(),
+        "CALLS_PAGES": _CALLS_PAGES,
+        "PROCESSES_PAGES": _PROCESSES_PAGES,
+        "CGROUPS_PAGES": _CGROUPS_PAGES,
+        "AUTOMATON_SIZE": table_size(tables),
+        "ROWS": row_words(tables),
+    }
 
 
 def rule_macros(requirements: Requirements) -> dict[str, int]:

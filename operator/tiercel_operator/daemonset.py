@@ -35,8 +35,8 @@ would besides be the old one for good once a runtime makes it anew.
 """
 
 KEPT = "/var/lib/tiercel"
-"""The node's folder of what agents keep over restarts: alerts that wait to be delivered. The only one that they write,
-and the only one that the kubelet makes where it isn't."""
+"""The node's folder of what agents keep over restarts: alerts that wait to be delivered, and compiled programs. It is
+the only one that they write, and the only one that the kubelet makes where it isn't."""
 
 METRICS_PORT = 9376
 
@@ -137,6 +137,7 @@ def agent_config(settings: AgentSettings) -> str:
         "outputs": {"stdout": {"enabled": True}, "events": {"enabled": True}},
         "sinks": f"{SINKS}/{FILE}",
         "spool": {"folder": f"{KEPT}/spool"},
+        "programs": {"folder": f"{KEPT}/programs"},
         "metrics": {"port": METRICS_PORT},
     }
     if any(reach.values()):
@@ -232,7 +233,7 @@ def _pod(settings: AgentSettings, parts: int) -> dict[str, Any]:
                 {"name": name, "hostPath": {"path": folder, "type": "Directory"}}
                 for name, (folder, _) in _node_folders(settings).items()
             ),
-            # The compiler's files, for a moment at the start.
+            # The compiler's files, for a moment where programs aren't kept yet.
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
     }
@@ -250,7 +251,8 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
         ],
         "ports": [{"name": "http", "containerPort": METRICS_PORT}],
         # Not a probe that executes a program: on every node, every few seconds, for the agent itself to see. It answers
-        # as long as detection goes on; what takes it long is a start, and many new rules.
+        # as long as detection goes on, and while programs are compiled before; what takes it long is a start, and many
+        # new rules.
         "livenessProbe": {
             "httpGet": {"path": "/healthz", "port": "http"},
             "initialDelaySeconds": 60,

@@ -10,6 +10,7 @@ import pytest
 
 from tiercel_agent.config import Config, FileConfig, LogConfig, StdoutConfig, parse_config, read_config
 from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.kernel.bytecode import ProgramSettings
 from tiercel_agent.sinks.reach import Reach
 from tiercel_engine.diagnostics import render
 from tiercel_engine.priority import Priority
@@ -28,6 +29,19 @@ def test_the_sample_loads_and_shows_the_defaults(monkeypatch: pytest.MonkeyPatch
     read = read_config(SAMPLE)
     assert (read.errors, read.warnings) == ((), ())
     assert read.config == Config(rules=(Path("/etc/tiercel/rules.d"),), hostname="node-7")
+
+
+def test_where_programs_are_kept_and_how_long_compiling_may_take(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("STATE_DIRECTORY", raising=False)
+    text = "rules: a.yaml\nprograms: {folder: kept, compile_seconds: 30}\n"
+    config = parse_config("/etc/tiercel/tiercel.yaml", text).config
+    assert config is not None
+    assert config.programs == ProgramSettings(Path("/etc/tiercel/kept"), 30)
+    config = parse_config("/etc/tiercel/tiercel.yaml", "rules: a.yaml\nprograms: {folder: ''}\n").config
+    assert config is not None
+    assert config.programs == ProgramSettings(None, 600)
+    (error,) = errors("rules: a.yaml\nprograms: {compile_seconds: 0}\n")
+    assert "programs.compile_seconds is 0" in error
 
 
 def test_all_settings():

@@ -224,6 +224,9 @@ def test_health_is_whether_something_was_published_of_late() -> None:
         assert (status, b"31 seconds" in text) == (503, True)
         metrics.publish(Readings())
         assert ask(metrics, "/healthz") == (200, b"ok\n")
+        now += 31
+        metrics.alive()
+        assert ask(metrics, "/healthz") == (200, b"ok\n"), "it is compiling programs"
     finally:
         metrics.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -224,6 +225,22 @@ def test_sigusr1_reopens_the_outputs(running):
 def test_without_systemd_nothing_is_told():
     Notifier({}).ready("fine")
     Notifier({"NOTIFY_SOCKET": "/nonexistent/socket"}).ready("fine")
+
+
+def test_systemd_waits_as_long_as_the_agent_says_that_it_is_busy(tmp_path: Path):
+    now = [0.0]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "systemd"))
+        systemd.setblocking(False)
+        notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "systemd")}, lambda: now[0])
+        for _ in range(25):  # 2.5 seconds
+            notifier.busy()
+            now[0] += 0.1
+        told = []
+        with suppress(BlockingIOError):
+            while True:
+                told.append(systemd.recv(4096).decode())
+    assert told == ["EXTEND_TIMEOUT_USEC=120000000"] * 3, "once a second, however often it is called"
 
 
 def test_a_falco_configuration_reloads_too(tmp_path: Path):

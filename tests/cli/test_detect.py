@@ -6,7 +6,9 @@ import io
 import os
 import re
 import signal
+import socket
 from pathlib import Path
+from urllib.request import urlopen
 
 import orjson
 import pytest
@@ -54,7 +56,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, capfd:
             [list(batch) for batch in batches], at_end=lambda: os.kill(os.getpid(), signal.SIGTERM), **source
         )
 
-        def open_detector(requirements, rules, flood_limit, workloads):
+        def open_detector(requirements, rules, flood_limit, **_options):
             scripted.flood_limit = flood_limit
             scripted.requirements = requirements
             return scripted
@@ -179,7 +181,7 @@ def test_losses_are_in_the_summary_and_an_alert(run):
 
 
 def test_a_machine_that_cannot_be_watched_is_status_three(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    def refuse(requirements, rules, flood_limit, workloads):
+    def refuse(*_arguments, **_options):
         raise DetectorError("no BTF: use a kernel with CONFIG_DEBUG_INFO_BTF")
 
     monkeypatch.setattr(tiercel_cli.detect, "open_detector", refuse)
@@ -271,14 +273,14 @@ def run_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, 
     monkeypatch.setenv("JOURNAL_STREAM", "1:1")
     monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
 
-    def agent(config: str, batches=()) -> tuple[int, str, str]:
+    def agent(config: str, batches=(), open_detector=None) -> tuple[int, str, str]:
         (tmp_path / "rules.yaml").write_text(SHADOW)
         (tmp_path / "config.yaml").write_text(config)
         source = scripted_source(
             [list(batch) for batch in batches], at_end=lambda: os.kill(os.getpid(), signal.SIGTERM)
         )
         monkeypatch.setattr(
-            tiercel_cli.agent, "open_detector", lambda requirements, rules, flood_limit, workloads: source
+            tiercel_cli.agent, "open_detector", open_detector or (lambda *_arguments, **_options: source)
         )
         try:
             main(["agent", "--config", str(tmp_path / "config.yaml")])
@@ -302,6 +304,29 @@ def test_the_agent_writes_alerts_to_its_outputs_and_sums_up_in_the_log(run_agent
     assert err.startswith("<6>watching: 1 rules")
     assert "<6>Alerts: 1" in err
     assert not (tmp_path / "pid").exists()
+
+
+def test_while_programs_are_compiled_probes_are_answered_and_systemd_waits(
+    run_agent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    answers: list[object] = []
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    def open_detector(*_arguments: object, meanwhile, **_options: object) -> None:
+        meanwhile()
+        answers.append(urlopen(f"http://127.0.0.1:{port}/healthz").status)
+        answers.append(systemd.recv(100))
+        raise DetectorError("enough")
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "systemd"))
+        systemd.settimeout(30)
+        config = f"rules: rules.yaml\nmetrics: {{port: {port}}}\n"
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "systemd"))
+        status, _, err = run_agent(config, open_detector=open_detector)
+    assert answers == [200, b"EXTEND_TIMEOUT_USEC=120000000"]
+    assert (status, err) == (3, "<2>enough\n")
 
 
 def test_the_agent_takes_a_falco_configuration(run_agent, opened):

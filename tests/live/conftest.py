@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from deprived import Detect, detect_in
 from filter_help import Pair
 
 from tiercel_agent.detector import Detector, open_detector
@@ -67,6 +68,14 @@ def opened_detectors() -> Iterator[Callable[[Requirements], Detector]]:
     yield start
     for detector in opened:
         detector.close()
+
+
+@pytest.fixture
+def detect(tmp_path: Path, opened_detectors: object) -> Detect:
+    """`tiercel detect` in a child: ``detect_in``."""
+    if os.geteuid() != 0:
+        pytest.skip("live tests need root")
+    return detect_in(tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from filter_help import rules_of
 from test_many_rules import matched
 
-import tiercel_agent.detector
+import tiercel_agent.machine
 from tiercel_agent.detector import open_detector
 from tiercel_agent.source import DetectorError
 from tiercel_engine.evaluation.matcher import Matcher
@@ -20,7 +20,7 @@ CONDITIONS = {
 
 
 def test_helper_calls(monkeypatch):
-    monkeypatch.setattr(tiercel_agent.detector, "direct_reads", lambda _btf: None)
+    monkeypatch.setattr(tiercel_agent.machine, "direct_reads", lambda _btf: None)
     rules = rules_of(CONDITIONS)
     try:
         detector = open_detector(Requirements.of(rules), rules)

@@ -5,110 +5,48 @@ What lacks is taken away for real, for a child alone: capabilities, a namespace,
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
-import struct
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from deprived import (
+    BPF,
+    BPF_CALL,
+    LIBC,
+    NEW_USER,
+    PERFMON,
+    SYS_ADMIN,
+    SYS_PTRACE,
+    check,
+    cover,
+    drop,
+    forbid_bpf,
+    refused,
+)
 
+from tiercel_agent.detector import open_detector
+from tiercel_agent.kernel import offsets, programs
+from tiercel_agent.kernel.bytecode import BytecodeSource
+from tiercel_agent.kernel.compiler import Bytecode
 from tiercel_agent.kernel.libbpf import library
+from tiercel_agent.source import DetectorError
+from tiercel_engine.evaluation.requirements import Requirements
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_NEW_MOUNTS, _NEW_USER = 0x20000, 0x10000000
-_BIND, _PRIVATE_EVERYWHERE = 0x1000, 0x40000 | 0x4000
-_CAPBSET_DROP, _NO_NEW_PRIVS, _SET_SECCOMP, _FILTER = 24, 38, 22, 2
-_PERFMON, _BPF, _SYS_ADMIN, _SYS_PTRACE = 38, 39, 21, 19
-_CANNOT_TAKE = 77
-_BPF_CALL = {"x86_64": 321, "aarch64": 280}
-
-RULES = "- rule: Bpf\n  desc: d\n  condition: evt.type = bpf\n  output: o\n  priority: INFO\n"
-
-
-def check(result: int) -> None:
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def drop(*capabilities: int) -> None:
-    """From what root gets at the next exec."""
-    for capability in capabilities:
-        check(_LIBC.prctl(_CAPBSET_DROP, capability, 0, 0, 0))
-
-
-def cover(path: str | Path, cover: str | Path) -> None:
-    """Shows ``cover`` in place of ``path`` in a mount namespace of this process."""
-    check(_LIBC.unshare(_NEW_MOUNTS))
-    check(_LIBC.mount(b"none", b"/", None, _PRIVATE_EVERYWHERE, None))
-    check(_LIBC.mount(os.fsencode(cover), os.fsencode(path), None, _BIND, None))
-
-
-def forbid_bpf() -> None:
-    """By a seccomp filter as container runtimes have it: bpf() fails with EPERM."""
-    number = _BPF_CALL[platform.machine()]
-    program = b"".join(
-        struct.pack("<HBBI", *instruction)
-        for instruction in (
-            (0x20, 0, 0, 0),  # load the call's number
-            (0x15, 0, 1, number),  # if it is bpf
-            (0x06, 0, 0, 0x00050001),  # fail with EPERM
-            (0x06, 0, 0, 0x7FFF0000),  # else allow
-        )
-    )
-    buffer = ctypes.create_string_buffer(program)
-    header = ctypes.create_string_buffer(struct.pack("<HxxxxxxQ", 4, ctypes.addressof(buffer)))
-    check(_LIBC.prctl(_NO_NEW_PRIVS, 1, 0, 0, 0))
-    check(_LIBC.prctl(_SET_SECCOMP, _FILTER, header, 0, 0))
-
-
-@pytest.fixture
-def detect(tmp_path: Path, opened_detectors: object) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `tiercel detect` for a moment in a child that ``takes`` something away from itself first."""
-    if os.geteuid() != 0:
-        pytest.skip("live tests need root")
-    rules = tmp_path / "rules.yaml"
-    rules.write_text(RULES)
-
-    def run(takes: Callable[[], None], env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        def prepare() -> None:
-            try:
-                takes()
-            except OSError as error:
-                os.write(2, str(error).encode())
-                os._exit(_CANNOT_TAKE)
-
-        result = subprocess.run(
-            [sys.executable, "-c", "from tiercel_cli.main import main; main()", "detect", "-r", rules, "--for", "0s"],
-            preexec_fn=prepare,
-            env={**os.environ, **(env or {})},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode == _CANNOT_TAKE:
-            pytest.skip(f"cannot be taken away here: {result.stderr}")
-        return result
-
-    return run
-
-
-def refused(result: subprocess.CompletedProcess[str], sentence: str) -> None:
-    assert result.stderr == f"Error: {sentence}\n"
-    assert (result.returncode, result.stdout) == (3, "")
-
-
+ASKED = Requirements(frozenset({"openat"}), frozenset(), frozenset())
+_SYS_RESOURCE = 24
 TO_DO = "run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
 
 
 @pytest.mark.parametrize(
     ("capabilities", "named"),
     [
-        ((_BPF, _SYS_ADMIN), "CAP_BPF"),
-        ((_PERFMON, _SYS_ADMIN), "CAP_PERFMON"),
+        ((BPF, SYS_ADMIN), "CAP_BPF"),
+        ((PERFMON, SYS_ADMIN), "CAP_PERFMON"),
         (range(40), "CAP_BPF and CAP_PERFMON"),
     ],
 )
@@ -129,13 +67,16 @@ def test_not_root(detect, tmp_path: Path):
         result = detect(become_nobody)
     except PermissionError:
         pytest.skip("other users may not enter the checkout")
-    refused(result, f"eBPF programs may not be loaded without CAP_BPF and CAP_PERFMON: {TO_DO}")
+    sentence = f"eBPF programs may not be loaded without CAP_BPF and CAP_PERFMON: {TO_DO}"
+    if Path("/proc/sys/kernel/unprivileged_bpf_disabled").read_text().strip() != "0":
+        sentence += " (kernel.unprivileged_bpf_disabled=0 would not do, since these programs read the kernel's memory)"
+    refused(result, sentence)
 
 
 def test_root_of_a_user_namespace(detect):
     def become_its_root() -> None:
         uid = os.getuid()
-        check(_LIBC.unshare(_NEW_USER))
+        check(LIBC.unshare(NEW_USER))
         Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
 
     sentence = "eBPF programs may not be loaded from inside a user namespace: run as root of the machine itself"
@@ -143,11 +84,12 @@ def test_root_of_a_user_namespace(detect):
 
 
 def test_a_seccomp_filter(detect):
-    if platform.machine() not in _BPF_CALL:
+    if platform.machine() not in BPF_CALL:
         pytest.skip(f"the number of bpf() on {platform.machine()} is unknown here")
     sentence = (
-        "the kernel refuses bpf() although this process has CAP_BPF and CAP_PERFMON: allow it in the seccomp filter or "
-        "security module that forbids it (in a container: run it privileged)"
+        "a seccomp filter forbids bpf(), although this process has CAP_BPF and CAP_PERFMON: allow it there (docker "
+        "run --security-opt seccomp=unconfined, a pod's seccompProfile: {type: Unconfined}, a unit's "
+        "SystemCallFilter=bpf)"
     )
     refused(detect(forbid_bpf), sentence)
 
@@ -156,6 +98,76 @@ def test_a_kernel_without_type_information(detect, tmp_path: Path):
     (tmp_path / "empty").mkdir()
     sentence = "the kernel shows no type information in /sys/kernel/btf/vmlinux: use one with CONFIG_DEBUG_INFO_BTF=y"
     refused(detect(lambda: cover("/sys/kernel/btf", tmp_path / "empty")), sentence)
+
+
+def test_type_information_that_is_cut_short(detect, tmp_path: Path):
+    whole = Path("/sys/kernel/btf/vmlinux")
+    if not whole.exists():
+        pytest.skip("the kernel has no type information")
+    (tmp_path / "cut").write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    sentence = f"the type information in {whole} can't be read: it is cut short, or only a newer libbpf knows its form"
+    refused(detect(lambda: cover(whole, tmp_path / "cut")), sentence)
+
+
+def test_a_member_that_the_kernel_lacks(opened_detectors, monkeypatch):
+    """A kernel without one can't be had here: this one is asked for a member that none has."""
+    monkeypatch.setitem(offsets.REQUIRED, "TASK_TIERCEL", ("task_struct.tiercel",))
+    with pytest.raises(DetectorError) as refusal:
+        open_detector(ASKED)
+    assert str(refusal.value) == (
+        f"kernel {platform.release()} has no task_struct.tiercel: it can't be watched, please report it"
+    )
+
+
+def test_a_program_that_the_verifier_refuses(opened_detectors, monkeypatch):
+    """It ends without a result."""
+    bad = {"on_return": bytes((0x95, 0, 0, 0, 0, 0, 0, 0))}
+    good = BytecodeSource.get
+
+    def get(self, *arguments) -> Bytecode:
+        found = good(self, *arguments)
+        return replace(found, programs={**found.programs, **bad})
+
+    monkeypatch.setattr(BytecodeSource, "get", get)
+    with pytest.raises(DetectorError) as refusal:
+        open_detector(ASKED)
+    assert str(refusal.value) == (
+        f"kernel {platform.release()} refuses the program on_return (Permission denied; R0 !read_ok): "
+        "please report this with the lines that follow"
+    )
+    assert "R0 !read_ok" in refusal.value.log
+
+
+def test_a_tracepoint_that_the_kernel_lacks(opened_detectors, monkeypatch):
+    points = {**programs._TRACEPOINTS, "tiercel_none": "on_fork"}
+    monkeypatch.setattr(programs, "_TRACEPOINTS", points)
+    with pytest.raises(DetectorError) as refusal:
+        open_detector(ASKED)
+    assert str(refusal.value) == (
+        f"kernel {platform.release()} has no tracepoint tiercel_none: use one with CONFIG_TRACEPOINTS=y"
+    )
+
+
+def test_locked_memory_that_may_not_be_raised():
+    """Where it counts, a kernel before 5.11, and the limit and the refusal are real."""
+    program = (
+        "from dataclasses import replace; from tiercel_agent.kernel.permission import *;"
+        "facts = replace(read_facts(), release='5.10.0-32-amd64');"
+        "print(locked_memory_refusal(allow_locked_memory(facts)))"
+    )
+
+    def prepare() -> None:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 1 << 20))
+        drop(_SYS_RESOURCE)
+
+    told = subprocess.run(
+        [sys.executable, "-c", program], preexec_fn=prepare, capture_output=True, text=True, check=True
+    )
+    assert told.stdout == (
+        "kernel 5.10.0-32-amd64 counts eBPF programs and maps as locked memory, of which this process may have "
+        "1024 KiB, and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, docker run --ulimit "
+        "memlock=-1), or give it CAP_SYS_RESOURCE\n"
+    )
 
 
 def test_a_kernel_that_is_locked_down(detect, tmp_path: Path):
@@ -193,7 +205,8 @@ def test_programs_that_do_not_compile_come_with_the_compilers_words(detect, tmp_
     result = detect(lambda: cover(header.resolve(), tmp_path / "maps.h"))
     sentence, *log = result.stderr.splitlines()
     assert sentence == (
-        "Error: eBPF programs could not be loaded, please report it: Failed to compile BPF module <text>"
+        f"Error: eBPF programs could not be compiled for kernel {platform.release()}, please report it: "
+        "Failed to compile BPF module <text>"
     )
     assert [line for line in log if line.startswith("maps.h:") and "error: unknown type name 'broken'" in line]
     assert "Traceback" not in result.stderr
@@ -201,7 +214,7 @@ def test_programs_that_do_not_compile_come_with_the_compilers_words(detect, tmp_
 
 
 def test_what_fewer_capabilities_cost_is_said_at_the_start(detect):
-    result = detect(lambda: drop(_SYS_PTRACE))
+    result = detect(lambda: drop(SYS_PTRACE))
     assert result.stderr.startswith("note: CAP_SYS_PTRACE is missing: of processes that run already, ")
     assert "\nwatching: 1 rules" in result.stderr
     assert result.returncode == 0

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from tiercel_agent.detector import Detector, open_detector
+from tiercel_agent.kernel.bytecode import ProgramSettings
 from tiercel_agent.loop import EngineLoop
 from tiercel_agent.rule_set import RuleSet
 from tiercel_agent.workloads.settings import WorkloadSettings
@@ -56,14 +57,19 @@ class _Kept:
 class Watching:
     """Watches from its entry to its exit. Every match is reported by itself."""
 
-    def __init__(self, rules: str, workloads: WorkloadSettings) -> None:
+    def __init__(self, rules: str, workloads: WorkloadSettings, programs: ProgramSettings | None = None) -> None:
         self.rules = rule_set(rules)
         self._workloads = workloads
+        self._programs = programs
         self._kept = _Kept()
 
     def __enter__(self) -> Watching:
         self.detector: Detector = open_detector(
-            self.rules.requirements, self.rules.rules, flood_limit=0, workloads=self._workloads
+            self.rules.requirements,
+            self.rules.rules,
+            flood_limit=0,
+            workloads=self._workloads,
+            programs=self._programs,
         )
         self.loop = EngineLoop(self.detector, self.rules, self._kept, hostname="node")  # type: ignore[arg-type]
         return self

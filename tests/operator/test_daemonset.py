@@ -95,6 +95,7 @@ def test_sinks_are_read_where_their_secret_is_mounted_and_what_waits_is_kept_on_
     assert str(config.sinks_file) == f"{mounts['sinks']['mountPath']}/{FILE}"
     assert "subPath" not in mounts["sinks"]  # it would stay what it was
     assert config.spool.folder.is_relative_to(mounts["kept"]["mountPath"])
+    assert config.programs.folder.is_relative_to(mounts["kept"]["mountPath"])
 
 
 def test_prometheus_finds_the_agents(tmp_path: Path) -> None:

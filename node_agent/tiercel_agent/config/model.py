@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.kernel.bytecode import ProgramSettings, usual_programs
 from tiercel_agent.sinks.model import SinkSettings
 from tiercel_agent.sinks.reach import Reach
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
@@ -65,6 +66,7 @@ class Config:
     """Where Prometheus asks; 0: nowhere."""
     secrets: bool = False
     """Whether alerts show passwords and tokens of command lines and environments."""
+    programs: ProgramSettings = field(default_factory=usual_programs)
     log: LogConfig = LogConfig()
     pid_file: Path | None = None
     workloads: WorkloadSettings = field(default_factory=found_here)

@@ -18,6 +18,7 @@ from tiercel_agent.config.model import (
 )
 from tiercel_agent.config.section import Section
 from tiercel_agent.delivery.folders import SpoolSettings
+from tiercel_agent.kernel.bytecode import ProgramSettings, usual_programs
 from tiercel_agent.sinks.model import BadSink, SinkSettings
 from tiercel_agent.sinks.reach import Network, Reach
 from tiercel_agent.sinks.urls import sink_of_url
@@ -51,6 +52,7 @@ def translate(settings: Section) -> Config:
         reach=_reach(settings.section("reach")),
         metrics_port=_metrics(settings.section("metrics")),
         secrets=settings.boolean("show_secrets", False),
+        programs=_programs(settings.section("programs")),
         log=LogConfig(log.choice("level", LOG_LEVELS, "info"), _log_targets(log)),
         pid_file=settings.resolved(text) if (text := settings.text("pid_file")) else None,
         workloads=workloads,
@@ -152,6 +154,18 @@ def _spool(section: Section) -> SpoolSettings:
     limit = section.number("max_mebibytes", SpoolSettings().limit >> 20) << 20
     section.refuse_unknown()
     return SpoolSettings(section.resolved(folder) if folder else None, limit)
+
+
+def _programs(section: Section) -> ProgramSettings:
+    usual = usual_programs()
+    folder = section.text("folder", str(usual.folder or ""))
+    limit = section.number("compile_seconds", round(usual.limit))
+    section.refuse_unknown()
+    if not limit:
+        section.error(
+            "compile_seconds", "programs.compile_seconds is 0", "write how long compiling may take, such as 600"
+        )
+    return ProgramSettings(section.resolved(folder) if folder else None, limit)
 
 
 def _reach(section: Section) -> Reach:

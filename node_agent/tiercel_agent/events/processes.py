@@ -16,7 +16,8 @@ from tiercel_agent.context import procfs
 from tiercel_agent.events import wire
 from tiercel_agent.events.wire import ExitRecord, FileFacts, ForkRecord, ProcessRef, Section, Sections
 
-_TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+"""Nanoseconds of what /proc tells times in."""
 _MAX_PROCESSES = 32768
 _IMAGES = 4  # of one process
 _KEEP_AFTER_EXIT = 30_000_000_000  # ns: records that name a dead ancestor may still be on their way
@@ -110,7 +111,7 @@ class ProcessTable:
 
     def executed(self, ref: ProcessRef, image: Image) -> None:
         before = self._newest.get(ref.pid)
-        if before is not None and before.start // _TICK != ref.start // _TICK:
+        if before is not None and before.start // TICK != ref.start // TICK:
             before = None
         self._enter(Process(ref.pid, ref.start, ref.execs, text(ref.comm), image, _shortened(before, _IMAGES - 1)))
 
@@ -125,7 +126,7 @@ class ProcessTable:
         while self._dead and (record.time - self._dead[0][0] > _KEEP_AFTER_EXIT or len(self._dead) > _MAX_PROCESSES):
             _, pid, start = self._dead.popleft()
             entry = self._newest.get(pid)
-            if entry and entry.start // _TICK == start // _TICK:
+            if entry and entry.start // TICK == start // TICK:
                 del self._newest[pid]
 
     def image(self, ref: ProcessRef, parent: ProcessRef | None = None) -> Image:
@@ -144,7 +145,7 @@ class ProcessTable:
         entry = self._newest.get(ref.pid)
         while entry is not None:
             if entry.execs is None:
-                if entry.start // _TICK == ref.start // _TICK:
+                if entry.start // TICK == ref.start // TICK:
                     return entry
             elif entry.start == ref.start and entry.execs == ref.execs:
                 return entry
@@ -154,7 +155,7 @@ class ProcessTable:
     def _missing(self, ref: ProcessRef, parent: ProcessRef | None) -> Image:
         self.misses += 1
         facts = procfs.read_process(ref.pid, environ=self.with_environment)
-        if facts and facts.start_ticks == ref.start // _TICK:
+        if facts and facts.start_ticks == ref.start // TICK:
             found = _from_procfs(facts).image
         else:
             # A child that has only forked executes what its parent does; an exec would have raised its count.
@@ -186,4 +187,4 @@ def _from_procfs(facts: procfs.ProcessFacts) -> Process:
         found = FileFacts(exe.inode, ctime[0], mtime[0], ctime[1], mtime[1], 0, 0o100000, 0, 1, 0, traits)
     path = exe.path if exe is not None else ""
     image = Image(facts.argv, facts.environ, path.removeprefix("/") if path.startswith("/memfd:") else path, found)
-    return Process(facts.pid, facts.start_ticks * _TICK, None, facts.comm, image)
+    return Process(facts.pid, facts.start_ticks * TICK, None, facts.comm, image)

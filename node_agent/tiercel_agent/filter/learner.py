@@ -94,6 +94,8 @@ class Learner:
 
     def __init__(self, maps: Maps, tables: Tables, rows: Rows) -> None:
         self.since = 0
+        self.with_processes = True
+        """Whether changes of processes are told: else nothing of them may be learned."""
         self._maps = maps
         self._rows = rows
         self._waiting: OrderedDict[tuple[int, int], int] = OrderedDict()
@@ -120,7 +122,7 @@ class Learner:
             return
         if not facts.known & _KNOWN_CALL and facts.kind != _KIND_UNKNOWN:
             self._tell(self._maps.call_rows, section[1][:_CALL_KEY_SIZE], space, Look.CALL, event)
-        if facts.as_of > self.since:
+        if self.with_processes and facts.as_of > self.since:
             self._process(event, facts)
         if event.occurrence.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
             key = _connection(facts.call, event.occurrence)

@@ -7,13 +7,24 @@ or type), followed for a structure by its members (name, type, offset in bits).
 from __future__ import annotations
 
 import ctypes
+import errno
 from collections.abc import Iterator
+from pathlib import Path
 from struct import unpack_from
 
 from tiercel_agent.kernel.libbpf import LibbpfError, library
 
 _STRUCT, _UNION, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _FUNC, _TYPE_TAG = 4, 5, 8, 9, 10, 11, 12, 18
 _QUALIFIERS = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
+
+
+_PLACE = "/sys/kernel/btf/vmlinux"
+
+
+def _none_or_unread() -> str:
+    if Path(_PLACE).exists():
+        return f"the type information in {_PLACE} can't be read: it is cut short, or only a newer libbpf knows its form"
+    return f"the kernel shows no type information in {_PLACE}: use one with CONFIG_DEBUG_INFO_BTF=y"
 
 
 class Btf:
@@ -25,10 +36,7 @@ class Btf:
         # libbpf 0.x returns an error pointer, 1.x NULL
         if not self._btf or self._btf > 2**64 - 4096:
             self._btf = None
-            raise LibbpfError(
-                ctypes.get_errno(),
-                "the kernel shows no type information in /sys/kernel/btf/vmlinux: use one with CONFIG_DEBUG_INFO_BTF=y",
-            )
+            raise LibbpfError(ctypes.get_errno(), _none_or_unread())
 
     def close(self) -> None:
         self._lib.btf__free(self._btf)
@@ -74,6 +82,8 @@ class Btf:
 
     def _words(self, type_id: int, count: int, skip: int = 0) -> tuple[int, ...]:
         address = self._lib.btf__type_by_id(self._btf, type_id)
+        if not address:
+            raise LibbpfError(errno.EINVAL, _none_or_unread())
         return unpack_from(f"<{count}I", ctypes.string_at(address + skip, 4 * count))
 
     def _members(self, type_id: int) -> Iterator[tuple[str, int, int]]:

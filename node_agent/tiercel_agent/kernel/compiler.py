@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from ctypes import c_size_t, c_void_p
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from ctypes import CDLL, c_size_t, c_void_p
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +81,17 @@ _EMPTY_HEADERS = (
     "linux/fs.h",
     "asm/page.h",
 )
-_TIMEOUT = 60.0  # seconds
+LIMIT = 600.0
+"""Seconds that compiling may take: an idle machine does it in two, one that is busy or emulated in some minutes."""
+_LOOK = 1.0  # seconds between two looks at the child
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _NO_BCC = 4  # exit status of the child
 _WARNINGS = ("-Wno-everything", "-Werror=implicit-function-declaration", "-Werror=return-type")
 # At each call of a helper of these names bcc reads all of /proc/kallsyms, to learn whether the kernel has it: two
 # thirds of the time of a compile. Kernels from 5.5 have them; under other names, bcc declares and calls the same ones.
 _RENAMED = ("-Dbpf_probe_read_user=probe_read_user", "-Dbpf_probe_read_user_str=probe_read_user_str")
+FLAGS = (*_WARNINGS, *_RENAMED)
+"""What the compiler is called with besides the macros."""
 
 
 class CompileError(Exception):
@@ -116,33 +124,82 @@ class Bytecode:
 
     programs: Mapping[str, bytes]
     maps: Mapping[str, MapSpec]
-    compiler: int
-    """The pid that the compiler had."""
 
 
-def compile_programs(macros: Mapping[str, int]) -> Bytecode:
-    """Compiles bpf/ with these macros. Raises CompileError."""
-    with tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as result:
+@dataclass(frozen=True, slots=True)
+class Child:
+    """The process that compiles. ``start`` is its start in clock ticks since boot, which tells it from a later process
+    of the same number."""
+
+    pid: int
+    start: int
+
+
+def compile_programs(
+    macros: Mapping[str, int],
+    limit: float = LIMIT,
+    *,
+    begun: Callable[[Child], None] = lambda _child: None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Bytecode:
+    """Compiles bpf/ with these macros, within ``limit`` seconds. Raises CompileError.
+
+    ``begun`` is told of the process that does it, ``meanwhile`` is called about once a second while it runs.
+    """
+    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as result:
+        asked.write(json.dumps(dict(macros)).encode())
+        asked.seek(0)
         child = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
-            [sys.executable, "-m", "tiercel_agent.kernel.compiler", str(result.fileno())],
-            stdin=subprocess.PIPE,
+            [sys.executable, "-m", "tiercel_agent.kernel.compiler", str(result.fileno()), str(os.getpid())],
+            stdin=asked,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=(result.fileno(),),
         )
         try:
-            child.communicate(json.dumps(dict(macros)).encode(), timeout=_TIMEOUT)
+            begun(Child(child.pid, _start_of(child.pid)))
+            _wait(child, limit, meanwhile)
         except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-            raise CompileError(f"no result within {_TIMEOUT:.0f} seconds", _tail(log.fileno())) from None
+            raise CompileError(f"no result within {limit:.0f} seconds", _tail(log.fileno())) from None
+        finally:
+            if child.returncode is None:
+                child.kill()
+                child.wait()
         if child.returncode != 0:
             *printed, reason = _tail(log.fileno()).splitlines() or [f"the compiler's status is {child.returncode}"]
             raise (BccMissing if child.returncode == _NO_BCC else CompileError)(reason, "\n".join(printed))
         result.seek(0)
-        compiled = json.load(result)
-    programs = {name: b64decode(code) for name, code in compiled["programs"].items()}
-    return Bytecode(programs, {name: MapSpec(*spec) for name, spec in compiled["maps"].items()}, child.pid)
+        return decoded(json.load(result))
+
+
+def encoded(bytecode: Bytecode) -> dict[str, Any]:
+    """The bytecode as JSON has it."""
+    programs = {name: b64encode(code).decode() for name, code in bytecode.programs.items()}
+    return {"programs": programs, "maps": {name: list(astuple(spec)) for name, spec in bytecode.maps.items()}}
+
+
+def decoded(value: Mapping[str, Any]) -> Bytecode:
+    """What was made by ``encoded``."""
+    programs = {name: b64decode(code) for name, code in value["programs"].items()}
+    return Bytecode(programs, {name: MapSpec(*spec) for name, spec in value["maps"].items()})
+
+
+def _wait(child: subprocess.Popen[bytes], limit: float, meanwhile: Callable[[], None]) -> None:
+    """Until the child ends. Raises TimeoutExpired."""
+    end = time.monotonic() + limit
+    while True:
+        left = end - time.monotonic()
+        with suppress(subprocess.TimeoutExpired):
+            child.wait(max(0.0, min(left, _LOOK)))
+            return
+        if left <= 0:
+            raise subprocess.TimeoutExpired(child.args, limit)
+        meanwhile()
+
+
+def _start_of(pid: int) -> int:
+    """When a process started, in clock ticks since boot."""
+    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[19])
 
 
 def _tail(fd: int, size: int = 3000) -> str:
@@ -150,7 +207,11 @@ def _tail(fd: int, size: int = 3000) -> str:
     return os.pread(fd, size, max(0, end - size)).decode(errors="replace").strip()
 
 
-def _main(result: int) -> None:
+def _main(result: int, parent: int) -> None:
+    # Nobody waits for it once the agent is gone.
+    CDLL(None).prctl(_DIE_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit("the agent has ended")
     macros = json.load(sys.stdin)
     with tempfile.TemporaryDirectory() as folder:
         headers = dict.fromkeys(_EMPTY_HEADERS, "") | {"linux/kconfig.h": kconfig()}
@@ -165,29 +226,29 @@ def _main(result: int) -> None:
             print(error)
             sys.exit(_NO_BCC)
 
-        bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), *_WARNINGS, *_RENAMED])
-        programs = {name: b64encode(bpf.dump_func(name)).decode() for name in PROGRAMS}
+        bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), *FLAGS])
+        programs = {name: bpf.dump_func(name) for name in PROGRAMS}
         maps = {name: _map_spec(lib, bpf.module, name.encode()) for name in MAPS}
     with open(result, "w") as file:
-        json.dump({"programs": programs, "maps": maps}, file)
+        json.dump(encoded(Bytecode(programs, maps)), file)
 
 
-def _map_spec(lib: Any, module: Any, name: bytes) -> list[int]:
+def _map_spec(lib: Any, module: Any, name: bytes) -> MapSpec:
     number = lib.bpf_table_id(module, name)
     for sizes in (lib.bpf_table_key_size_id, lib.bpf_table_leaf_size_id):  # not declared by bcc's Python part
         sizes.argtypes, sizes.restype = [c_void_p, c_size_t], c_size_t
-    return [
+    return MapSpec(
         lib.bpf_table_fd(module, name),
         lib.bpf_table_type_id(module, number),
         lib.bpf_table_key_size_id(module, number),
         lib.bpf_table_leaf_size_id(module, number),
         lib.bpf_table_max_entries_id(module, number),
         lib.bpf_table_flags_id(module, number),
-    ]
+    )
 
 
 if __name__ == "__main__":
     try:
-        _main(int(sys.argv[1]))
+        _main(int(sys.argv[1]), int(sys.argv[2]))
     except Exception as error:
         sys.exit(str(error))

@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 from collections.abc import Callable
+from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,36 @@ RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, 
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 
 
+_ENOTSUPP = 524
 _BATCH = 512
 _ENOUGH = -1000
 
 
 class LibbpfError(OSError):
     """libbpf is missing, or one of its calls failed."""
+
+
+class Thing(StrEnum):
+    """What the kernel may refuse."""
+
+    PROGRAM = "program"
+    MAP = "map"
+    TRACEPOINT = "raw tracepoint"
+
+
+class Refused(LibbpfError):
+    """The kernel refused something of ours; ``log`` is what its verifier said of a program, ``errno`` its answer."""
+
+    def __init__(self, thing: Thing, name: str, code: int, log: str = "") -> None:
+        super().__init__(code, f"{thing} {name}: {reason(code)}")
+        self.thing = thing
+        self.name = name
+        self.log = log
+
+    @property
+    def by_verifier(self) -> bool:
+        """Whether it is this program that the kernel doesn't take, for reasons that it told: others may be loaded."""
+        return self.thing is Thing.PROGRAM and bool(self.log)
 
 
 @cache
@@ -73,11 +98,21 @@ def library() -> ctypes.CDLL:
     raise LibbpfError(errno.ENOENT, "libbpf is not installed (Debian and Ubuntu: apt-get install python3-bpfcc)")
 
 
+def code_of(result: int) -> int:
+    """The error number of a libbpf call that failed: it returns -1 or the number, negative."""
+    return ctypes.get_errno() if result == -1 else -result
+
+
+def reason(code: int) -> str:
+    """An error number in words; the kernel's own ENOTSUPP is none of the C library's."""
+    return "Operation not supported" if code == _ENOTSUPP else os.strerror(code)
+
+
 def check(result: int, what: str) -> int:
-    """The result of a libbpf call, or LibbpfError naming ``what`` failed (libbpf returns -1 or -errno)."""
+    """The result of a libbpf call, or LibbpfError naming ``what`` failed."""
     if result < 0:
-        code = ctypes.get_errno() if result == -1 else -result
-        raise LibbpfError(code, f"{what}: {os.strerror(code)}")
+        code = code_of(result)
+        raise LibbpfError(code, f"{what}: {reason(code)}")
     return result
 
 
@@ -162,8 +197,11 @@ class Ring:
 
 
 def attach_raw_tracepoint(name: str, program_fd: int) -> int:
-    """Attaches a loaded program; closing the returned descriptor detaches it."""
-    return check(library().bpf_raw_tracepoint_open(name.encode(), program_fd), f"raw tracepoint {name}")
+    """Attaches a loaded program; closing the returned descriptor detaches it. Raises Refused."""
+    opened = library().bpf_raw_tracepoint_open(name.encode(), program_fd)
+    if opened < 0:
+        raise Refused(Thing.TRACEPOINT, name, code_of(opened))
+    return int(opened)
 
 
 def enable_run_time_stats() -> int:

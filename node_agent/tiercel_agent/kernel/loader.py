@@ -7,13 +7,14 @@ The layout of an instruction is the kernel's (Documentation/bpf/standardization/
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
 from struct import Struct
 
 from tiercel_agent.kernel.compiler import Bytecode, CompileError, MapSpec
-from tiercel_agent.kernel.libbpf import LibbpfError, check, library
+from tiercel_agent.kernel.libbpf import Refused, Thing, code_of, library
 
 DIRECT_READS = 0x7FFF0001
 """The number by which the C code calls bpf_rdonly_cast (bpf/read.h)."""
@@ -23,6 +24,8 @@ _LOAD_64, _CALL = 0x18, 0x85
 _MAP_BY_FD, _KERNEL_FUNCTION = 1, 2  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_KFUNC_CALL, as source register
 _RAW_TRACEPOINT = 17  # BPF_PROG_TYPE_RAW_TRACEPOINT
 _LOG_SIZE = 1 << 22
+_MOST_TOLD = 3000  # characters of a log
+_INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
 _NAME_LENGTH = 15
 _CALLS_RING = 0x7FFF0002
 """What bpf/shares.h calls the ring `calls` by, where bcc has no name for it."""
@@ -85,33 +88,71 @@ class Loaded:
 
     programs: Mapping[str, int]
     maps: Mapping[str, int]
+    missing: Mapping[str, Refused] = field(default_factory=dict)
+    """The programs that the verifier has refused, and that can be done without."""
 
     def close(self) -> None:
         for fd in (*self.programs.values(), *self.maps.values()):
             os.close(fd)
 
 
-def load_programs(bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None) -> Loaded:
+def load_programs(
+    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None, optional: Container[str] = ()
+) -> Loaded:
     """Makes the maps and loads the programs; nothing runs until they are attached.
 
     ``sizes`` are those of maps that are made to measure, ``direct_reads`` the BTF id of bpf_rdonly_cast if the
-    programs call it. Raises CompileError or LibbpfError.
+    programs call it, ``optional`` the names of programs that can be done without. Raises CompileError or Refused.
     """
     maps: dict[str, int] = {}
     programs: dict[str, int] = {}
+    missing: dict[str, Refused] = {}
     try:
-        for name, spec in bytecode.maps.items():
-            flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
-            size = sizes.get(name, Size(spec.max_entries, spec.value_size))
-            made = replace(spec, max_entries=size.entries, value_size=size.value, flags=flags)
-            maps[name] = _create(name, made)
-        by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
+        by_number = _make_maps(bytecode, sizes, maps)
         for name, code in bytecode.programs.items():
-            programs[name] = _load(name, _linked(code, by_number, direct_reads))
+            try:
+                programs[name] = _load(name, _linked(code, by_number, direct_reads))
+            except Refused as refused:
+                if name not in optional or not refused.by_verifier:
+                    raise
+                missing[name] = refused
     except Exception:
         Loaded(programs, maps).close()
         raise
-    return Loaded(programs, maps)
+    return Loaded(programs, maps, missing)
+
+
+def verify_programs(
+    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None
+) -> dict[str, tuple[int, str]]:
+    """For each program the kernel's error number, 0 if it takes it, and the verifier's statistics. Nothing is kept.
+
+    The arguments are those of ``load_programs``. Raises CompileError, or Refused where it isn't the verifier's doing.
+    """
+    maps: dict[str, int] = {}
+    found = {}
+    try:
+        by_number = _make_maps(bytecode, sizes, maps)
+        for name, code in bytecode.programs.items():
+            loaded, log = _verified(name, _linked(code, by_number, direct_reads), _STATISTICS)
+            if loaded >= 0:
+                os.close(loaded)
+            elif not log:
+                raise Refused(Thing.PROGRAM, name, code_of(loaded))
+            found[name] = (0 if loaded >= 0 else code_of(loaded), log)
+    finally:
+        Loaded({}, maps).close()
+    return found
+
+
+def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], maps: dict[str, int]) -> Mapping[int, int]:
+    """Puts the maps' descriptors into ``maps``, those that were made before one is refused too; returns them by the
+    numbers that the bytecode calls them by. Raises Refused."""
+    for name, spec in bytecode.maps.items():
+        flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
+        size = sizes.get(name, Size(spec.max_entries, spec.value_size))
+        maps[name] = _create(name, replace(spec, max_entries=size.entries, value_size=size.value, flags=flags))
+    return {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
 
 
 def _create(name: str, spec: MapSpec) -> int:
@@ -124,7 +165,9 @@ def _create(name: str, spec: MapSpec) -> int:
         spec.max_entries,
         ctypes.byref(options),
     )
-    return check(made, f"map {name}")
+    if made < 0:
+        raise Refused(Thing.MAP, name, code_of(made))
+    return int(made)
 
 
 def _linked(code: bytes, maps: Mapping[int, int], direct_reads: int | None) -> bytes:
@@ -148,30 +191,38 @@ def _linked(code: bytes, maps: Mapping[int, int], direct_reads: int | None) -> b
 
 
 def _load(name: str, code: bytes) -> int:
-    options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
-    count = len(code) // _INSTRUCTION.size
-    arguments = (_RAW_TRACEPOINT, name[:_NAME_LENGTH].encode(), b"GPL", code, count, ctypes.byref(options))
-    loaded = library().bpf_prog_load(*arguments)
+    """The descriptor of the loaded program. Raises Refused."""
+    loaded, _ = _verified(name, code, 0)
     if loaded >= 0:
-        return int(loaded)
-    try:
-        check(loaded, f"program {name}")
-    except LibbpfError as error:
-        log = ctypes.create_string_buffer(_LOG_SIZE)
-        options.log_level, options.log_size, options.log_buf = 1, _LOG_SIZE, ctypes.addressof(log)
-        again = library().bpf_prog_load(*arguments)
-        if again >= 0:
-            return int(again)
-        said = log.value.decode(errors="replace").strip()
-        raise CompileError(str(error.strerror), said[-3000:]) from error
-    raise AssertionError
+        return loaded
+    refused = code_of(loaded)
+    # Once more for its reasons: first these alone, then with the instructions before them. Kernels before 6.4 keep the
+    # beginning of a log that is too long, and all of a large program isn't worth the time.
+    again, log = _verified(name, code, _STATISTICS)
+    if again < 0 and code_of(again) != errno.E2BIG:
+        again, whole = _verified(name, code, _INSTRUCTIONS)
+        log = whole if again < 0 and code_of(again) == refused else log
+    if again >= 0:
+        return again
+    raise Refused(Thing.PROGRAM, name, refused, log[-_MOST_TOLD:])
+
+
+def _verified(name: str, code: bytes, log_level: int) -> tuple[int, str]:
+    """What libbpf returned, and what the verifier said."""
+    options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
+    log = ctypes.create_string_buffer(_LOG_SIZE if log_level else 1)
+    if log_level:
+        options.log_level, options.log_size, options.log_buf = log_level, _LOG_SIZE, ctypes.addressof(log)
+    instructions = len(code) // _INSTRUCTION.size
+    loaded = library().bpf_prog_load(
+        _RAW_TRACEPOINT, name[:_NAME_LENGTH].encode(), b"GPL", code, instructions, ctypes.byref(options)
+    )
+    return int(loaded), log.value.decode(errors="replace").strip()
 
 
 def is_taken(code: bytes) -> bool:
     """Whether the kernel takes a program of these instructions. It is not kept."""
-    options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
-    count = len(code) // _INSTRUCTION.size
-    loaded = library().bpf_prog_load(_RAW_TRACEPOINT, b"probe", b"GPL", code, count, ctypes.byref(options))
+    loaded, _ = _verified("probe", code, 0)
     if loaded < 0:
         return False
     os.close(loaded)

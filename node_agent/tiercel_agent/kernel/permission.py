@@ -2,47 +2,160 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
+import platform
+import re
+import resource
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+OLDEST_KERNEL = (5, 8)
+OWN_ACCOUNT_SINCE = (5, 11)
+"""From then on the memory of programs and maps is accounted to the control group, and not as locked memory."""
 
 # Bits of /proc/PID/status; the kernel's include/uapi/linux/capability.h.
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF = 1, 2, 19, 21, 38, 39
 
 _TO_DO = "run as root, or with CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH"
-_ALL_USERS = "0 0 4294967295"
+_ALL_USERS = ("0", "0", "4294967295")
 _LOCKDOWN = Path("/sys/kernel/security/lockdown")
-
-REFUSED = (
-    "the kernel refuses bpf() although this process has CAP_BPF and CAP_PERFMON: allow it in the seccomp filter or "
-    "security module that forbids it (in a container: run it privileged)"
-)
-"""Where ``refusal`` knows no reason."""
+_MODULES = Path("/sys/kernel/security/lsm")
+_UNPRIVILEGED = Path("/proc/sys/kernel/unprivileged_bpf_disabled")
+_BPF_CALL = {"x86_64": 321, "aarch64": 280}
+_NO_COMMAND = 0x7FFFFFFF
 
 
-def refusal() -> str | None:
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the kernel's permissions depend on, as far as it tells."""
+
+    release: str
+    capabilities: int
+    """The effective ones, as bits."""
+    user: int
+    user_map: tuple[str, ...]
+    """What /proc/self/uid_map says."""
+    seccomp: bool
+    """Whether a filter of system calls is in force."""
+    bpf_answer: int
+    """The error number of a bpf() that asks for nothing that there is: EINVAL where it may be called."""
+    lockdown: str
+    """``none``, ``integrity`` or ``confidentiality``; "" where the kernel has no such thing."""
+    modules: str
+    """The security modules, separated by commas."""
+    unprivileged_bpf_disabled: str
+    locked_memory: int
+    """How many bytes may be locked; -1: all."""
+
+    @property
+    def version(self) -> tuple[int, int] | None:
+        """Of the kernel; None if its release doesn't begin with one."""
+        found = re.match(r"(\d+)\.(\d+)", self.release)
+        return (int(found[1]), int(found[2])) if found else None
+
+    @property
+    def counts_locked_memory(self) -> bool:
+        return self.version is not None and self.version < OWN_ACCOUNT_SINCE and self.locked_memory >= 0
+
+
+def read_facts() -> Facts:
+    status = dict(
+        line.split(":\t", 1)
+        for line in Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
+        if ":\t" in line
+    )
+    lockdown = re.search(r"\[(\w+)\]", _text(_LOCKDOWN))
+    return Facts(
+        release=platform.release(),
+        capabilities=int(status["CapEff"], 16),
+        user=os.geteuid(),
+        user_map=tuple(Path("/proc/self/uid_map").read_text("ascii").split()),
+        seccomp=status.get("Seccomp", "0").strip() != "0",
+        bpf_answer=_bpf_answer(platform.machine()),
+        lockdown=lockdown[1] if lockdown else "",
+        modules=_text(_MODULES),
+        unprivileged_bpf_disabled=_text(_UNPRIVILEGED),
+        locked_memory=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
+    )
+
+
+def allow_locked_memory(facts: Facts) -> Facts:
+    """Where the memory of programs and maps counts as locked, takes away its limit, as far as that is permitted."""
+    if not facts.counts_locked_memory:
+        return facts
+    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    for limit in ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), (hard, hard)):
+        try:
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, limit)
+        except (OSError, ValueError):
+            continue
+        break
+    return replace(facts, locked_memory=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0])
+
+
+def refusal(facts: Facts) -> str | None:
     """Why eBPF programs may not be loaded, as far as that can be told beforehand."""
-    held = _effective_capabilities()
+    if facts.version is not None and facts.version < OLDEST_KERNEL:
+        return f"kernel {facts.release} is too old: {'.'.join(map(str, OLDEST_KERNEL))} or newer is needed"
     missing = [
-        name for name, bit in (("CAP_BPF", _BPF), ("CAP_PERFMON", _PERFMON)) if not held & (1 << bit | 1 << _SYS_ADMIN)
+        name
+        for name, bit in (("CAP_BPF", _BPF), ("CAP_PERFMON", _PERFMON))
+        if not facts.capabilities & (1 << bit | 1 << _SYS_ADMIN)
     ]
     if missing:
-        return f"eBPF programs may not be loaded without {' and '.join(missing)}: {_TO_DO}"
-    if Path("/proc/self/uid_map").read_text("ascii").split() != _ALL_USERS.split():
+        also = ""
+        if facts.user and facts.unprivileged_bpf_disabled not in ("", "0"):
+            also = " (kernel.unprivileged_bpf_disabled=0 would not do, since these programs read the kernel's memory)"
+        return f"eBPF programs may not be loaded without {' and '.join(missing)}: {_TO_DO}{also}"
+    if facts.user_map != _ALL_USERS:
         return "eBPF programs may not be loaded from inside a user namespace: run as root of the machine itself"
-    if _LOCKDOWN.is_file() and "[confidentiality]" in _LOCKDOWN.read_text("ascii"):
+    if facts.bpf_answer in (errno.EPERM, errno.EACCES, errno.ENOSYS) and facts.seccomp:
+        return (
+            "a seccomp filter forbids bpf(), although this process has CAP_BPF and CAP_PERFMON: allow it there (docker "
+            "run --security-opt seccomp=unconfined, a pod's seccompProfile: {type: Unconfined}, a unit's "
+            "SystemCallFilter=bpf)"
+        )
+    if facts.bpf_answer == errno.ENOSYS:
+        return f"kernel {facts.release} has no bpf(): use one with CONFIG_BPF_SYSCALL=y"
+    if facts.bpf_answer in (errno.EPERM, errno.EACCES):
+        return module_refusal(facts)
+    if facts.lockdown == "confidentiality":
         return "kernel lockdown keeps eBPF programs from reading kernel memory: boot with lockdown=integrity"
     return None
 
 
-def blind_spots() -> list[str]:
+def module_refusal(facts: Facts) -> str:
+    """For a bpf() that fails with EPERM or EACCES where nothing else explains that."""
+    among = f" (there are {facts.modules})" if facts.modules else ""
+    text = (
+        "the kernel refuses bpf() although this process has CAP_BPF and CAP_PERFMON: allow it in the security module "
+        f"that forbids it{among}, in a container run it privileged"
+    )
+    if facts.lockdown == "integrity":
+        text += "; if it is kernel lockdown, which is on here (integrity), boot with lockdown=none"
+    return text
+
+
+def locked_memory_refusal(facts: Facts) -> str:
+    """Where what may be locked was used up."""
+    return (
+        f"kernel {facts.release} counts eBPF programs and maps as locked memory, of which this process may have "
+        f"{facts.locked_memory >> 10} KiB, and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, "
+        "docker run --ulimit memlock=-1), or give it CAP_SYS_RESOURCE"
+    )
+
+
+def blind_spots(facts: Facts) -> list[str]:
     """A line for each capability that is missing and not indispensable, and what that costs."""
-    held = _effective_capabilities()
     lines = []
-    if not held & 1 << _SYS_PTRACE:
+    if not facts.capabilities & 1 << _SYS_PTRACE:
         lines.append(
             "CAP_SYS_PTRACE is missing: of processes that run already, executable and working directory are unknown, "
             "and of all processes, names of users and files in their root folders"
         )
-    if not held & (1 << _DAC_READ_SEARCH | 1 << _DAC_OVERRIDE):
+    if not facts.capabilities & (1 << _DAC_READ_SEARCH | 1 << _DAC_OVERRIDE):
         lines.append(
             "CAP_DAC_READ_SEARCH is missing: the environment of processes that run already is unknown, and links in "
             "other users' private folders are not followed"
@@ -50,6 +163,18 @@ def blind_spots() -> list[str]:
     return lines
 
 
-def _effective_capabilities() -> int:
-    status = Path("/proc/self/status").read_text("utf-8", "replace")
-    return int(status.partition("\nCapEff:")[2].split(maxsplit=1)[0], 16)
+def _bpf_answer(machine: str) -> int:
+    number = _BPF_CALL.get(machine)
+    if number is None:
+        return errno.EINVAL
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall(ctypes.c_long(number), ctypes.c_long(_NO_COMMAND), None, ctypes.c_long(0))
+    return ctypes.get_errno()
+
+
+def _text(path: Path) -> str:
+    """What the kernel says there; "" if that may not be read, or isn't there."""
+    try:
+        return path.read_text("utf-8", "replace").strip()
+    except OSError:
+        return ""

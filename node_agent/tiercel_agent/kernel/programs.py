@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Mapping
 
 from tiercel_agent.kernel.compiler import Bytecode
-from tiercel_agent.kernel.libbpf import Map, Ring, attach_raw_tracepoint, possible_cpus, run_time
+from tiercel_agent.kernel.libbpf import Map, Refused, Ring, attach_raw_tracepoint, possible_cpus, run_time
 from tiercel_agent.kernel.loader import Size, load_programs
+from tiercel_agent.kernel.parts import OPTIONAL
 
 # In the order of FAMILY_… in bpf/maps.h, from 1.
 _FAMILIES = (
@@ -48,12 +50,14 @@ class ProgramSet:
         self._links: list[int] = []
         self._rings: list[Ring] = []
         self._closed = False
-        self._loaded = load_programs(bytecode, sizes, direct_reads)
+        self._loaded = load_programs(bytecode, sizes, direct_reads, OPTIONAL)
+        self._missing = dict(self._loaded.missing)
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
             self.maps: Mapping[str, Map] = maps
             for index, name in enumerate(_FAMILIES, start=1):
-                maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
+                if name not in self._missing:
+                    maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
             self.processes = Ring(maps["processes"].fd, take_process)
             self._rings.append(self.processes)
             self.cgroups = Ring(maps["cgroups"].fd, take_cgroup)
@@ -64,10 +68,23 @@ class ProgramSet:
             self.close()
             raise
 
+    @property
+    def missing(self) -> Mapping[str, Refused]:
+        """The programs that this kernel refuses, of those that can be done without (kernel/parts.py): those that can't
+        be loaded, and once it is attached those whose tracepoint isn't there."""
+        return self._missing
+
     def attach(self) -> None:
         """From now on there are records. Raises LibbpfError."""
         for tracepoint, program in _TRACEPOINTS.items():
-            self._links.append(attach_raw_tracepoint(tracepoint, self._loaded.programs[program]))
+            if program in self._missing:
+                continue
+            try:
+                self._links.append(attach_raw_tracepoint(tracepoint, self._loaded.programs[program]))
+            except Refused as refused:
+                if program not in OPTIONAL or refused.errno != errno.ENOENT:
+                    raise
+                self._missing[program] = refused
 
     def set_plans(self, plans: Mapping[int, bytes]) -> None:
         """Which system calls pass, by number, and what each carries."""

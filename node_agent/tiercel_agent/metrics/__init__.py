@@ -50,6 +50,10 @@ class Metrics:
         self._published = self._clock()
         self._telemetry.publish(self._bounds.bounded(readings))
 
+    def alive(self) -> None:
+        """There is nothing new, but the agent is at work."""
+        self._published = self._clock()
+
     def close(self) -> None:
         """Answers nobody any more, and sends the last metrics for some seconds at most."""
         self._server.close()

@@ -1,0 +1,209 @@
+"""A kernel that refuses one part: the rest watches, and it is said what isn't seen and which rules that concerns."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from watching import Watching, rule_set
+
+from tiercel_agent.kernel import programs
+from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.compiler import Bytecode
+from tiercel_agent.kernel.libbpf import Map
+from tiercel_agent.kernel.parts import OPTIONAL
+from tiercel_agent.partial import RULE
+from tiercel_agent.workloads.settings import WorkloadSettings
+from tiercel_engine.priority import Priority
+
+CONDITIONS = {
+    "kill": "evt.type = kill and evt.rawarg.pid = 2147483647",
+    "open": "evt.type in (open, openat) and fd.name = /tc-partial/file",
+    "connect": "evt.type = connect and fd.sport = 1",
+    "send": "evt.type in (sendto, connect) and evt.buffer contains tc-partial",
+    "failed exec": "evt.type = execve and evt.arg.filename = /tc-partial/program",
+    "exec": "evt.type = execve and proc.args = tc-partial",
+    "renamed": "evt.type in (open, openat) and proc.name = tc-renamed and fd.name = /tc-partial/renamed",
+    "end": "evt.type = execve and proc.args = tc-partial-end",
+}
+RULES = "".join(
+    f"- rule: {name}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n"
+    for name, condition in CONDITIONS.items()
+)
+ACTIONS = """
+import ctypes, os, socket, subprocess
+from contextlib import suppress
+def opened(name):
+    with suppress(OSError): os.open(name, os.O_RDONLY)
+ctypes.CDLL(None).kill(2147483647, 0)
+opened("/tc-partial/file")
+with suppress(OSError): socket.create_connection(("127.0.0.1", 1))
+here, there = socket.socketpair()
+ctypes.CDLL(None).sendto(here.fileno(), b"tc-partial", 10, 0, None, 0)
+with suppress(OSError): os.execv("/tc-partial/program", ["x"])
+subprocess.run(["/bin/true", "tc-partial"])
+for _ in range(50): opened("/tc-partial/renamed")
+input()
+open("/proc/self/comm", "w").write("tc-renamed")
+opened("/tc-partial/renamed")
+subprocess.run(["/bin/true", "tc-partial-end"])
+"""
+REFUSED = bytes((0x95, 0, 0, 0, 0, 0, 0, 0))  # exit, without a result
+
+
+@pytest.fixture
+def refusing(opened_detectors: object, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """From now on the kernel gets a program in place of the named one that its verifier refuses."""
+    if os.geteuid() != 0:
+        pytest.skip("live tests need root")
+    whole = BytecodeSource.get
+
+    def refuse(name: str) -> None:
+        def get(self: BytecodeSource, *arguments: object) -> Bytecode:
+            found = whole(self, *arguments)  # type: ignore[arg-type]
+            return replace(found, programs={**found.programs, name: REFUSED})
+
+        monkeypatch.setattr(BytecodeSource, "get", get)
+
+    return refuse
+
+
+@pytest.fixture(scope="module")
+def watching(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Watching]:
+    """Watches for rules, with programs that are compiled once for all of these tests."""
+    kept = ProgramSettings(tmp_path_factory.mktemp("state") / "programs")
+    return lambda rules=RULES: Watching(rules, WorkloadSettings(), kept)
+
+
+def act(watch: Watching) -> None:
+    """Everything that a rule asks for, by one process; it is renamed once what it did before has been evaluated."""
+    with subprocess.Popen([sys.executable, "-c", ACTIONS], stdin=subprocess.PIPE) as process:
+        watch.until(lambda: "exec" in rules_that_fired(watch))
+        for _ in range(5):
+            watch.loop.turn(0.05)
+        process.communicate(b"\n")
+    watch.until(lambda: "end" in rules_that_fired(watch))
+
+
+def rules_that_fired(watch: Watching) -> set[str]:
+    return {alert.rule for alert in watch.alerts}
+
+
+MISSED = {
+    "plain": {"kill": "1 of its 1"},
+    "paths": {"open": "2 of its 2", "renamed": "2 of its 2"},
+    "descriptor": {"connect": "1 of its 1", "send": "1 of its 2"},
+    "message": {"send": "1 of its 2"},
+    "exec_failed": {"failed exec": "1 of its 1", "exec": "1 of its 1", "end": "1 of its 1"},
+    "on_rename": {},
+    "on_cgroup_made": {},
+    "on_cgroup_removed": {},
+}
+SILENT = {
+    "plain": {"kill"},
+    "paths": {"open", "renamed"},
+    "descriptor": {"connect"},
+    "message": {"send"},
+    "exec_failed": {"failed exec"},
+}
+"""The rules of which nothing comes: an exec that succeeds is told by other programs."""
+
+
+def test_every_optional_part_is_tried_here():
+    assert OPTIONAL.keys() == MISSED.keys()
+
+
+def test_with_all_parts_there_is_nothing_to_be_said(opened_detectors, watching):
+    with watching() as watch:
+        act(watch)
+        assert rules_that_fired(watch) == set(CONDITIONS)
+        assert not watch.detector.unwatched()
+
+
+@pytest.mark.parametrize("part", MISSED)
+def test_a_part_that_is_refused_takes_nothing_else_with_it(refusing, watching, part: str):
+    refusing(part)
+    with watching() as watch:
+        act(watch)
+        assert rules_that_fired(watch) == set(CONDITIONS) - SILENT.get(part, set()) | {RULE}
+        (alert,) = watch.of(RULE)
+        (note,) = [note for note in watch.detector.notes if part in note]
+    assert note.startswith(f"kernel {platform.release()} refuses the program {part} (Permission denied; R0 !read_ok): ")
+    for rule, share in MISSED[part].items():
+        assert f"{rule!r} ({share} event types)" in note
+    assert note.count(" event types)") == len(MISSED[part])
+    assert OPTIONAL[part].cost in note
+    assert alert.output == f"This kernel doesn't let everything be watched: {note}"
+    assert alert.priority is (Priority.CRITICAL if MISSED[part] else Priority.WARNING)
+    assert f"unwatched.{part}" in alert.output_fields
+
+
+@pytest.mark.parametrize("program", ["on_return", "admit", "begin", "send", "image", "on_exec", "on_fork", "on_exit"])
+def test_without_the_others_nothing_is_watched(program: str):
+    assert program not in OPTIONAL
+
+
+def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, watching, monkeypatch):
+    points = {name: program for name, program in programs._TRACEPOINTS.items() if program != "on_rename"}
+    monkeypatch.setattr(programs, "_TRACEPOINTS", {**points, "tiercel_none": "on_rename"})
+    with watching() as watch:
+        act(watch)
+        assert rules_that_fired(watch) == {*CONDITIONS, RULE}
+        (note,) = [note for note in watch.detector.notes if "tracepoint" in note]
+    assert note == f"kernel {platform.release()} has no tracepoint tiercel_none: {OPTIONAL['on_rename'].cost}"
+
+
+@pytest.mark.parametrize("part", ["", "on_rename"])
+def test_without_word_of_new_names_the_kernel_learns_nothing_of_processes(refusing, watching, monkeypatch, part: str):
+    if part:
+        refusing(part)
+    told: list[str] = []
+    update = Map.update
+    monkeypatch.setattr(Map, "update", lambda self, *what: told.append(self.name) or update(self, *what))
+    with watching() as watch:
+        act(watch)
+    assert ("process_classes" in told) == (not part)
+    assert "call_rows" in told, "what it learns of calls no name makes void"
+
+
+def test_what_no_rule_asks_for_is_nothing_to_speak_of(refusing, watching):
+    refusing("message")
+    rules = RULES.partition("- rule: send")[0]
+    with watching(rules) as watch:
+        for _ in range(3):
+            watch.loop.turn(0.01)
+        assert not watch.alerts
+        assert not [note for note in watch.detector.notes if "message" in note]
+
+
+def test_with_new_rules_it_is_said_anew_what_they_miss(refusing, watching):
+    refusing("message")
+    with watching(RULES.partition("- rule: send")[0]) as watch:
+        watch.loop.replace(rule_set(RULES))
+        watch.until(lambda: watch.of(RULE))
+        for _ in range(3):
+            watch.loop.turn(0.01)
+        assert len(watch.of(RULE)) == 1
+        assert watch.detector.unwatched()[0].part == "message"
+
+
+def test_it_is_said_in_the_tool_s_own_words_at_the_start(detect, tmp_path: Path):
+    """As `tiercel detect` shows it: a note before it watches."""
+    program = tmp_path / "sitecustomize.py"
+    program.write_text(
+        "import tiercel_agent.kernel.loader as loader\n"
+        "load = loader._load\n"
+        f"loader._load = lambda name, code: load(name, {REFUSED!r} if name == 'plain' else code)\n"
+    )
+    result = detect(lambda: None, {"PYTHONPATH": str(tmp_path)})
+    note = f"note: kernel {platform.release()} refuses the program plain (Permission denied; R0 !read_ok): "
+    assert result.stderr.startswith(
+        note + "bpf can't be seen; rules concerned: 'Bpf' (1 of its 1 event types)\nwatching: 1 rules, 0 system calls"
+    )
+    assert result.returncode == 0

@@ -1,0 +1,55 @@
+"""What the verifier tells of each program, and that none comes near its limit here."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from filter_help import rules_of
+
+from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.compiler import PROGRAMS
+from tiercel_agent.kernel.verifier import VerifierStatistics, parse_statistics
+from tiercel_agent.verification import statistics_of_rules
+from tiercel_engine.evaluation.requirements import Requirements
+
+RULES = rules_of({"file": "evt.type = openat and fd.name startswith /tc-verifier"})
+ENOUGH = 300_000
+"""Instructions that the verifier follows: older ones follow more, up to a million."""
+
+
+def test_statistics_as_a_kernel_prints_them():
+    log = (
+        "verification time 1520 usec\nstack depth 96\n"
+        "processed 21220 insns (limit 1000000) max_states_per_insn 4 total_states 812 peak_states 409 mark_read 11"
+    )
+    assert parse_statistics(log) == VerifierStatistics(21220, 1_000_000, 812, 409, 1520)
+    refused = parse_statistics("BPF program is too large. Processed 1000001 insn\n" + log, refused=True)
+    assert (refused.processed, refused.refused) == (21220, "BPF program is too large. Processed 1000001 insn")
+    assert parse_statistics("", refused=True).refused == "refused"
+
+
+@pytest.mark.parametrize("with_helpers", [False, True])
+def test_each_program_is_far_from_the_limit(opened_detectors, tmp_path, with_helpers: bool):
+    found = statistics_of_rules(
+        Requirements.of(RULES), RULES, ProgramSettings(tmp_path / "state/programs"), with_helpers=with_helpers
+    )
+    assert found.keys() == set(PROGRAMS)
+    for name, statistics in found.items():
+        assert not statistics.refused, name
+        assert 0 < statistics.processed < ENOUGH, name
+        assert statistics.limit == 1_000_000
+
+
+def test_a_program_that_is_refused_is_told_with_the_others(opened_detectors, monkeypatch):
+    whole = BytecodeSource.get
+    bad = {"send": bytes((0x95, 0, 0, 0, 0, 0, 0, 0))}
+
+    def get(self, macros):
+        found = whole(self, macros)
+        return replace(found, programs={**found.programs, **bad})
+
+    monkeypatch.setattr(BytecodeSource, "get", get)
+    found = statistics_of_rules(Requirements.of(RULES), RULES)
+    assert [name for name, statistics in found.items() if statistics.refused] == ["send"]
+    assert found["send"].refused == "R0 !read_ok"
