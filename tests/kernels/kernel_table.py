@@ -39,7 +39,7 @@ def _kernels(results: Sequence[Result]) -> str:
 
 def _kernel(result: Result, sets: Sequence[str]) -> list[str]:
     figures = [each for programs in result["programs"].values() for each in programs.values()]
-    refused = sum(1 for each in figures if each["error"])
+    refused = sum(1 for each in figures if each["refused"])
     loads = "no result" if not figures else f"{refused} refused" if refused else "yes"
     staged = [result["staged"].get(name) or {} for name in sets]
     expected = [rule for each in staged for rule in each.get("expected", [])]
@@ -68,9 +68,9 @@ def _programs(results: Sequence[Result]) -> str:
 
 def _most(result: Result, name: str) -> str:
     found = [programs[name] for programs in result["programs"].values() if name in programs]
-    if any(each["error"] for each in found):
+    if any(each["refused"] for each in found):
         return "refused"
-    return f"{max(each['instructions'] or 0 for each in found):,}" if found else "–"
+    return f"{max(each['processed'] for each in found):,}" if found else "–"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -68,7 +68,7 @@ def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
 
 
 def _verifier_step(full: bool) -> Step:
-    sets = "usual everything" if full else "everything"
+    sets = "usual everything helpers" if full else "usual"
     return Step(
         _VERIFIER, f".venv/bin/python {_PROGRAMS}/verifier.py /run/verifier.json {sets}", 900, ["/run/verifier.json"]
     )
