@@ -11,7 +11,7 @@ from typing import Any
 
 from guest_outcomes import Outcomes, outcomes_of
 from guests import GuestError, Kernel, Step, StepResult, Visit, run_in_guest
-from guests.places import CHECKOUT, run, tell
+from guests.places import CHECKOUT, GIT, run, tell
 
 RESULTS = CHECKOUT / "build/kernels"
 """One file a kernel; docs/kernels.md is made of them."""
@@ -44,8 +44,9 @@ class Findings:
 
 def guests_at_once() -> int:
     """As many as this machine has processors and memory for."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES")
-    return max(1, min(len(os.sched_getaffinity(0)), memory // _MEMORY))
+    told = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    available = int(told["MemAvailable"].split()[0]) << 10
+    return max(1, min(len(os.sched_getaffinity(0)), available // _MEMORY))
 
 
 def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
@@ -110,7 +111,7 @@ def _findings(kernel: Kernel, visit: Visit, why: str) -> Findings:
     return Findings(
         kernel=kernel.name,
         release=visit.release,
-        version=run(["git", "-C", CHECKOUT, "rev-parse", "--short", "HEAD"]).strip(),
+        version=run([*GIT, "rev-parse", "--short", "HEAD"]).strip(),
         programs=_told(visit.steps.get(_VERIFIER)),
         staged=staged,
         live=outcomes_of(live) if live is not None else Outcomes(error=why or "they didn't run"),

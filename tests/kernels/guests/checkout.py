@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from guests.places import CHECKOUT, run
+from guests.places import CHECKOUT, GIT, run
 
 _STOCK_RULES = CHECKOUT.parent / "shared" / "falco-rules"
 """Where tests look for them, if they are there at all."""
@@ -33,7 +33,7 @@ def write_disk(path: Path, steps: Sequence[Mapping[str, Any]], files: Mapping[st
 
 def _tracked() -> list[str]:
     """What git has or would have, of what is there."""
-    listed = run(["git", "-C", CHECKOUT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
+    listed = run([*GIT, "ls-files", "-z", "--cached", "--others", "--exclude-standard"])
     return [name for name in listed.split("\0") if name and os.path.lexists(CHECKOUT / name)]
 
 

@@ -86,6 +86,8 @@ def run_in_guest(
     one processor, whose clock goes on by a nanosecond an instruction: times are numbers of instructions. ``memory`` is
     in MiB. Raises Unavailable where there can be no guests, and GuestError.
     """
+    program, *machine = kernel.architecture.qemu
+    qemu = tool(program)
     with tempfile.TemporaryDirectory(prefix="tiercel-guest.", dir=_SCRATCH) as name:
         folder = Path(name)
         files_of_kernel, image = fetch_kernel(kernel), root_image(kernel.architecture)
@@ -102,8 +104,7 @@ def run_in_guest(
             f"file={folder / 'work.tar'},readonly=on",
             f"file={files_of_kernel.modules},readonly=on",
         ]
-        program, *machine = kernel.architecture.qemu
-        command = [tool(program), *machine, *how, "-m", str(memory), "-display", "none", "-monitor", "none"]
+        command = [qemu, *machine, *how, "-m", str(memory), "-display", "none", "-monitor", "none"]
         command += ["-no-reboot", "-nic", "none", "-serial", f"file:{folder / 'console'}"]
         command += ["-kernel", str(files_of_kernel.image), "-initrd", str(folder / "initramfs")]
         command += ["-append", " ".join(words)]

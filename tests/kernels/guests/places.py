@@ -15,6 +15,8 @@ from tiercel_engine.printable import printable
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tiercel/kernels"
+GIT = ("git", "-c", "safe.directory=*", "-C", str(CHECKOUT))
+"""Whoever the checkout belongs to: it is only read."""
 _FOLDERS = ("/usr/sbin", "/sbin")
 _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS])
 
