@@ -11,7 +11,7 @@ from bench.instructions.loads import LOADS
 from bench.live.rulesets import rule_set
 
 _RULES = 90
-_FOLDER = Path("/root/load")
+_FOLDER = Path("/srv")
 _PROGRAM = Path("/tmp/rounds")
 
 
@@ -23,7 +23,7 @@ def _measure() -> dict[str, float]:
 
 
 def main() -> None:
-    _FOLDER.mkdir()
+    _FOLDER.mkdir(exist_ok=True)
     subprocess.run(["cc", "-O1", "-o", _PROGRAM, Path(__file__).with_name("rounds.c")], check=True)
     rules = Path("/tmp/rules.yaml")
     rules.write_text(rule_set(_RULES))
