@@ -9,7 +9,6 @@ from guests import KERNELS, Unavailable, named, packages
 
 SIX = named(["6.1"])[0]
 LISTED = """\
-linux-image-6.1-cloud-amd64 - meta-package
 linux-image-6.1.0-9-cloud-amd64 - Linux 6.1 for clouds
 linux-image-6.1.0-50-cloud-amd64 - Linux 6.1 for clouds
 linux-image-6.1.0-7-cloud-amd64 - Linux 6.1 for clouds
