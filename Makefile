@@ -9,13 +9,14 @@
 # make bench-events   as root: how soon an alert is a Kubernetes Event
 # make bench-delivery   as root: how soon alerts reach sinks, what that costs, an hour without the destination, kill -9
 # make bench-operator   what the operator's planning costs for a thousand rules and five thousand nodes
+# make bench-instructions   as root: what watching costs in instructions, exactly, on kernels in virtual machines; ARGS="6.1" chooses
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
 KERNELS ?= all
 
-.PHONY: setup run demo test test-kernels lint bench bench-live bench-containers bench-events bench-delivery bench-operator clean
+.PHONY: setup run demo test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator clean
 
 setup:
 	@scripts/setup
@@ -65,6 +66,10 @@ bench-operator: setup
 
 bench-live: setup
 	@exec $(BIN)/python -m bench.live $(ARGS)
+
+bench-instructions: setup
+	@scripts/setup-kernels
+	@PYTHONPATH=tests/kernels $(BIN)/python -m bench.instructions $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

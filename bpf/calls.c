@@ -175,10 +175,11 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	u32 zero = 0;
 	struct record *record = scratch();
 	struct settings *now = settings.lookup(&zero);
-	if (!record || !now || bpf_get_current_pid_tgid() >> 32 == now->agent)
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	if (!record || !now || pid == now->agent)
 		return 0;
 	save_call(record, &call);
-	switch (filtered(record, &call, (s64)ctx->args[1], now)) {
+	switch (filtered(record, &call, (s64)ctx->args[1], pid)) {
 	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
 	case FAMILY_WALK_NAME:
 		families.call(ctx, FAMILY_WALK_NAME);
@@ -263,7 +264,7 @@ static __always_inline void section_path_argument(struct record *record, struct 
 static __always_inline void send_image(struct bpf_raw_tracepoint_args *ctx, struct record *record, u32 size)
 {
 	u32 pid = record->header.self.pid;
-	if (processes.ringbuf_output(record, size, 0) == 0) {
+	if (processes.ringbuf_output(&record->header, size, 0) == 0) {
 		undelivered.delete(&pid);
 	} else {
 		u64 now = bpf_ktime_get_boot_ns();
@@ -285,7 +286,7 @@ int send(struct bpf_raw_tracepoint_args *ctx)
 	u32 size = finish(record);
 	if (record->header.type == RECORD_EXEC)
 		send_image(ctx, record, size);
-	else if (calls.ringbuf_output(record, size, 0) != 0)
+	else if (calls.ringbuf_output(&record->header, size, 0) != 0)
 		lost_record(&record->share);
 	return 0;
 }

@@ -45,17 +45,14 @@ static __always_inline u64 current_cgroup(const char *task)
 }
 
 /* The row of the process that is known to be true now. */
-static __always_inline u32 process_row(struct filter_facts *facts)
+static __always_inline u32 process_row(struct filter_facts *facts, const char *task, u32 pid)
 {
-	u32 zero = 0;
-	const char *task = OBJECT(bpf_get_current_task());
-	u32 slot = MEMBER(u32, task, TASK_TGID) % PROCESS_SLOTS;
+	u32 zero = 0, slot = pid % PROCESS_SLOTS;
 	u64 *last_change = lineage.lookup(&zero), *change = changed.lookup(&slot);
 	struct process_class *known = process_classes.lookup(&slot);
 
-	facts->start = READ(u64, MEMBER(u64, task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);
 	facts->cred = MEMBER(u64, task, TASK_CRED);
-	if (!known || !change || !last_change || !known->confirmed || known->start != facts->start ||
+	if (!known || !change || !last_change || !known->confirmed || known->pid != pid ||
 	    known->cred != facts->cred || known->as_of <= *change || known->cgroup != current_cgroup(task))
 		return NOTHING_KNOWN;
 	if (known->as_of <= *last_change)
@@ -70,7 +67,7 @@ static __always_inline u32 process_row(struct filter_facts *facts)
 #define NO_ACCESS -13
 
 /* Which program goes on with the call; 0: it stays in the kernel. What was found out stands in record->filter. */
-static __always_inline u32 filtered(struct record *record, struct call *call, s64 result, struct settings *now)
+static __always_inline u32 filtered(struct record *record, struct call *call, s64 result, u32 pid)
 {
 	struct filter_facts *facts = &record->filter;
 	struct call_key *key = &facts->key;
@@ -82,7 +79,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 	facts->as_of = 0;
 	record->share.rule = 0;
 	record->filtered = 0;
-	if (!now->filtering || !ANEW(plan->words))
+	if (!ANEW(plan->words))
 		return FAMILY_ADMIT;
 	record->filtered = 1;
 	looks->process = looks->call = looks->given = looks->given_floating = everything;
@@ -90,9 +87,10 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 	if (call->compat)
 		return FAMILY_ADMIT;
 
+	const char *task = OBJECT(bpf_get_current_task());
 	facts->known = 0;
 	save_arguments(record, call);
-	u32 row = process_row(facts);
+	u32 row = process_row(facts, task, pid);
 	if (row != NOTHING_KNOWN)
 		looks->process = row + plan->first;
 	key->call = call->number;
@@ -104,7 +102,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 	record->file = NULL;
 	record->names_key.file.mount = record->names_key.file.dentry = NULL;
 	if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0) {
-		record->file = file_of(result);
+		record->file = opened_file(task, result);
 		key->kind = kind_of(record, record->file);
 	}
 	struct call_memo *memo = memo_of(record, key);
@@ -123,7 +121,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 	if (!memo->possible)
 		return 0;
 	if (plan->names && key->kind != KIND_UNKNOWN && result != NOT_PERMITTED && result != NO_ACCESS)
-		return look_for_names(record, plan);
+		return look_for_names(record, plan, task);
 	return plan->flags & PLAN_SUBJECT_END ? FAMILY_CONNECTION : FAMILY_ADMIT;
 }
 
@@ -144,6 +142,8 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
 		if (!admitted(&record->survivors, &record->share, record->filter.known, now->flood_limit))
 			return 0;
+		const char *task = (const char *)bpf_get_current_task();
+		record->filter.start = READ(u64, READ_POINTER(task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);
 		if (!(record->filter.known & (KNOWN_PROCESS | NOT_TO_BE_LEARNED)))
 			record->filter.as_of = bpf_ktime_get_boot_ns(); /* before anything of the process is read */
 	}

@@ -27,7 +27,7 @@ struct connection_key {
 };
 
 /* Of a process, in the slot of its pid; others with the same slot take turns. User space writes it in steps, so that no
- * half of it is taken for true; `changed` tells when it became void. */
+ * half of it is taken for true; `changed` tells when it became void: a new process of that pid is such a change. */
 struct process_class {
 	u64 start;
 	u64 cred;      /* each thread has its own, as with the cgroup */
@@ -36,7 +36,7 @@ struct process_class {
 	u32 row;       /* by all conditions on processes; void once ancestors of some process have changed */
 	u32 own;       /* by those that don't ask for its ancestors */
 	u32 confirmed;
-	u32 padding;
+	u32 pid;
 };
 #define PROCESS_SLOTS 32768
 
@@ -56,10 +56,8 @@ struct filter_facts {
 #define NOT_TO_BE_LEARNED 16 /* the key isn't filled in */
 
 struct settings {
-	u32 filtering;   /* 0: everything passes, and nothing is told */
 	u32 flood_limit; /* matches a second of one rule in one cgroup */
 	u32 agent;       /* the process that isn't watched: the agent itself */
-	u32 padding;
 };
 
 BPF_ARRAY(settings, struct settings, 1);

@@ -269,11 +269,11 @@ static __always_inline u32 judge_names(struct record *record, struct plan *plan,
 }
 
 /* Looks up what is known of the names of a call. Which program goes on; 0: the call stays in the kernel. */
-static __always_inline u32 look_for_names(struct record *record, struct plan *plan)
+static __always_inline u32 look_for_names(struct record *record, struct plan *plan, const char *task)
 {
 	struct passed_text text = {};
 	struct names_key *key = &record->names_key;
-	const char *fs = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS);
+	const char *fs = MEMBER_POINTER(task, TASK_FS);
 	const void *address = (const void *)saved_argument(record, plan->path[0]);
 	/* Onto the stack: the kernel checks at length where it copies to, and is done soonest with that. */
 	long length = bpf_probe_read_user_str(&text, sizeof(text), address);

@@ -146,6 +146,13 @@ static __always_inline const char *file_of(s32 descriptor)
 	return (const char *)READ_AT(u64, MEMBER(u64, table, FDTABLE_FD) + (u64)descriptor * 8);
 }
 
+/* The file that a call has just opened: its descriptor is in the table. `task` is readable. */
+static __always_inline const char *opened_file(const char *task, s32 descriptor)
+{
+	const char *table = READ_POINTER(MEMBER_POINTER(task, TASK_FILES), FILES_FDT);
+	return (const char *)READ_AT(u64, READ_POINTER(table, FDTABLE_FD) + (u64)descriptor * 8);
+}
+
 /* The folder that a relative path starts from. */
 static __always_inline void want_base(struct record *record, u16 kind, s32 descriptor)
 {

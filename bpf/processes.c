@@ -57,6 +57,7 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	if (READ(u32, child, TASK_PID) != READ(u32, child, TASK_TGID)) /* a thread */
 		return 0;
 	read_process(&fork.child, child);
+	changed_process(fork.child.pid); /* what is known of an earlier one of that number */
 	read_process(&fork.parent, (const char *)ctx->args[0]);
 	if (processes.ringbuf_output(&fork, sizeof(fork), QUIETLY) != 0)
 		count(LOST_PROCESSES);

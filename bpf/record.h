@@ -67,35 +67,37 @@ struct call_memo {
 	u32 possible; /* whether some rule is */
 };
 
+/* What the filter reads and writes at each call stands first: where an offset is larger than 32767, each access takes
+ * more instructions. */
 struct record {
-	struct header header;
-	u8 sections[CAPACITY + 2 * PIECE + 64];
-	u32 length; /* of the sections so far */
 	struct filter_facts filter;
 	struct looks looks;
-	u32 filtered;  /* the filter has looked at the call */
-	struct survivors survivors;
-	struct share_key share;
-	struct connection_key connection;
-	struct call_memo call_memos[MEMOS];
+	u32 filtered;    /* the filter has looked at the call */
+	u32 call_number; /* the call that on_return() found worth a look */
+	u32 call_compat;
+	u32 call_socketcall;
 	u32 call_slot;
-	const char *file; /* that the call has opened */
-	struct name names[4]; /* NAME_… */
-	struct names_key names_key;
-	struct known_names known_names[KNOWN_NAMES];
 	u32 known_slot;
-	u32 walk_to;      /* the name that a walk writes */
+	u32 walk_to;     /* the name that a walk writes */
+	const char *file; /* that the call has opened */
+	struct names_key names_key;
 	struct place walk_from;
-	const char *components[COMPONENTS];
-	u32 depth;
+	struct share_key share;
+	struct survivors survivors;
+	struct connection_key connection;
 #ifdef DIRECT_READS
 	const char *regs;
 #else
 	char regs[REGISTERS] __attribute__((aligned(8)));
 #endif
-	u32 call_number; /* the call that on_return() found worth a look */
-	u32 call_compat;
-	u32 call_socketcall;
+	struct call_memo call_memos[MEMOS];
+	struct header header; /* what is sent begins here */
+	u8 sections[CAPACITY + 2 * PIECE + 64];
+	u32 length; /* of the sections so far */
+	struct name names[4]; /* NAME_… */
+	struct known_names known_names[KNOWN_NAMES];
+	const char *components[COMPONENTS];
+	u32 depth;
 	u32 walk_at;
 	u8 walk[PIECE + 256];
 	u32 rounds;  /* of walking */

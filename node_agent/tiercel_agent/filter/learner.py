@@ -192,11 +192,12 @@ class Learner:
 
     def _tell_process(self, event: LiveEvent, facts: Facts, row: int, own: int) -> None:
         """In steps: the entry is void while it is written. What has changed since ``as_of`` the kernel knows itself."""
-        classes, slot = self._maps.process_classes, _u32(event.occurrence.process.pid % _PROCESS_SLOTS)
+        pid = event.occurrence.process.pid
+        classes, slot = self._maps.process_classes, _u32(pid % _PROCESS_SLOTS)
         entry = (facts.start, facts.cred, event.occurrence.header.cgroup, facts.as_of, row, own)
-        self._void(event.occurrence.process.pid)
-        classes.update(slot, _PROCESS.pack(*entry, 0, 0))
-        classes.update(slot, _PROCESS.pack(*entry, 1, 0))
+        self._void(pid)
+        classes.update(slot, _PROCESS.pack(*entry, 0, pid))
+        classes.update(slot, _PROCESS.pack(*entry, 1, pid))
 
 
 def _is_known(occurrence: Occurrence) -> bool:
