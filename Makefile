@@ -2,8 +2,8 @@
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
 # make demo    as root: an API server, the operator and an agent on this machine, and what to try there
 # make test    linters and all tests; the first time an API server is built for them, which takes some minutes
-# make test-kernels   as root: all of Debian's kernels, x86-64 and arm64, in virtual machines, with the live tests in each; writes
-#              docs/kernels.md. It takes an hour or two; KERNELS="6.1 arm64-6.12" chooses some
+# make test-kernels   as root: all of Debian's kernels, x86-64 and arm64, in virtual machines, with the live tests in each; it takes
+#              hours, and writes docs/kernels.md. KERNELS="6.1 arm64-6.12" tries some of them
 # make bench   what the engine costs
 # make bench-containers   as root: how soon containers are known
 # make bench-events   as root: how soon an alert is a Kubernetes Event

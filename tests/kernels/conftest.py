@@ -102,4 +102,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _FULL and (results := read_results()):
         terminalreporter.section("kernels")
         terminalreporter.write_line(summary(results))
-        write_document(results)
+        if _CHOSEN == ["all"]:
+            write_document(results)

@@ -111,7 +111,7 @@ def _findings(kernel: Kernel, visit: Visit, why: str) -> Findings:
     return Findings(
         kernel=kernel.name,
         release=visit.release,
-        version=run([*GIT, "rev-parse", "--short", "HEAD"]).strip(),
+        version=_version(),
         programs=_told(visit.steps.get(_VERIFIER)),
         staged=staged,
         live=outcomes_of(live) if live is not None else Outcomes(error=why or "they didn't run"),
@@ -126,5 +126,11 @@ def _told(result: StepResult | None) -> Any:
     return json.loads(files[0]) if files else {}
 
 
-def read_results(folder: Path = RESULTS) -> Sequence[Mapping[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+def read_results() -> Sequence[Mapping[str, Any]]:
+    """What guests found of this commit of the project, in this run or an earlier one."""
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    return [result for result in found if result["version"] == _version()]
+
+
+def _version() -> str:
+    return run([*GIT, "rev-parse", "--short", "HEAD"]).strip()

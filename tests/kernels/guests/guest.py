@@ -87,30 +87,32 @@ def run_in_guest(
     in MiB. Raises Unavailable where there can be no guests, and GuestError.
     """
     program, *machine = kernel.architecture.qemu
-    qemu = tool(program)
+    # Nobody else would end it if this process were killed.
+    command = [tool("setpriv"), "--pdeathsig", "KILL", tool(program), *machine, "-m", str(memory)]
+    if counting:
+        command += ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
+    else:
+        command += ["-accel", "tcg,thread=multi", "-smp", str(processors)]
+    words = [f"console={kernel.architecture.console}", "quiet", "panic=-1", "sysrq_always_enabled"]
+    if systemd:
+        words.append("guest.init=systemd")
     with tempfile.TemporaryDirectory(prefix="tiercel-guest.", dir=_SCRATCH) as name:
         folder = Path(name)
         files_of_kernel, image = fetch_kernel(kernel), root_image(kernel.architecture)
         write_initramfs(folder / "initramfs", files_of_kernel, image)
         write_disk(folder / "work.tar", [asdict(step) for step in steps], files)
-        words = [f"console={kernel.architecture.console}", "quiet", "panic=-1", "sysrq_always_enabled"]
-        if systemd:
-            words.append("guest.init=systemd")
-        how = ["-accel", "tcg,thread=multi", "-smp", str(processors)]
-        if counting:
-            how = ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off", "-smp", "1"]
+        command += ["-kernel", str(files_of_kernel.image), "-initrd", str(folder / "initramfs")]
+        command += ["-append", " ".join(words)]
         disks = [
             f"file={image.root},snapshot=on,cache=unsafe",
             f"file={folder / 'work.tar'},readonly=on",
             f"file={files_of_kernel.modules},readonly=on",
         ]
-        command = [qemu, *machine, *how, "-m", str(memory), "-display", "none", "-monitor", "none"]
-        command += ["-no-reboot", "-nic", "none", "-serial", f"file:{folder / 'console'}"]
-        command += ["-kernel", str(files_of_kernel.image), "-initrd", str(folder / "initramfs")]
-        command += ["-append", " ".join(words)]
         for disk in disks:
             command += ["-drive", f"{disk},format=raw,if=virtio"]
-        command += ["-chardev", f"file,id=results,path={folder / 'results'}", "-device", "virtio-serial-pci"]
+        command += ["-display", "none", "-monitor", "none", "-no-reboot", "-nic", "none"]
+        command += ["-serial", f"file:{folder / 'console'}", "-device", "virtio-serial-pci"]
+        command += ["-chardev", f"file,id=results,path={folder / 'results'}"]
         command += ["-device", "virtserialport,chardev=results,name=results"]
         began = time.monotonic()
         _run_qemu(command, folder, _BOOT + sum(step.deadline for step in steps))
