@@ -102,7 +102,8 @@ class AgentSettings:
     """Paths on the node of runtimes' sockets that aren't among ``SOCKETS``. Folders outside of ``RUN`` must be on every
     node: /var/snap/microk8s/common/run/containerd.sock is one for clusters of MicroK8s alone."""
     extra_capabilities: Sequence[str] = ()
-    """Kernels before 5.11 need SYS_RESOURCE, since eBPF's memory counts as locked memory there."""
+    """Kernels before 5.11 need SYS_RESOURCE, since eBPF's memory counts as locked memory there: a pod can't be told to
+    have more of it. With the capability the agent raises its own limit."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the agents get, such as those of OpenTelemetry."""
     allowed_addresses: Sequence[str] = ()
