@@ -53,6 +53,25 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
     assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
 
 
+def test_it_runs_on_each_node_that_it_can_watch() -> None:
+    """A mixed cluster has agents on all nodes, whatever their processors and their taints."""
+    found = pod()
+    (term,) = found["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]}]}
+    assert found["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert found["tolerations"] == [{"operator": "Exists"}]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.agent", "Dockerfile.operator"])
+def test_images_are_of_whatever_architecture_they_are_built_for(name: str) -> None:
+    text = (HERE / "images" / name).read_text()
+    bases = [line.split()[1:] for line in text.splitlines() if line.startswith("FROM")]
+    assert bases
+    assert not [base for base in bases if base[0].startswith("--platform")]
+    assert "amd64" not in text
+    assert "x86_64" not in text
+
+
 def test_of_the_node_one_folder_can_be_written_and_nothing_else_is_made_there() -> None:
     mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
     folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
