@@ -2,17 +2,21 @@
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
 # make demo    as root: an API server, the operator and an agent on this machine, and what to try there
 # make test    linters and all tests; the first time an API server is built for them, which takes some minutes
+# make test-kernels   as root: all of Debian's kernels, x86-64 and arm64, in virtual machines, with the live tests in each; writes
+#              docs/kernels.md. It takes an hour or two; KERNELS="6.1 arm64-6.12" chooses some
 # make bench   what the engine costs
 # make bench-containers   as root: how soon containers are known
 # make bench-events   as root: how soon an alert is a Kubernetes Event
 # make bench-delivery   as root: how soon alerts reach sinks, what that costs, an hour without the destination, kill -9
 # make bench-operator   what the operator's planning costs for a thousand rules and five thousand nodes
+# make bench-instructions   as root: what watching costs in instructions, exactly, on kernels in virtual machines; ARGS="6.1" chooses
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS ?=
+KERNELS ?= all
 
-.PHONY: setup run demo test lint bench bench-live bench-containers bench-events bench-delivery bench-operator clean
+.PHONY: setup run demo test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator clean
 
 setup:
 	@scripts/setup
@@ -30,11 +34,16 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# What the tests of containers and of the cluster need, kept outside of the checkout. Without it they are skipped.
+# What the tests of containers, of the cluster and of other kernels need, kept outside of the checkout. Without it they are skipped.
 test: lint
 	@scripts/setup-containers >/dev/null || true
 	@scripts/setup-control-plane >/dev/null || true
+	@scripts/setup-kernels || true
 	$(BIN)/pytest
+
+test-kernels: setup
+	@scripts/setup-kernels amd64 arm64
+	TIERCEL_KERNELS="$(KERNELS)" $(BIN)/pytest tests/kernels $(ARGS)
 
 bench: setup
 	@$(BIN)/python bench/bench_engine.py
@@ -57,6 +66,10 @@ bench-operator: setup
 
 bench-live: setup
 	@exec $(BIN)/python -m bench.live $(ARGS)
+
+bench-instructions: setup
+	@scripts/setup-kernels
+	@PYTHONPATH=tests/kernels $(BIN)/python -m bench.instructions $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -227,7 +227,7 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	if (!record || !now || pid == now->agent)
 		return 0;
 	save_call(record, &call);
-	switch (filtered(record, &call, result, pid)) {
+	switch (filtered(record, &call, result, now, pid)) {
 	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
 	case FAMILY_WALK_NAME:
 		families.call(ctx, FAMILY_WALK_NAME);

@@ -45,17 +45,17 @@ static __always_inline u64 current_cgroup(const char *task)
 }
 
 /* The row of the process that is known to be true now. */
-static __always_inline u32 process_row(struct filter_facts *facts, const char *task, u32 pid)
+static __always_inline u32 process_row(struct filter_facts *facts, struct settings *now, const char *task, u32 pid)
 {
-	u32 zero = 0, slot = pid % PROCESS_SLOTS;
-	u64 *last_change = lineage.lookup(&zero), *change = changed.lookup(&slot);
+	u32 slot = pid % PROCESS_SLOTS;
+	u64 *change = changed.lookup(&slot);
 	struct process_class *known = process_classes.lookup(&slot);
 
 	facts->cred = MEMBER(u64, task, TASK_CRED);
-	if (!known || !change || !last_change || !known->confirmed || known->pid != pid ||
+	if (!known || !change || !known->confirmed || known->pid != pid ||
 	    known->cred != facts->cred || known->as_of <= *change || known->cgroup != current_cgroup(task))
 		return NOTHING_KNOWN;
-	if (known->as_of <= *last_change)
+	if (known->as_of <= now->lineage)
 		return known->own;
 	facts->known |= KNOWN_PROCESS;
 	return known->row;
@@ -67,7 +67,8 @@ static __always_inline u32 process_row(struct filter_facts *facts, const char *t
 #define NO_ACCESS -13
 
 /* Which program goes on with the call; 0: it stays in the kernel. What was found out stands in record->filter. */
-static __always_inline u32 filtered(struct record *record, struct call *call, s64 result, u32 pid)
+static __always_inline u32 filtered(struct record *record, struct call *call, s64 result, struct settings *now,
+				    u32 pid)
 {
 	struct filter_facts *facts = &record->filter;
 	struct call_key *key = &facts->key;
@@ -90,7 +91,7 @@ static __always_inline u32 filtered(struct record *record, struct call *call, s6
 	const char *task = OBJECT(bpf_get_current_task());
 	facts->known = 0;
 	save_arguments(record, call);
-	u32 row = process_row(facts, task, pid);
+	u32 row = process_row(facts, now, task, pid);
 	if (row != NOTHING_KNOWN)
 		looks->process = row + plan->first;
 	key->call = call->number;

@@ -58,6 +58,7 @@ struct filter_facts {
 struct settings {
 	u32 flood_limit; /* matches a second of one rule in one cgroup */
 	u32 agent;       /* the process that isn't watched: the agent itself */
+	u64 lineage;     /* when the ancestors of some process may have changed: the kernel's own word */
 };
 
 BPF_ARRAY(settings, struct settings, 1);
@@ -68,7 +69,6 @@ BPF_TABLE("lru_hash", struct call_key, u32, call_rows, 8192);
 BPF_TABLE("lru_hash", struct connection_key, u32, connection_rows, 8192);
 BPF_ARRAY(process_classes, struct process_class, PROCESS_SLOTS);
 BPF_ARRAY(changed, u64, PROCESS_SLOTS); /* when something of a process of the slot changed, ns since boot */
-BPF_ARRAY(lineage, u64, 1);             /* when the ancestors of some process may have changed */
 
 /* A change is told of before it is done, or while it is being done: what is learned within this time is void too. */
 #define CHANGE_TAKES 1000000 /* ns */
@@ -76,9 +76,9 @@ BPF_ARRAY(lineage, u64, 1);             /* when the ancestors of some process ma
 static __always_inline void changed_lineage(u64 when)
 {
 	u32 zero = 0;
-	u64 *last = lineage.lookup(&zero);
-	if (last && *last < when)
-		*last = when;
+	struct settings *now = settings.lookup(&zero);
+	if (now && now->lineage < when)
+		now->lineage = when;
 }
 
 /* Something that a process's own class depends on changes. */

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
 
+from tiercel_agent.kernel.bytecode import ProgramSettings
 from tiercel_agent.source import Counters, DetectorError, Folded, Unwatched
 from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event
@@ -17,6 +18,16 @@ from tiercel_engine.rule import Rule
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 pytest_plugins = ("cluster_fixtures",)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Detectors that tests open find what another test has compiled, unless they say where programs are kept."""
+    kept = ProgramSettings(tmp_path_factory.mktemp("kept") / "programs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tiercel_agent.detector.ProgramSettings", lambda: kept)
+        patch.setattr("tiercel_agent.verification.ProgramSettings", lambda: kept)
+        yield
 
 
 @dataclass

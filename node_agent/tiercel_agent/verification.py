@@ -22,19 +22,22 @@ def statistics_of_rules(
     programs: ProgramSettings | None = None,
     *,
     with_helpers: bool = False,
+    measuring: bool = False,
 ) -> dict[str, VerifierStatistics]:
     """By program. Nothing is attached. Raises DetectorError as ``open_detector`` does, but not for a program that the
     verifier refuses: that is told in its statistics.
 
-    ``with_helpers`` has the kernel's memory read by calls of its helpers, as on kernels that know nothing better.
+    ``with_helpers`` has the kernel's memory read by calls of its helpers, as on kernels that know nothing better;
+    ``measuring`` is as for ``Detector``.
     """
     machine = look_at_machine()
     if with_helpers:
         machine = replace(machine, direct_reads=None)
     tables = make_tables(rules) if rules else None
     function = machine.direct_reads.function if machine.direct_reads is not None else None
+    macros = program_macros(machine, requirements, tables, measuring=measuring)
     try:
-        bytecode = BytecodeSource(programs or ProgramSettings()).get(program_macros(machine, requirements, tables))
+        bytecode = BytecodeSource(programs or ProgramSettings()).get(macros)
         return verifier_statistics(bytecode, map_sizes(tables), function)
     except (CompileError, LibbpfError) as error:
         raise refused(error, machine) from error

@@ -28,7 +28,7 @@ from tiercel_engine.rule import Rule
 FLOOD_LIMIT = 100
 """Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
 
-_SETTINGS = Struct("=2I")
+_SETTINGS = Struct("=2IQ")
 _CALLS_PAGES = 1024  # 4 MiB
 _PROCESSES_PAGES = 512  # 2 MiB
 _CGROUPS_PAGES = 64  # 256 KiB
@@ -91,7 +91,7 @@ class Watch:
             learned = Maps(*(maps[name] for name in Maps._fields))
             self.learner = Learner(learned, tables, Rows(self._words, len(tables.rows)))
         limit = flood_limit or 0xFFFF_FFFF
-        maps["settings"].update(_u32(0), _SETTINGS.pack(limit, os.getpid()))
+        maps["settings"].update(_u32(0), _SETTINGS.pack(limit, os.getpid(), 0))
         self.programs.set_plans(plans(asked, machine, filtered))
 
     def attach(self) -> None:

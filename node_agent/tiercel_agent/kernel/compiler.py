@@ -63,7 +63,6 @@ MAPS = (
     "connection_rows",
     "process_classes",
     "changed",
-    "lineage",
     "clause_rules",
     "shares",
 )

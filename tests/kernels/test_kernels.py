@@ -1,0 +1,52 @@
+"""On every kernel: the programs load with room to spare, attacks are alerted, and the live tests pass."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from visits import Findings
+
+MOST_INSTRUCTIONS = 300_000
+"""The kernel's own limit is a million. Newer compilers and kernels may need more for the same programs."""
+
+
+def test_every_program_loads(findings: Findings) -> None:
+    assert findings.programs, findings.troubles
+    refused = {
+        (set_, name): figures["refused"]
+        for set_, programs in findings.programs.items()
+        for name, figures in programs.items()
+        if figures["refused"]
+    }
+    assert not refused
+
+
+def test_the_verifier_has_room_to_spare(findings: Findings) -> None:
+    assert findings.programs, findings.troubles
+    too_many = {
+        (set_, name): figures["processed"]
+        for set_, programs in findings.programs.items()
+        for name, figures in programs.items()
+        if figures["processed"] > MOST_INSTRUCTIONS
+    }
+    assert not too_many
+
+
+def test_attacks_are_alerted_and_nothing_is_lost(findings: Findings) -> None:
+    assert findings.staged, findings.troubles
+    for name, staged in findings.staged.items():
+        assert staged, (name, findings.troubles)
+        assert staged["watching"] is not None, (name, staged["said"])
+        raised = Counter(staged["raised"])
+        assert {rule: raised[rule] for rule in staged["expected"]} == dict.fromkeys(staged["expected"], 1), name
+        assert "Lost: none" in staged["said"], name
+        assert staged["status"] == 0, name
+
+
+def test_live_tests(findings: Findings) -> None:
+    live = findings.live
+    assert not live.error, live.error
+    if live.failed:
+        pytest.fail("\n\n".join(f"{name}\n{told}" for name, told in live.failed.items()))
+    assert live.passed
