@@ -99,26 +99,73 @@ static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
 	return REGISTER(record, (ARGUMENT_OFFSETS >> ((index & 7) * 8)) & 0xf8);
 }
+
+static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+{
+	return ctx->args[1];
+}
 #else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
+#define PSTATE_32_BIT 0x10 /* the processor's own: it runs AArch32 */
+
+/* Calls of arm (EABI) whose arguments stand elsewhere than those of the call that they are taken for. */
+#define ARM_TRUNCATE64 193 /* 64 bits stand in an even register and the next */
+#define ARM_FTRUNCATE64 194
+#define ARM_SOCKET 281
+#define ARM_SEND 289 /* no address */
+#define ARM_RECV 291
+
+/* A 64-bit execveat (281) that has become a 32-bit program comes here with its registers cleared. As a socket(2) of
+ * domain 0 it would have failed. */
+static __always_inline u32 is_new_image(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+{
+	return call->number == ARM_SOCKET && (s32)ctx->args[1] >= 0 && READ(u32, call->regs, REGS_ORIG_X0) == 0;
+}
+
 static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct call call = {.regs = (const char *)ctx->args[0]};
 	call.number = READ(u32, call.regs, REGS_NUMBER);
+	if (call.number >= SOCKETCALL) /* there stand calls that are made by arm's numbers alone */
+		return call;
 	struct plan *plan = plan_of(call.number);
+	if (!plan || !(plan->family | plan->compat | plan->changes))
+		return call;
+	call.compat = READ(u32, call.regs, REGS_PSTATE) & PSTATE_32_BIT;
+	if (call.compat) {
+		u32 number = is_new_image(ctx, &call) ? 0 : plan->compat;
+		plan = number ? plan_of(number) : NULL;
+		call.number = number;
+	}
 	call.plan = plan && (plan->family | plan->changes) ? plan : NULL;
 	return call;
 }
 
 static __always_inline void read_arguments(struct header *header, struct call *call)
 {
-	header->args[0] = READ(u64, call->regs, REGS_ORIG_X0);
+	const char *regs = call->regs;
+	header->args[0] = READ(u64, regs, REGS_ORIG_X0);
 	for (int i = 1; i < 6; i++)
-		header->args[i] = READ_AT(u64, call->regs + REGS_X0 + 8 * i);
+		header->args[i] = READ_AT(u64, regs + REGS_X0 + 8 * i);
+	if (!call->compat)
+		return;
+	for (int i = 0; i < 6; i++)
+		header->args[i] &= 0xffffffff;
+	u32 number = READ(u32, regs, REGS_NUMBER);
+	if (number == ARM_TRUNCATE64 || number == ARM_FTRUNCATE64)
+		header->args[1] = header->args[2] | header->args[3] << 32;
+	else if (number == ARM_SEND || number == ARM_RECV)
+		header->args[4] = header->args[5] = 0;
 }
 
 static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
 	return REGISTER(record, (index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0));
+}
+
+/* Kernels before 5.14 leave the upper half of a 32-bit program's result empty, also where that is negative. */
+static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+{
+	return call->compat ? (s64)(s32)ctx->args[1] : (s64)ctx->args[1];
 }
 #endif
 
@@ -170,7 +217,8 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 		changed_process(bpf_get_current_pid_tgid() >> 32);
 	if (!call.plan->family)
 		return 0;
-	if ((call.plan->flags & PLAN_ONLY_FAILED) && (s64)ctx->args[1] >= 0)
+	s64 result = result_of(ctx, &call);
+	if ((call.plan->flags & PLAN_ONLY_FAILED) && result >= 0)
 		return 0;
 	u32 zero = 0;
 	struct record *record = scratch();
@@ -179,7 +227,7 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	if (!record || !now || pid == now->agent)
 		return 0;
 	save_call(record, &call);
-	switch (filtered(record, &call, (s64)ctx->args[1], now, pid)) {
+	switch (filtered(record, &call, result, now, pid)) {
 	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
 	case FAMILY_WALK_NAME:
 		families.call(ctx, FAMILY_WALK_NAME);

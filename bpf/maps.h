@@ -1,6 +1,6 @@
 /* What a system call carries beyond its header; index: the system call's number. Filled by user space
- * for the calls that a loaded rule can match; family 0 means nobody asks. `compat` belongs to the i386 call of the
- * index, so that one look-up tells for both whether to go on. */
+ * for the calls that a loaded rule can match; family 0 means nobody asks. `compat` belongs to the call that 32-bit
+ * programs make by the index (i386, arm), so that one look-up tells for both whether to go on. */
 struct plan {
 	u8 family;     /* FAMILY_… */
 	u8 flags;      /* PLAN_… */
@@ -10,7 +10,7 @@ struct plan {
 	s8 address;    /* socket address */
 	s8 keyed[3];   /* arguments that the filter tells calls apart by */
 	u8 changes;    /* 1: the call changes what the process's class depends on */
-	u16 compat;    /* native number of the i386 call of this index, 0: nobody asks; SOCKETCALL: see there */
+	u16 compat;    /* native number of the 32-bit call of this index, 0: nobody asks; SOCKETCALL: see there */
 	u16 first;     /* word of a process's row where the clauses of this call begin */
 	u16 words;     /* of clauses; 0: the call isn't filtered */
 	u16 padding;
@@ -44,7 +44,8 @@ struct plan {
 #define PLAN_SUBJECT_PATH 32 /* the filter looks at the path passed and the file opened */
 #define PLAN_SUBJECT_END 64  /* the filter looks at the ends of the connection */
 
-/* The calls, then what i386's socketcall can be told to do (linux/net.h): only the `compat` of those counts. */
+/* The calls, then what i386's socketcall can be told to do (linux/net.h): only the `compat` of those counts. On arm64,
+ * which has no socketcall, the calls stand there that 32-bit programs alone can make. */
 #define SOCKETCALL 512
 #define SOCKETCALLS 32
 #define SOCKETCALL_SEND 9 /* these two are sendto and recvfrom without an address */

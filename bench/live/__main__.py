@@ -15,6 +15,7 @@ from bench.live.detection import LATENCY_OPENS
 from bench.live.loads import LOADS
 from bench.live.measure import PARTS, RULES, Options, measure
 from bench.live.processes import BenchError
+from bench.live.results import Results
 from bench.live.stage import stage
 
 
@@ -55,7 +56,9 @@ def main() -> int:
         signal.signal(number, _stop)
     try:
         with stage(LATENCY_OPENS, options.flood_seconds) as ground:
-            results = measure(options, ground, _tell)
+            results, status = measure(options, ground, _tell)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # what was measured is written whatever comes now
     except CannotWatch as reason:
         print(f"skipped: {reason}")
         return 0
@@ -66,15 +69,26 @@ def main() -> int:
         return 130
     finally:
         _tell("")
-    text = report.markdown(results)
-    print(text, end="")
+    return _write(results, out) or status
+
+
+def _write(results: Results, out: Path) -> int:
+    """The files, the figures themselves first: no fault in telling them takes them along. Then the screen. Returns
+    the exit status."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "live.md").write_text(text)
     (out / "live.json").write_text(results.as_json())
+    (out / "live.md").write_text(text := report.markdown(results))
+    written = ["live.md", "live.json"]
     if results.throughput.samples:
         (out / "live.svg").write_text(report.picture(results))
-    print(f"\n{out}: live.md, live.json, live.svg", file=sys.stderr)
-    return 1 if results.problems else 0
+        written.append("live.svg")
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    print(f"\n{out}: {', '.join(written)}", file=sys.stderr)
+    return 0
 
 
 def _tell(progress: str) -> None:

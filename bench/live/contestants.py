@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import sys
@@ -14,7 +15,7 @@ from typing import Protocol
 
 from bench.live.processes import BenchError
 from bench.live.stage import PLANTED, Stage
-from bench.live.watch import Ending, Watch, watch
+from bench.live.watch import NOTHING_TOLD, Ending, Watch, watch
 
 NOBODY = "none"
 FALCO_RULES = Path("/etc/falco/falco_rules.yaml")
@@ -142,16 +143,28 @@ class Falco:
 
     def ending(self, stage: Stage, watch: Watch) -> Ending:  # noqa: ARG002
         try:
-            last = self._metrics(stage).read_text().splitlines()[-1]
-        except (OSError, IndexError):
-            return Ending(None, {}, None, None)
-        counts = {name: int(count) for name, count in re.findall(r'"([\w.]+)": ?(\d+)', last)}
+            lines = self._metrics(stage).read_text(errors="replace").splitlines()
+        except OSError:
+            return NOTHING_TOLD
+        counts = next(filter(None, map(_counts, reversed(lines))), None)
+        if counts is None:
+            return NOTHING_TOLD
         names = {"scap.n_drops": "kernel buffer full", "falco.outputs_queue_num_drops": "output queue full"}
         causes = {names[name]: counts[name] for name in names if counts.get(name)}
         return Ending(sum(causes.values()), causes, counts.get("scap.n_evts"), None)
 
     def _metrics(self, stage: Stage) -> Path:
         return stage.folder / "falco-metrics.jsonl"
+
+
+def _counts(line: str) -> dict[str, int] | None:
+    """The counters of one line of Falco's metrics. None for a line that was cut, or that doesn't tell what was lost."""
+    try:
+        fields = json.loads(line)["output_fields"]
+        counts = {name: count for name, count in fields.items() if isinstance(count, int)}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return counts if "scap.n_drops" in counts else None
 
 
 @dataclass(frozen=True, slots=True)

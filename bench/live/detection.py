@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from bench.live.contestants import Contestant, watching
 from bench.live.loads import Done
+from bench.live.part import Part
 from bench.live.stage import PLANTED, SINGLE, Stage
 from bench.live.watch import Ending, Watch
 
@@ -65,29 +67,33 @@ class Flood:
     ending: Ending
 
 
-def latency(contestant: Contestant, stage: Stage, tell: Callable[[str], None]) -> Latency:
-    tell(f"latency, {contestant.name}")
+def latency(contestant: Contestant, stage: Stage, into: list[Latency]) -> None:
     with watching(contestant, stage) as watch:
         watch.settle()
         opened = stage.plant(LATENCY_OPENS, LATENCY_GAP, "planted/")
         delays = _delays(watch, stage, PLANTED, "planted", opened)
-    return Latency(contestant.name, LATENCY_OPENS, delays)
+    into.append(Latency(contestant.name, LATENCY_OPENS, delays))
 
 
-def hiding(contestant: Contestant, stage: Stage, tell: Callable[[str], None]) -> Iterator[Hiding]:
+def hiding(contestant: Contestant, stage: Stage, into: list[Hiding]) -> Iterator[Part]:
     for count, load, attack in ATTACKS:
-        tell(f"hiding behind {attack}, {contestant.name}")
-        with watching(contestant, stage) as watch:
-            already = len(watch.alerts_of(PLANTED))
-            with ExitStack() as attackers:
-                for _ in range(count):
-                    attackers.enter_context(stage.in_background(load, 60))
-                time.sleep(0.5)
-                stage.plant(HIDDEN_READS, HIDDEN_GAP, "planted/file")
-            _wait_for(watch, already + HIDDEN_READS)
-            ending = watch.finish()
-            seen = len(watch.alerts_of(PLANTED)) - already
-        yield Hiding(contestant.name, attack, HIDDEN_READS, seen, ending)
+        run = partial(_hide, contestant, stage, count, load, attack, into)
+        yield Part(f"hiding behind {attack}, {contestant.name}", run)
+
+
+def _hide(contestant: Contestant, stage: Stage, count: int, load: str, attack: str, into: list[Hiding]) -> None:
+    with watching(contestant, stage) as watch:
+        already = len(watch.alerts_of(PLANTED))
+        with ExitStack() as attackers:
+            for _ in range(count):
+                attackers.enter_context(stage.in_background(load, 60))
+            time.sleep(0.5)
+            stage.plant(HIDDEN_READS, HIDDEN_GAP, "planted/file")
+        _wait_for(watch, already + HIDDEN_READS)
+        ending = watch.finish()
+        seen = len(watch.alerts_of(PLANTED)) - already
+    into.append(Hiding(contestant.name, attack, HIDDEN_READS, seen, ending))
+    ending.check()
 
 
 def _wait_for(watch: Watch, planted: int) -> None:
@@ -95,8 +101,7 @@ def _wait_for(watch: Watch, planted: int) -> None:
     watch.alerts.wait_for(lambda: len(watch.alerts_of(PLANTED)) >= planted, PATIENCE)
 
 
-def flood(contestant: Contestant, stage: Stage, seconds: int, tell: Callable[[str], None]) -> Flood:
-    tell(f"flood, {contestant.name}")
+def flood(contestant: Contestant, stage: Stage, seconds: int, into: list[Flood]) -> None:
     with watching(contestant, stage) as watch, stage.in_background("open-paced", seconds, "flood") as process:
         time.sleep(0.5)  # a planted event in the middle of each second
         opened = stage.plant(seconds, 1000, "single/")
@@ -105,7 +110,8 @@ def flood(contestant: Contestant, stage: Stage, seconds: int, tell: Callable[[st
         delays = _delays(watch, stage, SINGLE, "single", opened)
         memory = watch.peak_memory()
         ending = watch.finish()
-        return Flood(contestant.name, done, watch.alerts.left_out, seconds, delays, memory, ending)
+        into.append(Flood(contestant.name, done, watch.alerts.left_out, seconds, delays, memory, ending))
+        ending.check()
 
 
 def _delays(watch: Watch, stage: Stage, rule: str, folder: str, opened: Sequence[int]) -> list[float]:
@@ -113,7 +119,7 @@ def _delays(watch: Watch, stage: Stage, rule: str, folder: str, opened: Sequence
     files = {f"{stage.folder}/{folder}/{number}": moment for number, moment in enumerate(opened)}
 
     def alerted() -> dict[str, int]:
-        return {file: moment for moment, file in watch.alerts_of(rule) if file in files}
+        return {alert.file: alert.moment for alert in watch.alerts_of(rule) if alert.file in files}
 
     watch.alerts.wait_for(lambda: len(alerted()) == len(files), PATIENCE)
     return [(moment - files[file]) / 1e9 for file, moment in alerted().items()]

@@ -35,8 +35,12 @@ def version(program: str) -> str:
 
 def programs() -> list[dict[str, Any]]:
     """The eBPF programs that may run at system calls, whoever loaded them, as bpftool tells them."""
-    listed = json.loads(output(["bpftool", "-j", "prog", "show"]))
-    return [program for program in listed if program["type"] in ("raw_tracepoint", "tracepoint", "tracing", "kprobe")]
+    told = output(["bpftool", "-j", "prog", "show"])
+    kinds = ("raw_tracepoint", "tracepoint", "tracing", "kprobe")
+    try:
+        return [program for program in json.loads(told) if program.get("type") in kinds]
+    except (ValueError, TypeError, AttributeError) as error:
+        raise BenchError(f"bpftool prog show tells something else than its programs: {told[:200]}") from error
 
 
 def _lines(path: str) -> list[str]:

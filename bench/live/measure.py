@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.live import machine
 from bench.live.contestants import CannotWatch, Contestant, Tiercel, contestants, watching
 from bench.live.detection import flood, hiding, latency
 from bench.live.loads import LOADS
+from bench.live.part import Part
 from bench.live.processes import BenchError
 from bench.live.results import Results
 from bench.live.scaling import scaling
@@ -39,8 +42,13 @@ class Options:
     contestants: Sequence[str] | None
 
 
-def measure(options: Options, stage: Stage, tell: Callable[[str], None]) -> Results:
-    """All that is wanted. What fails is told in the results; BenchError if there is nobody left to measure."""
+INTERRUPTED = 130
+"""The exit status of what Ctrl-C ends."""
+
+
+def measure(options: Options, stage: Stage, tell: Callable[[str], None]) -> tuple[Results, int]:
+    """All that is wanted, and the exit status. What fails is told in the results, and ends no more than its part;
+    after Ctrl-C and SIGTERM they hold what was measured until then. BenchError if there is nobody left to measure."""
     load, problems = os.getloadavg()[0], list[str]()
     wanted = contestants(options.contestants, options.rules or stage.rules(RULES))
     chosen = _those_that_start(wanted, stage, problems, tell)
@@ -52,18 +60,34 @@ def measure(options: Options, stage: Stage, tell: Callable[[str], None]) -> Resu
         {contestant.name: machine.version(contestant.program) for contestant in chosen},
         load,
         problems,
+        [],
         Throughput([], [], []),
         latencies=[],
         hidings=[],
         floods=[],
         sizes=[],
     )
-    for part in _parts(options, stage, chosen, results, tell):
+    return results, _run(list(_parts(options, stage, chosen, results)), results, tell)
+
+
+def _run(parts: Sequence[Part], results: Results, tell: Callable[[str], None]) -> int:
+    """The exit status."""
+    for number, part in enumerate(parts):
         try:
-            part()
+            tell(part.name)
+            part.run()
         except BenchError as error:
-            problems.append(str(error))
-    return results
+            results.problems.append(f"{part.name}: {error}")
+            results.missing.append(part.name)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            results.problems.append(f"{part.name}: interrupted")
+            results.missing.extend(later.name for later in parts[number:])
+            return stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else INTERRUPTED
+        except Exception as error:  # a fault of the bench itself: what is measured is worth more than its end
+            traceback.print_exc()
+            results.problems.append(f"{part.name}: {type(error).__name__}: {error}")
+            results.missing.append(part.name)
+    return 1 if results.problems else 0
 
 
 def _those_that_start(
@@ -84,29 +108,26 @@ def _those_that_start(
     return chosen
 
 
-def _parts(
-    options: Options, stage: Stage, chosen: Sequence[Contestant], results: Results, tell: Callable[[str], None]
-) -> Iterator[Callable[[], object]]:
+def _parts(options: Options, stage: Stage, chosen: Sequence[Contestant], results: Results) -> Iterator[Part]:
     only = set(options.only)
     loads = [load for load in LOADS if load.name in only]
     if loads or "idle" in only:
         plan = Plan(loads, options.rounds, options.seconds, options.idle if "idle" in only else 0)
-        yield lambda: throughput(plan, chosen, stage, results.throughput, tell)
+        yield from throughput(plan, chosen, stage, results.throughput)
     for contestant in chosen:
         if contestant.alerts:
-            yield from _detection_parts(options, stage, contestant, results, tell)
+            yield from _detection_parts(options, stage, contestant, results)
     if only & {"start", "scaling"}:
         scaled = [one for one in chosen if isinstance(one, Tiercel)]
         rounds = options.rounds if "scaling" in only else 0
-        yield lambda: scaling(scaled, stage, rounds, options.seconds, results.sizes, tell)
+        yield from scaling(scaled, stage, rounds, options.seconds, results.sizes)
 
 
-def _detection_parts(
-    options: Options, stage: Stage, contestant: Contestant, results: Results, tell: Callable[[str], None]
-) -> Iterator[Callable[[], object]]:
+def _detection_parts(options: Options, stage: Stage, contestant: Contestant, results: Results) -> Iterator[Part]:
     if "latency" in options.only:
-        yield lambda: results.latencies.append(latency(contestant, stage, tell))
+        yield Part(f"latency, {contestant.name}", partial(latency, contestant, stage, results.latencies))
     if "hiding" in options.only:
-        yield lambda: results.hidings.extend(hiding(contestant, stage, tell))
+        yield from hiding(contestant, stage, results.hidings)
     if "flood" in options.only:
-        yield lambda: results.floods.append(flood(contestant, stage, options.flood_seconds, tell))
+        run = partial(flood, contestant, stage, options.flood_seconds, results.floods)
+        yield Part(f"flood, {contestant.name}", run)

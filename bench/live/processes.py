@@ -53,8 +53,8 @@ def output(command: Sequence[str | Path], folder: Path | None = None) -> str:
 class LineReader(threading.Thread):
     """The lines of a pipe with the CLOCK_MONOTONIC ns at which each could be read."""
 
-    def __init__(self, pipe: IO[bytes] | None, leave_out: bytes | None = None) -> None:
-        """Lines with ``leave_out`` in them are counted only."""
+    def __init__(self, pipe: IO[bytes] | None, leave_out: Callable[[bytes], bool] | None = None) -> None:
+        """Lines that ``leave_out`` holds for are counted only."""
         super().__init__(daemon=True)
         assert pipe is not None
         self.lines: list[tuple[int, bytes]] = []
@@ -70,14 +70,19 @@ class LineReader(threading.Thread):
         while data := os.read(self._pipe.fileno(), 1 << 20):
             moment = time.monotonic_ns()
             *lines, rest = (rest + data).split(b"\n")
-            kept = [line for line in lines if self._leave_out is None or self._leave_out not in line]
-            with self._news:
-                self.left_out += len(lines) - len(kept)
-                self.lines.extend((moment, line) for line in kept)
-                self._news.notify_all()
+            self._take(moment, lines)
         self._pipe.close()
+        if rest:  # a last line that was cut
+            self._take(time.monotonic_ns(), [rest])
         with self._news:
             self.ended = True
+            self._news.notify_all()
+
+    def _take(self, moment: int, lines: Sequence[bytes]) -> None:
+        kept = [line for line in lines if self._leave_out is None or not self._leave_out(line)]
+        with self._news:
+            self.left_out += len(lines) - len(kept)
+            self.lines.extend((moment, line) for line in kept)
             self._news.notify_all()
 
     def wait_for(self, reached: Callable[[], bool], seconds: float) -> bool:
@@ -91,9 +96,12 @@ class LineReader(threading.Thread):
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and its descendants have computed."""
+    """What a process and its descendants have computed. Raises BenchError if it has gone."""
     # The process's own clock counts in ns; the children it has waited for are in its stat, in ticks.
-    total = time.clock_gettime(_cpu_clock(pid))
+    try:
+        total = time.clock_gettime(_cpu_clock(pid))
+    except OSError as error:
+        raise BenchError(f"there is no process {pid} any more") from error
     for member in _tree(pid):
         with contextlib.suppress(OSError):
             _, waited_user, waited_system = _stat(member)

@@ -39,8 +39,25 @@ def _head(results: Results) -> str:
         lines.append(
             f"- note: rounds {', '.join(map(str, spoiled))} are spoiled: others had eBPF programs at system calls"
         )
+    for name, count in _passed_over(results).items():
+        lines.append(f"- note: {count:,} lines that {name} printed among its alerts weren't any, and were passed over")
     lines += [f"- failed: {problem}" for problem in results.problems]
+    if results.missing:
+        lines.append(f"- missing, in whole or in part: {'; '.join(results.missing)}")
     return "\n".join(lines)
+
+
+def _passed_over(results: Results) -> dict[str, int]:
+    """Lines by contestant, if there were any."""
+    endings = [
+        *((stay.contestant, stay.ending) for stay in results.throughput.stays),
+        *((hiding.contestant, hiding.ending) for hiding in results.hidings),
+        *((flood.contestant, flood.ending) for flood in results.floods),
+    ]
+    counts = dict.fromkeys(results.contestants, 0)
+    for name, ending in endings:
+        counts[name] += ending.passed_over
+    return {name: count for name, count in counts.items() if count}
 
 
 def _throughput(results: Results) -> str:
@@ -86,12 +103,12 @@ def _totals(results: Results) -> str:
         ["CPU with nothing to do, % of a core", *idle],
         [
             "peak memory of a process, MiB",
-            *(f"{max((s.memory for s in stays), default=0) / 2**20:.0f}" for stays in columns),
+            *(f"{max(s.memory for s in stays) / 2**20:.0f}" if stays else NOTHING for stays in columns),
         ],
         ["lost in all rounds", *(_lost([stay.ending for stay in stays]) for stays in columns)],
         ["events seen a round", *(_counts([s.ending.seen for s in stays]) for stays in columns)],
         ["calls stopped in the kernel a round", *(_counts([s.ending.stopped for s in stays]) for stays in columns)],
-        ["alerts in all rounds", *(str(sum(s.alerts for s in stays)) for stays in columns)],
+        ["alerts in all rounds", *(str(sum(s.alerts for s in stays)) if stays else NOTHING for stays in columns)],
     ]
     return _table("Beside the loads", ["", *results.contestants], rows)
 
@@ -113,8 +130,9 @@ def _hidings(results: Results) -> str:
     names = list(dict.fromkeys(hiding.contestant for hiding in results.hidings))
     rows = []
     for _, _, attack in ATTACKS:
-        row = [found[attack, name] for name in names if (attack, name) in found]
-        rows.append([attack, *(f"{h.seen} of {h.reads}; lost: {_lost([h.ending])}" for h in row)])
+        row = [found.get((attack, name)) for name in names]
+        cells = [f"{h.seen} of {h.reads}; lost: {_lost([h.ending])}" if h else NOTHING for h in row]
+        rows.append([attack, *cells])
     return _table("Reads of a planted file that are alerted, beside", ["", *names], rows if names else [])
 
 
@@ -180,6 +198,8 @@ def _kept_by_contestant(results: Results, load: Load) -> dict[str, Bar]:
 
 def _lost(endings: Sequence[Ending]) -> str:
     """In all, and by cause."""
+    if not endings:
+        return NOTHING
     if any(ending.lost is None for ending in endings):
         return "not told"
     causes: dict[str, int] = {}

@@ -15,7 +15,7 @@ from bench.live.throughput import Throughput
 @dataclass(frozen=True, slots=True)
 class Results:
     """``contestants`` in order, with the version of each; ``load`` is the load average at the start; ``problems``
-    ended a part before its time."""
+    ended a part before its time; the figures of the parts in ``missing`` aren't all here."""
 
     machine: str
     date: str
@@ -23,6 +23,7 @@ class Results:
     contestants: Mapping[str, str]
     load: float
     problems: list[str]
+    missing: list[str]
     throughput: Throughput
     latencies: list[Latency]
     hidings: list[Hiding]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.live.contestants import Tiercel, watching
 from bench.live.machine import programs
+from bench.live.part import Part
 from bench.live.stage import Stage
 
 SIZES = (10, 90, 1000)
@@ -29,13 +31,8 @@ class Size:
 
 
 def scaling(
-    contestants: Sequence[Tiercel],
-    stage: Stage,
-    rounds: int,
-    seconds: float,
-    into: list[Size],
-    tell: Callable[[str], None],
-) -> None:
+    contestants: Sequence[Tiercel], stage: Stage, rounds: int, seconds: float, into: list[Size]
+) -> Iterator[Part]:
     """All sizes with all contestants, in turns; ``rounds`` 0 measures the starts alone, three times."""
     files = {count: stage.rules(count) for count in SIZES}
     sizes = [
@@ -46,20 +43,28 @@ def scaling(
     into.extend(size for _, _, size in sizes)
     for number in range(rounds or 3):
         for contestant, count, size in sizes:
-            tell(f"{count} rules, round {number + 1} of {rounds or 3}, {contestant.name}")
-            if rounds:
-                size.without.append(1e9 / stage.run(LOAD, seconds).rate)
-            with watching(contestant, stage, [files[count]]) as watch:
-                size.start.append(contestant.started_in(watch))
-                if rounds:
-                    size.watched.append(1e9 / stage.run(LOAD, seconds).rate)
+            name = f"{count} rules, round {number + 1} of {rounds or 3}, {contestant.name}"
+            yield Part(name, partial(_start, contestant, stage, files[count], seconds if rounds else 0, size))
     if rounds:
         for contestant, count, size in sizes:
-            tell(f"{count} rules, the kernel's account, {contestant.name}")
-            size.programs.update(_programs(contestant, stage, files[count], seconds))
+            name = f"{count} rules, the kernel's account, {contestant.name}"
+            yield Part(name, partial(_programs, contestant, stage, files[count], seconds, size.programs))
 
 
-def _programs(contestant: Tiercel, stage: Stage, rules: Path, seconds: float) -> dict[str, tuple[float, float]]:
+def _start(contestant: Tiercel, stage: Stage, rules: Path, seconds: float, size: Size) -> None:
+    """``seconds`` 0: without the load."""
+    without = 1e9 / stage.run(LOAD, seconds).rate if seconds else 0
+    with watching(contestant, stage, [rules]) as watch:
+        size.start.append(contestant.started_in(watch))
+        if seconds:
+            watched = 1e9 / stage.run(LOAD, seconds).rate
+            size.without.append(without)  # both or none: they are compared
+            size.watched.append(watched)
+
+
+def _programs(
+    contestant: Tiercel, stage: Stage, rules: Path, seconds: float, into: dict[str, tuple[float, float]]
+) -> None:
     """ns a run and runs an open and close of the contestant's programs, which the kernel counts for all processes."""
     others = {program["id"] for program in programs()}
     with watching(contestant, stage, [rules]), _accounting():
@@ -67,13 +72,11 @@ def _programs(contestant: Tiercel, stage: Stage, rules: Path, seconds: float) ->
         before = {program["id"]: program for program in programs()}
         rounds = stage.run(LOAD, seconds).rounds
         after = [program for program in programs() if program["id"] not in others]
-    costs: dict[str, tuple[float, float]] = {}
     for program in after:
         earlier = before.get(program["id"], {})
         spent, runs = (program.get(key, 0) - earlier.get(key, 0) for key in ("run_time_ns", "run_cnt"))
         if runs > rounds / 100:
-            costs[program["name"]] = (spent / runs, runs / rounds)
-    return costs
+            into[program["name"]] = (spent / runs, runs / rounds)
 
 
 @contextmanager

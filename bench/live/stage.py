@@ -47,6 +47,8 @@ class Stage:
         if process.returncode:
             raise BenchError(f"the load {load} ended with status {process.returncode}")
         told = json.loads(out)
+        if not told["rounds"] or told["seconds"] <= 0:
+            raise BenchError(f"the load {load} did not do a single round")
         calls = told["calls"] + told["rounds"] * self.calls.get(load, 0)
         return Done(told["rounds"], told["seconds"], calls, told["asked"])
 

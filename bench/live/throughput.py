@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bench.live.contestants import NOBODY, Contestant, watching
 from bench.live.loads import Done, Load
 from bench.live.machine import programs
+from bench.live.part import Part
 from bench.live.stage import PLANTED, Stage
 from bench.live.watch import Ending, Watch
 
@@ -58,38 +60,36 @@ class Plan:
     idle: float
 
 
-def throughput(
-    plan: Plan, contestants: Sequence[Contestant], stage: Stage, into: Throughput, tell: Callable[[str], None]
-) -> None:
+def throughput(plan: Plan, contestants: Sequence[Contestant], stage: Stage, into: Throughput) -> Iterator[Part]:
     order: list[Contestant | None] = [None, *contestants]
     for number in range(1, plan.rounds + 1):
         for contestant in order:
             name = contestant.name if contestant else NOBODY
-            tell(f"loads, round {number} of {plan.rounds}, {name}")
-            if contestant is None:
-                into.samples.extend(_samples(plan, number, NOBODY, stage, None))
-                if programs():
-                    into.spoiled.append(number)
-                continue
-            with watching(contestant, stage) as watch:
-                watch.settle()  # the first load isn't charged for the start
-                into.samples.extend(_samples(plan, number, name, stage, watch))
-                idle = _idle(watch, plan.idle) if plan.idle else None
-                memory = watch.peak_memory()
-                alerts = len(watch.alerts.lines) - len(watch.alerts_of(PLANTED))
-                into.stays.append(Stay(number, name, idle, memory, alerts, watch.finish()))
+            run = partial(_round, plan, number, contestant, stage, into)
+            yield Part(f"loads, round {number} of {plan.rounds}, {name}", run)
         order.reverse()  # a drift of the machine's speed favours none of them
 
 
-def _samples(plan: Plan, number: int, name: str, stage: Stage, watch: Watch | None) -> Iterator[Sample]:
-    for load in plan.loads:
-        if watch is None:
-            yield Sample(number, name, load.name, stage.run(load.name, plan.seconds), 0)
-            continue
-        before = watch.cpu_seconds()
-        done = stage.run(load.name, plan.seconds)
-        watch.settle()
-        yield Sample(number, name, load.name, done, watch.cpu_seconds() - before)
+def _round(plan: Plan, number: int, contestant: Contestant | None, stage: Stage, into: Throughput) -> None:
+    if contestant is None:
+        for load in plan.loads:
+            into.samples.append(Sample(number, NOBODY, load.name, stage.run(load.name, plan.seconds), 0))
+        if programs():
+            into.spoiled.append(number)
+        return
+    with watching(contestant, stage) as watch:
+        watch.settle()  # the first load isn't charged for the start
+        for load in plan.loads:
+            before = watch.cpu_seconds()
+            done = stage.run(load.name, plan.seconds)
+            watch.settle()
+            into.samples.append(Sample(number, contestant.name, load.name, done, watch.cpu_seconds() - before))
+        idle = _idle(watch, plan.idle) if plan.idle else None
+        memory = watch.peak_memory()
+        alerts = len(watch.all_alerts()) - len(watch.alerts_of(PLANTED))
+        ending = watch.finish()
+        into.stays.append(Stay(number, contestant.name, idle, memory, alerts, ending))
+        ending.check()
 
 
 def _idle(watch: Watch, seconds: float) -> float:

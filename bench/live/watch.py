@@ -8,7 +8,8 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from bench.live.processes import BenchError, LineReader, cpu_seconds, peak_memory, running
 from bench.live.stage import FLOOD
@@ -20,12 +21,33 @@ BUSY = 0.2
 @dataclass(frozen=True, slots=True)
 class Ending:
     """What a contestant tells at its end; None is what it doesn't tell. ``lost`` events and alerts in all and by cause,
-    events ``seen`` in user space, system calls ``stopped`` in the kernel because no rule can match them."""
+    events ``seen`` in user space, system calls ``stopped`` in the kernel because no rule can match them.
+
+    ``passed_over`` lines stood among its alerts before it was told to end and weren't any. ``problem`` says why it
+    doesn't tell the rest."""
 
     lost: int | None
     causes: Mapping[str, int]
     seen: int | None
     stopped: int | None
+    passed_over: int = 0
+    problem: str = ""
+
+    def check(self) -> None:
+        """Raises BenchError if there is a problem: to be called when what was measured is in a safe place."""
+        if self.problem:
+            raise BenchError(self.problem)
+
+
+NOTHING_TOLD = Ending(None, {}, None, None)
+
+
+class Alert(NamedTuple):
+    """``moment`` is the CLOCK_MONOTONIC ns at which it could be read, ``file`` what its field fd.name says."""
+
+    moment: int
+    rule: str
+    file: str
 
 
 class Watch:
@@ -35,8 +57,11 @@ class Watch:
         self, process: subprocess.Popen[bytes], started: int, command: str, ending: Callable[[Watch], Ending]
     ) -> None:
         self.started = started
-        self.alerts = LineReader(process.stdout, FLOOD.encode())
+        self.alerts = LineReader(process.stdout, _of_the_flood)
         self.messages = LineReader(process.stderr)
+        self._read = 0
+        self._alerts: list[Alert] = []
+        self._passed_over: list[bytes] = []
         self._process = process
         self._command = command
         self._ending = ending
@@ -67,13 +92,32 @@ class Watch:
                 return
             before, moment = now, later
 
-    def alerts_of(self, rule: str) -> list[tuple[int, str]]:
-        """The CLOCK_MONOTONIC ns at which alerts of a rule about planted files could be read, and their files."""
-        marked = [(moment, json.loads(line)) for moment, line in list(self.alerts.lines) if rule.encode() in line]
-        return [(moment, alert["output_fields"]["fd.name"]) for moment, alert in marked if alert["rule"] == rule]
+    def all_alerts(self) -> Sequence[Alert]:
+        """So far, without those of the flood. Whatever else stands among them is passed over."""
+        lines = self.alerts.lines
+        while self._read < len(lines):
+            moment, line = lines[self._read]
+            self._read += 1
+            if (alert := _as_alert(moment, line)) is not None:
+                self._alerts.append(alert)
+            elif line.strip():
+                self._passed_over.append(line)
+        return self._alerts
+
+    def alerts_of(self, rule: str) -> list[Alert]:
+        return [alert for alert in self.all_alerts() if alert.rule == rule]
 
     def finish(self, seconds: float = 60) -> Ending:
-        """Ends it as Ctrl-C does."""
+        """Ends it as Ctrl-C does. If it doesn't end well, what it returns says so."""
+        self.all_alerts()
+        passed_over = len(self._passed_over)  # what it says at its end, in words, is no alert that couldn't be read
+        try:
+            ending = self._finished(seconds)
+        except BenchError as error:
+            ending = replace(NOTHING_TOLD, problem=str(error))
+        return replace(ending, passed_over=passed_over)
+
+    def _finished(self, seconds: float) -> Ending:
         if self._process.poll() is not None:
             raise self._gone()
         self._process.send_signal(signal.SIGINT)
@@ -95,3 +139,21 @@ def watch(command: Sequence[str], ending: Callable[[Watch], Ending]) -> Iterator
     started = time.monotonic_ns()
     with running(command, subprocess.PIPE, subprocess.PIPE) as process:
         yield Watch(process, started, command[0], ending)
+
+
+def _of_the_flood(line: bytes) -> bool:
+    """Whether a line is an alert of the flood: there are too many of them to read each as JSON."""
+    return FLOOD.encode() in line and line.startswith(b"{") and line.endswith(b"}")
+
+
+def _as_alert(moment: int, line: bytes) -> Alert | None:
+    """None for what isn't an alert in JSON: a message in words, or a line that was cut."""
+    try:
+        told = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict) or not isinstance(told.get("rule"), str):
+        return None
+    fields = told.get("output_fields")
+    file = fields.get("fd.name") if isinstance(fields, dict) else None
+    return Alert(moment, told["rule"], file if isinstance(file, str) else "")

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 
-from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, native_numbers, plans
+from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, known_numbers, plans
 from tiercel_agent.filter.learner import Learner, Maps, Rows
 from tiercel_agent.filter.shares import Shares
 from tiercel_agent.filter.tables import Tables, row_words, table_size
@@ -72,7 +72,7 @@ class Watch:
         lost = families_lost(self.programs.missing)
         seen = [call for call in SYSCALLS if call.name in wanted and not is_silent(call, lost)]
         asked = [call for call in seen if is_reported(call, lost)]
-        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in native_numbers(call, machine)}
+        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in known_numbers(call, machine)}
         self.types = frozenset(call.name for call in seen)
         maps = self.programs.maps
         self.shares = Shares(maps["shares"], [rule.key for rule in rules])

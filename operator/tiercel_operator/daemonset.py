@@ -69,8 +69,12 @@ _MANAGED = {**_LABELS, "app.kubernetes.io/managed-by": "tiercel-operator"}
 _ROOT = 0
 
 
+ARCHITECTURES = ("amd64", "arm64")
+"""Of nodes that agents can watch, as the kubelet calls them."""
+
+
 def _nodes() -> Mapping[str, str]:
-    return {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
+    return {"kubernetes.io/os": "linux"}
 
 
 def _everywhere() -> Sequence[Mapping[str, Any]]:
@@ -102,7 +106,8 @@ class AgentSettings:
     """Paths on the node of runtimes' sockets that aren't among ``SOCKETS``. Folders outside of ``RUN`` must be on every
     node: /var/snap/microk8s/common/run/containerd.sock is one for clusters of MicroK8s alone."""
     extra_capabilities: Sequence[str] = ()
-    """Kernels before 5.11 need SYS_RESOURCE, since eBPF's memory counts as locked memory there."""
+    """Kernels before 5.11 need SYS_RESOURCE, since eBPF's memory counts as locked memory there: a pod can't be told to
+    have more of it. With the capability the agent raises its own limit."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the agents get, such as those of OpenTelemetry."""
     allowed_addresses: Sequence[str] = ()
@@ -202,12 +207,20 @@ def _node_folders(settings: AgentSettings) -> dict[str, tuple[str, str]]:
     } | {f"sockets-{number}": (folder, f"{HOST}{folder}") for number, folder in enumerate(sockets)}
 
 
+def _affinity() -> dict[str, Any]:
+    """One of several values can't be told by a node selector."""
+    of_node = {"key": "kubernetes.io/arch", "operator": "In", "values": [*ARCHITECTURES]}
+    required = {"nodeSelectorTerms": [{"matchExpressions": [of_node]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+
+
 def _pod(settings: AgentSettings, parts: int) -> dict[str, Any]:
     return {
         "serviceAccountName": settings.name,
         "enableServiceLinks": False,
         "priorityClassName": settings.priority_class,
         "nodeSelector": dict(settings.node_selector),
+        "affinity": _affinity(),
         "tolerations": [dict(toleration) for toleration in settings.tolerations],
         # The kernel names processes by the node's ids, and their /proc tells of those that ran before.
         "hostPID": True,

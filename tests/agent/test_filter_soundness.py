@@ -17,7 +17,15 @@ from tiercel_agent.context.paths import clean
 from tiercel_agent.events import render
 from tiercel_agent.events.descriptor import OpenFile
 from tiercel_agent.events.processes import Image
-from tiercel_agent.events.syscalls import BY_NAME, CHANGES_PROCESS, SYSCALLS, keyed, native_numbers, plans
+from tiercel_agent.events.syscalls import (
+    BY_NAME,
+    CHANGES_PROCESS,
+    SYSCALLS,
+    keyed,
+    known_numbers,
+    native_numbers,
+    plans,
+)
 from tiercel_agent.events.wire import LINEAGE_ENDS, FileFacts, Section
 from tiercel_agent.filter import clauses as cutting
 from tiercel_agent.filter.determined import determined_by
@@ -322,7 +330,7 @@ def test_each_call_is_judged_by_its_own_rules(machine: str, monkeypatch: pytest.
     monkeypatch.setattr(cutting.platform, "machine", lambda: machine)
     for call in SYSCALLS:
         tables = make_tables([rule(atom("evt.type", "=", call.name))])
-        assert tables.plans.keys() == set(native_numbers(call, machine))
+        assert tables.plans.keys() == set(known_numbers(call, machine))
 
 
 @pytest.mark.parametrize("call", SYSCALLS, ids=lambda call: call.name)

@@ -156,7 +156,7 @@ def test_before_5_11_what_is_not_permitted_may_be_locked_memory():
     assert explained(refused, DEBIAN_11)[0] == (
         "kernel 5.10.0-32-amd64 counts eBPF programs and maps as locked memory, of which this process may have 64 KiB, "
         "and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, docker run --ulimit memlock=-1), or "
-        "give it CAP_SYS_RESOURCE"
+        "give it CAP_SYS_RESOURCE (agents of a cluster get it by the operator's --agent-capability=SYS_RESOURCE)"
     )
     assert explained(refused, replace(DEBIAN_11, locked_memory=-1))[0] == MODULE
     assert explained(refused, replace(DEBIAN_11, release=RELEASE))[0] == MODULE

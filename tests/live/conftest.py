@@ -258,21 +258,41 @@ def run(detector: Detector) -> Iterator[Runner]:
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
-    """``compiled(text, flags…)`` is the path of a C program; skips without a compiler."""
+    """``compiled(text, flags…, compiler=…)`` is the path of a C program; skips without the compiler."""
     folder = tmp_path_factory.mktemp("compiled")
 
-    def build(text: str, *flags: str) -> str:
+    def build(text: str, *flags: str, compiler: str = "cc") -> str:
         source, program = folder / f"{abs(hash(text))}.c", folder / f"{abs(hash(text))}"
         if not program.exists():
             source.write_text(text)
             try:
-                subprocess.run(["cc", "-w", "-pthread", *flags, "-o", program, source], check=True, capture_output=True)
+                command = [compiler, "-w", "-pthread", *flags, "-o", program, source]
+                subprocess.run(command, check=True, capture_output=True)
             except FileNotFoundError:
-                pytest.skip("no C compiler")
+                pytest.skip(f"no C compiler ({compiler})")
             except subprocess.CalledProcessError as error:
                 pytest.skip(f"the compiler can't: {error.stderr.decode(errors='replace')[-300:]}")
         return str(program)
 
+    return build
+
+
+@pytest.fixture(scope="session")
+def compiled_32_bit(compiled: Callable[..., str]) -> Callable[[str], str]:
+    """``compiled_32_bit(text)`` is a C program that can make 32-bit calls: on x86_64 one of 64 bits, by an interrupt,
+    with its variables at addresses of 32 bits; on arm64 a 32-bit one."""
+    if platform.machine() == "x86_64":
+        return lambda text: compiled(text, "-static", "-no-pie")
+    if platform.machine() != "aarch64":
+        pytest.skip(f"{platform.machine()} has no 32-bit calls")
+
+    def build(text: str) -> str:
+        return compiled(text, "-static", compiler="arm-linux-gnueabihf-gcc")
+
+    try:
+        subprocess.run([build("int main(void) { return 0; }")], check=True)
+    except OSError as error:
+        pytest.skip(f"this machine runs no 32-bit programs: {error.strerror}")
     return build
 
 

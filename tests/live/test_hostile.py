@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import socket
 import threading
@@ -116,6 +117,8 @@ def test_path_that_changes_under_the_reader(run, compiled, tmp_path):
 
 
 X86_32 = """
+#define NR(name) NR_##name
+enum { NR_openat = 295, NR_socket = 359, NR_connect = 362 };
 #include <string.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -137,15 +140,39 @@ int main(int n, char **v) {
 }
 """
 
+ARM_32 = """
+#define NR(name) SYS_##name
+#include <string.h>
+#include <stdio.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <errno.h>
+#include <unistd.h>
+#include <sys/syscall.h>
+static char low[65536];
+static char *string(const char *text) {
+    static int used; char *at = low + used; strcpy(at, text); used += (strlen(text) + 16) & ~15; return at;
+}
+static long legacy(long nr, long b, long c, long d, long s, long di) {
+    long result = syscall(nr, b, c, d, s, di); return result < 0 ? -errno : result;
+}
+int main(int n, char **v) {
+    %s
+}
+"""
+
+
+def is_arm():
+    return os.uname().machine == "aarch64"
+
 
 @pytest.fixture
-def legacy(compiled, run):
-    """Runs C code that makes 32-bit calls: ``legacy(number, five arguments)`` with strings from ``string()``."""
+def legacy(compiled_32_bit, run):
+    """Runs C code that makes 32-bit calls: ``legacy(number, five arguments)`` with strings from ``string()``; where the
+    number isn't the same for all, ``NR(name)`` in its place."""
 
     def start(code, *arguments):
-        if os.uname().machine != "x86_64":
-            pytest.skip("no 32-bit calls on this machine")
-        program = compiled(X86_32.replace("%s", code))
+        program = compiled_32_bit((ARM_32 if is_arm() else X86_32).replace("%s", code))
         done = run(lambda: os.execv(program, ["legacy", *map(str, arguments)]))
         if done.one("procexit")["evt.rawres"] != 0:
             pytest.skip("the kernel takes no 32-bit calls")
@@ -160,7 +187,7 @@ def test_32_bit_open(legacy, tmp_path):
     done = legacy(
         """
         legacy(5, (long)string(v[1]), O_RDONLY, 0, 0, 0);
-        legacy(295, -100, (long)string(v[1]), O_RDWR, 0, 0);
+        legacy(NR(openat), -100, (long)string(v[1]), O_RDWR, 0, 0);
         legacy(5, (long)string("/nonexistent"), O_WRONLY, 0, 0, 0);
         """,
         tmp_path / "link",
@@ -228,7 +255,8 @@ CONNECT = """
 def test_32_bit_connect(legacy):
     with listener() as server:
         port = server.getsockname()[1]
-        done = legacy(CONNECT + "legacy(362, legacy(359, 2, 1, 0, 0, 0), (long)address, 16, 0, 0);", port)
+        code = "legacy(NR(connect), legacy(NR(socket), 2, 1, 0, 0, 0), (long)address, 16, 0, 0);"
+        done = legacy(CONNECT + code, port)
     assert done.one("socket")["evt.arg.domain"] == "AF_INET"
     event = done.one("connect")
     assert (event["evt.res"], event["fd.sip"], event["fd.sport"]) == ("SUCCESS", "127.0.0.1", port)
@@ -236,6 +264,8 @@ def test_32_bit_connect(legacy):
 
 def test_32_bit_connect_through_socketcall(legacy):
     """The one call behind which 32-bit programs reached all of the socket calls."""
+    if is_arm():
+        pytest.skip("arm has no socketcall")
     with listener() as server:
         port = server.getsockname()[1]
         done = legacy(
@@ -257,3 +287,45 @@ def test_32_bit_connect_through_socketcall(legacy):
     assert (event["evt.res"], event["fd.sip"], event["fd.sport"]) == ("SUCCESS", "127.0.0.1", port)
     event = done.one("sendto")
     assert (event["evt.rawres"], event["evt.buffer"], event["fd.sport"]) == (4, b"data", port)
+
+
+def test_32_bit_arguments_of_arm_that_stand_elsewhere(legacy, tmp_path):
+    """A length of 64 bits is in an even register and the next; send() has no address, whatever the registers hold."""
+    if not is_arm():
+        pytest.skip("a matter of arm")
+    with listener() as server:
+        port = server.getsockname()[1]
+        done = legacy(
+            CONNECT
+            + """
+            int fd = legacy(NR(socket), 2, 1, 0, 0, 0);
+            legacy(NR(connect), fd, (long)address, 16, 0, 0);
+            legacy(NR(send), fd, (long)string("data"), 4, 0, (long)address);
+            legacy(NR(ftruncate64), legacy(8, (long)string(v[2]), 0600, 0, 0, 0), 7, 5, 1, 0);
+            """,
+            port,
+            tmp_path / "file",
+        )
+    event = done.one("sendto")
+    assert (event["evt.rawres"], event["evt.buffer"], event["fd.sport"]) == (4, b"data", port)
+    assert done.one("creat")["fd.name"] == f"{tmp_path}/file"
+    assert done.one("ftruncate")["evt.arg.length"] == str((1 << 32) + 5)
+
+
+def test_a_number_behind_all_others_is_no_call(run, call):
+    """What stands there in the table of calls is made by 32-bit programs' numbers alone."""
+    done = run(lambda: [call("close", number=number) for number in range(512, 544)])
+    assert {event["evt.type"] for event in done.events} <= {"kill", "procexit"}
+
+
+def test_a_64_bit_program_that_becomes_a_32_bit_one_by_execveat(compiled_32_bit, run, call):
+    """Its number is socket's among those of arm."""
+    program = compiled_32_bit("int main(void) { return 0; }")
+
+    def body():
+        words = (ctypes.c_char_p * 2)(b"a name", None)
+        call("execveat", -100, program, words, (ctypes.c_char_p * 1)(None), 0)
+
+    done = run(body)
+    assert done.one("execve")["proc.exe"] == "a name"
+    assert not done.all("socket")

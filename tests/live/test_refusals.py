@@ -166,7 +166,8 @@ def test_locked_memory_that_may_not_be_raised():
     assert told.stdout == (
         "kernel 5.10.0-32-amd64 counts eBPF programs and maps as locked memory, of which this process may have "
         "1024 KiB, and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, docker run --ulimit "
-        "memlock=-1), or give it CAP_SYS_RESOURCE\n"
+        "memlock=-1), or give it CAP_SYS_RESOURCE (agents of a cluster get it by the operator's "
+        "--agent-capability=SYS_RESOURCE)\n"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,25 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
     assert context["readOnlyRootFilesystem"] is True
     assert context["capabilities"]["drop"] == ["ALL"]
     assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
+
+
+def test_it_runs_on_each_node_that_it_can_watch() -> None:
+    """A mixed cluster has agents on all nodes, whatever their processors and their taints."""
+    found = pod()
+    (term,) = found["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]}]}
+    assert found["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert found["tolerations"] == [{"operator": "Exists"}]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.agent", "Dockerfile.operator"])
+def test_images_are_of_whatever_architecture_they_are_built_for(name: str) -> None:
+    text = (HERE / "images" / name).read_text()
+    bases = [line.split()[1:] for line in text.splitlines() if line.startswith("FROM")]
+    assert bases
+    assert not [base for base in bases if base[0].startswith("--platform")]
+    assert "amd64" not in text
+    assert "x86_64" not in text
 
 
 def test_of_the_node_one_folder_can_be_written_and_nothing_else_is_made_there() -> None:
@@ -118,6 +138,51 @@ def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:
         done = CliRunner().invoke(operator, [option, "10.0.0.0/8", option, "10.0.0.1/8"])
         assert done.exit_code == 2
         assert "10.0.0.1/8 has host bits set (write such as 10.1.2.0/24" in done.output
+
+
+@pytest.fixture
+def operated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AgentSettings]:
+    """The agents that an operator with these options would run."""
+
+    def settings(*options: str) -> AgentSettings:
+        runs: list[Any] = []
+        monkeypatch.setattr("tiercel_cli.operator.run", runs.append)
+        done = CliRunner().invoke(operator, [*options])
+        assert done.exit_code == 0, done.output
+        (found,) = runs
+        assert isinstance(found.agents, AgentSettings)
+        return found.agents
+
+    return settings
+
+
+def test_agents_of_old_kernels_get_the_capability_that_they_need(operated: Callable[..., AgentSettings]) -> None:
+    usual = container(operated())["securityContext"]["capabilities"]["add"]
+    for name in ("SYS_RESOURCE", "CAP_SYS_RESOURCE"):
+        given = container(operated("--agent-capability", name))["securityContext"]["capabilities"]["add"]
+        assert given == [*usual, "SYS_RESOURCE"]
+
+
+def test_other_sockets_of_runtimes_are_an_option(operated: Callable[..., AgentSettings], tmp_path: Path) -> None:
+    settings = operated("--agent-socket", "/run/other.sock", "--agent-socket", "/var/lib/b/run/c.sock")
+    found = [str(path) for path in read(tmp_path, settings).workloads.sockets]
+    assert found[-2:] == ["/host/run/other.sock", "/host/var/lib/b/run/c.sock"]
+    assert "/var/lib/b/run" in seen_folders(settings)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--agent-capability", "sys_resource"),
+        ("--agent-capability", "SYS_RESOURCE,BPF"),
+        ("--agent-socket", "run/a.sock"),
+        ("--agent-socket", "/run/../etc/a.sock"),
+    ],
+)
+def test_what_agents_cannot_be_given_is_refused_before_anything_is_done(option: str, value: str) -> None:
+    done = CliRunner().invoke(operator, [option, value])
+    assert done.exit_code == 2
+    assert f"{value!r} is no" in done.output
 
 
 def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:

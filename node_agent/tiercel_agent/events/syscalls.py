@@ -1,7 +1,8 @@
 """The system calls that are observed: their numbers, what the kernel adds to each, and their arguments by name.
 
-Numbers come from the kernel's tables (x86: arch/x86/entry/syscalls/*.tbl, arm64: include/uapi/asm-generic/unistd.h).
-Those from 512 on stand for i386's socketcall(2): 512 and the number of what it is to do (include/uapi/linux/net.h).
+Numbers come from the kernel's tables (x86: arch/x86/entry/syscalls/*.tbl, arm64: include/uapi/asm-generic/unistd.h,
+arm: arch/arm/tools/syscall.tbl). Those from 512 on stand for i386's socketcall(2): 512 and the number of what it is to
+do (include/uapi/linux/net.h).
 Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the order of ``evt.args``.
 """
 
@@ -51,16 +52,21 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """By which numbers a call is made on each architecture: several for variants that differ in width only."""
+    """By which numbers a call is made on each architecture: several for variants that differ in width only. Those of
+    ``i386`` and ``arm`` (EABI) are made by 32-bit programs on machines of ``x86_64`` and ``arm64``."""
 
     x86_64: tuple[int, ...]
     arm64: tuple[int, ...]
     i386: tuple[int, ...]
+    arm: tuple[int, ...]
 
     @classmethod
     def parse(cls, columns: str) -> Numbers:
-        """``"268,452 53 -"``: the three columns, ``-`` for none."""
-        return cls(*(tuple(map(int, column.split(","))) if column != "-" else () for column in columns.split()))
+        """``"268,452 53 - 333"``: the columns, ``-`` for none; without the fourth, arm's are those of i386."""
+        x86_64, arm64, i386, *arm = (
+            tuple(map(int, column.split(","))) if column != "-" else () for column in columns.split()
+        )
+        return cls(x86_64, arm64, i386, arm[0] if arm else i386)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,7 @@ SYSCALLS: tuple[Syscall, ...] = (
     _open("open", "2 - 5", "name=path0:path flags=1:open mode=2:mode dev=dev:dev ino=ino", flags=SUBJECT_PATH),
     _open(
         "openat",
-        "257 56 295",
+        "257 56 295 322",
         "dirfd=0:fd name=path0:path flags=2:open mode=3:mode dev=dev:dev ino=ino",
         1,
         0,
@@ -144,20 +150,24 @@ SYSCALLS: tuple[Syscall, ...] = (
         OPEN_HOW | SUBJECT_PATH,
     ),
     _open("creat", "85 - 8", "name=path0:path mode=1:mode dev=dev:dev ino=ino flags=creat:open", flags=SUBJECT_PATH),
-    _on(RETURNED, "open_by_handle_at", "304 265 342", "fd=res:result mountfd=0:fd flags=2:open path=file:path"),
+    _on(RETURNED, "open_by_handle_at", "304 265 342 371", "fd=res:result mountfd=0:fd flags=2:open path=file:path"),
     # names
     _paths("unlink", "87 - 10", "path=path0:path"),
-    _paths("unlinkat", "263 35 301", "dirfd=0:fd name=path0:path path=path0:path flags=2:unlink", 1, 0),
+    _paths("unlinkat", "263 35 301 328", "dirfd=0:fd name=path0:path path=path0:path flags=2:unlink", 1, 0),
     _paths("rmdir", "84 - 40", "path=path0:path"),
     _paths("mkdir", "83 - 39", "path=path0:path mode=1:mode"),
-    _paths("mkdirat", "258 34 296", "dirfd=0:fd path=path0:path mode=2:mode", 1, 0),
+    _paths("mkdirat", "258 34 296 323", "dirfd=0:fd path=path0:path mode=2:mode", 1, 0),
     _two_paths("rename", "82 - 38", "oldpath=path0:path newpath=path1:path", (0, 1)),
     _two_paths(
-        "renameat", "264 38 302", "olddirfd=0:fd oldpath=path0:path newdirfd=2:fd newpath=path1:path", (1, 3), (0, 2)
+        "renameat",
+        "264 38 302 329",
+        "olddirfd=0:fd oldpath=path0:path newdirfd=2:fd newpath=path1:path",
+        (1, 3),
+        (0, 2),
     ),
     _two_paths(
         "renameat2",
-        "316 276 353",
+        "316 276 353 382",
         "olddirfd=0:fd oldpath=path0:path newdirfd=2:fd newpath=path1:path flags=4:rename",
         (1, 3),
         (0, 2),
@@ -165,24 +175,29 @@ SYSCALLS: tuple[Syscall, ...] = (
     _two_paths("link", "86 - 9", "oldpath=path0:path newpath=path1:path", (0, 1)),
     _two_paths(
         "linkat",
-        "265 37 303",
+        "265 37 303 330",
         "olddir=0:fd oldpath=path0:path newdir=2:fd newpath=path1:path flags=4:at",
         (1, 3),
         (0, 2),
     ),
     _two_paths("symlink", "88 - 83", "target=text0:text linkpath=path1:path", (0, 1), flags=FREE_TEXT),
     _two_paths(
-        "symlinkat", "266 36 304", "target=text0:text linkdirfd=1:fd linkpath=path1:path", (0, 2), (-1, 1), FREE_TEXT
+        "symlinkat",
+        "266 36 304 331",
+        "target=text0:text linkdirfd=1:fd linkpath=path1:path",
+        (0, 2),
+        (-1, 1),
+        FREE_TEXT,
     ),
     _paths("mknod", "133 - 14", "path=path0:path mode=1:mode dev=2:dev"),
-    _paths("mknodat", "259 33 297", "dirfd=0:fd path=path0:path mode=2:mode dev=3:dev", 1, 0),
+    _paths("mknodat", "259 33 297 324", "dirfd=0:fd path=path0:path mode=2:mode dev=3:dev", 1, 0),
     # attributes
     _paths("chmod", "90 - 15", "filename=path0:path mode=1:mode"),
-    _paths("fchmodat", "268,452 53,452 306,452", "dirfd=0:fd filename=path0:path mode=2:mode", 1, 0),
+    _paths("fchmodat", "268,452 53,452 306,452 333,452", "dirfd=0:fd filename=path0:path mode=2:mode", 1, 0),
     _on(0, "fchmod", "91 52 94", "fd=0:fd mode=1:mode"),
     _paths("chown", "92 - 182,212", "path=path0:path uid=1:uid gid=2:gid"),
     _paths("lchown", "94 - 16,198", "path=path0:path uid=1:uid gid=2:gid"),
-    _paths("fchownat", "260 54 298", "dirfd=0:fd path=path0:path uid=2:uid gid=3:gid flags=4:at", 1, 0),
+    _paths("fchownat", "260 54 298 325", "dirfd=0:fd path=path0:path uid=2:uid gid=3:gid flags=4:at", 1, 0),
     _on(0, "fchown", "93 55 95,207", "fd=0:fd uid=1:uid gid=2:gid"),
     _paths("truncate", "76 45 92,193", "path=path0:path length=1:long"),
     _on(0, "ftruncate", "77 46 93,194", "fd=0:fd length=1:long"),
@@ -190,37 +205,39 @@ SYSCALLS: tuple[Syscall, ...] = (
     _two_paths("mount", "165 40 21", "dev=text0:text dir=path1:path flags=3:mount", (0, 1), flags=FREE_TEXT),
     _paths("umount2", "166 39 52", "name=path0:path flags=1:umount"),
     _paths("chroot", "161 51 61", "path=path0:path"),
-    _two_paths("pivot_root", "155 41 217", "new_root=path0:path put_old=path1:path", (0, 1)),
+    _two_paths("pivot_root", "155 41 217 218", "new_root=path0:path put_old=path1:path", (0, 1)),
     _paths("chdir", "80 49 12", "path=path0:path"),
     _on(0, "fchdir", "81 50 133", "fd=0:fd"),
     # descriptors; what a dup is about is the new one
     _on(RETURNED, "dup", "32 23 41", "res=res:result oldfd=0:fd"),
     _on(RETURNED, "dup2", "33 - 63", "res=res:result oldfd=0:fd newfd=1:fd"),
-    _on(RETURNED, "dup3", "292 24 330", "res=res:result oldfd=0:fd newfd=1:fd flags=2:open"),
+    _on(RETURNED, "dup3", "292 24 330 358", "res=res:result oldfd=0:fd newfd=1:fd flags=2:open"),
     _call("close", "3 57 6", "fd=0:fd"),
     # sockets
-    _on(RETURNED, "socket", "41 198 359,513", "fd=res:result domain=0:domain type=1:socket_type proto=2"),
-    _on(0, "bind", "49 200 361,514", "addr=address:address fd=0:fd", address=1),
-    _on(0, "connect", "42 203 362,515", "tuple=tuple:text fd=0:fd addr=address:address", 1, SUBJECT_END),
-    _on(0, "listen", "50 201 363,516", "fd=0:fd backlog=1"),
-    _on(RETURNED, "accept", "43 202 517", "fd=res:result tuple=tuple:text", flags=SUBJECT_END),
+    _on(RETURNED, "socket", "41 198 359,513 281", "fd=res:result domain=0:domain type=1:socket_type proto=2"),
+    _on(0, "bind", "49 200 361,514 282", "addr=address:address fd=0:fd", address=1),
+    _on(0, "connect", "42 203 362,515 283", "tuple=tuple:text fd=0:fd addr=address:address", 1, SUBJECT_END),
+    _on(0, "listen", "50 201 363,516 284", "fd=0:fd backlog=1"),
+    _on(RETURNED, "accept", "43 202 517 285", "fd=res:result tuple=tuple:text", flags=SUBJECT_END),
     _on(
         RETURNED,
         "accept4",
-        "288 242 364,530",
+        "288 242 364,530 366",
         "fd=res:result tuple=tuple:text flags=3:socket_flags",
         flags=SUBJECT_END,
     ),
-    _message("sendto", "44 206 369,521,523", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
-    _message("recvfrom", "45 207 371,522,524", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
-    _message("sendmsg", "46 211 370,528", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
-    _message("recvmsg", "47 212 372,529", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
-    _message("sendmmsg", "307 269 345,532", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
-    _message("recvmmsg", "299 243 337,531", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
+    _message("sendto", "44 206 369,521,523 290,289", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
+    _message("recvfrom", "45 207 371,522,524 292,291", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
+    _message("sendmsg", "46 211 370,528 296", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
+    _message("recvmsg", "47 212 372,529 297", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
+    _message("sendmmsg", "307 269 345,532 374", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
+    _message(
+        "recvmmsg", "299 243 337,417,531 365,417", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR
+    ),
     # processes: an exec that succeeds is reported as the new image stands (bpf/processes.c)
     Syscall(
         "execve",
-        Numbers((59,), (221,), (11,)),
+        Numbers.parse("59 221 11"),
         _parameters("res=res:result exe=exe:text args=args:text filename=path0:path flags=exe_flags:text"),
         Family.EXEC,
         (0, -1),
@@ -228,7 +245,7 @@ SYSCALLS: tuple[Syscall, ...] = (
     ),
     Syscall(
         "execveat",
-        Numbers((322,), (281,), (358,)),
+        Numbers.parse("322 281 358 387"),
         _parameters("res=res:result exe=exe:text args=args:text filename=path0:path flags=exe_flags:text"),
         Family.EXEC,
         (1, -1),
@@ -239,7 +256,7 @@ SYSCALLS: tuple[Syscall, ...] = (
     _call("clone3", "435 435 435", ""),
     _call("fork", "57 - 2", ""),
     _call("vfork", "58 - 190", ""),
-    Syscall("procexit", Numbers((), (), ()), _parameters("status=res:int")),
+    Syscall("procexit", Numbers.parse("- - -"), _parameters("status=res:int")),
     # identities
     _call("setuid", "105 146 23,213", "uid=0:uid"),
     _call("setgid", "106 144 46,214", "gid=0:gid"),
@@ -255,29 +272,29 @@ SYSCALLS: tuple[Syscall, ...] = (
     _call("prctl", "157 167 172", "option=0:prctl arg2_int=1:long"),
     # reaching into other processes and namespaces
     _call("ptrace", "101 117 26", "request=0:ptrace pid=1 addr=2:hex data=3:hex"),
-    _call("process_vm_readv", "310 270 347", "pid=0"),
-    _call("process_vm_writev", "311 271 348", "pid=0"),
+    _call("process_vm_readv", "310 270 347 376", "pid=0"),
+    _call("process_vm_writev", "311 271 348 377", "pid=0"),
     _call("kill", "62 129 37", "pid=0 sig=1:signal"),
     _call("tkill", "200 130 238", "tid=0 sig=1:signal"),
-    _call("tgkill", "234 131 270", "pid=0 tid=1 sig=2:signal"),
-    _on(0, "setns", "308 268 346", "fd=0:fd nstype=1:clone"),
-    _call("unshare", "272 97 310", "flags=0:clone"),
-    _call("seccomp", "317 277 354", "op=0 flags=1"),
-    _call("keyctl", "250 219 288", "option=0"),
+    _call("tgkill", "234 131 270 268", "pid=0 tid=1 sig=2:signal"),
+    _on(0, "setns", "308 268 346 375", "fd=0:fd nstype=1:clone"),
+    _call("unshare", "272 97 310 337", "flags=0:clone"),
+    _call("seccomp", "317 277 354 383", "op=0 flags=1"),
+    _call("keyctl", "250 219 288 311", "option=0"),
     # the kernel itself
     _paths("init_module", "175 105 128", "length=1:size uargs=text0:text", 2, flags=FREE_TEXT),
     Syscall(
         "finit_module",
-        Numbers((313,), (273,), (350,)),
+        Numbers.parse("313 273 350 379"),
         _parameters("res=res:result fd=0:fd flags=2:module"),
         Family.DESCRIPTOR,
         descriptor=0,
     ),
     _paths("delete_module", "176 106 129", "name=text0:text flags=1:open", flags=FREE_TEXT),
-    _call("bpf", "321 280 357", "cmd=0:bpf"),
-    _call("perf_event_open", "298 241 336", "pid=1 cpu=2"),
-    _call("userfaultfd", "323 282 374", "flags=0:open"),
-    _paths("memfd_create", "319 279 356", "name=text0:text flags=1:memfd", flags=FREE_TEXT),
+    _call("bpf", "321 280 357 386", "cmd=0:bpf"),
+    _call("perf_event_open", "298 241 336 364", "pid=1 cpu=2"),
+    _call("userfaultfd", "323 282 374 388", "flags=0:open"),
+    _paths("memfd_create", "319 279 356 385", "name=text0:text flags=1:memfd", flags=FREE_TEXT),
     _call("io_uring_setup", "425 425 425", "entries=0"),
 )
 
@@ -285,8 +302,21 @@ BY_NAME: dict[str, Syscall] = {call.name: call for call in SYSCALLS}
 
 
 def native_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
-    """The numbers of the call on this machine (``x86_64`` or ``aarch64``); empty if it has none there."""
+    """By which the machine's own programs make the call (``x86_64`` or ``aarch64``); empty if they can't."""
     return call.numbers.x86_64 if machine == "x86_64" else call.numbers.arm64
+
+
+def known_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
+    """By which plans, records and the filter know the call: its own numbers, or where 32-bit programs alone have it, a
+    place behind all numbers (arm64, which has no open(2) beside openat(2))."""
+    native = native_numbers(call, machine)
+    if native or machine == "x86_64" or call.name not in _ARM_ALONE:
+        return native
+    return (_SOCKETCALL + _ARM_ALONE.index(call.name),)
+
+
+_ARM_ALONE = [call.name for call in SYSCALLS if call.numbers.arm and not call.numbers.arm64]
+"""Their places are those of socketcall's parts, which arm hasn't got."""
 
 
 def plans(calls: Iterable[Syscall], machine: str, filtered: Mapping[int, tuple[int, ...]]) -> dict[int, bytes]:
@@ -298,10 +328,11 @@ def plans(calls: Iterable[Syscall], machine: str, filtered: Mapping[int, tuple[i
     for call in SYSCALLS:
         if call not in asked and call.name not in CHANGES_PROCESS:
             continue
-        numbers = native_numbers(call, machine)
+        numbers = known_numbers(call, machine)
         native.update(dict.fromkeys(numbers, _plan(call, call in asked)))
-        if machine == "x86_64" and numbers:
-            compat.update(dict.fromkeys(call.numbers.i386, numbers[0]))
+        if numbers:
+            of_32_bit = call.numbers.i386 if machine == "x86_64" else call.numbers.arm
+            compat.update(dict.fromkeys(of_32_bit, numbers[0]))
     if any(number > _SOCKETCALL for number in compat):
         compat[_SOCKETCALL_I386] = _SOCKETCALL
     nothing = _PLAN.pack(0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tiercel_agent.events.syscalls import SYSCALLS, Syscall, native_numbers
+from tiercel_agent.events.syscalls import SYSCALLS, Syscall, known_numbers
 from tiercel_agent.filter.determined import OF_NAMES, Determined, Look, determined_by
 from tiercel_agent.filter.name_tests import NameTest, name_test
 from tiercel_engine.condition import Atom
@@ -64,8 +64,8 @@ class Space:
         return not {Look.RAW_NAME, Look.RAW_FLOATING_NAME}.isdisjoint(self.looks.values())
 
     def numbers(self) -> list[int]:
-        """The numbers of the calls on this machine."""
-        return [number for call in self.calls for number in native_numbers(call, platform.machine())]
+        """The numbers by which the calls are known on this machine."""
+        return [number for call in self.calls for number in known_numbers(call, platform.machine())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ ARM64 = {
     "REGS_NUMBER": ("pt_regs.syscallno",),
     "REGS_ORIG_X0": ("pt_regs.orig_x0",),
     "REGS_X0": ("pt_regs.regs", "pt_regs.user_regs.regs"),
+    "REGS_PSTATE": ("pt_regs.pstate", "pt_regs.user_regs.pstate"),
 }
 REQUIRED = {
     "TASK_PID": ("task_struct.pid",),

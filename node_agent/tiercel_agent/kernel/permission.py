@@ -143,7 +143,8 @@ def locked_memory_refusal(facts: Facts) -> str:
     return (
         f"kernel {facts.release} counts eBPF programs and maps as locked memory, of which this process may have "
         f"{facts.locked_memory >> 10} KiB, and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, "
-        "docker run --ulimit memlock=-1), or give it CAP_SYS_RESOURCE"
+        "docker run --ulimit memlock=-1), or give it CAP_SYS_RESOURCE (agents of a cluster get it by the operator's "
+        "--agent-capability=SYS_RESOURCE)"
     )
 
 
