@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -13,8 +13,9 @@ from typing import Any, Protocol
 
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.loop import RuleAlerts
+from tiercel_agent.partial import only_failed
 from tiercel_agent.rule_set import RuleSet
-from tiercel_agent.source import Counters
+from tiercel_agent.source import Counters, Unwatched
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkReceipt
@@ -45,6 +46,7 @@ def status_of(
     alerts: Iterable[RuleAlerts],
     since: str,
     sinks: tuple[SinkReceipt, ...] = (),
+    unwatched: Sequence[Unwatched] = (),
 ) -> NodeAgentStatus:
     """The status, but for when it is written. ``since`` is when the rules came into force, in RFC 3339."""
     lost = sum(counters.lost.values())
@@ -60,6 +62,11 @@ def status_of(
             for each in rules.refused[:_MOST]
         ),
         notes=tuple(note[:_LONGEST] for note in notes),
+        unwatched=tuple(
+            node_agent.UnwatchedPart(each.part, each.reason[:_LONGEST], each.calls, only_failed(each.calls))
+            for each in unwatched
+            if each.calls  # what others cost is among the notes
+        ),
         events_seen=counters.events,
         lost=node_agent.Lost(lost, dict(counters.lost) or None),
         alerts=tuple(

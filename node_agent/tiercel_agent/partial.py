@@ -64,16 +64,17 @@ def line(part: Unwatched) -> str:
     """For the log and for people: what is lost, the rules concerned, and why."""
     costs = [part.cost] if part.cost else []
     if part.calls:
-        costs.append(f"{_listed(part.calls, _MOST_CALLS)} can't be seen" + _only_failed(part.calls))
+        where = " where they fail" if only_failed(part.calls) else ""
+        costs.append(f"{_listed(part.calls, _MOST_CALLS)} can't be seen{where}")
     text = f"{part.reason}: {'; '.join(costs)}"
     if part.rules:
         text += f"; rules concerned: {_listed([_rule(each) for each in part.rules], _MOST_RULES)}"
     return text
 
 
-def _only_failed(calls: Sequence[str]) -> str:
-    failed = {call.name for call in SYSCALLS if call.flags & ONLY_FAILED}
-    return " where they fail" if failed.issuperset(calls) else ""
+def only_failed(calls: Iterable[str]) -> bool:
+    """Whether what isn't seen of these calls are those that fail: a successful exec is told by a tracepoint."""
+    return {call.name for call in SYSCALLS if call.flags & ONLY_FAILED}.issuperset(calls)
 
 
 def _rule(rule: Concerned) -> str:

@@ -153,7 +153,8 @@ class Service:
             notes = [*self._source.notes, *self._source.troubles(), *self._outputs.notes()]
             handed = tuple(each for each in sinks if each.namespace)
             alerts = self._loop.alerts_by_rule()
-            self._reporter.offer(status_of(self._rules, counters, notes, alerts, self._since, handed))
+            unwatched = self._source.unwatched()
+            self._reporter.offer(status_of(self._rules, counters, notes, alerts, self._since, handed, unwatched))
         if self._metrics is not None:
             summary = self._loop.summary()
             readings = Readings(

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from tiercel_engine.resources.node_agent import UnwatchedPart
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import Scope
@@ -40,10 +41,13 @@ class Fleet:
     """Names of nodes."""
     losing: Sequence[Agent]
     """Those that lost events lately."""
+    unwatched: Mapping[Sequence[UnwatchedPart], Sequence[str]]
+    """Names of nodes whose kernels refuse parts of the programs, by these."""
 
     @classmethod
     def of(cls, agents: Iterable[Agent], clock: float) -> Fleet:
         by_bundle: dict[str, list[str]] = {}
+        unwatched: dict[Sequence[UnwatchedPart], list[str]] = {}
         losing = []
         size = 0
         for agent in agents:
@@ -51,7 +55,9 @@ class Fleet:
             by_bundle.setdefault(agent.status.bundle, []).append(agent.node)
             if agent.loses(clock):
                 losing.append(agent)
-        return cls(size, by_bundle, losing)
+            if agent.status.unwatched:
+                unwatched.setdefault(agent.status.unwatched, []).append(agent.node)
+        return cls(size, by_bundle, losing, unwatched)
 
 
 def alerts_of(agents: Iterable[Agent]) -> dict[Origin, tuple[int, str | None]]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiercel_engine.diagnostics import Diagnostic
+from tiercel_engine.evaluation.requirements import event_types
+from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus
@@ -18,6 +20,7 @@ from tiercel_engine.resources.security_rule import (
     Summary,
     TestResult,
 )
+from tiercel_engine.rule import Rule
 from tiercel_engine.rule_tests import Outcome
 from tiercel_engine.rules.objects import ResolvedObject, told
 from tiercel_operator.conditions import dated
@@ -143,7 +146,15 @@ def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
 
 
 def _degraded(facts: Facts) -> Condition:
-    """Losses that aren't of one rule may have hidden something from each."""
+    losses, blindness = _losses(facts), _blindness(facts)
+    if not losses and not blindness:
+        return _condition(DEGRADED, False, "NothingLost", "no events were lost lately that these rules ask for")
+    reason = "EventsLost" if losses else "NotEverythingWatched"
+    return _condition(DEGRADED, True, reason, "; ".join(filter(None, (losses, blindness))))
+
+
+def _losses(facts: Facts) -> str:
+    """Where events were lost lately; losses that aren't of one rule may have hidden something from each."""
     keys = [rule.key for rule in facts.resolved.rules]
     hit: list[str] = []
     for agent in facts.fleet.losing:
@@ -151,11 +162,37 @@ def _degraded(facts: Facts) -> Condition:
         if any("'" not in cause or any(f"'{key}'" in cause for key in keys) for cause in causes):
             hit.append(agent.node)
     if not hit:
-        return _condition(DEGRADED, False, "NothingLost", "no events were lost lately that these rules ask for")
-    message = (
-        f"events were lost on {', '.join(hit[:_NAMED])}{_more(len(hit))}: what these rules ask for may be among them"
-    )
-    return _condition(DEGRADED, True, "EventsLost", message)
+        return ""
+    return f"events were lost on {_listed(hit)}: what these rules ask for may be among them"
+
+
+def _blindness(facts: Facts) -> str:
+    """On which nodes the kernel refuses to let something be seen that the rules ask for, and why."""
+    if not facts.fleet.unwatched or facts.stored.suspended:
+        return ""
+    asked = {rule.name: _types(rule) for rule in facts.resolved.rules if rule.enabled}
+    told = []
+    for parts, nodes in facts.fleet.unwatched.items():
+        for part in parts:
+            rules = [name for name, types in asked.items() if not types.isdisjoint(part.calls)]
+            calls = [call for call in part.calls if any(call in asked[name] for name in rules)]
+            if rules:
+                that_fail = " that fail" if part.only_failed else ""
+                told.append(
+                    f"on {_listed(sorted(nodes))} the kernel doesn't let {_listed(calls)}{that_fail} be seen, "
+                    f"which is asked for by {_listed(rules)}: {part.reason}"
+                )
+    return "; ".join(told[:_NAMED]) + _more(len(told))
+
+
+def _types(rule: Rule) -> frozenset[str]:
+    """The types of events that the rule can match."""
+    types = event_types(rule.condition, rule.source)
+    return EVENT_TYPES.get(rule.source, frozenset()) if types is None else types
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + _more(len(names))
 
 
 def _condition(type_: str, holds: bool, reason: str, message: str) -> Condition:

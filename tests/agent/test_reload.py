@@ -7,6 +7,7 @@ import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,8 @@ from tiercel_agent.reload import Reloader, load_configured
 from tiercel_agent.sd_notify import Notifier
 from tiercel_agent.service import Service
 from tiercel_agent.sinks.model import Place, Sink
+from tiercel_agent.source import Unwatched
+from tiercel_engine.resources.node_agent import UnwatchedPart
 
 GOOD = "- rule: {name}\n  desc: d\n  condition: evt.type = openat\n  output: o\n  priority: INFO\n"
 
@@ -248,3 +251,14 @@ def test_a_falco_configuration_reloads_too(tmp_path: Path):
     config = parse_config(str(tmp_path / "falco.yaml"), "rules_file: r.yaml\n").config
     assert config is not None
     assert [rule.name for rule in load_configured(config).rules] == ["A"]
+
+
+def test_what_the_kernel_does_not_let_be_seen_is_reported(running, monkeypatch: pytest.MonkeyPatch):
+    offered = []
+    monkeypatch.setattr(running.service, "_reporter", SimpleNamespace(offer=offered.append))
+    running.source.parts_refused = (
+        Unwatched("message", "it is too large", "", ("sendto",), ()),
+        Unwatched("on_rename", "no such tracepoint", "more calls come", (), ()),
+    )
+    running.turns(60)
+    assert offered[-1].unwatched == (UnwatchedPart("message", "it is too large", ("sendto",), only_failed=False),)

@@ -27,6 +27,16 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class UnwatchedPart:
+    """A part of the programs that this node's kernel refuses, while the rest watches."""
+
+    part: str = field(metadata=says("The part's name."))
+    reason: str = field(metadata=says("Why the kernel refuses it."))
+    calls: tuple[str, ...] = field(default=(), metadata=says("Types of events that can't be seen without it."))
+    only_failed: bool = field(default=False, metadata=says("Whether those can be seen that succeed."))
+
+
+@dataclass(frozen=True, slots=True)
 class RuleAlerts:
     """A rule's alerts on this node."""
 
@@ -69,6 +79,7 @@ class NodeAgentStatus:
     refused: tuple[RefusedRule, ...] = field(default=(), metadata=says("Rules of the bundle that this node can't run."))
     missing: tuple[str, ...] = field(default=(), metadata=says("Capabilities of the agent that it lacks."))
     notes: tuple[str, ...] = field(default=(), metadata=says("What else restricts detection here."))
+    unwatched: tuple[UnwatchedPart, ...] = field(default=(), metadata=says("Parts that this node's kernel refuses."))
     events_seen: Count | None = field(default=None, metadata=says("Events looked at, since the agent's start."))
     lost: Lost | None = field(default=None, metadata=says("Events that couldn't be looked at."))
     alerts: tuple[RuleAlerts, ...] = field(default=(), metadata=says("Alerts by rule."))
