@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from tiercel_agent.boot_clock import BootClock
 from tiercel_agent.containers import Containers
 from tiercel_agent.context.accounts import Accounts, host_root
 from tiercel_agent.context.cgroups import CgroupTable
@@ -43,7 +44,6 @@ from tiercel_engine.rule import Rule
 _CGROUPS_AT_ONCE = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
-_CLOCK_EVERY = 1_000_000_000  # ns
 _ALL = 1 << 30  # records
 
 
@@ -73,8 +73,7 @@ class Detector:
         self._bytecode = bytecode
         self._events: list[LiveEvent] = []
         self._number = 0
-        self._clock_read = 0
-        self._epoch_of_boot = 0
+        self._clock = BootClock()
         self._retired: Counter[str] = Counter()
         self._lost_by_rule: Counter[str] = Counter()
         self._folded: list[Folded] = []
@@ -250,9 +249,7 @@ class Detector:
             return
         parent = wire.process_at(record, wire.ANCESTORS_OFFSET)
         image = self._world.processes.image(process, parent if parent.pid else None)
-        if header.time - self._clock_read > _CLOCK_EVERY:
-            self._read_clock()
-        moment = header.time + self._epoch_of_boot
+        moment = self._clock.wall_time(header.time)
         event = LiveEvent(Occurrence(moment, call, header, process, record, image, self._world))
         if self._handover is None or watch is not self._watch or self._handover.counts(event):
             self._events.append(event)
@@ -261,10 +258,6 @@ class Detector:
         """Like the agent itself, its compiler is not watched; a later process of its number is."""
         child = self._bytecode.compiler
         return child is not None and process.pid == child.pid and process.start // TICK == child.start
-
-    def _read_clock(self) -> None:
-        self._clock_read = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._epoch_of_boot = time.time_ns() - self._clock_read
 
     # programs
 
