@@ -220,31 +220,33 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	s64 result = result_of(ctx, &call);
 	if ((call.plan->flags & PLAN_ONLY_FAILED) && result >= 0)
 		return 0;
-	u32 zero = 0;
-	struct record *record = scratch();
+	u32 zero = 0, pid = bpf_get_current_pid_tgid() >> 32;
 	struct settings *now = settings.lookup(&zero);
-	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	if (!record || !now || pid == now->agent)
+	if (!now || pid == now->agent)
 		return 0;
+	struct record *record = take_scratch();
+	if (!record) {
+		count(LOST_CALLS);
+		return 0;
+	}
 	save_call(record, &call);
-	switch (filtered(record, &call, result, now, pid)) {
 	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
+	switch (filtered(record, &call, result, now, pid)) {
 	case FAMILY_WALK_NAME:
 		families.call(ctx, FAMILY_WALK_NAME);
-		break;
+		return lost(record);
 	case FAMILY_MATCH_NAMES:
 		families.call(ctx, FAMILY_MATCH_NAMES);
-		break;
+		return lost(record);
 	case FAMILY_CONNECTION:
 		families.call(ctx, FAMILY_CONNECTION);
-		break;
+		return lost(record);
 	case FAMILY_ADMIT:
 		families.call(ctx, FAMILY_ADMIT);
-		break;
-	default:
-		count(FILTERED_CALLS);
+		return lost(record);
 	}
-	return 0;
+	count(FILTERED_CALLS);
+	return done(record);
 }
 
 /* Fills in the header; the family's program finds it in the scratch space. */
@@ -252,8 +254,10 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct record *record = scratch();
 	struct call call = saved_call(ctx, record);
-	if (!record || !call.plan)
+	if (!record)
 		return 0;
+	if (!call.plan)
+		return done(record);
 	count(SEEN_CALLS);
 	read_task(record, (const char *)bpf_get_current_task());
 	u64 *since = undelivered.lookup(&record->header.self.pid);
@@ -273,7 +277,7 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 	want_base(record, SECTION_CWD, AT_FDCWD);
 #endif
 	families.call(ctx, call.plan->family);
-	return 0;
+	return lost(record);
 }
 
 /* The record that begin() left, and the plan of its call. */
@@ -283,7 +287,10 @@ static __always_inline struct record *begun(struct plan **plan)
 	if (!record)
 		return NULL;
 	*plan = plan_of(record->header.type);
-	return *plan ? record : NULL;
+	if (*plan)
+		return record;
+	release(record);
+	return NULL;
 }
 
 static __always_inline u64 argument(struct record *record, s8 index)
@@ -336,15 +343,17 @@ int send(struct bpf_raw_tracepoint_args *ctx)
 		send_image(ctx, record, size);
 	else if (calls.ringbuf_output(&record->header, size, 0) != 0)
 		lost_record(&record->share);
-	return 0;
+	return done(record);
 }
 
 int plain(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct plan *plan;
-	if (begun(&plan))
-		families.call(ctx, FAMILY_SEND);
-	return 0;
+	struct record *record = begun(&plan);
+	if (!record)
+		return 0;
+	families.call(ctx, FAMILY_SEND);
+	return lost(record);
 }
 
 int paths(struct bpf_raw_tracepoint_args *ctx)
@@ -362,7 +371,7 @@ int paths(struct bpf_raw_tracepoint_args *ctx)
 	if (plan->descriptor == RETURNED)
 		section_descriptor(record, record->header.result);
 	families.call(ctx, FAMILY_SEND);
-	return 0;
+	return lost(record);
 }
 
 int descriptor(struct bpf_raw_tracepoint_args *ctx)
@@ -375,7 +384,7 @@ int descriptor(struct bpf_raw_tracepoint_args *ctx)
 	if (plan->address >= 0)
 		section_user_bytes(record, SECTION_ADDRESS, argument(record, plan->address), 128, 129);
 	families.call(ctx, FAMILY_SEND);
-	return 0;
+	return lost(record);
 }
 
 /* struct msghdr begins with name, its length, and the vector of buffers. */
@@ -414,7 +423,7 @@ int message(struct bpf_raw_tracepoint_args *ctx)
 #endif
 	}
 	families.call(ctx, FAMILY_SEND);
-	return 0;
+	return lost(record);
 }
 
 #define ARGUMENTS 32
@@ -452,5 +461,5 @@ int exec_failed(struct bpf_raw_tracepoint_args *ctx)
 	section_path_argument(record, plan, 0);
 	section_argv(record, argument(record, plan->path[0] + 1));
 	families.call(ctx, FAMILY_SEND);
-	return 0;
+	return lost(record);
 }

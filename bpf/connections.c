@@ -53,17 +53,19 @@ int connection(struct bpf_raw_tracepoint_args *ctx)
 	struct record *record = scratch();
 	struct plan *plan = record ? plan_of(record->call_number) : NULL;
 	const u64 *table = rows.lookup(&zero);
-	if (!plan || !table)
+	if (!record)
 		return 0;
+	if (!plan || !table)
+		return done(record);
 	u32 row = connection_row(record, plan, result);
 	if (row != NOTHING_KNOWN) {
 		record->looks.connection = row;
 		record->filter.known |= KNOWN_CONNECTION;
 		if (!any_possible(table, &record->looks, ANEW(plan->words))) {
 			count(FILTERED_CALLS);
-			return 0;
+			return done(record);
 		}
 	}
 	families.call(ctx, FAMILY_ADMIT);
-	return 0;
+	return lost(record);
 }

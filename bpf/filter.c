@@ -133,21 +133,23 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 	struct record *record = scratch();
 	struct settings *now = settings.lookup(&zero);
 	const u64 *table = rows.lookup(&zero);
-	if (!record || !now || !table)
+	if (!record)
 		return 0;
+	if (!now || !table)
+		return done(record);
 	if (record->filtered) {
 		struct plan *plan = plan_of(record->call_number);
 		if (!plan)
-			return 0;
+			return done(record);
 		record->call_memos[record->call_slot % MEMOS].valid = 0;
 		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
 		if (!admitted(&record->survivors, &record->share, record->filter.known, now->flood_limit))
-			return 0;
+			return done(record);
 		const char *task = (const char *)bpf_get_current_task();
 		record->filter.start = READ(u64, READ_POINTER(task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);
 		if (!(record->filter.known & (KNOWN_PROCESS | NOT_TO_BE_LEARNED)))
 			record->filter.as_of = bpf_ktime_get_boot_ns(); /* before anything of the process is read */
 	}
 	families.call(ctx, FAMILY_HEADER);
-	return 0;
+	return lost(record);
 }

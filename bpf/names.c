@@ -29,15 +29,16 @@ int walk_name(struct bpf_raw_tracepoint_args *ctx)
 	u32 length = name_of_path(record, name);
 	if (!length || (record->walk_to == NAME_GIVEN && !join_name(record, name, length))) {
 		families.call(ctx, FAMILY_ADMIT);
-		return 0;
+		return lost(record);
 	}
 	if (record->walk_to == NAME_GIVEN && record->file) {
 		record->walk_to = NAME_REAL;
 		record->walk_from = record->names_key.file;
 		families.call(ctx, FAMILY_WALK_NAME);
+		return lost(record);
 	}
 	families.call(ctx, FAMILY_MATCH_NAMES);
-	return 0;
+	return lost(record);
 }
 
 int match_names(struct bpf_raw_tracepoint_args *ctx)
@@ -46,8 +47,10 @@ int match_names(struct bpf_raw_tracepoint_args *ctx)
 	struct record *record = scratch();
 	const u8 *patterns = (const u8 *)automaton.lookup(&zero);
 	struct plan *plan = record ? plan_of(record->call_number) : NULL;
-	if (!plan || !patterns)
+	if (!record)
 		return 0;
+	if (!plan || !patterns)
+		return done(record);
 	struct known_names *known = known_names(record);
 	struct name *passed = name_of(record, NAME_PASSED), *real = name_of(record, NAME_REAL);
 	u32 relative = record->names_key.base.dentry != NULL;
@@ -61,9 +64,10 @@ int match_names(struct bpf_raw_tracepoint_args *ctx)
 		known->passed = accepts_of(patterns, passed->text, ANEW(passed->length));
 	if (passed->length < KNOWN_TEXT - 1 && end_transcript(known))
 		known->length = passed->length;
-	if (judge_names(record, plan, known))
+	if (judge_names(record, plan, known)) {
 		families.call(ctx, FAMILY_ADMIT);
-	else
-		count(FILTERED_CALLS);
-	return 0;
+		return lost(record);
+	}
+	count(FILTERED_CALLS);
+	return done(record);
 }

@@ -5,8 +5,10 @@ int image(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct record *record = scratch();
 	const char *mm = READ_POINTER((const char *)bpf_get_current_task(), TASK_MM);
-	if (!record || !mm)
+	if (!record)
 		return 0;
+	if (!mm)
+		return done(record);
 	const char *file = READ_POINTER(mm, MM_EXE_FILE);
 	u64 start = READ(u64, mm, MM_ARG_START);
 
@@ -23,16 +25,18 @@ int image(struct bpf_raw_tracepoint_args *ctx)
 	}
 	want_base(record, SECTION_CWD, AT_FDCWD);
 	families.call(ctx, FAMILY_SEND);
-	return 0;
+	return lost(record);
 }
 
 /* sched_process_exec(task, old_pid, bprm): the new image is in place, the first instruction not yet run. */
 int on_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	const char *bprm = (const char *)ctx->args[2];
-	struct record *record = scratch();
-	if (!record)
+	struct record *record = take_scratch();
+	if (!record) {
+		count(LOST_PROCESSES);
 		return 0;
+	}
 	read_task(record, (const char *)bpf_get_current_task());
 #ifdef BPRM_FDPATH
 	if (READ_POINTER(bprm, BPRM_FDPATH))
@@ -43,7 +47,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 		changed_lineage(record->header.time + CHANGE_TAKES);
 	section_kernel_string(record, SECTION_FILENAME, READ_POINTER(bprm, BPRM_FILENAME), 0);
 	families.call(ctx, FAMILY_IMAGE);
-	return 0;
+	return lost(record);
 }
 
 /* Short records of processes that come and go don't wake the reader: it looks ten times a second. */
@@ -85,14 +89,18 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)
 		count(LOST_PROCESSES);
 #ifdef WANT_EXIT
-	struct record *record = scratch();
-	if (!record)
+	struct record *record = take_scratch();
+	if (!record) {
+		count(LOST_CALLS);
 		return 0;
+	}
 	read_task(record, task);
 	record->header.type = RECORD_EXIT;
 	record->header.result = exit.status;
 	record->share.rule = 0;
 	families.call(ctx, FAMILY_SEND);
-#endif
+	return lost(record);
+#else
 	return 0;
+#endif
 }

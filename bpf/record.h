@@ -1,5 +1,6 @@
-/* Building a record: the header, then one section after the other, in this CPU's scratch space. A tracepoint's
- * program isn't preempted, so one space a CPU is enough; it is not a per-CPU map, since those are limited to 32 KiB. */
+/* Building a record: the header, then one section after the other, in a scratch space of this CPU. Programs stay on their
+ * CPU. Kernels before 6.13 don't preempt them, so that one space a CPU is enough; on newer ones another task's programs may
+ * run in the midst of ours, and each takes one of SLOTS spaces. It is not a per-CPU map, since those are limited to 32 KiB. */
 
 #define CAPACITY 32768 /* of the sections together; a power of two, so that offsets can be masked */
 #define PIECE 4096     /* of one section */
@@ -70,6 +71,8 @@ struct call_memo {
 /* What the filter reads and writes at each call stands first: where an offset is larger than 32767, each access takes
  * more instructions. */
 struct record {
+	u32 taken; /* by how many: it belongs to the one who finds that it is one */
+	u32 owner; /* the thread */
 	struct filter_facts filter;
 	struct looks looks;
 	u32 filtered;    /* the filter has looked at the call */
@@ -110,12 +113,79 @@ struct record {
 	} path[4];
 };
 
-BPF_ARRAY(records, struct record, CPUS);
+#ifndef SLOTS
+#define SLOTS 1
+#endif
+BPF_ARRAY(records, struct record, CPUS * SLOTS);
 
+#if SLOTS == 1
 static __always_inline struct record *scratch(void)
 {
 	u32 cpu = bpf_get_smp_processor_id();
 	return records.lookup(&cpu);
+}
+#define take_scratch scratch
+static __always_inline void release(struct record *record)
+{
+}
+#else
+static __always_inline struct record *slot(u32 number)
+{
+	u32 index = bpf_get_smp_processor_id() * SLOTS + number;
+	return records.lookup(&index);
+}
+
+/* The space that this thread has taken. */
+static __always_inline struct record *scratch(void)
+{
+	u32 thread = bpf_get_current_pid_tgid();
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < SLOTS; i++) {
+		struct record *record = slot(i);
+		if (record && record->owner == thread)
+			return record;
+	}
+	return NULL;
+}
+
+/* Takes a space; NULL if all are taken. Whoever comes while another has it finds more than one, and steps back. */
+static __always_inline struct record *take_scratch(void)
+{
+	u32 thread = bpf_get_current_pid_tgid();
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < SLOTS; i++) {
+		struct record *record = slot(i);
+		if (!record)
+			return NULL;
+		__sync_fetch_and_add(&record->taken, 1);
+		if (ANEW(record->taken) == 1) {
+			record->owner = thread;
+			return record;
+		}
+		__sync_fetch_and_add(&record->taken, -1);
+	}
+	return NULL;
+}
+
+static __always_inline void release(struct record *record)
+{
+	ANEW(record->owner) = 0;
+	__sync_fetch_and_add(&record->taken, -1);
+}
+#endif
+
+/* Every way out of the programs that have a record gives it back. */
+static __always_inline int done(struct record *record)
+{
+	release(record);
+	return 0;
+}
+
+/* What stands behind a tail call is reached if there is no such program: then the event is lost. */
+static __always_inline int lost(struct record *record)
+{
+	count(LOST_CALLS);
+	return done(record);
 }
 
 /* Where the payload of the next section goes: PIECE bytes that may be written. NULL if the record is full. */

@@ -32,6 +32,11 @@ _SETTINGS = Struct("=2IQ")
 _CALLS_PAGES = 1024  # 4 MiB
 _PROCESSES_PAGES = 512  # 2 MiB
 _CGROUPS_PAGES = 64  # 256 KiB
+_PREEMPTED_SINCE = (6, 13)
+"""Kernels in which other tasks' programs may run in the midst of a program: at the latest those of 7, and what made it
+possible began with 6.13, where tracepoints of system calls may fault."""
+_SLOTS = 4
+"""Scratch spaces of each CPU then (bpf/record.h): as many events may be on their way at once."""
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
 
@@ -135,6 +140,7 @@ def program_macros(
         **rule_macros(requirements),
         **({"WANT_COUNTS": 1} if measuring else {}),
         "CPUS": possible_cpus(),
+        "SLOTS": _SLOTS if (machine.facts.version or _PREEMPTED_SINCE) >= _PREEMPTED_SINCE else 1,
         "CALLS_PAGES": _CALLS_PAGES,
         "PROCESSES_PAGES": _PROCESSES_PAGES,
         "CGROUPS_PAGES": _CGROUPS_PAGES,
