@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import signal
 import stat
 import sys
@@ -193,7 +194,8 @@ def test_processes_that_end_at_once(run, compiled):
         assert (event["proc.cmdline"], event["proc.exepath"]) == ("true short", TRUE)
         assert (event["proc.pname"], event["proc.pexepath"]) == (Path(program).name[:15], program)
         assert event["proc.pcmdline"] == f"{Path(program).name[:15]} of 200"
-    vforks = [event for event in done.all("vfork") if event["evt.rawres"] > 0]
+    # arm64 has no vfork of its own
+    vforks = [event for event in [*done.all("vfork"), *done.all("clone")] if event["evt.rawres"] > 0]
     assert len(vforks) == 200
     assert {event["evt.rawres"] for event in vforks} == {event["proc.pid"] for event in events}
 
@@ -206,7 +208,8 @@ def test_clone_and_procexit(run, spawned):
     assert done.value == [7, -9]
     starts = [event for event in done.all("clone") if event["evt.rawres"] > 0]
     inside = [event for event in done.all("clone") if event["evt.rawres"] == 0]
-    assert [event["evt.rawres"] for event in starts] == [event["proc.pid"] for event in inside]
+    if platform.machine() == "x86_64":  # on arm64 a child doesn't come to its parent's call's return
+        assert [event["evt.rawres"] for event in starts] == [event["proc.pid"] for event in inside]
     assert all(event["proc.ppid"] == done.pid for event in inside)
     ends = done.all("procexit")
     assert [event["proc.pid"] for event in ends] == [event["evt.rawres"] for event in starts]
