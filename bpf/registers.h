@@ -1,0 +1,157 @@
+/* The call at hand: its number, arguments and result, from the registers of each architecture. */
+
+/* A call that somebody asks for; `plan` is NULL for others. */
+struct call {
+	const char *regs;
+	struct plan *plan;
+	u32 number; /* as 64-bit programs call it */
+	u32 compat;
+	u32 socketcall; /* what a socketcall is to do, 0 for other calls */
+};
+
+static __always_inline struct plan *plan_of(u32 number)
+{
+	return plans.lookup(&number);
+}
+
+/* The registers as the call left them. Where reading is a call of its own, one copy of all is cheaper than several. */
+#ifdef DIRECT_READS
+#define REGISTER(record, offset) READ_AT(u64, record->regs + (offset))
+static __always_inline void save_arguments(struct record *record, struct call *call)
+{
+	record->regs = call->regs;
+}
+#else
+#define REGISTER(record, offset) (*(u64 *)(record->regs + ((offset) & (REGISTERS - 8))))
+static __always_inline void save_arguments(struct record *record, struct call *call)
+{
+	bpf_probe_read_kernel(record->regs, REGS_SIZE, call->regs);
+}
+#endif
+
+#ifdef X86
+static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct call call = {.regs = (const char *)ctx->args[0]};
+	call.number = READ(u32, call.regs, REGS_NUMBER) & ~0x40000000u; /* x32 marks its calls with that bit */
+	struct plan *plan = plan_of(call.number);
+	if (!plan || !(plan->family | plan->compat | plan->changes))
+		return call;
+	call.compat = READ(u32, bpf_get_current_task(), TASK_STATUS) & 2; /* TS_COMPAT */
+	if (call.compat) {
+		call.number = plan->compat;
+		if (call.number == SOCKETCALL) {
+			call.socketcall = READ(u32, call.regs, REGS_BX) & (SOCKETCALLS - 1);
+			plan = plan_of(SOCKETCALL + call.socketcall);
+			call.number = plan ? plan->compat : 0;
+		}
+		plan = call.number ? plan_of(call.number) : NULL;
+	}
+	call.plan = plan && (plan->family | plan->changes) ? plan : NULL;
+	return call;
+}
+
+static __always_inline void read_arguments(struct header *header, struct call *call)
+{
+	const char *regs = call->regs;
+	if (call->socketcall) { /* its arguments are in the caller's memory */
+		u64 list = READ(u32, regs, REGS_CX);
+		u32 count = call->socketcall == SOCKETCALL_SEND || call->socketcall == SOCKETCALL_RECV ? 4 : 6;
+		for (u32 i = 0; i < 6; i++)
+			header->args[i] = i < count ? READ_USER(u32, list + 4 * i) : 0;
+	} else if (call->compat) {
+		header->args[0] = READ(u32, regs, REGS_BX);
+		header->args[1] = READ(u32, regs, REGS_CX);
+		header->args[2] = READ(u32, regs, REGS_DX);
+		header->args[3] = READ(u32, regs, REGS_SI);
+		header->args[4] = READ(u32, regs, REGS_DI);
+		header->args[5] = READ(u32, regs, REGS_BP);
+	} else {
+		header->args[0] = READ(u64, regs, REGS_DI);
+		header->args[1] = READ(u64, regs, REGS_SI);
+		header->args[2] = READ(u64, regs, REGS_DX);
+		header->args[3] = READ(u64, regs, REGS_R10);
+		header->args[4] = READ(u64, regs, REGS_R8);
+		header->args[5] = READ(u64, regs, REGS_R9);
+	}
+}
+
+/* Where the registers of the arguments are in pt_regs, a byte each. Taken from a number there is no branch, of which the
+ * verifier would follow each way. */
+#define ARGUMENT_OFFSETS                                                                       \
+	((u64)REGS_DI | (u64)REGS_SI << 8 | (u64)REGS_DX << 16 | (u64)REGS_R10 << 24 |         \
+	 (u64)REGS_R8 << 32 | (u64)REGS_R9 << 40)
+
+static __always_inline u64 saved_argument(struct record *record, s8 index)
+{
+	return REGISTER(record, (ARGUMENT_OFFSETS >> ((index & 7) * 8)) & 0xf8);
+}
+
+static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+{
+	return ctx->args[1];
+}
+#else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
+#define PSTATE_32_BIT 0x10 /* the processor's own: it runs AArch32 */
+
+/* Calls of arm (EABI) whose arguments stand elsewhere than those of the call that they are taken for. */
+#define ARM_TRUNCATE64 193 /* 64 bits stand in an even register and the next */
+#define ARM_FTRUNCATE64 194
+#define ARM_SOCKET 281
+#define ARM_SEND 289 /* no address */
+#define ARM_RECV 291
+
+/* A 64-bit execveat (281) that has become a 32-bit program comes here with its registers cleared. As a socket(2) of
+ * domain 0 it would have failed. */
+static __always_inline u32 is_new_image(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+{
+	return call->number == ARM_SOCKET && (s32)ctx->args[1] >= 0 && READ(u32, call->regs, REGS_ORIG_X0) == 0;
+}
+
+static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct call call = {.regs = (const char *)ctx->args[0]};
+	call.number = READ(u32, call.regs, REGS_NUMBER);
+	if (call.number >= SOCKETCALL) /* there stand calls that are made by arm's numbers alone */
+		return call;
+	struct plan *plan = plan_of(call.number);
+	if (!plan || !(plan->family | plan->compat | plan->changes))
+		return call;
+	call.compat = READ(u32, call.regs, REGS_PSTATE) & PSTATE_32_BIT;
+	if (call.compat) {
+		u32 number = is_new_image(ctx, &call) ? 0 : plan->compat;
+		plan = number ? plan_of(number) : NULL;
+		call.number = number;
+	}
+	call.plan = plan && (plan->family | plan->changes) ? plan : NULL;
+	return call;
+}
+
+static __always_inline void read_arguments(struct header *header, struct call *call)
+{
+	const char *regs = call->regs;
+	header->args[0] = READ(u64, regs, REGS_ORIG_X0);
+	for (int i = 1; i < 6; i++)
+		header->args[i] = READ_AT(u64, regs + REGS_X0 + 8 * i);
+	if (!call->compat)
+		return;
+	for (int i = 0; i < 6; i++)
+		header->args[i] &= 0xffffffff;
+	u32 number = READ(u32, regs, REGS_NUMBER);
+	if (number == ARM_TRUNCATE64 || number == ARM_FTRUNCATE64)
+		header->args[1] = header->args[2] | header->args[3] << 32;
+	else if (number == ARM_SEND || number == ARM_RECV)
+		header->args[4] = header->args[5] = 0;
+}
+
+static __always_inline u64 saved_argument(struct record *record, s8 index)
+{
+	return REGISTER(record, (index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0));
+}
+
+/* Kernels before 5.14 leave the upper half of a 32-bit program's result empty, also where that is negative. */
+static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+{
+	return call->compat ? (s64)(s32)ctx->args[1] : (s64)ctx->args[1];
+}
+#endif
