@@ -186,7 +186,8 @@ static __always_inline u32 same_name(struct name *one, struct name *other)
 }
 
 /* Whether what is known is of the same walks, and of the same text that was passed. Without branches and loops. */
-static __always_inline u32 same_key(struct known_names *known, struct names_key *key, struct passed_text *text, u32 length)
+static __always_inline u32 same_key(struct known_names *known, struct names_key *key, struct passed_text *text,
+				    u32 length)
 {
 	u64 differs = known->length ^ length;
 	const u64 *one = (const u64 *)&known->key, *other = (const u64 *)key;

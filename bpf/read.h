@@ -3,8 +3,9 @@
  *
  * Newer kernels let a program read any address by an instruction; an address that isn't there reads as 0, as with the
  * helper. DIRECT_READS is the number that the loader puts the kernel's function in for (kernel/loader.py), READABLE_TYPE
- * the type that this makes of an address (kernel/direct_reads.py). OBJECT makes an address readable, MEMBER reads from it at a constant offset; where members are read that are next to each other
- * in the code, one OBJECT for all of them is quicker. */
+ * the type that this makes of an address (kernel/direct_reads.py). OBJECT makes an address readable, MEMBER reads from
+ * it at a constant offset; where members are read that are next to each other in the code, one OBJECT for all of them
+ * is quicker. */
 
 #ifdef DIRECT_READS
 static void *(*readable)(const void *pointer, u32 type) = (void *)DIRECT_READS;
