@@ -35,8 +35,6 @@ _CGROUPS_PAGES = 64  # 256 KiB
 _PREEMPTED_SINCE = (6, 13)
 """Kernels in which other tasks' programs may run in the midst of a program: at the latest those of 7, and what made it
 possible began with 6.13, where tracepoints of system calls may fault."""
-_SLOTS = 4
-"""Scratch spaces of each CPU then (bpf/record.h): as many events may be on their way at once."""
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
 
@@ -140,13 +138,20 @@ def program_macros(
         **rule_macros(requirements),
         **({"WANT_COUNTS": 1} if measuring else {}),
         "CPUS": possible_cpus(),
-        "SLOTS": _SLOTS if (machine.facts.version or _PREEMPTED_SINCE) >= _PREEMPTED_SINCE else 1,
+        "SLOTS": _slots(machine),
         "CALLS_PAGES": _CALLS_PAGES,
         "PROCESSES_PAGES": _PROCESSES_PAGES,
         "CGROUPS_PAGES": _CGROUPS_PAGES,
         "AUTOMATON_SIZE": table_size(tables),
         "ROWS": row_words(tables),
     }
+
+
+def _slots(machine: Machine) -> int:
+    """How many events of a CPU may be on their way at once: each takes a scratch space of 90 KiB (bpf/record.h)."""
+    if machine.facts.version is not None and machine.facts.version < _PREEMPTED_SINCE:
+        return 1
+    return 4 if possible_cpus() <= 32 else 2
 
 
 def rule_macros(requirements: Requirements) -> dict[str, int]:
