@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from machine import IMAGE
+from machine import IMAGE, binary
 from podman_help import Podman
 from runtime import ContainerdServer
 from test_alerts import Watch, watch  # noqa: F401 (a fixture)
@@ -14,7 +14,15 @@ from tiercel_agent.rule_set import default_rules
 
 
 def _rules() -> str:
-    return "\n".join(path.read_text() for path in sorted(default_rules().glob("*.yaml")))
+    """The default rules, told where the runtimes under test lie: not where packages put them."""
+    texts = [path.read_text() for path in sorted(default_rules().glob("*.yaml"))]
+    for name, programs in {
+        "oci_runtime_paths": ["runc"],
+        "container_runtime_paths": ["runc", "containerd", "containerd-shim-runc-v2"],
+    }.items():
+        items = ", ".join(str(Path(binary(program)).resolve()) for program in programs)
+        texts.append(f"- list: {name}\n  items: [{items}]\n  override: {{items: append}}\n")
+    return "\n".join(texts)
 
 
 def test_a_pod_that_starts_is_probed_and_ends_raises_nothing(
