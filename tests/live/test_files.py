@@ -183,9 +183,9 @@ def test_duplicates(run, call, file):
     def body():
         original = os.open(file, os.O_RDONLY)
         call("dup", original)
-        call("dup2", original, 100)
-        call("dup3", original, 101, os.O_CLOEXEC)
-        call("dup2", 9977, 102)
+        call("dup2", original, 900)
+        call("dup3", original, 901, os.O_CLOEXEC)
+        call("dup2", 9977, 902)
         return original
 
     done = run(body)
@@ -193,11 +193,11 @@ def test_duplicates(run, call, file):
     assert event["fd.name"] == str(file)
     assert event["fd.num"] == event["evt.rawres"]
     assert event["evt.arg.oldfd"] == str(done.value)
-    event = done.one("dup2", {"evt.rawres": 100})
-    assert (event["fd.name"], event["fd.num"], event["evt.arg.newfd"]) == (str(file), 100, "100")
+    event = done.one("dup2", {"evt.rawres": 900})
+    assert (event["fd.name"], event["fd.num"], event["evt.arg.newfd"]) == (str(file), 900, "900")
     event = done.one("dup3")
-    assert (event["fd.name"], event["fd.num"], event["evt.arg.flags"]) == (str(file), 101, "O_RDONLY|O_CLOEXEC")
-    event = done.one("dup2", {"evt.arg.newfd": "102"})
+    assert (event["fd.name"], event["fd.num"], event["evt.arg.flags"]) == (str(file), 901, "O_RDONLY|O_CLOEXEC")
+    event = done.one("dup2", {"evt.arg.newfd": "902"})
     assert (event["evt.res"], event["fd.name"]) == ("EBADF", None)
 
 
