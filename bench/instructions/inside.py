@@ -8,23 +8,25 @@ import sys
 from pathlib import Path
 
 from bench.instructions.loads import LOADS
+from bench.live.loads import WORKLOAD
 from bench.live.rulesets import rule_set
 
 _RULES = 90
 _FOLDER = Path("/srv")
-_PROGRAM = Path("/tmp/rounds")
+_PROGRAM = Path("/tmp/workload")
 
 
 def _measure() -> dict[str, float]:
     return {
-        load.name: float(subprocess.check_output([_PROGRAM, load.name, str(load.rounds), _FOLDER], text=True))
+        load.name: float(subprocess.check_output([_PROGRAM, "rounds", load.name, str(load.rounds), _FOLDER], text=True))
         for load in LOADS
     }
 
 
 def main() -> None:
     _FOLDER.mkdir(exist_ok=True)
-    subprocess.run(["cc", "-O1", "-o", _PROGRAM, Path(__file__).with_name("rounds.c")], check=True)
+    (_FOLDER / "file").write_text("x")
+    subprocess.run(["cc", "-O2", "-o", _PROGRAM, WORKLOAD], check=True)
     rules = Path("/tmp/rules.yaml")
     rules.write_text(rule_set(_RULES))
     alone = _measure()

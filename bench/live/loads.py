@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+
+WORKLOAD = Path(__file__).with_name("workload.c")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.live.loads import LOADS, Done
+from bench.live.loads import LOADS, WORKLOAD, Done
 from bench.live.processes import BenchError, output, running
 from bench.live.rulesets import rule_set
 
@@ -77,7 +77,7 @@ def stage(planted: int, singles: int) -> Iterator[Stage]:
             raise BenchError(f"needs {tool} (`apt-get install {packages}`)")
     with tempfile.TemporaryDirectory(prefix="tiercel-bench-") as name:
         folder = Path(name)
-        output(["cc", "-O2", "-o", folder / "workload", Path(__file__).with_name("workload.c")])
+        output(["cc", "-O2", "-o", folder / "workload", WORKLOAD])
         files = {
             "load": ["file", *(f"mix{number}" for number in range(8))],
             "planted": ["file", *map(str, range(planted))],
