@@ -76,7 +76,7 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	}
 	save_call(record, &call);
 	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
-	switch (filtered(record, &call, result, now, pid)) {
+	switch (next_program(record, &call, result, now, pid)) {
 	case FAMILY_WALK_NAME:
 		families.call(ctx, FAMILY_WALK_NAME);
 		return lost(record);

@@ -67,7 +67,7 @@ static __always_inline u32 process_row(struct filter_facts *facts, struct settin
 #define NO_ACCESS -13
 
 /* Which program goes on with the call; 0: it stays in the kernel. What was found out stands in record->filter. */
-static __always_inline u32 filtered(struct record *record, struct call *call, s64 result, struct settings *now,
+static __always_inline u32 next_program(struct record *record, struct call *call, s64 result, struct settings *now,
 				    u32 pid)
 {
 	struct filter_facts *facts = &record->filter;

@@ -133,7 +133,7 @@ class Look:
 
 
 class Kernel:
-    """The maps, and the look at a call as filtered() of bpf/filter.c takes it."""
+    """The maps, and the look at a call as next_program() of bpf/filter.c takes it."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self.tables: Tables = make_tables(rules)
