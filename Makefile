@@ -69,7 +69,7 @@ bench-live: setup
 
 bench-instructions: setup
 	@scripts/setup-kernels
-	@PYTHONPATH=tests/kernels $(BIN)/python -m bench.instructions $(ARGS)
+	@PYTHONPATH=tests/support $(BIN)/python -m bench.instructions $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tiercel_engine.evaluation.matcher import Matcher
-from tiercel_engine.evaluation.requirements import Requirements
 from tiercel_engine.event import Event, Value
+from tiercel_engine.matching.matcher import Matcher
+from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.replay import read_events, read_lines, write_event
 from tiercel_engine.rules import load, read_rules
 

@@ -17,11 +17,11 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("containers", "live", "cluster")]
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
-from control_plane import ControlPlane, find_binaries  # noqa: E402
+from cluster_support.control_plane import ControlPlane, find_binaries  # noqa: E402
+from cluster_support.objects import create_namespace, create_node, create_pod  # noqa: E402
+from container_support.runtime import ContainerdServer  # noqa: E402
 from kubernetes.config import new_client_from_config  # noqa: E402
-from objects import create_namespace, create_node, create_pod  # noqa: E402
-from runtime import ContainerdServer  # noqa: E402
-from watching import Watching  # noqa: E402
+from live_support.watching import Watching  # noqa: E402
 
 from tiercel_agent.workloads.settings import WorkloadSettings  # noqa: E402
 

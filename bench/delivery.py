@@ -18,11 +18,11 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tiercel_agent.delivery.folders import SpoolSettings
-from tiercel_agent.delivery.pipeline import Pipeline
+from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import Place, SinkSettings
-from tiercel_agent.sinks.opening import open_sink
-from tiercel_agent.sinks.reach import Reach
+from tiercel_agent.sinks.network.egress_policy import Reach
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec

@@ -18,9 +18,9 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "tests/cluster"))
+sys.path.insert(0, str(ROOT / "tests/support"))
 
-from control_plane import ControlPlane, find_binaries  # noqa: E402
+from cluster_support.control_plane import ControlPlane, find_binaries  # noqa: E402
 from kubernetes.client import ApiClient, EventsV1Api  # noqa: E402
 from kubernetes.config import new_client_from_config  # noqa: E402
 from kubernetes.watch import Watch  # noqa: E402

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tiercel_operator.reconcile import Plan, Planner
+from tiercel_operator.rules.plan import Plan, Planner
 from tiercel_operator.state import State
 
 RULES, NAMESPACES, NODES, ALERTING = 1000, 200, 5000, 20

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tiercel_agent.delivery.backlog import Backlog
+from tiercel_agent.delivery.queue import Backlog
 from tiercel_agent.delivery.spool import Spool
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority

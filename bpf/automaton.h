@@ -1,7 +1,7 @@
 /* Which patterns a name matches: two look-ups a byte, however many patterns there are.
  *
  * There are two automata, one for patterns that begin with a literal, one for those that may hold anywhere. User space
- * makes the table (engine/tiercel_engine/automaton.py, filter/tables.py): 256 pairs of columns of two bytes each, where
+ * makes the table (node_agent/tiercel_agent/filter/automaton.py, filter/tables.py): 256 pairs of columns of two bytes each, where
  * the second automaton starts, then the states. A state is where its row begins: the number of the accept set that it
  * stands for, then a next state for each column. Bit 0 of a state tells that nothing that follows changes it. NUL
  * changes none, so that names can be taken eight bytes at a time. This file compiles for user space too: tests run it

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from kubelet import SYSTEM, mount_bundle, mount_sinks
+from cluster_support.kubelet import SYSTEM, mount_bundle, mount_sinks
 from kubernetes.client import ApiClient
 
 ROOT = Path(__file__).resolve().parents[1]

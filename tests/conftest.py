@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tiercel_agent.kernel.bytecode import ProgramSettings
-from tiercel_agent.source import Counters, DetectorError, Folded, Unwatched
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_agent.detection.source import Counters, Unwatched
+from tiercel_agent.filter.rule_counters import Folded
+from tiercel_agent.kernel.bytecode.provider import ProgramSettings
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.event import Event
+from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.rule import Rule
 
 # Tests fork: threads that the library begins in each child would keep it from much.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
-pytest_plugins = ("cluster_fixtures",)
+pytest_plugins = ("cluster_support.fixtures",)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -25,8 +27,8 @@ def _kept_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Detectors that tests open find what another test has compiled, unless they say where programs are kept."""
     kept = ProgramSettings(tmp_path_factory.mktemp("kept") / "programs")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tiercel_agent.detector.ProgramSettings", lambda: kept)
-        patch.setattr("tiercel_agent.verification.ProgramSettings", lambda: kept)
+        patch.setattr("tiercel_agent.detection.detector.ProgramSettings", lambda: kept)
+        patch.setattr("tiercel_agent.detection.verification.ProgramSettings", lambda: kept)
         yield
 
 

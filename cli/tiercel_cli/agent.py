@@ -11,23 +11,23 @@ from pathlib import Path
 import click
 
 from tiercel_agent import logs
-from tiercel_agent.alert_sinks import AlertSinks
 from tiercel_agent.config import Config, read_config
-from tiercel_agent.delivery.pipeline import Pipeline
-from tiercel_agent.detector import open_detector
+from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.detection.detector import open_detector
+from tiercel_agent.detection.loop import EngineLoop
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import LOGGER
-from tiercel_agent.loop import EngineLoop
 from tiercel_agent.metrics import Metrics, serve_metrics
-from tiercel_agent.node_status import Reporter
 from tiercel_agent.outputs import OutputQueue, Outputs, open_output
-from tiercel_agent.pid_file import AlreadyRunning, pid_file
-from tiercel_agent.reload import Reloader, load_configured, log_diagnostics, log_refused
-from tiercel_agent.sd_notify import Notifier
-from tiercel_agent.service import Service
+from tiercel_agent.service.alert_sinks import AlertSinks
+from tiercel_agent.service.node_status import Reporter
+from tiercel_agent.service.pid_file import AlreadyRunning, pid_file
+from tiercel_agent.service.reload import Reloader, load_configured, log_diagnostics, log_refused
+from tiercel_agent.service.sd_notify import Notifier
+from tiercel_agent.service.service import Service
+from tiercel_agent.sinks.factory import check_sink, open_sink
 from tiercel_agent.sinks.model import BadSink, Place
-from tiercel_agent.sinks.opening import check_sink, open_sink
-from tiercel_agent.sinks.reach import Reaching, api_hosts
-from tiercel_agent.source import DetectorError
+from tiercel_agent.sinks.network.egress_policy import Reaching, api_hosts
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_agent.workloads.settings import NoCluster
 from tiercel_cli.options import CANNOT_WATCH

@@ -10,7 +10,7 @@ import click
 from tiercel_engine.diagnostics import render
 from tiercel_engine.printable import printable
 from tiercel_engine.rules import load, read_rules
-from tiercel_engine.rules.manifest import is_scoped, manifest_name, to_manifest
+from tiercel_engine.rules.documents.manifest import is_scoped, manifest_name, to_manifest
 
 LARGE_OBJECT = 1_000_000
 """Bytes from which an object comes near the 1.5 MB that etcd takes in one request."""

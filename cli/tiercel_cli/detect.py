@@ -14,20 +14,21 @@ from typing import TextIO
 import click
 
 from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
-from tiercel_agent.delivery.folders import SpoolSettings
-from tiercel_agent.delivery.pipeline import Pipeline
-from tiercel_agent.detector import open_detector
-from tiercel_agent.kernel.bytecode import usual_programs
+from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.detection.detector import open_detector
+from tiercel_agent.detection.loop import EngineLoop
+from tiercel_agent.detection.rule_set import RuleSet, default_rules, load_rule_set, showing
+from tiercel_agent.detection.source import EventSource
+from tiercel_agent.detection.watch import FLOOD_LIMIT
+from tiercel_agent.kernel.bytecode.provider import usual_programs
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import hush_libraries
-from tiercel_agent.loop import EngineLoop
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
-from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set, showing
+from tiercel_agent.sinks.factory import check_sink, open_sink
 from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
-from tiercel_agent.sinks.opening import check_sink, open_sink
-from tiercel_agent.sinks.reach import Reach
+from tiercel_agent.sinks.network.egress_policy import Reach
 from tiercel_agent.sinks.urls import FORMS, sink_of_url
-from tiercel_agent.source import DetectorError, EventSource
-from tiercel_agent.watch import FLOOD_LIMIT
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
 from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option, workload_options

@@ -12,9 +12,9 @@ from shutil import get_terminal_size
 
 import click
 
+from tiercel_agent.detection.rule_set import RuleSet, default_rules, load_rule_set
 from tiercel_agent.filter.explanation import Explanation
 from tiercel_agent.filter.explanation import explain as explain_rules
-from tiercel_agent.rule_set import RuleSet, default_rules, load_rule_set
 from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option
 from tiercel_engine.diagnostics import render
 from tiercel_engine.printable import printable
@@ -107,10 +107,10 @@ class _Measured:
 
 def _measure(rules: RuleSet, seconds: float) -> _Measured:
     # Only here: without --live no kernel is needed.
-    from tiercel_agent.detector import open_detector  # noqa: PLC0415
-    from tiercel_agent.kernel.bytecode import usual_programs  # noqa: PLC0415
-    from tiercel_agent.kernel.libbpf import LibbpfError, enable_run_time_stats  # noqa: PLC0415
-    from tiercel_agent.source import DetectorError  # noqa: PLC0415
+    from tiercel_agent.detection.detector import open_detector  # noqa: PLC0415
+    from tiercel_agent.kernel.bytecode.provider import usual_programs  # noqa: PLC0415
+    from tiercel_agent.kernel.errors import DetectorError  # noqa: PLC0415
+    from tiercel_agent.kernel.loading.libbpf import LibbpfError, enable_run_time_stats  # noqa: PLC0415
 
     try:
         detector = open_detector(rules.requirements, rules.rules, programs=usual_programs(), measuring=True)

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 import click
 
 from tiercel_operator import logs
-from tiercel_operator.admission_service import Endpoint
-from tiercel_operator.daemonset import AgentSettings, telemetry
+from tiercel_operator.admission.service import Endpoint
+from tiercel_operator.agents.daemonset import AgentSettings, telemetry
 from tiercel_operator.main import Settings, run
 
 

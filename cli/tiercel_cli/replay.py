@@ -12,12 +12,13 @@ from typing import BinaryIO
 
 import click
 
-from tiercel_engine.alert import alert_json, alert_text, make_alert
+from tiercel_engine.alert import alert_json, alert_text
 from tiercel_engine.diagnostics import render
-from tiercel_engine.evaluation.matcher import Matcher
 from tiercel_engine.event import Event
-from tiercel_engine.output import compile_output
+from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.printable import printable
+from tiercel_engine.rendering.alerts import make_alert
+from tiercel_engine.rendering.output import compile_output
 from tiercel_engine.replay import Malformed, read_events, read_lines
 from tiercel_engine.rule import Rule
 from tiercel_engine.rules import load, read_rules

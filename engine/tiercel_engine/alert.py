@@ -10,12 +10,11 @@ from uuid import UUID
 
 import orjson
 
-from tiercel_engine.event import Event, Value
-from tiercel_engine.output import Output, rfc3339
+from tiercel_engine.event import Value
 from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.priority import Priority
-from tiercel_engine.redaction import redacted
-from tiercel_engine.rule import Origin, Rule, rule_key
+from tiercel_engine.rule import Origin, rule_key
+from tiercel_engine.units import rfc3339
 
 
 def uuid7() -> str:
@@ -28,20 +27,13 @@ def uuid7() -> str:
 HOST = "host"
 """``container.id`` outside of containers."""
 
-CONTEXT = (
-    *("container.id", "container.name", "container.image.repository", "container.image.tag"),
-    *("k8s.ns.name", "k8s.pod.name", "k8s.pod.uid", "k8s.pod.labels", "k8s.owner.kind", "k8s.owner.name"),
-    *("k8s.node.name", "tiercel.missing"),
-)
-"""The fields that every alert of a container has, whether its rule's output names them or not."""
-
 
 @dataclass(frozen=True, slots=True)
 class Alert:
     """``output`` is the formatted text, unescaped for any destination: outputs escape what they print.
 
-    ``time`` is nanoseconds since the epoch; ``output_fields`` are the fields that the output names, and those of
-    ``CONTEXT``.
+    ``time`` is nanoseconds since the epoch; ``output_fields`` are the fields that the output names, and those that
+    tell in which container and pod it happened (``rendering.alerts.CONTEXT``).
     """
 
     time: int
@@ -61,21 +53,6 @@ class Alert:
     def rule_key(self) -> str:
         """As ``Rule.key``."""
         return rule_key(self.rule, self.origin)
-
-
-def make_alert(rule: Rule, event: Event, output: Output, hostname: str, *, secrets: bool = False) -> Alert:
-    """The alert that a rule gives for the view of an event under which it matched.
-
-    ``output`` is the rule's, compiled. ``output_fields`` hold besides what the output names where it happened, if that
-    was in a container. Unless ``secrets`` may be shown, those that command lines and environments hold are masked.
-    """
-    values = output.values(event)
-    if not secrets:
-        values = {key: redacted(value) for key, value in values.items()}
-    if event["container.id"] not in (None, HOST):
-        values |= {key: value for key in CONTEXT if key not in values and (value := event[key]) is not None}
-    text = output.render(values)
-    return Alert(event.time, rule.name, rule.priority, event.source, hostname, text, rule.tags, values, rule.origin)
 
 
 def alert_json(alert: Alert) -> bytes:

@@ -21,8 +21,8 @@ import orjson
 from tiercel_engine.event import Event, Value
 from tiercel_engine.fields import lookup
 from tiercel_engine.fields.model import FAMILIES, Argument, ArgumentKind, Field, FieldType, Multiplicity
-from tiercel_engine.guesses import Guesses
 from tiercel_engine.printable import printable_json
+from tiercel_engine.suggestions import Guesses
 
 MAX_LINE_BYTES = 16 << 20
 

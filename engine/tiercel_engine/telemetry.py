@@ -17,7 +17,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tiercel_engine.printable import printable
-from tiercel_engine.redaction import redact
+from tiercel_engine.rendering.redaction import redact
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import CallbackOptions, Observation

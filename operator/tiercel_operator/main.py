@@ -13,12 +13,12 @@ from typing import Any
 
 import kopf
 
-from tiercel_operator.admission_service import AdmissionService, Endpoint
-from tiercel_operator.daemonset import AgentSettings, agent_config_map, daemonset
+from tiercel_operator.admission.service import AdmissionService, Endpoint
+from tiercel_operator.agents.daemonset import AgentSettings, agent_config_map, daemonset
+from tiercel_operator.bundle_config_maps import MOST_PARTS
 from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
-from tiercel_operator.owned import MOST_PARTS
 from tiercel_operator.runner import Runner
 
 GROUP, VERSION = "tiercel.dev", "v1alpha1"

@@ -13,15 +13,16 @@ from typing import Any
 from kubernetes.dynamic.exceptions import ForbiddenError
 
 from tiercel_engine.rule import Origin
-from tiercel_operator.due_writes import StatusWrite
-from tiercel_operator.events import validity_event
+from tiercel_operator.bundle_config_maps import MOST_PARTS, bundle_config_maps, config_map_name, is_there
 from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
 from tiercel_operator.leadership import RENEW_EVERY, Leadership
-from tiercel_operator.owned import MOST_PARTS, bundle_config_maps, config_map_name, is_there
-from tiercel_operator.reconcile import Plan, Planner
-from tiercel_operator.sink_plans import SinkPlanner
-from tiercel_operator.sinks import NoSecret, SecretName, StoredSink, referred, sinks_secret
+from tiercel_operator.objects import StoredSink
+from tiercel_operator.rules.events import validity_event
+from tiercel_operator.rules.plan import Plan, Planner
+from tiercel_operator.sinks.config import NoSecret, SecretName, referred, sinks_secret
+from tiercel_operator.sinks.plan import SinkPlanner
 from tiercel_operator.state import State
+from tiercel_operator.status_schedule import StatusWrite
 
 LOGGER = logging.getLogger("tiercel.operator")
 

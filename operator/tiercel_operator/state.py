@@ -10,46 +10,9 @@ from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
-from tiercel_engine.scope import Scope
-from tiercel_operator.sinks import StoredSink, wanted_test
+from tiercel_operator.objects import LOSS_LASTS, Agent, Stored, StoredSink, wanted_test
 
 _NUMERIC = ("InternalIP", "ExternalIP")
-
-LOSS_LASTS = 600.0
-"""Seconds for which a loss of events counts as recent."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A SecurityRule as the API server has it. ``status`` is JSON."""
-
-    object: RuleObject
-    uid: str
-    generation: int
-    status: Mapping[str, Any]
-    scope: Scope
-
-    @property
-    def suspended(self) -> bool:
-        return bool(self.object.spec.get("suspend"))
-
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """A node's agent by its last report; ``lost_at`` is when it last told of more losses, in monotonic seconds."""
-
-    node: str
-    status: NodeAgentStatus
-    lost_at: float | None = None
-    sinks_lost_at: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """The same for alerts, by namespace and name of the AlertSink."""
-
-    def loses(self, now: float) -> bool:
-        return self.lost_at is not None and now - self.lost_at < LOSS_LASTS
-
-    def loses_of(self, sink: tuple[str, str], now: float) -> bool:
-        """Whether alerts of an AlertSink were lost lately."""
-        return now - self.sinks_lost_at.get(sink, float("-inf")) < LOSS_LASTS
 
 
 @dataclass(slots=True)

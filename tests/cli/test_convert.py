@@ -13,7 +13,7 @@ from tiercel_cli.main import main
 from tiercel_engine.diagnostics import Location
 from tiercel_engine.rule import Loaded, Rule
 from tiercel_engine.rules import RulesFile, load
-from tiercel_engine.rules.manifest import manifest_name, to_manifest
+from tiercel_engine.rules.documents.manifest import manifest_name, to_manifest
 
 STOCK_FOLDER = Path(__file__).resolve().parents[2].parent / "shared" / "falco-rules"
 

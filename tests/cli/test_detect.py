@@ -12,13 +12,13 @@ from urllib.request import urlopen
 
 import orjson
 import pytest
+from agent_support.http_receiver import refusing
 from click.testing import CliRunner
-from http_receiver import refusing
 
 import tiercel_cli.agent
 import tiercel_cli.detect
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import LOGGER
-from tiercel_agent.source import DetectorError
 from tiercel_cli.live_view import LiveView, Sighting, sighting
 from tiercel_cli.main import main
 from tiercel_cli.options import read_duration

@@ -14,13 +14,13 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from control_plane import ControlPlane
-from http_receiver import Answer, HttpReceiver
+from agent_support.http_receiver import Answer, HttpReceiver
+from cluster_support.control_plane import ControlPlane
 from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsApi
 from test_operator import API, custom_resources, rule, until  # noqa: F401 (a fixture)
 from test_workloads import agent  # noqa: F401 (a fixture)
 
-from tiercel_engine.resources.handed_sinks import write_sinks
+from tiercel_engine.resources.sink_config import write_sinks
 from tiercel_engine.rules.bundle import files_of, pack
 from tiercel_engine.rules.objects import RuleObject
 

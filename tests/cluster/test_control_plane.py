@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from control_plane import ControlPlane
+from cluster_support.control_plane import ControlPlane
+from cluster_support.objects import create_node, create_pod, create_workload, delete_pod, set_pod_status
 from kubernetes.client import ApiClient, ApiException, CoreV1Api, RbacAuthorizationV1Api, VersionApi
 from kubernetes.config import new_client_from_config
-from objects import create_node, create_pod, create_workload, delete_pod, set_pod_status
 
 
 def test_the_server_tells_its_version(api: ApiClient) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from control_plane import ControlPlane
+from cluster_support.control_plane import ControlPlane
 from kubernetes.client import ApiClient, ApiextensionsV1Api, CustomObjectsApi, VersionApi
 
 from tiercel_engine.resources import (
@@ -27,9 +27,9 @@ from tiercel_engine.resources import (
 from tiercel_engine.resources.crd import file_name
 from tiercel_engine.resources.node_agent import Lost
 from tiercel_engine.resources.security_rule import Summary
-from tiercel_engine.rules.files import read_rules
-from tiercel_engine.rules.manifest import manifest_name, to_manifest
-from tiercel_engine.rules.reader import API_GROUP, API_VERSION
+from tiercel_engine.rules.documents.files import read_rules
+from tiercel_engine.rules.documents.manifest import manifest_name, to_manifest
+from tiercel_engine.rules.documents.reader import API_GROUP, API_VERSION
 
 HERE = Path(__file__).parents[2]
 STOCK = HERE.parent / "shared/falco-rules"

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from control_plane import ControlPlane
+from cluster_support.control_plane import ControlPlane
+from cluster_support.objects import create_node, create_pod, create_workload
 from kubernetes.client import ApiClient
-from objects import create_node, create_pod, create_workload
 from test_workloads import agent  # noqa: F401 (a fixture)
 
-from tiercel_agent.sinks.events import EventWriter
+from tiercel_agent.sinks.kubernetes_events.events import EventWriter
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from control_plane import ControlPlane
+from cluster_support.control_plane import ControlPlane
 from kubernetes.client import VersionApi
 
 from tiercel_engine.rule_tests import read_tests, run
 from tiercel_engine.rules import load, read_rules
-from tiercel_operator.daemonset import AgentSettings, agent_config_map, daemonset
-from tiercel_operator.owned import MOST_PARTS, config_map_name
-from tiercel_operator.sink_rules import sink_errors
-from tiercel_operator.sinks import sinks_secret
+from tiercel_operator.agents.daemonset import AgentSettings, agent_config_map, daemonset
+from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
+from tiercel_operator.sinks.checks import sink_errors
+from tiercel_operator.sinks.config import sinks_secret
 
 CONFIG = Path(__file__).parents[2] / "config"
 SYSTEM = "tiercel-system"

@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import yaml
-from control_plane import ControlPlane
+from cluster_support.control_plane import ControlPlane
+from cluster_support.objects import create_namespace, create_node
 from kubernetes.client import ApiClient, ApiException, ApiextensionsV1Api, CoreV1Api, CustomObjectsApi
-from objects import create_namespace, create_node
 
 from tiercel_engine.rules.bundle import INDEX, Bundle, part_name, unpack
 

@@ -14,12 +14,12 @@ from urllib.error import URLError
 
 import pytest
 import yaml
-from control_plane import ControlPlane, free_ports
+from cluster_support.control_plane import ControlPlane, free_ports
 from kubernetes.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
 from kubernetes.utils import create_from_dict
 from test_operator import SYSTEM, Cluster, custom_resources, rule, unless_there, until  # noqa: F401 (a fixture)
 
-from tiercel_engine.resources.handed_sinks import read_sinks
+from tiercel_engine.resources.sink_config import read_sinks
 
 CONFIG = Path(__file__).parents[2] / "config"
 API_ADDRESS = "192.0.2.10"

@@ -6,8 +6,8 @@ import base64
 from typing import Any
 
 import pytest
+from cluster_support.objects import create_node
 from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi
-from objects import create_node
 from test_operator import (  # noqa: F401 (fixtures)
     API,
     SYSTEM,
@@ -17,7 +17,7 @@ from test_operator import (  # noqa: F401 (fixtures)
     until,
 )
 
-from tiercel_engine.resources.handed_sinks import HandedSink, read_sinks
+from tiercel_engine.resources.sink_config import HandedSink, read_sinks
 
 
 class Owner:

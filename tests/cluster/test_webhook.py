@@ -22,8 +22,8 @@ from kubernetes.client import (
 )
 
 from tiercel_engine.rules.objects import RuleObject
-from tiercel_operator.certificates import Certificates, make
-from tiercel_operator.webhook import EXEMPTION, Webhook, webhook_configuration
+from tiercel_operator.admission.certificates import Certificates, make
+from tiercel_operator.admission.webhook import EXEMPTION, Webhook, webhook_configuration
 
 CRDS = Path(__file__).parents[2] / "crds"
 DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out

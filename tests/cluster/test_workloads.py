@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from control_plane import ControlPlane
+from cluster_support.control_plane import ControlPlane
+from cluster_support.objects import create_node, create_pod, create_workload, delete_pod, set_pod_status
 from kubernetes.client import ApiClient, ApiException, CoreV1Api, RbacAuthorizationV1Api
-from objects import create_node, create_pod, create_workload, delete_pod, set_pod_status
 
 from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.cluster.cluster import Cluster

@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 import pytest
-from machine import ContainerError
-from podman_help import Podman
-from runtime import ContainerdServer
+from container_support.machine import ContainerError
+from container_support.podman import Podman
+from container_support.runtime import ContainerdServer
 
 _R = TypeVar("_R", ContainerdServer, Podman)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cluster_support.objects import create_node, create_pod, create_workload
+from container_support.machine import IMAGE
+from container_support.podman import Podman
+from container_support.runtime import ContainerdServer
 from kubernetes.client import ApiClient, CoreV1Api
-from machine import IMAGE
-from objects import create_node, create_pod, create_workload
-from podman_help import Podman
-from runtime import ContainerdServer
-from watching import Watching
+from live_support.watching import Watching
 
-from tiercel_agent.source import DetectorError
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.workloads.settings import WorkloadSettings
 
 REPOSITORY, _, TAG = IMAGE.rpartition(":")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
-from machine import IMAGE, binary
-from podman_help import Podman
-from runtime import ContainerdServer
+from container_support.machine import IMAGE, binary
+from container_support.podman import Podman
+from container_support.runtime import ContainerdServer
 from test_alerts import Watch, watch  # noqa: F401 (a fixture)
 
-from tiercel_agent.rule_set import default_rules
+from tiercel_agent.detection.rule_set import default_rules
 
 
 def _rules() -> str:

@@ -9,9 +9,9 @@ import uuid
 from pathlib import Path
 
 import pytest
-from machine import IMAGE, ContainerError, cgroups, cgroups_of, processes_of
-from podman_help import Podman
-from runtime import ContainerdServer
+from container_support.machine import IMAGE, ContainerError, cgroups, cgroups_of, processes_of
+from container_support.podman import Podman
+from container_support.runtime import ContainerdServer
 
 
 def _unique() -> str:

@@ -7,14 +7,15 @@ import unicodedata
 from typing import Any
 
 import pytest
-from evaluation_help import atom, rule
+from engine_support.evaluation import atom, rule
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiercel_engine.alert import alert_json, alert_text, make_alert
+from tiercel_engine.alert import alert_json, alert_text
 from tiercel_engine.event import Event
-from tiercel_engine.output import compile_output
 from tiercel_engine.printable import printable, valid
+from tiercel_engine.rendering.alerts import make_alert
+from tiercel_engine.rendering.output import compile_output
 
 TIME = 1_795_431_600_123_456_789  # 2026-11-23T11:00:00.123456789Z
 RULE = rule(atom("proc.name", "exists"), name="Shell", output="shell (%proc.name %user.uid %proc.aname %user.name)")

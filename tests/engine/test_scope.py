@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiercel_engine.evaluation.matcher import Matcher
 from tiercel_engine.event import Event
+from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.rules import load
-from tiercel_engine.rules.files import RulesFile
+from tiercel_engine.rules.documents.files import RulesFile
 from tiercel_engine.scope import LabelOperator, LabelTest, Scope
 
 HOST = {"container.id": "host", "k8s.node.name": "node-1", "k8s.node.label.pool": "gpu"}

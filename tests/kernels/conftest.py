@@ -11,11 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
+from guest_support.kernel_table import summary, write_document
+from guest_support.misbehaviour import FILES, MISBEHAVIOUR
+from guest_support.service_steps import service_steps
+from guest_support.visits import Findings, guests_at_once, read_results, run_tests, visit_kernel
 from guests import KERNELS, GuestError, Kernel, Unavailable, Visit, named, run_in_guest
-from kernel_table import summary, write_document
-from misbehaviour import FILES, MISBEHAVIOUR
-from service_steps import service_steps
-from visits import Findings, guests_at_once, read_results, run_tests, visit_kernel
 
 _CHOSEN = os.environ.get("TIERCEL_KERNELS", "").split()
 _SMOKE = ("5.10", "newest")

@@ -18,7 +18,7 @@ def test_the_disk_has_the_checkout_as_it_is(tmp_path: Path) -> None:
         assert steps is not None
         assert given is not None
         assert (json.load(steps), given.read()) == ([{"name": "x"}], b"bytes")
-        assert archive.getmember("tiercel/tests/kernels/guests/inside/init").mode & 0o111
+        assert archive.getmember("tiercel/tests/support/guests/inside/init").mode & 0o111
         assert archive.getmember("tiercel/node_agent/tiercel_agent/bpf").issym()
     assert {"tiercel/pyproject.toml", "tiercel/bpf/calls.c"} <= names
     assert not any(name.startswith(("tiercel/.venv", "tiercel/.git/")) for name in names)

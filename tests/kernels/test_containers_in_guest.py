@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from guest_outcomes import outcomes_of
+from guest_support.guest_outcomes import outcomes_of
 from guests import Visit
 
 

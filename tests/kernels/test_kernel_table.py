@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernel_table import summary
+from guest_support.kernel_table import summary
 
 
 def _result(kernel: str, processed: int, refused: str, **live: Any) -> dict[str, Any]:

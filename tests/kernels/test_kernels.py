@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from visits import Findings
+from guest_support.visits import Findings
 
 MOST_INSTRUCTIONS = 300_000
 """The kernel's own limit is a million. Newer compilers and kernels may need more for the same programs."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping
 
 import pytest
+from guest_support.service_steps import ALERT
 from guests import StepResult, Visit
-from service_steps import ALERT
 
 
 @pytest.fixture

@@ -22,14 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from deprived import Detect, detect_in
-from filter_help import Pair
+from live_support.deprived import Detect, detect_in
+from live_support.filter_rules import Pair
 
-from tiercel_agent.detector import Detector, open_detector
+from tiercel_agent.detection.detector import Detector, open_detector
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
-from tiercel_agent.source import DetectorError
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.event import Event
+from tiercel_engine.matching.requirements import Requirements
 
 # Seconds until a test gives up on an event; nothing is ever waited out. Emulated machines take longer.
 _DEADLINE = float(os.environ.get("TIERCEL_TEST_DEADLINE", "60"))

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from watching import Watching
+from live_support.watching import Watching
 
 from tiercel_agent.context.cgroups import mount_point, parse_membership
-from tiercel_agent.source import DetectorError
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.workloads.settings import WorkloadSettings
 
 CLONE_NEWNS, CLONE_NEWPID = 0x00020000, 0x20000000

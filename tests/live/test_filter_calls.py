@@ -12,7 +12,7 @@ import signal
 from contextlib import suppress
 
 import pytest
-from filter_help import (
+from live_support.filter_rules import (
     AT_FDCWD,
     MODES,
     RULES,

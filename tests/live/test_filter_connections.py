@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 
 import pytest
-from filter_help import rename_process
+from live_support.filter_rules import rename_process
 
 
 def connect(address, port, kind=socket.SOCK_STREAM, source=None):

@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from filter_help import (
+from live_support.filter_rules import (
     NAME_SIZE,
     open_at,
     repeat,

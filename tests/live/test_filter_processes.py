@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from filter_help import (
+from live_support.filter_rules import (
     CONTAINER,
     LIBC,
     in_child,

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_engine.matching.requirements import Requirements
 
 CALLS = "system calls, because the ring buffer was full"
 PROCESSES = "process starts and ends, because the ring buffer was full"
@@ -127,7 +127,7 @@ def test_record_that_trips_the_reader(own, call, collect, monkeypatch):
         raise RuntimeError("a record that nobody foresaw")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tiercel_agent.detector.Occurrence", trip)
+        patch.setattr("tiercel_agent.detection.detector.Occurrence", trip)
         open_once(call, "/lost/in/reading")
         while not own.counters().lost:
             assert own.poll(0) == []

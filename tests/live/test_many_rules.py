@@ -6,12 +6,12 @@ import os
 from contextlib import suppress
 
 import pytest
-from filter_help import rules_of
+from live_support.filter_rules import rules_of
 
-from tiercel_agent.detector import open_detector
-from tiercel_agent.source import DetectorError
-from tiercel_engine.evaluation.matcher import Matcher
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_agent.detection.detector import open_detector
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_engine.matching.matcher import Matcher
+from tiercel_engine.matching.requirements import Requirements
 
 KINDS = (
     "fd.name startswith /srv/app{n}/",

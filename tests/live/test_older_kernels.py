@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from filter_help import rules_of
+from live_support.filter_rules import rules_of
 from test_many_rules import matched
 
-import tiercel_agent.machine
-from tiercel_agent.detector import open_detector
-from tiercel_agent.source import DetectorError
-from tiercel_engine.evaluation.matcher import Matcher
-from tiercel_engine.evaluation.requirements import Requirements
+import tiercel_agent.kernel.machine
+from tiercel_agent.detection.detector import open_detector
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_engine.matching.matcher import Matcher
+from tiercel_engine.matching.requirements import Requirements
 
 CONDITIONS = {
     "prefix": "fd.name startswith /tiercel-older/",
@@ -20,7 +20,7 @@ CONDITIONS = {
 
 
 def test_helper_calls(monkeypatch):
-    monkeypatch.setattr(tiercel_agent.machine, "direct_reads", lambda _btf: None)
+    monkeypatch.setattr(tiercel_agent.kernel.machine, "direct_reads", lambda _btf: None)
     rules = rules_of(CONDITIONS)
     try:
         detector = open_detector(Requirements.of(rules), rules)

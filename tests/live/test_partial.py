@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from watching import Watching, rule_set
+from live_support.watching import Watching, rule_set
 
-from tiercel_agent.kernel import programs
-from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
-from tiercel_agent.kernel.compiler import Bytecode
-from tiercel_agent.kernel.libbpf import Map
-from tiercel_agent.kernel.parts import OPTIONAL
-from tiercel_agent.partial import RULE
+from tiercel_agent.detection.partial import RULE
+from tiercel_agent.kernel.bytecode.compiler import Bytecode
+from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.loading import programs
+from tiercel_agent.kernel.loading.libbpf import Map
+from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.workloads.settings import WorkloadSettings
 from tiercel_engine.priority import Priority
 
@@ -197,7 +197,7 @@ def test_it_is_said_in_the_tool_s_own_words_at_the_start(detect, tmp_path: Path)
     """As `tiercel detect` shows it: a note before it watches."""
     program = tmp_path / "sitecustomize.py"
     program.write_text(
-        "import tiercel_agent.kernel.loader as loader\n"
+        "import tiercel_agent.kernel.loading.loader as loader\n"
         "load = loader._load\n"
         f"loader._load = lambda name, code: load(name, {REFUSED!r} if name == 'plain' else code)\n"
     )

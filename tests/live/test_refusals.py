@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from deprived import (
+from live_support.deprived import (
     BPF,
     BPF_CALL,
     LIBC,
@@ -29,13 +29,14 @@ from deprived import (
     refused,
 )
 
-from tiercel_agent.detector import open_detector
-from tiercel_agent.kernel import offsets, programs
-from tiercel_agent.kernel.bytecode import BytecodeSource
-from tiercel_agent.kernel.compiler import Bytecode
-from tiercel_agent.kernel.libbpf import library
-from tiercel_agent.source import DetectorError
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_agent.detection.detector import open_detector
+from tiercel_agent.kernel.bytecode.compiler import Bytecode
+from tiercel_agent.kernel.bytecode.provider import BytecodeSource
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.kernel.loading import programs
+from tiercel_agent.kernel.loading.libbpf import library
+from tiercel_agent.kernel.probes import offsets
+from tiercel_engine.matching.requirements import Requirements
 
 ASKED = Requirements(frozenset({"openat"}), frozenset(), frozenset())
 _SYS_RESOURCE = 24
@@ -151,7 +152,7 @@ def test_a_tracepoint_that_the_kernel_lacks(opened_detectors, monkeypatch):
 def test_locked_memory_that_may_not_be_raised():
     """Where it counts, a kernel before 5.11, and the limit and the refusal are real."""
     program = (
-        "from dataclasses import replace; from tiercel_agent.kernel.permission import *;"
+        "from dataclasses import replace; from tiercel_agent.kernel.probes.permissions import *;"
         "facts = replace(read_facts(), release='5.10.0-32-amd64');"
         "print(locked_memory_refusal(allow_locked_memory(facts)))"
     )

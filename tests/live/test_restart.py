@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from deprived import mount_disk
+from live_support.deprived import mount_disk
 
-from tiercel_agent.kernel import compiler
-from tiercel_agent.kernel.compiler import Child, CompileError, compile_programs
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_agent.kernel.bytecode import compiler
+from tiercel_agent.kernel.bytecode.compiler import Child, CompileError, compile_programs
+from tiercel_engine.matching.requirements import Requirements
 
 NO_BCC = "Error: bcc can't be used ("
 
@@ -93,7 +93,7 @@ def test_the_compiler_ends_with_who_waits_for_it(tmp_path: Path):
         f"import pathlib, time\npathlib.Path({str(tmp_path)!r}, 'hangs').touch()\ntime.sleep(1000000)\n"
     )
     program = (
-        "from tiercel_agent.kernel.compiler import compile_programs\n"
+        "from tiercel_agent.kernel.bytecode.compiler import compile_programs\n"
         "compile_programs({}, begun=lambda child: print(child.pid, flush=True))\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -8,7 +8,7 @@ import signal
 
 import pytest
 
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_engine.matching.requirements import Requirements
 
 OPENS = frozenset({"open"})
 MARKER = "/tiercel-test-marker/"

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from filter_help import rules_of
+from live_support.filter_rules import rules_of
 
-from tiercel_agent.kernel.bytecode import BytecodeSource, ProgramSettings
-from tiercel_agent.kernel.compiler import PROGRAMS
+from tiercel_agent.detection.verification import statistics_of_rules
+from tiercel_agent.kernel.bytecode.compiler import PROGRAMS
+from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
 from tiercel_agent.kernel.verifier import VerifierStatistics, parse_statistics
-from tiercel_agent.verification import statistics_of_rules
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_engine.matching.requirements import Requirements
 
 RULES = rules_of({"file": "evt.type = openat and fd.name startswith /tc-verifier"})
 ENOUGH = 300_000

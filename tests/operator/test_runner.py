@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from kubernetes.dynamic.exceptions import ConflictError, ForbiddenError, TooManyRequestsError
 
-from tiercel_engine.resources.handed_sinks import read_sinks
+from tiercel_engine.resources.sink_config import read_sinks
 from tiercel_engine.rules.bundle import INDEX
-from tiercel_operator import owned
+from tiercel_operator import bundle_config_maps
 from tiercel_operator import runner as module
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.runner import Runner
@@ -230,7 +230,7 @@ def test_a_bundle_that_is_too_large_leaves_the_old_one(monkeypatch: pytest.Monke
         nonlocal before
         if not before and "one" in kube.statuses:
             before = kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM]
-            monkeypatch.setattr(owned, "MOST_PARTS", 0)
+            monkeypatch.setattr(bundle_config_maps, "MOST_PARTS", 0)
             found.rule_event(security_rule("two"), exists=True)
         return "two" in kube.statuses
 

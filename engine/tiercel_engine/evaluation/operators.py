@@ -12,8 +12,8 @@ from typing import Any
 
 from tiercel_engine.condition import Atom, Constant, Operator, Quantifier
 from tiercel_engine.evaluation.addresses import compile_addresses
-from tiercel_engine.evaluation.patterns import cached_regex, compile_glob, compile_path_prefixes, compile_regex
 from tiercel_engine.fields.model import FieldType, Multiplicity
+from tiercel_engine.patterns import cached_regex, compile_glob, compile_path_prefixes, compile_regex
 
 Test = Callable[[Any], bool]
 

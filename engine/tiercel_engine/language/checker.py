@@ -9,7 +9,6 @@ from tiercel_engine import condition
 from tiercel_engine.condition import Constant, FieldOperand, Node, Operator, Transformed
 from tiercel_engine.diagnostics import Severity
 from tiercel_engine.fields import FieldType, Multiplicity
-from tiercel_engine.guesses import Guesses
 from tiercel_engine.language import operators, syntax
 from tiercel_engine.language.constants import ConstantError, read_constant
 from tiercel_engine.language.errors import ConditionError, Problem
@@ -17,6 +16,7 @@ from tiercel_engine.language.lexer import Lexer, shown
 from tiercel_engine.language.operand_types import UnknownField, field_operand, kind, operators_for, transformed
 from tiercel_engine.language.size import MAX_DEPTH, MAX_SIZE, measure
 from tiercel_engine.language.suspicions import suspicions
+from tiercel_engine.suggestions import Guesses
 
 MAX_PROBLEMS = 100
 """Findings of one condition; the error after them says that there are more, warnings beyond are left out."""

@@ -9,9 +9,9 @@ from decimal import Decimal
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from tiercel_engine.condition import Constant, Operator
-from tiercel_engine.evaluation.patterns import PatternError, compile_regex
 from tiercel_engine.fields import FieldType
 from tiercel_engine.language.lexer import shown
+from tiercel_engine.patterns import PatternError, compile_regex
 
 LARGEST_PORT = (1 << 16) - 1
 SMALLEST_INTEGER, LARGEST_INTEGER = -(1 << 63), (1 << 64) - 1

@@ -14,7 +14,7 @@ from tiercel_engine.resources.node_agent import NODE_AGENT
 from tiercel_engine.resources.resource import Column, Resource
 from tiercel_engine.resources.schema import Schema, schema_of
 from tiercel_engine.resources.security_rule import SECURITY_RULE
-from tiercel_engine.rules.reader import API_GROUP, API_VERSION
+from tiercel_engine.rules.documents.reader import API_GROUP, API_VERSION
 
 RESOURCES: Final[Mapping[str, Resource]] = {
     resource.kind: resource for resource in (SECURITY_RULE, ALERT_SINK, NODE_AGENT)

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar
 from tiercel_engine.resources.labels import LabelSelector, NamedSelector
 from tiercel_engine.resources.resource import AGE, READY, Column, Conditions, Count, Resource, Time
 from tiercel_engine.resources.schema import Cel, Says, exactly_one, says
-from tiercel_engine.rules.reader import MANIFEST_KIND
+from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 
 MAX_ITEMS = 2000
 MAX_TESTS = 200

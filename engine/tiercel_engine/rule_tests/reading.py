@@ -14,17 +14,17 @@ from tiercel_engine.event import Event, Value
 from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.replay import Malformed, read_events
 from tiercel_engine.rule_tests.model import RuleTest, RuleTests, Suite
-from tiercel_engine.rules import decoding
-from tiercel_engine.rules.decoding import VALIDATE, YAML_VALIDATE, DecodeError, kind_word, span
 from tiercel_engine.rules.definitions import DEFAULT_SOURCE
-from tiercel_engine.rules.document import Mapping, Scalar, YamlError, YamlNode, compose, repeated_keys
-from tiercel_engine.rules.document import Sequence as SequenceNode
-from tiercel_engine.rules.files import RulesFile
+from tiercel_engine.rules.documents import decoding
+from tiercel_engine.rules.documents.decoding import VALIDATE, YAML_VALIDATE, DecodeError, kind_word, span
+from tiercel_engine.rules.documents.document import Mapping, Scalar, YamlError, YamlNode, compose, repeated_keys
+from tiercel_engine.rules.documents.document import Sequence as SequenceNode
+from tiercel_engine.rules.documents.files import RulesFile
+from tiercel_engine.rules.documents.reader import API_VERSION, MANIFEST_KIND
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.selector import read_scope
+from tiercel_engine.rules.documents.source import Source, Span
 from tiercel_engine.rules.objects import RuleObject, object_text
-from tiercel_engine.rules.reader import API_VERSION, MANIFEST_KIND
-from tiercel_engine.rules.report import Report
-from tiercel_engine.rules.selector import read_scope
-from tiercel_engine.rules.source import Source, Span
 
 MAX_TESTS = 200
 """Tests of one manifest."""

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from tiercel_engine.condition import And, Node, Not
 from tiercel_engine.diagnostics import Diagnostic, Severity
-from tiercel_engine.evaluation.requirements import event_types
 from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.language import check
-from tiercel_engine.output import OutputError, compile_output
+from tiercel_engine.matching.requirements import event_types
+from tiercel_engine.rendering.output import OutputError, compile_output
 from tiercel_engine.rule import Rule
 from tiercel_engine.rules.conditions import (
     Conditions,
@@ -20,13 +20,13 @@ from tiercel_engine.rules.conditions import (
     names_unknown_field,
     parse_condition,
 )
-from tiercel_engine.rules.decoding import VALIDATE
 from tiercel_engine.rules.definitions import Definitions, source_of
+from tiercel_engine.rules.documents.decoding import VALIDATE
+from tiercel_engine.rules.documents.items import RuleItem
+from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.exceptions import ExceptionCondition, exception_condition
-from tiercel_engine.rules.items import RuleItem
 from tiercel_engine.rules.lists import expand_lists
 from tiercel_engine.rules.references import References, references
-from tiercel_engine.rules.report import Report
 
 COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
 

@@ -9,16 +9,16 @@ from math import inf
 from tiercel_engine.condition import Atom, FieldOperand, Node, Operator
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.fields import REGISTRY, lookup
-from tiercel_engine.guesses import Guesses
 from tiercel_engine.language import ConditionError, Problem, check, parse
 from tiercel_engine.language.syntax import Expr
-from tiercel_engine.rules.decoding import VALIDATE
 from tiercel_engine.rules.definitions import Definition, Definitions
-from tiercel_engine.rules.items import MacroItem
+from tiercel_engine.rules.documents.decoding import VALIDATE
+from tiercel_engine.rules.documents.items import MacroItem
+from tiercel_engine.rules.documents.report import diagnose
+from tiercel_engine.rules.documents.source import Text
 from tiercel_engine.rules.lists import Lists
 from tiercel_engine.rules.references import References, references
-from tiercel_engine.rules.report import diagnose
-from tiercel_engine.rules.source import Text
+from tiercel_engine.suggestions import Guesses
 
 COMPILE_CONDITION = "LOAD_ERR_COMPILE_CONDITION"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from tiercel_engine.event_types import EVENT_TYPES
-from tiercel_engine.rules.decoding import VALIDATE
-from tiercel_engine.rules.items import (
+from tiercel_engine.rules.documents.decoding import VALIDATE
+from tiercel_engine.rules.documents.items import (
     Broken,
     Change,
     Define,
@@ -19,8 +19,8 @@ from tiercel_engine.rules.items import (
     Statement,
     kind_of,
 )
-from tiercel_engine.rules.report import Report
-from tiercel_engine.rules.source import Text
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.source import Text
 
 DEFAULT_SOURCE = "syscall"
 

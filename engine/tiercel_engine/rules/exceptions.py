@@ -9,11 +9,11 @@ from tiercel_engine.condition import Operator, Quantifier
 from tiercel_engine.language import ConditionError, parse
 from tiercel_engine.language.operators import QUANTIFIABLE, QUANTIFIERS, SET
 from tiercel_engine.language.syntax import And, Check, Expr, Left, Or, Word, WordList
-from tiercel_engine.rules.decoding import VALIDATE, kind_word
-from tiercel_engine.rules.document import Scalar, Sequence, YamlNode
-from tiercel_engine.rules.items import ExceptionItem, ExceptionValue, Names
-from tiercel_engine.rules.report import Report
-from tiercel_engine.rules.source import Source, Span, Text, text_of
+from tiercel_engine.rules.documents.decoding import VALIDATE, kind_word
+from tiercel_engine.rules.documents.document import Scalar, Sequence, YamlNode
+from tiercel_engine.rules.documents.items import ExceptionItem, ExceptionValue, Names
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.source import Source, Span, Text, text_of
 
 _OPERATORS: dict[str, Operator] = {
     **{operator.value: operator for operator in Operator if operator is not Operator.EXISTS},

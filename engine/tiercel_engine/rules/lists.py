@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tiercel_engine.rules.decoding import VALIDATE
 from tiercel_engine.rules.definitions import Definition, Definitions
-from tiercel_engine.rules.items import ListItem
-from tiercel_engine.rules.report import Report
+from tiercel_engine.rules.documents.decoding import VALIDATE
+from tiercel_engine.rules.documents.items import ListItem
+from tiercel_engine.rules.documents.report import Report
 
 MAX_ITEMS = 100_000
 """Items of one list, those of the lists in it included."""

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from tiercel_engine.rule import Loaded
 from tiercel_engine.rules.compiler import Compiler
 from tiercel_engine.rules.definitions import collect
-from tiercel_engine.rules.files import RulesFile
-from tiercel_engine.rules.items import Statement
-from tiercel_engine.rules.reader import read_statements
-from tiercel_engine.rules.report import Report
-from tiercel_engine.rules.source import Source
+from tiercel_engine.rules.documents.files import RulesFile
+from tiercel_engine.rules.documents.items import Statement
+from tiercel_engine.rules.documents.reader import read_statements
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.source import Source
 
 
 def load(files: Sequence[RulesFile]) -> Loaded:

@@ -17,14 +17,14 @@ import yaml
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules.compiler import Compiler
-from tiercel_engine.rules.decoding import VALIDATE, DecodeError
 from tiercel_engine.rules.definitions import collect
-from tiercel_engine.rules.document import Mapping, YamlError, compose
-from tiercel_engine.rules.items import Broken, Define, RuleItem, Statement, kind_of
-from tiercel_engine.rules.reader import API_VERSION, MANIFEST_KIND, read_statements
-from tiercel_engine.rules.report import Report
-from tiercel_engine.rules.selector import read_scope
-from tiercel_engine.rules.source import Source, Span
+from tiercel_engine.rules.documents.decoding import VALIDATE, DecodeError
+from tiercel_engine.rules.documents.document import Mapping, YamlError, compose
+from tiercel_engine.rules.documents.items import Broken, Define, RuleItem, Statement, kind_of
+from tiercel_engine.rules.documents.reader import API_VERSION, MANIFEST_KIND, read_statements
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.selector import read_scope
+from tiercel_engine.rules.documents.source import Source, Span
 from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
 
 try:

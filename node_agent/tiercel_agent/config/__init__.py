@@ -16,8 +16,8 @@ from tiercel_agent.config.model import (
 )
 from tiercel_agent.config.section import open_settings
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
-from tiercel_engine.rules.files import read_text
-from tiercel_engine.rules.report import Report
+from tiercel_engine.rules.documents.files import read_text
+from tiercel_engine.rules.documents.report import Report
 
 __all__ = [
     "Config",

@@ -7,10 +7,10 @@ import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiercel_agent.delivery.folders import SpoolSettings
-from tiercel_agent.kernel.bytecode import ProgramSettings, usual_programs
+from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.model import SinkSettings
-from tiercel_agent.sinks.reach import Reach
+from tiercel_agent.sinks.network.egress_policy import Reach
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_engine.priority import Priority
 

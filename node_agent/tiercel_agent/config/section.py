@@ -7,9 +7,17 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from tiercel_engine.priority import Priority
-from tiercel_engine.rules.document import Mapping, Scalar, Sequence, YamlError, YamlNode, compose, repeated_keys
-from tiercel_engine.rules.report import Report
-from tiercel_engine.rules.source import Source, Span
+from tiercel_engine.rules.documents.document import (
+    Mapping,
+    Scalar,
+    Sequence,
+    YamlError,
+    YamlNode,
+    compose,
+    repeated_keys,
+)
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.source import Source, Span
 
 INVALID = "CONFIG_INVALID"
 UNKNOWN_KEY = "CONFIG_UNKNOWN_KEY"

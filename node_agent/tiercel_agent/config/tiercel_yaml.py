@@ -17,10 +17,10 @@ from tiercel_agent.config.model import (
     default_hostname,
 )
 from tiercel_agent.config.section import Section
-from tiercel_agent.delivery.folders import SpoolSettings
-from tiercel_agent.kernel.bytecode import ProgramSettings, usual_programs
+from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.model import BadSink, SinkSettings
-from tiercel_agent.sinks.reach import Network, Reach
+from tiercel_agent.sinks.network.egress_policy import Network, Reach
 from tiercel_agent.sinks.urls import sink_of_url
 from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_here
 from tiercel_engine.resources.alert_sink import AlertSinkSpec

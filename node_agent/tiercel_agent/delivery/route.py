@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tiercel_agent.delivery.allowance import Allowance
-from tiercel_agent.delivery.courier import Courier
-from tiercel_agent.delivery.routing import NAMESPACE, Silences, Test, accepts, silences
+from tiercel_agent.delivery.cpu_budget import Allowance
+from tiercel_agent.delivery.matcher import NAMESPACE, Silences, Test, accepts, silences
 from tiercel_agent.delivery.throttle import Throttle, throttle_of
+from tiercel_agent.delivery.worker import Courier
 from tiercel_agent.sinks.model import SinkSettings
 from tiercel_engine.alert import Alert
 

@@ -6,12 +6,12 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from tiercel_agent.delivery.routing import field_text
+from tiercel_agent.delivery.matcher import field_text
 from tiercel_agent.delivery.stored_alert import weight
 from tiercel_agent.sinks.model import BadSink
 from tiercel_engine.alert import Alert, uuid7
-from tiercel_engine.durations import seconds
 from tiercel_engine.resources import alert_sink
+from tiercel_engine.units import seconds
 
 SEEN_MORE = "tiercel.seen_more"
 """The output field with the number of alerts that one stands for besides itself."""

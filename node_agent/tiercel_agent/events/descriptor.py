@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, AF_UNIX, inet_ntop
 
-from tiercel_agent.events import wire
 from tiercel_agent.events.processes import text
-from tiercel_agent.events.wire import FileFacts, Section, Sections, SocketFacts
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.records import FileFacts, Section, Sections, SocketFacts
 
 AF_NETLINK, AF_PACKET = 16, 17
 _SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW = 1, 2, 3
@@ -87,9 +87,9 @@ class OpenSocket:
         """Whether the local end is the server's: for TCP as the kernel knows it, else by who chose its port."""
         if self.remote is None or not self.remote.port:
             return True
-        if self.facts.role & (wire.ROLE_ACCEPTED | wire.ROLE_CONNECTED):
-            return bool(self.facts.role & wire.ROLE_ACCEPTED)
-        return bool(self.facts.role & wire.ROLE_BOUND)
+        if self.facts.role & (records.ROLE_ACCEPTED | records.ROLE_CONNECTED):
+            return bool(self.facts.role & records.ROLE_ACCEPTED)
+        return bool(self.facts.role & records.ROLE_BOUND)
 
 
 Descriptor = OpenFile | OpenSocket
@@ -133,10 +133,10 @@ def descriptor(sections: Sections) -> Descriptor | None:
 
 def _file(sections: Sections) -> OpenFile:
     number, payload = sections[Section.FILE]
-    facts = wire.file_facts(payload)
-    shown = wire.whole_path(sections.get(Section.FILE_PATH, (1, b"")))
-    place = None if facts.traits & wire.DETACHED else shown or None
-    kind, char = _file_type(facts.mode, shown, bool(facts.traits & wire.DETACHED))
+    facts = records.file_facts(payload)
+    shown = records.whole_path(sections.get(Section.FILE_PATH, (1, b"")))
+    place = None if facts.traits & records.DETACHED else shown or None
+    kind, char = _file_type(facts.mode, shown, bool(facts.traits & records.DETACHED))
     return OpenFile(number, facts, place, shown, kind, char)
 
 
@@ -154,7 +154,7 @@ def _file_type(mode: int, name: str, detached: bool) -> tuple[str, str]:
 
 def _socket(sections: Sections) -> OpenSocket:
     number, payload = sections[Section.SOCKET]
-    facts = wire.socket_facts(payload)
+    facts = records.socket_facts(payload)
     local = remote = None
     path = ""
     if facts.family in (AF_INET, AF_INET6):

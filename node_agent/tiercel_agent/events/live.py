@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiercel_agent.events.fields import FIELDS, extractor
-from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_engine.event import Event, Value, resolved_view
 
 _BY_ANCESTOR = ("proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.apid")

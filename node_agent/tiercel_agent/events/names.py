@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from tiercel_agent.context.paths import absolute, clean, resolve_in_root
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
+from tiercel_agent.events.kernel_record import Record
 from tiercel_agent.events.processes import text
-from tiercel_agent.events.record import Record
 from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
-from tiercel_agent.events.wire import Section
+from tiercel_agent.kernel.records import Section
 
 _AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _UMOUNT_NOFOLLOW = 0x100, 0x400, 8
 REFUSED = (-errno.EACCES, -errno.EPERM)

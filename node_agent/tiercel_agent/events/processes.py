@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from tiercel_agent.context import procfs
-from tiercel_agent.events import wire
-from tiercel_agent.events.wire import ExitRecord, FileFacts, ForkRecord, ProcessRef, Section, Sections
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.records import ExitRecord, FileFacts, ForkRecord, ProcessRef, Section, Sections
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """Nanoseconds of what /proc tells times in."""
@@ -73,14 +73,14 @@ def image_of(record_sections: Sections, time: int) -> Image:
         return record_sections[kind][1] if kind in record_sections else b""
 
     def path(kind: int) -> str:
-        return wire.whole_path(record_sections[kind]) if kind in record_sections else ""
+        return records.whole_path(record_sections[kind]) if kind in record_sections else ""
 
     facts = payload(Section.EXE)
     return Image(
         argv=words(payload(Section.ARGS)),
         env=words(payload(Section.ENV)) if Section.ENV in record_sections else None,
         exe_path=path(Section.EXE_PATH),
-        exe=wire.file_facts(facts) if facts else None,
+        exe=records.file_facts(facts) if facts else None,
         filename=text(payload(Section.FILENAME)),
         cwd=path(Section.CWD),
         started=time,
@@ -183,7 +183,7 @@ def _from_procfs(facts: procfs.ProcessFacts) -> Process:
     found = None
     if exe is not None and exe.inode is not None:
         ctime, mtime = divmod(exe.ctime or 0, 1_000_000_000), divmod(exe.mtime or 0, 1_000_000_000)
-        traits = wire.DETACHED if exe.from_memfd else 0
+        traits = records.DETACHED if exe.from_memfd else 0
         found = FileFacts(exe.inode, ctime[0], mtime[0], ctime[1], mtime[1], 0, 0o100000, 0, 1, 0, traits)
     path = exe.path if exe is not None else ""
     image = Image(facts.argv, facts.environ, path.removeprefix("/") if path.startswith("/memfd:") else path, found)

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tiercel_agent.events.syscalls import SYSCALLS, Syscall, known_numbers
-from tiercel_agent.filter.determined import OF_NAMES, Determined, Look, determined_by
+from tiercel_agent.filter.decidability import OF_NAMES, Determined, Look, determined_by
 from tiercel_agent.filter.name_tests import NameTest, name_test
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.graph import FALSE, TRUE, Graph, Junction, Negation
 from tiercel_engine.evaluation.operators import test_of
-from tiercel_engine.evaluation.requirements import tests_event_type
+from tiercel_engine.matching.requirements import tests_event_type
 from tiercel_engine.rule import Rule
 
 MOST_CLAUSES = 64 * 64

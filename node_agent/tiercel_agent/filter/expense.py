@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tiercel_agent.events.syscalls import RETURNED
+from tiercel_agent.filter.automaton import build
+from tiercel_agent.filter.candidates import Possible
 from tiercel_agent.filter.clauses import Clauses, Space
-from tiercel_agent.filter.determined import OF_NAMES, Look
-from tiercel_agent.filter.possible import Possible
-from tiercel_engine.automaton import build
+from tiercel_agent.filter.decidability import OF_NAMES, Look
 from tiercel_engine.condition import Atom, Operator, Transformed
 from tiercel_engine.evaluation.codegen import compile_program
 from tiercel_engine.evaluation.walk import atom_fields

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from tiercel_agent.events.syscalls import SYSCALLS, Syscall
 from tiercel_agent.filter.clauses import Clauses, cut
-from tiercel_agent.filter.determined import Look, determined_by
+from tiercel_agent.filter.decidability import Look, determined_by
 from tiercel_agent.filter.expense import Expense, expenses
 from tiercel_engine.condition import And, Atom, Node, Not, Or
-from tiercel_engine.evaluation.requirements import event_types, tests_event_type
 from tiercel_engine.language.printer import print_node
+from tiercel_engine.matching.requirements import event_types, tests_event_type
 from tiercel_engine.rule import Rule
 
 KERNEL, PROCESS, USER = "kernel", "process", "user space"

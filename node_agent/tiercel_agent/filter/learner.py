@@ -17,15 +17,15 @@ from typing import NamedTuple
 from tiercel_agent.context.container import ContainerId
 from tiercel_agent.events.descriptor import OpenSocket
 from tiercel_agent.events.live import LiveEvent
-from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.processes import NO_IMAGE
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, Family
-from tiercel_agent.events.wire import LINEAGE_ENDS, Section
+from tiercel_agent.filter.candidates import Possible, words
 from tiercel_agent.filter.clauses import Space
-from tiercel_agent.filter.determined import Look
-from tiercel_agent.filter.possible import Possible, words
+from tiercel_agent.filter.decidability import Look
 from tiercel_agent.filter.tables import Tables
-from tiercel_agent.kernel.libbpf import Map
+from tiercel_agent.kernel.loading.libbpf import Map
+from tiercel_agent.kernel.records import LINEAGE_ENDS, Section
 from tiercel_engine.evaluation.codegen import compile_program
 
 _FACTS = Struct("=Ii6I3Q")

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from tiercel_engine.automaton import ANY, NAME, Gap, Pattern
+from tiercel_agent.filter.automaton import ANY, NAME, Gap, Pattern
 from tiercel_engine.condition import Atom, FieldOperand, Operator, Quantifier
-from tiercel_engine.evaluation.patterns import compile_glob
+from tiercel_engine.patterns import compile_glob
 
 _GLOB = frozenset("*?[")
 _REGEX = re.compile(r"[\w/ @%,:;=~<>#&\"'!-]*", re.ASCII)

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from tiercel_agent.filter.automaton import UNKNOWN, Automaton, Pattern, build
+from tiercel_agent.filter.candidates import Possible, words
 from tiercel_agent.filter.clauses import Clause, Clauses, Space, cut
-from tiercel_agent.filter.determined import Look
+from tiercel_agent.filter.decidability import Look
 from tiercel_agent.filter.name_tests import UNCLEAN
-from tiercel_agent.filter.possible import Possible, words
-from tiercel_engine.automaton import UNKNOWN, Automaton, Pattern, build
 from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import re
 
-from tiercel_agent.kernel.compiler import BccMissing, CompileError
-from tiercel_agent.kernel.libbpf import LibbpfError, Refused, Thing, reason
-from tiercel_agent.kernel.permission import Facts, locked_memory_refusal, module_refusal
+from tiercel_agent.kernel.bytecode.compiler import BccMissing, CompileError
+from tiercel_agent.kernel.loading.libbpf import LibbpfError, Refused, Thing, reason
+from tiercel_agent.kernel.probes.permissions import Facts, locked_memory_refusal, module_refusal
 
 _FORBIDDEN = (errno.EPERM, errno.EACCES)
 _FORBIDDEN_IN_WORDS = ("Operation not permitted", "super-user")  # as bcc prints them

@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tiercel_agent.kernel.compiler import Bytecode
-from tiercel_agent.kernel.loader import Size, verify_programs
+from tiercel_agent.kernel.bytecode.compiler import Bytecode
+from tiercel_agent.kernel.loading.loader import Size, verify_programs
 from tiercel_agent.kernel.refusals import last_words
 
 _NUMBERS = {

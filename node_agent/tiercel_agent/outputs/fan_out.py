@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from tiercel_agent.delivery.pipeline import Pipeline, Receipt
+from tiercel_agent.delivery.dispatcher import Pipeline, Receipt
 from tiercel_agent.outputs.queue import Delivery, OutputQueue
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from tiercel_agent.appended_file import AppendedFile, write_all
 from tiercel_agent.outputs.model import OutputClosed
+from tiercel_agent.sinks.local.appended_file import AppendedFile, write_all
 
 Item = TypeVar("Item")
 

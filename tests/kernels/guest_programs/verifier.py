@@ -1,7 +1,7 @@
 """Runs in a guest: tells what the kernel's verifier says of each program.
 
 ``verifier.py RESULT SETS…`` writes JSON to a file: for each set of programs, by program, the verifier's statistics as
-``tiercel_agent.verification`` has them. What was compiled for that, `tiercel detect` finds later.
+``tiercel_agent.detection.verification`` has them. What was compiled for that, `tiercel detect` finds later.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tiercel_agent.kernel.bytecode import usual_programs
-from tiercel_agent.rule_set import default_rules, load_rule_set
-from tiercel_agent.verification import statistics_of_rules
-from tiercel_engine.evaluation.requirements import Requirements
+from tiercel_agent.detection.rule_set import default_rules, load_rule_set
+from tiercel_agent.detection.verification import statistics_of_rules
+from tiercel_agent.kernel.bytecode.provider import usual_programs
+from tiercel_engine.matching.requirements import Requirements
 
 _EVERYTHING = Requirements(None, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from tiercel_agent.events.fields import container, evt, fd, identity, k8s, path, proc
-from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_engine.event import Value
 from tiercel_engine.fields import FAMILIES
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_agent.workloads.model import Container, Mount
-from tiercel_engine.evaluation.patterns import cached_glob
 from tiercel_engine.event import Value
+from tiercel_engine.patterns import cached_glob
 
 HOST = "host"
 _SHORT_DIGEST = 12

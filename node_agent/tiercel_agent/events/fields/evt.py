@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from struct import unpack_from
 
-from tiercel_agent.events import render, wire
+from tiercel_agent.events import render
 from tiercel_agent.events.descriptor import End, OpenFile, read_sockaddr
 from tiercel_agent.events.fields import fd, identity
-from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.processes import text
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_agent.events.syscalls import BY_NAME, Parameter
-from tiercel_agent.events.wire import Section
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.records import Section
 from tiercel_engine.event import Value
 
 _S = 1_000_000_000
@@ -161,10 +162,10 @@ def _exe_flags(event: Occurrence) -> str | None:
         return None
     names = [
         name
-        for trait, name in ((wire.UPPER_LAYER, "EXE_UPPER_LAYER"), (wire.LOWER_LAYER, "EXE_LOWER_LAYER"))
+        for trait, name in ((records.UPPER_LAYER, "EXE_UPPER_LAYER"), (records.LOWER_LAYER, "EXE_LOWER_LAYER"))
         if facts.traits & trait
     ]
-    if facts.traits & wire.DETACHED and event.image.exe_path.startswith("memfd:"):
+    if facts.traits & records.DETACHED and event.image.exe_path.startswith("memfd:"):
         names.append("EXE_FROM_MEMFD")
     return "|".join(names) or "0"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiercel_agent.events import wire
 from tiercel_agent.events.descriptor import End, OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.fields import container
-from tiercel_agent.events.occurrence import Occurrence
-from tiercel_agent.events.wire import Section
+from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.records import Section
 from tiercel_engine.event import Value
 
 _ACCEPTS = frozenset({"accept", "accept4"})
@@ -249,8 +249,8 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "fd.dev.major": _file(lambda file: file.facts.device >> 20),
     "fd.dev.minor": _file(lambda file: file.facts.device & 0xFFFFF),
     "fd.ino": _file(lambda file: file.facts.inode),
-    "fd.is_upper_layer": _file(lambda file: bool(file.facts.traits & wire.UPPER_LAYER)),
-    "fd.is_lower_layer": _file(lambda file: bool(file.facts.traits & wire.LOWER_LAYER)),
+    "fd.is_upper_layer": _file(lambda file: bool(file.facts.traits & records.UPPER_LAYER)),
+    "fd.is_lower_layer": _file(lambda file: bool(file.facts.traits & records.LOWER_LAYER)),
     "fd.sockfamily": _family,
     "fd.l4proto": _l4proto,
     "fd.connected": _connected,

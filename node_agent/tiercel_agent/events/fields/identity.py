@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiercel_agent.context.accounts import User
-from tiercel_agent.events.occurrence import Occurrence
 from tiercel_agent.events.render import signed32
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_engine.event import Value
 
 _NOBODY_LOGGED_IN = 0xFFFFFFFF

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiercel_agent.events.fields.container import labels_text
-from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_agent.workloads.model import Container, Labelled, Pod
 from tiercel_engine.event import Value
 

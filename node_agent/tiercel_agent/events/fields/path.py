@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events.syscall_record import Occurrence
 from tiercel_engine.event import Value
 
 FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {

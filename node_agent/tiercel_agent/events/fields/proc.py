@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiercel_agent.events import render, wire
-from tiercel_agent.events.occurrence import Occurrence
+from tiercel_agent.events import render
 from tiercel_agent.events.processes import NO_IMAGE, Image, Process, text
-from tiercel_agent.events.wire import FileFacts, ProcessRef
+from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.records import FileFacts, ProcessRef
 from tiercel_engine.event import Value
 
 _S = 1_000_000_000
@@ -144,7 +145,7 @@ def _writable(event: Occurrence) -> Value | None:
 
 def _from_memfd(event: Occurrence) -> Value | None:
     image = event.image
-    return bool(image.exe and image.exe.traits & wire.DETACHED and image.exe_path.startswith("memfd:"))
+    return bool(image.exe and image.exe.traits & records.DETACHED and image.exe_path.startswith("memfd:"))
 
 
 def _ctime(facts: FileFacts) -> int:
@@ -166,8 +167,8 @@ def _since_ctime(event: Occurrence) -> Value | None:
 
 
 def _cwd(event: Occurrence) -> Value | None:
-    found = event.sections.get(wire.Section.CWD)
-    path = wire.whole_path(found) if found else event.image.cwd
+    found = event.sections.get(records.Section.CWD)
+    path = records.whole_path(found) if found else event.image.cwd
     if not path:
         return None
     return path if path.endswith("/") else path + "/"
@@ -255,8 +256,8 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "proc.duration": lambda event: event.header.time - event.process.start,
     "proc.ppid.duration": lambda event: event.header.time - event.ancestors[0].start if event.ancestors else None,
     "proc.is_exe_writable": _writable,
-    "proc.is_exe_upper_layer": _trait(wire.UPPER_LAYER),
-    "proc.is_exe_lower_layer": _trait(wire.LOWER_LAYER),
+    "proc.is_exe_upper_layer": _trait(records.UPPER_LAYER),
+    "proc.is_exe_lower_layer": _trait(records.LOWER_LAYER),
     "proc.is_exe_from_memfd": _from_memfd,
     "proc.exe_ino": _exe_fact(lambda facts: facts.inode),
     "proc.exe_ino.ctime": _exe_fact(_ctime),

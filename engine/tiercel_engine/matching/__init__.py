@@ -1,0 +1,1 @@
+"""Which rules match an event, and what rules need of events."""

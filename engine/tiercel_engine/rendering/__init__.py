@@ -1,0 +1,1 @@
+"""The text of an alert: output templates, sinks' templates, and the masking of secrets."""

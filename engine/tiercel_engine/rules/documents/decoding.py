@@ -1,0 +1,177 @@
+"""From a YAML node to the value that a key wants, or an error at the node."""
+
+from __future__ import annotations
+
+from tiercel_engine.priority import Priority
+from tiercel_engine.rules.documents.document import Mapping, Scalar, Sequence, YamlNode
+from tiercel_engine.rules.documents.items import ExceptionItem, ExceptionValue, Names
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.source import Source, Span, Text, text_of
+
+YAML_VALIDATE = "LOAD_ERR_YAML_VALIDATE"
+"""The form of an item is wrong."""
+VALIDATE = "LOAD_ERR_VALIDATE"
+"""The form is right, but what is said cannot be."""
+
+MAX_COLUMNS = 100
+"""Fields of one exception."""
+
+_BOOLEANS = {
+    word: value
+    for words, value in (("true yes on y", True), ("false no off n", False))
+    for plain in words.split()
+    for word in (plain, plain.capitalize(), plain.upper())
+}
+
+
+class DecodeError(Exception):
+    """A value that is not what its key wants."""
+
+    code = YAML_VALIDATE
+
+    def __init__(self, message: str, node: YamlNode, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.node = node
+        self.hint = hint
+
+
+def kind_word(node: YamlNode) -> str:
+    """What a node is, in words."""
+    match node:
+        case Mapping():
+            return "a mapping"
+        case Sequence():
+            return "a list"
+        case Scalar():
+            return "nothing" if node.is_null else "a single value"
+
+
+def span(source: Source, node: YamlNode) -> Span:
+    return Span(source, node.start, node.end)
+
+
+def scalar(node: YamlNode, key: str) -> Scalar:
+    if not isinstance(node, Scalar):
+        raise DecodeError(f"{key} must be a text, not {kind_word(node)}", node)
+    return node
+
+
+def text(source: Source, node: YamlNode, key: str) -> Text:
+    found = scalar(node, key)
+    if found.is_null or not found.value:
+        raise DecodeError(f"{key} has no value", node)
+    return text_of(source, found)
+
+
+def boolean(node: YamlNode, key: str) -> bool:
+    value = _BOOLEANS.get(scalar(node, key).value)
+    if value is None:
+        raise DecodeError(f"{key} must be true or false", node)
+    return value
+
+
+def number(node: YamlNode, key: str) -> int:
+    value = scalar(node, key).value
+    if not (value.isascii() and value.isdecimal() and len(value) < 10):
+        raise DecodeError(f"{key} must be a whole number", node)
+    return int(value)
+
+
+def priority(node: YamlNode, key: str) -> Priority:
+    value = scalar(node, key).value
+    found = Priority.parse(value)
+    if found is None:
+        raise DecodeError(f"{key} {value[:40]!r} is not known", node, f"one of {', '.join(Priority.__members__)}")
+    return found
+
+
+def strings(node: YamlNode, key: str) -> tuple[str, ...]:
+    if not isinstance(node, Sequence):
+        raise DecodeError(f"{key} must be a list, not {kind_word(node)}", node, f"write {key}: [a, b]")
+    values = []
+    for entry in node.items:
+        if not isinstance(entry, Scalar):
+            raise DecodeError(f"an entry of {key} must be a text, not {kind_word(entry)}", entry)
+        if not entry.value and not entry.style:
+            raise DecodeError(f"an entry of {key} has no value", entry, 'write "" for the empty text')
+        values.append(entry.value)
+    return tuple(values)
+
+
+def names(source: Source, node: YamlNode, key: str) -> Names:
+    """``fields`` or ``comps`` of an exception."""
+    if isinstance(node, Sequence):
+        if not node.items:
+            raise DecodeError(f"{key} is empty", node)
+        if len(node.items) > MAX_COLUMNS:
+            raise DecodeError(f"{key} has more than {MAX_COLUMNS} entries", node)
+        return Names(tuple(text(source, entry, key) for entry in node.items), False, span(source, node))
+    if isinstance(node, Mapping):
+        raise DecodeError(f"{key} must be a name or a list of names, not a mapping", node)
+    return Names((text(source, node, key),), True, span(source, node))
+
+
+def exceptions(
+    source: Source, node: YamlNode, report: Report, rule: str, appending: bool
+) -> tuple[ExceptionItem, ...] | None:
+    """A rule's exceptions; None if one of them has an error, all of which are reported.
+
+    ``appending``: they are appended to a rule's, so that an exception may have values alone.
+    """
+    if isinstance(node, Scalar) and node.is_null:
+        return ()
+    if not isinstance(node, Sequence):
+        raise DecodeError(f"exceptions must be a list, not {kind_word(node)}", node)
+    found: list[ExceptionItem] = []
+    failed = False
+    for entry in node.items:
+        try:
+            found.append(_exception(source, entry, report, appending))
+        except DecodeError as error:
+            failed = True
+            item = ("exception", _exception_name(entry)) if isinstance(entry, Mapping) else ("rule", rule)
+            report.error(YAML_VALIDATE, error.message, span(source, error.node), item, error.hint)
+    seen: set[str] = set()
+    for exception in found:
+        if exception.name in seen:
+            message = f"the rule has two exceptions by the name {exception.name}"
+            report.warning("LOAD_EXCEPTION_NAME_NOT_UNIQUE", message, exception.span, ("exception", exception.name))
+        seen.add(exception.name)
+    return None if failed else tuple(found)
+
+
+def _exception_name(node: Mapping) -> str:
+    name = node.get("name")
+    return name.value if isinstance(name, Scalar) else ""
+
+
+def _exception(source: Source, node: YamlNode, report: Report, appending: bool) -> ExceptionItem:
+    if not isinstance(node, Mapping):
+        raise DecodeError(f"an exception must be a mapping, not {kind_word(node)}", node)
+    name_node = node.get("name")
+    if name_node is None:
+        raise DecodeError("the exception has no name", node, "add name: …")
+    name = text(source, name_node, "name").text
+    fields = comps = None
+    values: tuple[ExceptionValue, ...] = ()
+    for key, value in node.entries:
+        if key.value == "fields":
+            fields = names(source, value, "fields")
+        elif key.value == "comps":
+            comps = names(source, value, "comps")
+        elif key.value == "values":
+            if not isinstance(value, Sequence):
+                raise DecodeError(f"values must be a list, not {kind_word(value)}", value)
+            values = tuple(ExceptionValue(source, entry) for entry in value.items)
+        elif key.value != "name":
+            report.warning(
+                "LOAD_UNKNOWN_KEY",
+                f"unknown key {key.value}",
+                span(source, key),
+                ("exception", name),
+                "an exception has name, fields, comps, values",
+            )
+    if fields is None and not appending:
+        raise DecodeError("the exception has no fields", name_node, "add fields: [proc.name, …]")
+    return ExceptionItem(name, span(source, name_node), fields, comps, values)

@@ -1,0 +1,141 @@
+"""A rules file as a SecurityRule manifest."""
+
+from __future__ import annotations
+
+import re
+
+import yaml
+
+from tiercel_engine.printable import printable
+from tiercel_engine.rules.documents.document import BLOCK_STYLES, Mapping, Scalar, Sequence, YamlNode, compose
+from tiercel_engine.rules.documents.files import RulesFile
+from tiercel_engine.rules.documents.items import Define, RuleItem
+from tiercel_engine.rules.documents.reader import API_VERSION, MANIFEST_KIND, document_items, read_statements
+from tiercel_engine.rules.documents.report import Report
+from tiercel_engine.rules.documents.source import Source
+
+WIDTH = 90
+"""Columns from which long texts are folded; a word may begin before and end after."""
+MAX_NAME = 63
+
+_TEXT_KEYS = frozenset({"condition", "output", "desc"})
+_BOOLEAN_KEYS = frozenset({"enabled", "append", "warn_evttypes", "skip-if-unknown-filter", "capture"})
+_NUMBER_KEYS = frozenset({"required_engine_version", "capture_duration"})
+_TRUE = frozenset({"true", "yes", "on", "y"})
+_BOOLEANS = _TRUE | {"false", "no", "off", "n"}
+
+# Every YAML reader takes these for text; all other plain scalars are quoted, since readers differ
+# in what is a number, a boolean or a date (YAML 1.1 and 1.2).
+_SURELY_TEXT = re.compile(r"[A-Za-z_/][A-Za-z0-9_./ -]*")
+_NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf", "infinity"})
+
+
+def manifest_name(file_name: str) -> str:
+    """A name for an object (RFC 1123, 63 characters) made from a file's name without its suffix."""
+    stem = re.split(r"[/\\]", file_name)[-1].rsplit(".", 1)[0]
+    name = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:MAX_NAME].strip("-")
+    return name or "rules"
+
+
+def to_manifest(file: RulesFile, name: str, namespace: str) -> str:
+    """The file's items under ``spec.rules`` of a SecurityRule, as YAML; comments are not carried over.
+
+    The file has been loaded without an error of its form. Reading the result gives the same texts.
+    """
+    source = Source(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+    items = [item for document in compose(source.text) for item in document_items(source, document, Report())]
+    for folded in (True, False):
+        text = _emit(items, name, namespace, folded)
+        written = [item for document in compose(text) for item in document_items(source, document, Report())]
+        if _said(written) == _said(items):
+            return text
+    raise AssertionError("quoted scalars say what they said")
+
+
+def is_scoped(file: RulesFile) -> bool:
+    """Whether the file is a SecurityRule that doesn't watch everywhere: that is no matter of rules files."""
+    source = Source(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+    return any(
+        isinstance(found, Define) and isinstance(found.item, RuleItem) and found.item.scope is not None
+        for found in read_statements(source, Report())
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes scalars in double quotes in ASCII, so that nothing in them is hidden."""
+
+    def write_double_quoted(self, text: str, split: bool = True) -> None:
+        allowed, self.allow_unicode = self.allow_unicode, False
+        super().write_double_quoted(text, split)
+        self.allow_unicode = allowed
+
+
+def _emit(items: list[YamlNode], name: str, namespace: str, folded: bool) -> str:
+    metadata = _mapping([("name", _text(name)), ("namespace", _text(namespace))])
+    spec = _mapping([("rules", yaml.SequenceNode("tag:yaml.org,2002:seq", [_node(item, folded) for item in items]))])
+    root = _mapping(
+        [("apiVersion", _text(API_VERSION)), ("kind", _text(MANIFEST_KIND)), ("metadata", metadata), ("spec", spec)]
+    )
+    emitted = yaml.serialize(root, Dumper=_Dumper, width=WIDTH, allow_unicode=True)
+    assert isinstance(emitted, str)
+    return emitted
+
+
+def _node(node: YamlNode, folded: bool, key: str = "") -> yaml.Node:
+    match node:
+        case Mapping(entries):
+            return _mapping([(name.value, _node(value, folded, name.value)) for name, value in entries])
+        case Sequence(items):
+            flow = bool(items) and all(isinstance(item, Scalar) for item in items)
+            nodes = [_node(item, folded) for item in items]
+            return yaml.SequenceNode("tag:yaml.org,2002:seq", nodes, flow_style=flow or not items)
+    if key in _BOOLEAN_KEYS and node.value.lower() in _BOOLEANS:  # in quotes too, which the API would refuse
+        return yaml.ScalarNode("tag:yaml.org,2002:bool", "true" if node.value.lower() in _TRUE else "false")
+    if key in _NUMBER_KEYS and node.value.isdecimal():
+        return yaml.ScalarNode("tag:yaml.org,2002:int", node.value)
+    if node.is_null and key:
+        return yaml.ScalarNode("tag:yaml.org,2002:null", "null")
+    style = node.style if node.style in BLOCK_STYLES else ""
+    if key in _TEXT_KEYS and not style and len(node.value) > WIDTH - 10:
+        style = ">"
+    return _text(node.value, style if folded else '"')
+
+
+def _mapping(entries: list[tuple[str, yaml.Node]]) -> yaml.MappingNode:
+    pairs = [(_text(key), value) for key, value in entries]
+    return yaml.MappingNode("tag:yaml.org,2002:map", pairs, flow_style=False)
+
+
+def _text(value: str, style: str = "") -> yaml.ScalarNode:
+    """A scalar that every reader takes for text."""
+    visible = value.replace("\n", "").replace("\t", "")
+    if printable(visible) != visible:
+        style = '"'
+    elif not style and not _is_surely_text(value):
+        style = "'" if '"' in value and "'" not in value and "\n" not in value else '"'
+    return yaml.ScalarNode("tag:yaml.org,2002:str", value, style=style or None)
+
+
+def _is_surely_text(value: str) -> bool:
+    if " " in value and any("a" <= character <= "z" for character in value):
+        return True  # no number, boolean or date; what else needs quotes, the emitter knows
+    return bool(_SURELY_TEXT.fullmatch(value)) and value.lower() not in _NOT_TEXT
+
+
+_Said = str | bool | None | list["_Said"] | dict[str, "_Said"]
+
+
+def _said(nodes: list[YamlNode] | tuple[YamlNode, ...]) -> list[_Said]:
+    """What the nodes say, however they are written."""
+    return [_value(node) for node in nodes]
+
+
+def _value(node: YamlNode, key: str = "") -> _Said:
+    match node:
+        case Mapping(entries):
+            return {name.value: _value(value, name.value) for name, value in entries}
+        case Sequence(items):
+            return _said(items)
+    if key in _BOOLEAN_KEYS and node.value.lower() in _BOOLEANS:
+        return node.value.lower() in _TRUE
+    return None if node.is_null and key else node.value

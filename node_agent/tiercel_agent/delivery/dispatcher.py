@@ -1,0 +1,295 @@
+"""From the alerts that detection raises to the sinks that are to have them: detection hands over and never waits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from tiercel_agent.delivery.cpu_budget import OF_ALL, Allowance
+from tiercel_agent.delivery.queue import open_backlog
+from tiercel_agent.delivery.quotas import Key, shares
+from tiercel_agent.delivery.route import Route
+from tiercel_agent.delivery.spool_folders import SpoolSettings, remove_old, spool_folder
+from tiercel_agent.delivery.stored_alert import weight
+from tiercel_agent.delivery.worker import Courier, Failure, TestResult, Totals
+from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
+from tiercel_engine.alert import Alert
+
+CAPACITY = 8192
+"""Alerts that wait to be routed, at most."""
+MOST_BYTES = 32 << 20
+"""Of memory that they take."""
+IN_MEMORY = 64 << 20
+"""Bytes of memory that alerts take which wait for sinks, of all together, where the disk doesn't take them."""
+_TICK = 1.0  # seconds between two looks at windows that have ended
+_REMIND = 60.0  # seconds between two lines on trouble that lasts
+_AGAIN = 30.0  # seconds between two attempts to begin with sinks that this machine didn't allow
+_TIDY = 3600.0  # seconds between two looks at what sinks have left that are gone
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of the alerts of one sink, since the agent's start."""
+
+    settings: SinkSettings
+    totals: Totals
+    silenced: int = 0
+    folded: int = 0
+
+    @property
+    def label(self) -> str:
+        return label(self.settings)
+
+
+class Pipeline:
+    """One thread of its own routes alerts; each sink has another that delivers them.
+
+    ``open_sink`` makes a sink of its settings and is called in the sink's thread. ``tell`` gets lines for the log.
+    """
+
+    def __init__(
+        self,
+        open_sink: Callable[[SinkSettings], Sink],
+        spool: SpoolSettings,
+        tell: Callable[[str], None] = lambda _line: None,
+        *,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._open_sink = open_sink
+        self._spool = spool
+        self._tell = tell
+        self._now = now
+        self._clock = clock
+        self._changed = threading.Condition()
+        self._alerts: deque[Alert] = deque()
+        self._weight = 0  # bytes of them, about
+        self._wanted: Sequence[SinkSettings] | None = None
+        self._tests: list[tuple[Key, str, Alert]] = []
+        self._dropped = 0
+        self._closing = self._reopen = False
+        self._couriers: dict[Key, Courier] = {}
+        self._routes: dict[Key, Route] = {}
+        self._broken: dict[Key, Receipt] = {}
+        self._allowances: dict[str, Allowance] = {}  # by namespace
+        self._lost: Counter[str] = Counter()
+        self._again: tuple[float, Sequence[SinkSettings]] | None = None
+        self._tidied = clock()
+        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._thread.start()
+
+    def put(self, alert: Alert) -> None:
+        """Takes the alert, or counts it as dropped; returns at once."""
+        size = weight(alert)
+        with self._changed:
+            if self._closing or len(self._alerts) >= CAPACITY or self._weight + size > MOST_BYTES:
+                self._dropped += 1
+                return
+            self._alerts.append(alert)
+            self._weight += size
+            self._changed.notify()
+
+    def use(self, sinks: Sequence[SinkSettings]) -> None:
+        """These are the sinks from now on; those that stay as they are take no notice."""
+        with self._changed:
+            self._wanted = sinks
+            self._changed.notify()
+
+    def send_test(self, sink: Key, identifier: str, alert: Alert) -> None:
+        """Hands an alert to one sink, whatever it is for; the receipt's ``totals.test`` tells what becomes of it."""
+        with self._changed:
+            self._tests.append((sink, identifier, alert))
+            self._changed.notify()
+
+    def receipts(self) -> list[Receipt]:
+        """Of all sinks, those that can't be opened included."""
+        found = [
+            Receipt(route.settings, route.courier.totals(), route.silenced, route.folded)
+            for route in list(self._routes.values())
+        ]
+        return found + list(self._broken.values())
+
+    @property
+    def dropped(self) -> int:
+        """Alerts that couldn't be taken, since routing them was too slow."""
+        return self._dropped
+
+    def lost(self) -> Mapping[str, int]:
+        """Alerts that sinks of the cluster's or the node's admin lost, those included that are gone; a tenant sees its
+        own in its AlertSink."""
+        found = Counter(self._lost)
+        for route in list(self._routes.values()):
+            if route.settings.trusted and (lost := route.courier.totals().lost):
+                found[label(route.settings)] += lost
+        return found
+
+    def reopen(self) -> None:
+        """Lets sinks go of what may have been rotated away."""
+        with self._changed:
+            self._reopen = True
+            self._changed.notify()
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Delivers what waits, for so many seconds altogether; the rest is kept on the disk, if there is one."""
+        end = self._clock() + timeout
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(timeout)
+        with self._changed:
+            self._dropped += len(self._alerts)  # a disk that doesn't answer
+            self._alerts.clear()
+        couriers = list(self._couriers.values())
+        for courier in couriers:
+            courier.begin_close(max(0.0, end - self._clock()))
+        for courier in couriers:
+            courier.close(max(0.0, end - self._clock()))
+
+    def _run(self) -> None:
+        closing = False
+        while not closing:
+            with self._changed:
+                self._changed.wait_for(self._is_stirred, _TICK)
+                alerts, self._alerts, self._weight = self._alerts, deque(), 0
+                wanted, self._wanted = self._wanted, None
+                tests, self._tests = self._tests, []
+                reopen, self._reopen = self._reopen, False
+                closing = self._closing
+            self._guarded(self._keep, wanted)
+            self._route(alerts)
+            for test in tests:
+                self._guarded(self._test, *test)
+            if reopen:
+                for courier in self._couriers.values():
+                    courier.reopen()
+        for route in self._routes.values():
+            self._guarded(route.finish)
+
+    def _is_stirred(self) -> bool:
+        return bool(self._alerts or self._tests or self._closing or self._reopen or self._wanted is not None)
+
+    def _guarded(self, act: Callable[..., None], *arguments: object) -> None:
+        """Whatever happens, alerts are routed on."""
+        try:
+            act(*arguments)
+        except BaseException as error:
+            self._say(f"sinks: something unforeseen: {type(error).__name__}")
+
+    def _say(self, line: str) -> None:
+        with suppress(Exception):  # nobody listens any more
+            self._tell(line)
+
+    def _keep(self, wanted: Sequence[SinkSettings] | None) -> None:
+        """Goes over to other sinks, or tries again with those that couldn't be begun."""
+        if wanted is None and self._again is not None and self._clock() >= self._again[0]:
+            wanted = self._again[1]
+        if wanted is not None:
+            self._use(wanted)
+        if wanted is not None or self._clock() - self._tidied >= _TIDY:
+            self._tidied = self._clock()
+            self._remove_old()
+
+    def _remove_old(self) -> None:
+        if self._spool.folder is not None:
+            keep = self._routes.keys() | self._broken.keys()
+            remove_old(self._spool.folder, keep, self._now(), self._spool.limit)
+
+    def _test(self, key: Key, identifier: str, alert: Alert) -> None:
+        if key in self._couriers:
+            self._couriers[key].send_test(identifier, alert)
+        elif key in self._broken:
+            receipt = self._broken[key]
+            why = receipt.totals.last_failure
+            result = TestResult(identifier, self._now(), None, why.message if why is not None else "")
+            self._broken = {**self._broken, key: replace(receipt, totals=replace(receipt.totals, test=result))}
+
+    def _route(self, alerts: Sequence[Alert]) -> None:
+        now, monotonic = self._now(), self._clock()
+        for allowance in self._allowances.values():
+            allowance.grow(monotonic)
+        for route in self._routes.values():
+            try:
+                allowance_of = None if route.settings.trusted else self._allowances[route.settings.namespace]
+                trouble = route.take(alerts, now, monotonic, allowance_of)
+                route.tick(monotonic)
+            except BaseException as error:  # what trips one sink must not cost the others theirs
+                trouble = f"{type(error).__name__} while alerts were chosen"
+                route.courier.lost(len(alerts), trouble)
+            if trouble and monotonic - route.told >= _REMIND:
+                route.told = monotonic
+                self._say(f"sink {label(route.settings)}: {trouble}: they are lost")
+
+    def _use(self, wanted: Sequence[SinkSettings]) -> None:
+        self._again = None
+        parts = _parts(wanted, self._spool.limit)
+        in_memory = _parts(wanted, IN_MEMORY)
+        routes: dict[Key, Route] = {}
+        broken: dict[Key, Receipt] = {}
+        for settings in wanted:
+            key = settings.namespace, settings.name
+            try:
+                routes[key] = self._kept_or_made(settings)
+                routes[key].courier.limit(parts[key], in_memory[key])
+            except BadSink as error:
+                broken[key] = self._is_broken(settings, str(error))
+            except BaseException as error:  # no thread is to be had, or the like
+                broken[key] = self._is_broken(settings, f"it can't be begun ({type(error).__name__})")
+                self._again = self._clock() + _AGAIN, wanted
+        self._allow({namespace for namespace, _ in routes})
+        gone = [route for key, route in self._routes.items() if key not in routes]
+        self._couriers = {key: route.courier for key, route in routes.items()}
+        self._routes, self._broken = routes, broken
+        for route in gone:
+            self._guarded(self._end, route)
+
+    def _allow(self, namespaces: Collection[str]) -> None:
+        for namespace in namespaces:
+            allowance = self._allowances.setdefault(namespace, Allowance(self._clock()))
+            allowance.share = OF_ALL / len(namespaces)
+        self._allowances = {each: self._allowances[each] for each in namespaces}
+
+    def _is_broken(self, settings: SinkSettings, message: str) -> Receipt:
+        self._say(f"sink {label(settings)}: {message}")
+        return Receipt(settings, Totals(failing=True, last_failure=Failure(self._now(), message)))
+
+    def _kept_or_made(self, settings: SinkSettings) -> Route:
+        key = settings.namespace, settings.name
+        known = self._routes.get(key)
+        if known is None:
+            return Route(settings, lambda: self._courier(settings))
+        if known.settings == settings:
+            return known
+        known.finish()
+        route = Route(settings, lambda: known.courier, known)
+        known.courier.change(lambda: self._open_sink(settings))
+        return route
+
+    def _end(self, route: Route) -> None:
+        """Nothing more is sent: it may be that alerts went where they shouldn't. What waits is there if it is back."""
+        route.finish()
+        route.courier.stop()
+        if route.settings.trusted and (lost := route.courier.totals().lost):
+            self._lost[label(route.settings)] += lost
+
+    def _courier(self, settings: SinkSettings) -> Courier:
+        folder = spool_folder(self._spool.folder, settings.namespace, settings.name)
+        backlog = open_backlog(folder, self._spool.limit)
+        try:
+            return Courier(label(settings), lambda: self._open_sink(settings), backlog, self._tell)
+        except BaseException:
+            backlog.close()
+            raise
+
+
+def _parts(wanted: Sequence[SinkSettings], whole: int) -> Mapping[Key, int]:
+    trusted = [(each.namespace, each.name) for each in wanted if each.trusted]
+    return shares(trusted, [(each.namespace, each.name) for each in wanted if not each.trusted], whole)
+
+
+def label(settings: SinkSettings) -> str:
+    """How logs call a sink: ``shop/chat``, or just the name of the agent's own."""
+    return f"{settings.namespace}/{settings.name}" if settings.namespace else settings.name

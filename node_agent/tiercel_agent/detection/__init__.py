@@ -1,0 +1,1 @@
+"""From the kernel's records to alerts."""

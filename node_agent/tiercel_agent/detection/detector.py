@@ -1,0 +1,359 @@
+"""The detector: this machine's system calls as events."""
+
+from __future__ import annotations
+
+import os
+import platform
+import select
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from tiercel_agent.context.accounts import Accounts, host_root
+from tiercel_agent.context.cgroups import CgroupTable
+from tiercel_agent.context.hostnames import HostNames
+from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
+from tiercel_agent.detection.handover import Handover
+from tiercel_agent.detection.partial import line, unwatched
+from tiercel_agent.detection.pending_events import LOOK, LateFacts
+from tiercel_agent.detection.source import Counters, Measured, Unwatched
+from tiercel_agent.detection.watch import FLOOD_LIMIT, PROCEXIT, Watch, program_macros, rule_macros
+from tiercel_agent.events.live import LiveEvent
+from tiercel_agent.events.processes import TICK, ProcessTable, image_of
+from tiercel_agent.events.syscall_record import Occurrence, Surroundings
+from tiercel_agent.events.syscalls import BY_NAME, Syscall
+from tiercel_agent.filter.rule_counters import Folded
+from tiercel_agent.filter.tables import make_tables
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.boot_clock import BootClock
+from tiercel_agent.kernel.bytecode.compiler import CompileError
+from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.kernel.loading.libbpf import LibbpfError
+from tiercel_agent.kernel.loading.programs import ON_CALLS
+from tiercel_agent.kernel.machine import Machine, look_at_machine, refused
+from tiercel_agent.kernel.memory import give_back_memory
+from tiercel_agent.kernel.refusals import in_short
+from tiercel_agent.workloads.containers import Containers
+from tiercel_agent.workloads.inventory import Inventory
+from tiercel_agent.workloads.settings import NoCluster, WorkloadSettings
+from tiercel_agent.workloads.start import start_inventory
+from tiercel_engine.event import Event
+from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.rule import Rule
+
+_CGROUPS_AT_ONCE = 256
+_HANDOVER = 0.01  # seconds in which old programs finish what they have begun
+_READ_EVERY = 0.05  # seconds
+_ALL = 1 << 30  # records
+
+
+class Detector:
+    """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
+
+    ``flood_limit`` is as ``watch.FLOOD_LIMIT`` (0: nothing is folded); ``meanwhile`` is called about once a second or
+    more often while programs are compiled; ``measuring``: the kernel counts every call, for ``measured``.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        bytecode: BytecodeSource,
+        requirements: Requirements,
+        rules: Sequence[Rule],
+        inventory: Inventory,
+        flood_limit: int,
+        meanwhile: Callable[[], None],
+        *,
+        measuring: bool = False,
+    ) -> None:
+        self._machine = machine
+        self._measuring = measuring
+        self._meanwhile = meanwhile
+        self._flood_limit = flood_limit
+        self._bytecode = bytecode
+        self._events: list[LiveEvent] = []
+        self._number = 0
+        self._clock = BootClock()
+        self._retired: Counter[str] = Counter()
+        self._lost_by_rule: Counter[str] = Counter()
+        self._folded: list[Folded] = []
+        self._handover: Handover | None = None
+        self._late = LateFacts()
+        self._world = Surroundings(
+            processes=ProcessTable(self._drain_processes),
+            accounts=Accounts(host_root=host_root()),
+            containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
+            hostnames=HostNames(),
+            hostname=os.environ.get("NODE_NAME") or platform.node(),
+        )
+        self._watch = self._load(requirements, rules, meanwhile)
+        self._begin(self._watch)
+        try:
+            self._unwatched = self._attach(self._watch, rules)
+        except DetectorError:
+            self.close()
+            raise
+        self._world.processes.scan()
+
+    @property
+    def containers(self) -> Containers:
+        """The containers of this machine."""
+        return self._world.containers
+
+    @property
+    def notes(self) -> Sequence[str]:
+        return [
+            *self._machine.notes,
+            *self._watch.notes,
+            *map(line, self._unwatched),
+            *self._world.containers.inventory.notes(self._watch.requirements.condition_fields),
+        ]
+
+    def troubles(self) -> Sequence[str]:
+        return self._world.containers.inventory.complaints()
+
+    def unwatched(self) -> Sequence[Unwatched]:
+        return self._unwatched
+
+    def poll(self, timeout: float) -> list[Event]:
+        self._read(min(timeout, LOOK) if self._late else timeout)
+        return self._take_events()
+
+    def evaluated(self, event: Event) -> None:
+        if self._watch.learner is not None and isinstance(event, LiveEvent):
+            self._watch.learner.learn(event)
+
+    def update(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> list[Event]:
+        try:
+            old, new = self._watch, self._load_beside(requirements, rules)
+        finally:  # what the compiler did meanwhile is not watched
+            self._events = [event for event in self._events if not self._is_compiler(event.occurrence.process)]
+        unwatched_now = self._attach(new, rules)
+        instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        time.sleep(_HANDOVER)
+        old.programs.detach()
+        old.programs.cgroups.consume(_ALL)
+        old.programs.processes.consume(_ALL)
+        old.programs.calls.consume(_ALL)
+        reported = self._events
+        self._events = [event for event in reported if event.occurrence.header.time < instant]
+        last = [*self._take_events(), *self.release()]
+        self._watch, self._unwatched = new, unwatched_now
+        self._begin(new)
+        self._handover = Handover(reported, instant)
+        self._retire(old)
+        return last
+
+    def release(self) -> list[Event]:
+        return list(self._late.release())
+
+    def cgroup(self, event: Event) -> int:
+        return event.occurrence.header.cgroup if isinstance(event, LiveEvent) else 0
+
+    def folded(self) -> list[Folded]:
+        folded, self._folded = [*self._folded, *self._watch.shares.look()], []
+        return folded
+
+    def counters(self) -> Counters:
+        totals = self._retired + Counter(self._watch.programs.counters())
+        lost = {
+            "system calls, because the ring buffer was full": totals["lost calls"],
+            "process starts and ends, because the ring buffer was full": totals["lost processes"],
+            "records that could not be read": totals["failed records"],
+        }
+        by_rule = self._lost_by_rule + Counter(self._watch.shares.lost())
+        lost |= {f"system calls that {rule!r} may match: too many at once": number for rule, number in by_rule.items()}
+        told = {cause: number for cause, number in lost.items() if number}
+        return Counters(self._number, told, self._watch.types, totals["filtered calls"])
+
+    def measured(self) -> Measured:
+        """What the kernel has counted since the last change of rules. Only of a detector that measures."""
+        self._folded += self._watch.shares.look()
+        programs = self._watch.programs
+        spent, runs = programs.run_time(ON_CALLS)
+        seen: Counter[str] = Counter()
+        for number, count in programs.calls_seen().items():
+            if (call := self._watch.call_of(number)) is not None:
+                seen[call.name] += count
+        return Measured(dict(seen), self._watch.shares.passed(), spent, runs)
+
+    def close(self) -> None:
+        self._watch.close()
+        self._world.hostnames.close()
+        self._world.accounts.close()
+        self._world.containers.close()
+
+    # records
+
+    def _read(self, timeout: float) -> None:
+        self._poller.poll(timeout * 1000)
+        self._watch.programs.cgroups.consume(_CGROUPS_AT_ONCE)
+        self._take_news()
+        self._watch.programs.processes.consume(_ALL)
+        self._watch.programs.calls.consume()
+
+    def _drain_processes(self) -> None:
+        self._watch.programs.processes.consume(_ALL)
+
+    def _take_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        for event in events:
+            self._number += 1
+            event.occurrence.number = self._number
+        ready = self._late.sort(events)
+        ready.sort(key=lambda event: event.time)
+        return list(ready)
+
+    def _take_call(self, watch: Watch, record: bytes) -> None:
+        header = records.header(record)
+        call = PROCEXIT if header.type == records.EXIT else watch.call_of(header.type)
+        if call is not None:
+            self._add(watch, call, header, record)
+
+    def _take_process(self, watch: Watch, record: bytes) -> None:
+        match records.record_type(record):
+            case records.EXEC:
+                header = records.header(record)
+                process = records.process_at(record, records.SELF_OFFSET)
+                again = bool(header.flags & records.AGAIN)
+                image = image_of(records.sections(record), 0 if again else header.time)
+                self._world.processes.executed(process, image)
+                self._world.containers.executed(header, process)
+                name = "execveat" if header.flags & records.BY_DESCRIPTOR else "execve"
+                if name in watch.types and not again:
+                    self._add(watch, BY_NAME[name], header, record)
+            case records.FORK:
+                self._world.processes.forked(records.fork_record(record))
+            case records.EXIT:
+                self._world.processes.exited(records.exit_record(record))
+
+    def _take_cgroup(self, record: bytes) -> None:
+        gone = self._world.containers.take(records.cgroup_record(record))
+        if gone is not None and self._watch.learner is not None:
+            self._watch.learner.forget({gone})
+
+    def _take_news(self) -> None:
+        """What is told of containers makes void what was learned of their processes."""
+        changes = self._world.containers.inventory.take_news()
+        learner = self._watch.learner
+        if learner is None:
+            return
+        if changes.node:
+            learner.forget(None)
+        elif changes.containers:
+            learner.forget(changes.containers)
+
+    def _add(self, watch: Watch, call: Syscall, header: records.Header, record: bytes) -> None:
+        process = records.process_at(record, records.SELF_OFFSET)
+        if self._is_compiler(process):
+            return
+        parent = records.process_at(record, records.ANCESTORS_OFFSET)
+        image = self._world.processes.image(process, parent if parent.pid else None)
+        moment = self._clock.wall_time(header.time)
+        event = LiveEvent(Occurrence(moment, call, header, process, record, image, self._world))
+        if self._handover is None or watch is not self._watch or self._handover.counts(event):
+            self._events.append(event)
+
+    def _is_compiler(self, process: records.ProcessRef) -> bool:
+        """Like the agent itself, its compiler is not watched; a later process of its number is."""
+        child = self._bytecode.compiler
+        return child is not None and process.pid == child.pid and process.start // TICK == child.start
+
+    # programs
+
+    def _load(
+        self, requirements: Requirements, rules: Sequence[Rule], meanwhile: Callable[[], None] = lambda: None
+    ) -> Watch:
+        tables = make_tables(rules) if rules else None
+        try:
+            macros = program_macros(self._machine, requirements, tables, measuring=self._measuring)
+            bytecode = self._bytecode.get(macros, meanwhile)
+            give_back_memory()  # what making rules and tables took, before the rings are mapped
+            return Watch(
+                bytecode,
+                self._machine.direct_reads,
+                requirements,
+                rules,
+                tables,
+                self._flood_limit,
+                self._take_call,
+                self._take_process,
+                self._take_cgroup,
+            )
+        except (CompileError, LibbpfError) as error:
+            raise refused(error, self._machine) from error
+
+    def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
+        """Loads while reading on: it takes so long that the rings in use would run full."""
+        with ThreadPoolExecutor(1) as loader:
+            loading = loader.submit(self._load, requirements, rules)
+            while not loading.done():
+                self._read(_READ_EVERY)
+                self._meanwhile()
+            return loading.result()
+
+    def _attach(self, watch: Watch, rules: Sequence[Rule]) -> Sequence[Unwatched]:
+        """Returns what isn't seen all the same. Raises DetectorError, and has closed the watch then."""
+        try:
+            watch.attach()
+        except LibbpfError as error:
+            watch.close()
+            raise refused(error, self._machine) from error
+        missing = {name: in_short(why, self._machine.facts) for name, why in watch.programs.missing.items()}
+        return unwatched(missing, rules, watch.requirements.event_types)
+
+    def _begin(self, watch: Watch) -> None:
+        """What is read from now on is this watch's."""
+        requirements = watch.requirements
+        self._world.processes.with_environment = "WANT_ENV" in rule_macros(requirements)
+        self._world.hostnames.watch(requirements.host_names)
+        self._world.containers.inventory.ask_for(requirements.condition_fields | requirements.output_fields)
+        self._world.requested = requirements.condition_fields | requirements.output_fields
+        self._poller = select.poll()
+        self._poller.register(watch.programs.processes.fileno, select.POLLIN)
+        self._poller.register(watch.programs.calls.fileno, select.POLLIN)
+        self._poller.register(watch.programs.cgroups.fileno, select.POLLIN)
+        self._poller.register(self._world.containers.inventory.fileno, select.POLLIN)
+
+    def _retire(self, watch: Watch) -> None:
+        self._folded += watch.shares.look()
+        self._lost_by_rule.update(watch.shares.lost())
+        self._retired.update(watch.programs.counters())
+        watch.close()
+
+
+def open_detector(
+    requirements: Requirements,
+    rules: Sequence[Rule] = (),
+    flood_limit: int = FLOOD_LIMIT,
+    *,
+    workloads: WorkloadSettings | None = None,
+    programs: ProgramSettings | None = None,
+    say: Callable[[str], None] = lambda _line: None,
+    meanwhile: Callable[[], None] = lambda: None,
+    measuring: bool = False,
+) -> Detector:
+    """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do.
+
+    ``workloads`` says where to ask for containers and pods: the runtimes alone by default; ``programs`` where compiled
+    programs are kept: nowhere by default. ``say`` gets a line for what goes wrong with that; ``meanwhile`` is as for
+    ``Detector``.
+    """
+    machine = look_at_machine()
+    try:
+        inventory = start_inventory(workloads or WorkloadSettings())
+    except NoCluster as error:
+        raise DetectorError(str(error)) from error
+    bytecode = BytecodeSource(programs or ProgramSettings(), say)
+    return Detector(
+        machine,
+        bytecode,
+        requirements,
+        rules,
+        inventory,
+        flood_limit,
+        meanwhile,
+        measuring=measuring,
+    )

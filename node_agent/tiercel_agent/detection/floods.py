@@ -1,0 +1,53 @@
+"""A flood of one rule in one cgroup becomes an alert that counts it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+
+from tiercel_agent.filter.rule_counters import Folded
+from tiercel_engine.alert import Alert, uuid7
+from tiercel_engine.rule import Rule
+
+COUNT = "tiercel.folded"
+"""The output field with the number of matches that an alert stands for."""
+
+_MOST_REMEMBERED = 1024
+
+
+class Floods:
+    """Remembers the last alert of each rule and cgroup, as an example of what is folded."""
+
+    def __init__(self) -> None:
+        self._last: OrderedDict[tuple[str, int], Alert] = OrderedDict()
+
+    def remember(self, alert: Alert, cgroup: int) -> None:
+        self._last[alert.rule_key, cgroup] = alert
+        self._last.move_to_end((alert.rule_key, cgroup))
+        if len(self._last) > _MOST_REMEMBERED:
+            self._last.popitem(last=False)
+
+    def alert(self, folded: Folded, rule: Rule | None, hostname: str, time: int) -> Alert | None:
+        """The alert for what was folded; None if neither an example nor the rule is there any more."""
+        last = self._last.get((folded.rule, folded.cgroup))
+        matches, were = ("match", "was") if folded.count == 1 else ("matches", "were")
+        if last is not None:
+            output = (
+                f"{folded.count} more {matches} in the same cgroup {were} counted, the last one reported: {last.output}"
+            )
+            return replace(
+                last, time=time, output=output, output_fields={**last.output_fields, COUNT: folded.count}, id=uuid7()
+            )
+        if rule is None:
+            return None
+        return Alert(
+            time=time,
+            rule=rule.name,
+            priority=rule.priority,
+            source=rule.source,
+            hostname=hostname,
+            output=f"{folded.count} {matches} in one cgroup {were} counted and not reported one by one",
+            tags=rule.tags,
+            output_fields={COUNT: folded.count},
+            origin=rule.origin,
+        )

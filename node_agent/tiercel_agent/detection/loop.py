@@ -1,0 +1,209 @@
+"""The engine loop: events from the source, rules on them, alerts to the outputs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from tiercel_agent.detection.floods import Floods
+from tiercel_agent.detection.losses import LossWatch, loss_alert
+from tiercel_agent.detection.partial import PartsTold, partial_alert
+from tiercel_agent.detection.rule_set import RuleSet
+from tiercel_agent.detection.source import EventSource
+from tiercel_agent.outputs.fan_out import Outputs
+from tiercel_agent.outputs.queue import OutputQueue
+from tiercel_engine.alert import Alert
+from tiercel_engine.event import Event
+from tiercel_engine.rendering.alerts import make_alert
+from tiercel_engine.rule import Origin
+
+POLL = 0.2
+"""Seconds that one turn waits for events at most."""
+
+REMIND = 600.0
+"""Seconds between two words on a trouble that lasts."""
+
+HOUSEKEEPING = 1.0
+"""Seconds between two looks at the counters."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Totals since detection began; ``lost`` counts events and alerts, by cause, ``stopped`` the system calls that were
+    left in the kernel because no rule can match them."""
+
+    events: int
+    alerts: Mapping[str, int]
+    lost: Mapping[str, int]
+    stopped: int = 0
+    folded: Mapping[str, int] = field(default_factory=dict)
+    """Matches by rule that were counted in alerts of a flood."""
+
+    def lines(self) -> list[str]:
+        """For people: alerts by rule, the most frequent first, events seen, what was lost."""
+        counted = sorted(self.alerts.items(), key=lambda item: (-item[1], item[0]))
+        lost = ", ".join(f"{count} ({cause})" for cause, count in self.lost.items()) or "none"
+        return [
+            f"Alerts: {sum(self.alerts.values())}",
+            *(f"{count:>8}  {rule}{self._more(rule)}" for rule, count in counted),
+            f"Events seen: {self.events}" + (f", stopped in the kernel: {self.stopped}" if self.stopped else ""),
+            f"Lost: {lost}",
+        ]
+
+    def _more(self, rule: str) -> str:
+        return f" ({self.folded[rule]} more matches were counted)" if rule in self.folded else ""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleAlerts:
+    """How often a rule of a SecurityRule has raised an alert, and when it last did, in nanoseconds since the epoch."""
+
+    origin: Origin
+    rule: str
+    count: int
+    last: int
+
+
+class EngineLoop:
+    """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch.
+
+    ``secrets`` is whether alerts show those of command lines. ``warn`` gets a line for what people should know of and
+    is no alert.
+    """
+
+    def __init__(
+        self,
+        source: EventSource,
+        rules: RuleSet,
+        outputs: Outputs,
+        *,
+        hostname: str,
+        secrets: bool = False,
+        recording: OutputQueue[Event] | None = None,
+        warn: Callable[[str], None] = lambda _line: None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._source = source
+        self._rules = rules
+        self._outputs = outputs
+        self._hostname = hostname
+        self._secrets = secrets
+        self._recording = recording
+        self._warn = warn
+        self._troubles: dict[str, float] = {}
+        self._clock = clock
+        self._now = now
+        self._losses = LossWatch()
+        self._parts_told = PartsTold()
+        self._floods = Floods()
+        self._folded: Counter[str] = Counter()
+        self._checked = float("-inf")
+        self._alerts: Counter[str] = Counter()
+        self._of_rules: dict[tuple[Origin, str], RuleAlerts] = {}
+        self._failures: Counter[str] = Counter()
+
+    def turn(self, timeout: float = POLL) -> None:
+        """Takes what the source has, or waits for it for ``timeout`` seconds."""
+        for event in self._source.poll(timeout):
+            self._take(event)
+        if self._clock() - self._checked >= HOUSEKEEPING:
+            self._checked = self._clock()
+            self._tell_floods()
+            self._tell_losses()
+            self._tell_unwatched()
+            self._tell_troubles()
+
+    def replace(self, rules: RuleSet) -> None:
+        """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
+        for event in self._source.update(rules.requirements, rules.rules):
+            self._take(event)
+        self._tell_floods()
+        self._rules = rules
+
+    def finish(self) -> None:
+        """The last events, floods and losses are told; then the outputs deliver what waits."""
+        for event in self._source.release():
+            self._take(event)
+        self._tell_floods()
+        self._tell_losses(last=True)
+        self._outputs.close()
+        if self._recording is not None:
+            self._recording.close()
+
+    def summary(self) -> Summary:
+        counters = self._source.counters()
+        return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped, dict(self._folded))
+
+    def alerts_by_rule(self) -> list[RuleAlerts]:
+        """Of the rules that run now."""
+        running = {(rule.origin, rule.name) for rule in self._rules.rules}
+        self._of_rules = {key: found for key, found in self._of_rules.items() if key in running}
+        return list(self._of_rules.values())
+
+    def _take(self, event: Event) -> None:
+        if self._recording is not None:
+            self._recording.put(Event(event.source, event.time, event.materialize()))
+        outputs = self._rules.outputs
+        try:
+            matches = self._rules.matcher.match(event)
+            if self._recording is None:
+                self._source.evaluated(event)
+            alerts = [
+                (make_alert(rule, view, outputs[rule.key], self._hostname, secrets=self._secrets), view)
+                for rule, view in matches
+            ]
+        except Exception as error:  # one event that trips the engine must not end detection
+            self._failures[f"events that could not be evaluated: {type(error).__name__}"] += 1
+            return
+        for alert, view in alerts:
+            self._floods.remember(alert, self._source.cgroup(event))
+            self._alert(alert, view)
+
+    def _alert(self, alert: Alert, event: Event | None) -> None:
+        self._alerts[alert.rule_key] += 1
+        if alert.origin is not None:
+            before = self._of_rules.get((alert.origin, alert.rule))
+            count = before.count + 1 if before is not None else 1
+            self._of_rules[alert.origin, alert.rule] = RuleAlerts(alert.origin, alert.rule, count, alert.time)
+        self._outputs.put(alert, event)
+
+    def _tell_floods(self) -> None:
+        rules = {rule.key: rule for rule in self._rules.rules}
+        for folded in self._source.folded():
+            self._folded[folded.rule] += folded.count
+            alert = self._floods.alert(folded, rules.get(folded.rule), self._hostname, self._now())
+            if alert is not None:
+                self._alert(alert, None)
+
+    def _tell_losses(self, *, last: bool = False) -> None:
+        news = self._losses.news(self._lost(), self._clock(), last=last)
+        if news:
+            self._alert(loss_alert(news, self._hostname, self._now()), None)
+
+    def _tell_unwatched(self) -> None:
+        news = self._parts_told.news(self._source.unwatched())
+        if news:
+            self._alert(partial_alert(news, self._hostname, self._now()), None)
+
+    def _tell_troubles(self) -> None:
+        """Each when it begins, and now and then while it lasts."""
+        now = self._clock()
+        lasting = {trouble: self._troubles.get(trouble) for trouble in self._source.troubles()}
+        for trouble, told in lasting.items():
+            if told is None or now - told >= REMIND:
+                self._warn(trouble)
+                lasting[trouble] = now
+        # what comes and goes is not told each time
+        recent = {trouble: told for trouble, told in self._troubles.items() if now - told < REMIND}
+        self._troubles = recent | {trouble: told for trouble, told in lasting.items() if told is not None}
+
+    def _lost(self) -> dict[str, int]:
+        lost = {cause: count for cause, count in self._source.counters().lost.items() if count}
+        lost |= self._failures
+        lost |= self._outputs.lost()
+        if self._recording is not None and (dropped := self._recording.counters().dropped):
+            lost["events for the recording: it was too slow or failed"] = dropped
+        return lost

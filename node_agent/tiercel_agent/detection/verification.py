@@ -1,0 +1,43 @@
+"""What the verifier of this machine's kernel has to do for the programs of a set of rules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tiercel_agent.detection.watch import map_sizes, program_macros
+from tiercel_agent.filter.tables import make_tables
+from tiercel_agent.kernel.bytecode.compiler import CompileError
+from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.loading.libbpf import LibbpfError
+from tiercel_agent.kernel.machine import look_at_machine, refused
+from tiercel_agent.kernel.verifier import VerifierStatistics, verifier_statistics
+from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.rule import Rule
+
+
+def statistics_of_rules(
+    requirements: Requirements,
+    rules: Sequence[Rule] = (),
+    programs: ProgramSettings | None = None,
+    *,
+    with_helpers: bool = False,
+    measuring: bool = False,
+) -> dict[str, VerifierStatistics]:
+    """By program. Nothing is attached. Raises DetectorError as ``open_detector`` does, but not for a program that the
+    verifier refuses: that is told in its statistics.
+
+    ``with_helpers`` has the kernel's memory read by calls of its helpers, as on kernels that know nothing better;
+    ``measuring`` is as for ``Detector``.
+    """
+    machine = look_at_machine()
+    if with_helpers:
+        machine = replace(machine, direct_reads=None)
+    tables = make_tables(rules) if rules else None
+    function = machine.direct_reads.function if machine.direct_reads is not None else None
+    macros = program_macros(machine, requirements, tables, measuring=measuring)
+    try:
+        bytecode = BytecodeSource(programs or ProgramSettings()).get(macros)
+        return verifier_statistics(bytecode, map_sizes(tables), function)
+    except (CompileError, LibbpfError) as error:
+        raise refused(error, machine) from error

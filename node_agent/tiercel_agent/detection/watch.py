@@ -1,0 +1,176 @@
+"""What watches for one set of rules: loaded programs, the filter's tables in them, and the records that they make."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from struct import Struct
+
+from tiercel_agent.detection.partial import families_lost, is_reported, is_silent
+from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, known_numbers, plans
+from tiercel_agent.filter.learner import Learner, Maps, Rows
+from tiercel_agent.filter.rule_counters import Shares
+from tiercel_agent.filter.tables import Tables, row_words, table_size
+from tiercel_agent.kernel.bytecode.compiler import Bytecode
+from tiercel_agent.kernel.loading.libbpf import possible_cpus
+from tiercel_agent.kernel.loading.loader import DIRECT_READS, Size
+from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
+from tiercel_agent.kernel.loading.programs import ProgramSet
+from tiercel_agent.kernel.machine import Machine
+from tiercel_agent.kernel.probes.direct_reads import DirectReads
+from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
+from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.rule import Rule
+
+FLOOD_LIMIT = 100
+"""Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
+
+_SETTINGS = Struct("=2IQ")
+_CALLS_PAGES = 1024  # 4 MiB
+_PROCESSES_PAGES = 512  # 2 MiB
+_CGROUPS_PAGES = 64  # 256 KiB
+_PREEMPTED_SINCE = (6, 13)
+"""Kernels in which other tasks' programs may run in the midst of a program: at the latest those of 7, and what made it
+possible began with 6.13, where tracepoints of system calls may fault."""
+_DATA_BYTES = 256
+_CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
+
+Take = Callable[["Watch", bytes], None]
+
+
+class Watch:
+    """Loaded and told what to watch for, but not attached. Raises CompileError or LibbpfError.
+
+    ``take_call``, ``take_process`` and ``take_cgroup`` get the records when the rings are read. Without tables nothing
+    is filtered.
+    """
+
+    def __init__(
+        self,
+        bytecode: Bytecode,
+        direct_reads: DirectReads | None,
+        requirements: Requirements,
+        rules: Sequence[Rule],
+        tables: Tables | None,
+        flood_limit: int,
+        take_call: Take,
+        take_process: Take,
+        take_cgroup: Callable[[bytes], None],
+    ) -> None:
+        self.requirements = requirements
+        self.notes = [tables.clauses.note] if tables is not None and tables.clauses.note else []
+        machine = platform.machine()
+        wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
+        self.programs = ProgramSet(
+            bytecode,
+            map_sizes(tables),
+            None if direct_reads is None else direct_reads.function,
+            lambda record: take_call(self, record),
+            lambda record: take_process(self, record),
+            take_cgroup,
+        )
+        lost = families_lost(self.programs.missing)
+        seen = [call for call in SYSCALLS if call.name in wanted and not is_silent(call, lost)]
+        asked = [call for call in seen if is_reported(call, lost)]
+        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in known_numbers(call, machine)}
+        self.types = frozenset(call.name for call in seen)
+        maps = self.programs.maps
+        self.shares = Shares(maps["shares"], [rule.key for rule in rules])
+        self.learner: Learner | None = None
+        self._memory: mmap.mmap | None = None
+        self._words: memoryview | None = None
+        filtered: Mapping[int, tuple[int, ...]] = {}
+        if tables is not None:
+            self._memory = mmap.mmap(maps["rows"].fd, row_words(tables) * 8)
+            self._words = memoryview(self._memory).cast("Q")
+            self._words[: len(tables.rows)] = memoryview(tables.rows)
+            maps["automaton"].update(_u32(0), tables.automaton.ljust(table_size(tables), b"\0"))
+            for clause, rule in enumerate(tables.clause_rules):
+                maps["clause_rules"].update(_u32(clause), _u32(rule))
+            filtered = tables.plans
+            learned = Maps(*(maps[name] for name in Maps._fields))
+            self.learner = Learner(learned, tables, Rows(self._words, len(tables.rows)))
+        limit = flood_limit or 0xFFFF_FFFF
+        maps["settings"].update(_u32(0), _SETTINGS.pack(limit, os.getpid(), 0))
+        self.programs.set_plans(plans(asked, machine, filtered))
+
+    def attach(self) -> None:
+        """From now on there are records. Raises LibbpfError."""
+        self.programs.attach()
+        if self.learner is not None:
+            self.learner.with_processes = not any(OPTIONAL[name].process_rows for name in self.programs.missing)
+            self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
+
+    def call_of(self, number: int) -> Syscall | None:
+        """The system call of a record."""
+        return self.calls.get(number)
+
+    def close(self) -> None:
+        """Closing twice is allowed."""
+        self.learner = None
+        self.programs.close()
+        if self._words is not None:
+            self._words.release()
+        if self._memory is not None:
+            self._memory.close()
+
+
+def map_sizes(tables: Tables | None) -> dict[str, Size]:
+    """Of the maps that are made to measure."""
+    sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
+    if tables is not None:
+        sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
+    return sizes
+
+
+def program_macros(
+    machine: Machine, requirements: Requirements, tables: Tables | None, *, measuring: bool = False
+) -> dict[str, int]:
+    """What fits the programs to this machine and to rules: the same for others that ask for no more."""
+    direct = machine.direct_reads
+    return {
+        **machine.offsets,
+        **({"X86": 1} if platform.machine() == "x86_64" else {}),
+        **({"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type} if direct is not None else {}),
+        **rule_macros(requirements),
+        **({"WANT_COUNTS": 1} if measuring else {}),
+        "CPUS": possible_cpus(),
+        "SLOTS": _slots(machine),
+        "CALLS_PAGES": _CALLS_PAGES,
+        "PROCESSES_PAGES": _PROCESSES_PAGES,
+        "CGROUPS_PAGES": _CGROUPS_PAGES,
+        "AUTOMATON_SIZE": table_size(tables),
+        "ROWS": row_words(tables),
+    }
+
+
+def _slots(machine: Machine) -> int:
+    """How many events of a CPU may be on their way at once: each takes a scratch space of 90 KiB (bpf/record.h)."""
+    if machine.facts.version is not None and machine.facts.version < _PREEMPTED_SINCE:
+        return 1
+    return 4 if possible_cpus() <= 32 else 2
+
+
+def rule_macros(requirements: Requirements) -> dict[str, int]:
+    """What the programs must carry beyond the ordinary for these rules."""
+    fields = requirements.condition_fields | requirements.output_fields
+    wanted = {}
+    if any(field.startswith(("proc.env", "proc.aenv")) for field in fields):
+        wanted["WANT_ENV"] = 1
+    if "proc.cwd" in fields:
+        wanted["WANT_CWD"] = 1
+    if fields & {"evt.buffer", "evt.buflen", "evt.arg.data", "evt.args", "evt.info"}:
+        wanted["WANT_DATA"] = _DATA_BYTES
+    if requirements.event_types is None or "procexit" in requirements.event_types:
+        wanted["WANT_EXIT"] = 1
+    return wanted
+
+
+PROCEXIT = BY_NAME["procexit"]
+
+
+def _u32(number: int) -> bytes:
+    return number.to_bytes(4, "little")

@@ -1,0 +1,50 @@
+"""A system call as the kernel recorded it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from tiercel_agent.events.descriptor import Descriptor, descriptor
+from tiercel_agent.events.processes import Image
+from tiercel_agent.events.syscalls import Syscall
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.records import Header, ProcessRef, Sections
+
+
+class Record:
+    """What the kernel told, decoded when it is asked for.
+
+    ``image`` is what the process executes; for an exec, what it executes now.
+    """
+
+    __slots__ = ("_ancestors", "_descriptor", "_sections", "call", "header", "image", "process", "raw")
+
+    def __init__(self, call: Syscall, header: Header, process: ProcessRef, raw: bytes, image: Image) -> None:
+        self.call = call
+        self.header = header
+        self.process = process
+        self.raw = raw
+        self.image = image
+        self._sections: Sections | None = None
+        self._ancestors: list[ProcessRef] | None = None
+        self._descriptor: Descriptor | Literal[False] | None = False
+
+    @property
+    def sections(self) -> Sections:
+        if self._sections is None:
+            self._sections = records.sections(self.raw)
+        return self._sections
+
+    @property
+    def ancestors(self) -> list[ProcessRef]:
+        """The process's ancestors, parent first."""
+        if self._ancestors is None:
+            self._ancestors = records.ancestors(self.raw)
+        return self._ancestors
+
+    @property
+    def descriptor(self) -> Descriptor | None:
+        """What the call's descriptor stands for; None if there is none."""
+        if self._descriptor is False:
+            self._descriptor = descriptor(self.sections)
+        return self._descriptor

@@ -1,0 +1,70 @@
+"""The programs' bytecode, from where it is had soonest: of the last time, of the disk, of the compiler."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiercel_agent.kernel.bytecode.cache import BytecodeCache, key_of
+from tiercel_agent.kernel.bytecode.compiler import LIMIT, Bytecode, Child, compile_programs
+
+_STATE = "/var/lib/tiercel"
+_FOLDER = "programs"
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSettings:
+    """Where compiled programs are kept (None: nowhere), and how many seconds compiling them may take."""
+
+    folder: Path | None = None
+    limit: float = LIMIT
+
+
+def usual_programs(environment: Mapping[str, str] = os.environ) -> ProgramSettings:
+    """What holds unless something else is configured: programs are kept in systemd's state folder for the unit if there
+    is one, else in root's own. Other users have none by themselves."""
+    state = environment.get("STATE_DIRECTORY", "").partition(":")[0]
+    if not state and os.geteuid() != 0:
+        return ProgramSettings()
+    return ProgramSettings(Path(state or _STATE, _FOLDER))
+
+
+class BytecodeSource:
+    """``say`` gets a line on each trouble with what is kept, and the same line once."""
+
+    def __init__(self, settings: ProgramSettings, say: Callable[[str], None] = lambda _line: None) -> None:
+        self.compiler: Child | None = None
+        """The last process that compiled."""
+        self._limit = settings.limit
+        self._say = say
+        self._said: set[str] = set()
+        self._cache = BytecodeCache(settings.folder, self._say_once) if settings.folder is not None else None
+        self._last: tuple[Mapping[str, int], Bytecode] | None = None
+
+    def get(self, macros: Mapping[str, int], meanwhile: Callable[[], None] = lambda: None) -> Bytecode:
+        """The programs for these macros. Raises CompileError.
+
+        ``meanwhile`` is called about once a second while the compiler runs.
+        """
+        if self._last is None or self._last[0] != macros:
+            self._last = dict(macros), self._kept_or_compiled(macros, meanwhile)
+        return self._last[1]
+
+    def _kept_or_compiled(self, macros: Mapping[str, int], meanwhile: Callable[[], None]) -> Bytecode:
+        key = key_of(macros)
+        found = self._cache.find(key) if self._cache is not None else None
+        if found is None:
+            found = compile_programs(macros, self._limit, begun=self._begun, meanwhile=meanwhile)
+            if self._cache is not None:
+                self._cache.keep(key, found)
+        return found
+
+    def _begun(self, child: Child) -> None:
+        self.compiler = child
+
+    def _say_once(self, line: str) -> None:
+        if line not in self._said:
+            self._said.add(line)
+            self._say(line)

@@ -1,0 +1,229 @@
+"""Loading bytecode into the kernel: maps made to size, programs that find them, kernel functions by their BTF.
+
+The layout of an instruction is the kernel's (Documentation/bpf/standardization/instruction-set.rst): opcode, registers
+(destination in the low half), offset, immediate.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field, replace
+from struct import Struct
+
+from tiercel_agent.kernel.bytecode.compiler import Bytecode, CompileError, MapSpec
+from tiercel_agent.kernel.loading.libbpf import Refused, Thing, code_of, library
+
+DIRECT_READS = 0x7FFF0001
+"""The number by which the C code calls bpf_rdonly_cast (bpf/read.h)."""
+
+_INSTRUCTION = Struct("<BBhi")
+_LOAD_64, _CALL = 0x18, 0x85
+_MAP_BY_FD, _KERNEL_FUNCTION = 1, 2  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_KFUNC_CALL, as source register
+_RAW_TRACEPOINT = 17  # BPF_PROG_TYPE_RAW_TRACEPOINT
+_LOG_SIZE = 1 << 22
+_MOST_TOLD = 3000  # characters of a log
+_INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
+_NAME_LENGTH = 15
+_CALLS_RING = 0x7FFF0002
+"""What bpf/shares.h calls the ring `calls` by, where bcc has no name for it."""
+_MAPPED = ("rows",)
+_MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
+
+
+class _LoadOptions(ctypes.Structure):
+    """``struct bpf_prog_load_opts`` of libbpf 1.0; its ``sz`` tells how much of it is known here."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("attempts", ctypes.c_int),
+        ("expected_attach_type", ctypes.c_int),
+        ("prog_btf_fd", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("kern_version", ctypes.c_uint32),
+        ("attach_btf_id", ctypes.c_uint32),
+        ("attach_prog_fd", ctypes.c_uint32),
+        ("attach_btf_obj_fd", ctypes.c_uint32),
+        ("fd_array", ctypes.c_void_p),
+        ("func_info", ctypes.c_void_p),
+        ("func_info_cnt", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("line_info", ctypes.c_void_p),
+        ("line_info_cnt", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_void_p),
+    )
+
+
+class _MapOptions(ctypes.Structure):
+    """The beginning of ``struct bpf_map_create_opts``."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("btf_fd", ctypes.c_uint32),
+        ("btf_key_type_id", ctypes.c_uint32),
+        ("btf_value_type_id", ctypes.c_uint32),
+        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
+        ("inner_map_fd", ctypes.c_uint32),
+        ("map_flags", ctypes.c_uint32),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """A map's number of entries, and the size of a value in bytes."""
+
+    entries: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Descriptors of loaded programs and of their maps, by name; the receiver closes them."""
+
+    programs: Mapping[str, int]
+    maps: Mapping[str, int]
+    missing: Mapping[str, Refused] = field(default_factory=dict)
+    """The programs that the verifier has refused, and that can be done without."""
+
+    def close(self) -> None:
+        for fd in (*self.programs.values(), *self.maps.values()):
+            os.close(fd)
+
+
+def load_programs(
+    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None, optional: Container[str] = ()
+) -> Loaded:
+    """Makes the maps and loads the programs; nothing runs until they are attached.
+
+    ``sizes`` are those of maps that are made to measure, ``direct_reads`` the BTF id of bpf_rdonly_cast if the
+    programs call it, ``optional`` the names of programs that can be done without. Raises CompileError or Refused.
+    """
+    maps: dict[str, int] = {}
+    programs: dict[str, int] = {}
+    missing: dict[str, Refused] = {}
+    try:
+        by_number = _make_maps(bytecode, sizes, maps)
+        for name, code in bytecode.programs.items():
+            try:
+                programs[name] = _load(name, _linked(code, by_number, direct_reads))
+            except Refused as refused:
+                if name not in optional or not refused.by_verifier:
+                    raise
+                missing[name] = refused
+    except Exception:
+        Loaded(programs, maps).close()
+        raise
+    return Loaded(programs, maps, missing)
+
+
+def verify_programs(
+    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None
+) -> dict[str, tuple[int, str]]:
+    """For each program the kernel's error number, 0 if it takes it, and the verifier's statistics. Nothing is kept.
+
+    The arguments are those of ``load_programs``. Raises CompileError, or Refused where it isn't the verifier's doing.
+    """
+    maps: dict[str, int] = {}
+    found = {}
+    try:
+        by_number = _make_maps(bytecode, sizes, maps)
+        for name, code in bytecode.programs.items():
+            loaded, log = _verified(name, _linked(code, by_number, direct_reads), _STATISTICS)
+            if loaded >= 0:
+                os.close(loaded)
+            elif not log:
+                raise Refused(Thing.PROGRAM, name, code_of(loaded))
+            found[name] = (0 if loaded >= 0 else code_of(loaded), log)
+    finally:
+        Loaded({}, maps).close()
+    return found
+
+
+def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], maps: dict[str, int]) -> Mapping[int, int]:
+    """Puts the maps' descriptors into ``maps``, those that were made before one is refused too; returns them by the
+    numbers that the bytecode calls them by. Raises Refused."""
+    for name, spec in bytecode.maps.items():
+        flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
+        size = sizes.get(name, Size(spec.max_entries, spec.value_size))
+        maps[name] = _create(name, replace(spec, max_entries=size.entries, value_size=size.value, flags=flags))
+    return {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
+
+
+def _create(name: str, spec: MapSpec) -> int:
+    options = _MapOptions(sz=ctypes.sizeof(_MapOptions), map_flags=spec.flags)
+    made = library().bpf_map_create(
+        spec.type,
+        name[:_NAME_LENGTH].encode(),
+        spec.key_size,
+        spec.value_size,
+        spec.max_entries,
+        ctypes.byref(options),
+    )
+    if made < 0:
+        raise Refused(Thing.MAP, name, code_of(made))
+    return int(made)
+
+
+def _linked(code: bytes, maps: Mapping[int, int], direct_reads: int | None) -> bytes:
+    """The code with the descriptors of our maps and the id of the kernel's function."""
+    linked = bytearray(code)
+    skip = False
+    for at in range(0, len(linked), _INSTRUCTION.size):
+        if skip:  # the second half of a 64-bit load
+            skip = False
+            continue
+        opcode, registers, offset, immediate = _INSTRUCTION.unpack_from(linked, at)
+        if opcode == _LOAD_64:
+            skip = True
+            if registers >> 4 == _MAP_BY_FD:
+                _INSTRUCTION.pack_into(linked, at, opcode, registers, offset, maps[immediate])
+        elif opcode == _CALL and immediate == DIRECT_READS:
+            if direct_reads is None:
+                raise CompileError("the programs read the kernel's memory in a way that this kernel doesn't know")
+            _INSTRUCTION.pack_into(linked, at, opcode, _KERNEL_FUNCTION << 4, 0, direct_reads)
+    return bytes(linked)
+
+
+def _load(name: str, code: bytes) -> int:
+    """The descriptor of the loaded program. Raises Refused."""
+    loaded, _ = _verified(name, code, 0)
+    if loaded >= 0:
+        return loaded
+    refused = code_of(loaded)
+    # Once more for its reasons: first these alone, then with the instructions before them. Kernels before 6.4 keep the
+    # beginning of a log that is too long, and all of a large program isn't worth the time.
+    again, log = _verified(name, code, _STATISTICS)
+    if again < 0 and code_of(again) != errno.E2BIG:
+        again, whole = _verified(name, code, _INSTRUCTIONS)
+        log = whole if again < 0 and code_of(again) == refused else log
+    if again >= 0:
+        return again
+    raise Refused(Thing.PROGRAM, name, refused, log[-_MOST_TOLD:])
+
+
+def _verified(name: str, code: bytes, log_level: int) -> tuple[int, str]:
+    """What libbpf returned, and what the verifier said."""
+    options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
+    log = ctypes.create_string_buffer(_LOG_SIZE if log_level else 1)
+    if log_level:
+        options.log_level, options.log_size, options.log_buf = log_level, _LOG_SIZE, ctypes.addressof(log)
+    instructions = len(code) // _INSTRUCTION.size
+    loaded = library().bpf_prog_load(
+        _RAW_TRACEPOINT, name[:_NAME_LENGTH].encode(), b"GPL", code, instructions, ctypes.byref(options)
+    )
+    return int(loaded), log.value.decode(errors="replace").strip()
+
+
+def is_taken(code: bytes) -> bool:
+    """Whether the kernel takes a program of these instructions. It is not kept."""
+    loaded, _ = _verified("probe", code, 0)
+    if loaded < 0:
+        return False
+    os.close(loaded)
+    return True

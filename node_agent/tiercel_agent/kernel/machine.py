@@ -1,0 +1,49 @@
+"""What has to be known of this machine before programs are made for it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+
+from tiercel_agent.kernel.bytecode.compiler import CompileError
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.kernel.loading.libbpf import LibbpfError
+from tiercel_agent.kernel.probes.btf import Btf
+from tiercel_agent.kernel.probes.direct_reads import DirectReads, direct_reads
+from tiercel_agent.kernel.probes.offsets import MissingMembers, resolve
+from tiercel_agent.kernel.probes.permissions import Facts, allow_locked_memory, blind_spots, read_facts, refusal
+from tiercel_agent.kernel.refusals import explained
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """``offsets`` are those of kernel/offsets.py, ``direct_reads`` is how programs may read the kernel's memory, and
+    ``notes`` have a line for each thing that lacks."""
+
+    facts: Facts
+    offsets: Mapping[str, int]
+    direct_reads: DirectReads | None
+    notes: Sequence[str]
+
+
+def look_at_machine() -> Machine:
+    """Raises DetectorError where this machine can't be watched, as far as that can be told beforehand."""
+    facts = read_facts()
+    if reason := refusal(facts):
+        raise DetectorError(reason)
+    facts = allow_locked_memory(facts)
+    try:
+        with closing(Btf()) as btf:
+            offsets, notes = resolve(btf, platform.machine())
+            return Machine(facts, offsets, direct_reads(btf), [*notes, *blind_spots(facts)])
+    except LibbpfError as error:
+        raise DetectorError(str(error.strerror)) from error
+    except MissingMembers as error:
+        raise DetectorError(f"kernel {facts.release} has no {error}: it can't be watched, please report it") from error
+
+
+def refused(error: CompileError | LibbpfError, machine: Machine) -> DetectorError:
+    """What went wrong in compiling and loading, in a sentence."""
+    return DetectorError(*explained(error, machine.facts))

@@ -1,0 +1,1 @@
+"""The agent as a service: its start, stop, reload and status."""

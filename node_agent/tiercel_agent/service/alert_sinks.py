@@ -1,0 +1,178 @@
+"""The AlertSinks that the operator hands this node, and what it is told of them.
+
+The kubelet changes the mounted file under the agent, some time after the operator has changed the Secret.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tiercel_agent.delivery.dispatcher import Pipeline, Receipt
+from tiercel_agent.delivery.worker import Failure, TestResult
+from tiercel_agent.logs import LOGGER
+from tiercel_agent.sinks.model import Place, SinkSettings
+from tiercel_engine.alert import Alert
+from tiercel_engine.printable import printable
+from tiercel_engine.priority import Priority
+from tiercel_engine.resources.alert_sink import DeliveryError, TestAlert
+from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.resource import time_text
+from tiercel_engine.resources.sink_config import HandedSink, UnreadSink, read_sinks
+from tiercel_engine.scope import SYSTEM_NAMESPACE
+
+RULE = "Tiercel: test alert"
+_LONGEST = 1024
+
+Key = tuple[str, str]
+
+
+class AlertSinks:
+    """Tells the pipeline which sinks there are: the agent's ``own``, and those of the file. One thread calls it."""
+
+    def __init__(
+        self,
+        path: Path | None,
+        own: Sequence[SinkSettings],
+        pipeline: Pipeline,
+        place: Place,
+        inside: Callable[[Sequence[str]], None] = lambda _addresses: None,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._path = path
+        self._own = own
+        self._pipeline = pipeline
+        self._place = place
+        self._inside = inside
+        self._now = now
+        self._content: bytes | None = None
+        self._trouble = ""
+        self._unread: Sequence[UnreadSink] = ()
+        self._read_at = 0.0
+        self._handed: Mapping[Key, HandedSink] = {}
+        self._tested: dict[Key, str] = {}
+        if path is None:
+            pipeline.use(own)
+
+    def look(self) -> None:
+        """Takes notice of a file that has changed. One that is away or can't be read leaves all as it is."""
+        if self._path is None:
+            return
+        try:
+            content = self._path.read_bytes()
+        except FileNotFoundError:
+            content = b'{"sinks": []}' if self._content is None else self._content  # the operator has made none yet
+        except OSError as error:
+            self._unreadable(error.strerror)
+            return
+        if content == self._content:
+            return
+        try:
+            found = read_sinks(content)
+        except ValueError as error:
+            self._unreadable(str(error))
+            return
+        self._content, self._trouble = content, ""
+        for each in found.unread:
+            LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
+        self._unread, self._read_at = found.unread, self._now() / 1e9
+        self._inside(found.inside)
+        self._use(found.sinks)
+
+    def receipts(self) -> tuple[SinkReceipt, ...]:
+        """What became of the alerts of each sink; the agent's own are in no namespace."""
+        found = [_unread_receipt(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
+        for each in self._pipeline.receipts():
+            handed = self._handed.get((each.settings.namespace, each.settings.name))
+            if handed is not None or not each.settings.namespace:
+                found.append(_receipt(each, handed.generation if handed is not None else 0, self._place.node))
+        return tuple(found)
+
+    def _use(self, sinks: Sequence[HandedSink]) -> None:
+        self._handed = {(each.namespace, each.name): each for each in sinks}
+        has_events = any(each.namespace == SYSTEM_NAMESPACE and each.spec.events is not None for each in sinks)
+        # An AlertSink that says how the cluster's Events are to be takes the place of those that are there by default.
+        own = [each for each in self._own if not (has_events and each.spec.events is not None)]
+        given = [SinkSettings(each.name, each.spec, each.namespace, each.secrets) for each in sinks]
+        self._pipeline.use([*own, *given])
+        for key, each in self._handed.items():
+            if each.test is not None and each.test.node == self._place.node and self._tested.get(key) != each.test.id:
+                self._tested[key] = each.test.id
+                self._pipeline.send_test(key, each.test.id, self._test_alert(each))
+        self._tested = {key: value for key, value in self._tested.items() if key in self._handed}
+        LOGGER.info("%d AlertSinks", len(sinks))
+
+    def _test_alert(self, sink: HandedSink) -> Alert:
+        assert sink.test is not None
+        return Alert(
+            time=self._now(),
+            rule=RULE,
+            priority=Priority.NOTICE,
+            source="internal",
+            hostname=self._place.hostname,
+            output=f"This is a test of the AlertSink {sink.namespace}/{sink.name}, asked for as {sink.test.id!r}",
+            tags=("tiercel",),
+            output_fields={"k8s.node.name": self._place.node, "tiercel.test": sink.test.id},
+        )
+
+    def _unreadable(self, why: str | None) -> None:
+        self._tell(f"{self._path}: {why}: the sinks stay as they are")
+        if self._content is None:  # at the start: those that the agent has of itself are there all the same
+            self._content = b""
+            self._use(())
+
+    def _tell(self, trouble: str) -> None:
+        if trouble != self._trouble:
+            LOGGER.error("%s", trouble)
+        self._trouble = trouble
+
+
+def _receipt(receipt: Receipt, generation: int, node: str) -> SinkReceipt:
+    totals = receipt.totals
+    return SinkReceipt(
+        namespace=receipt.settings.namespace,
+        name=receipt.settings.name,
+        generation=generation,
+        failing=totals.failing,
+        delivered=totals.delivered,
+        retried=totals.retried,
+        lost=totals.lost,
+        backlog=totals.backlog,
+        silenced=receipt.silenced,
+        folded=receipt.folded,
+        last_success=_time(totals.last_success) if totals.last_success is not None else None,
+        last_error=_error(totals.last_failure, node) if totals.last_failure is not None else None,
+        test=_test(totals.test, node) if totals.test is not None else None,
+    )
+
+
+def _unread_receipt(sink: UnreadSink, at: float, node: str) -> SinkReceipt:
+    error = _error(Failure(at, printable(sink.message)), node)
+    return SinkReceipt(
+        namespace=sink.namespace,
+        name=sink.name,
+        generation=sink.generation,
+        failing=True,
+        delivered=0,
+        retried=0,
+        lost=0,
+        backlog=0,
+        silenced=0,
+        folded=0,
+        last_error=error,
+    )
+
+
+def _error(failure: Failure, node: str) -> DeliveryError:
+    return DeliveryError(_time(failure.at), failure.message[:_LONGEST], node)
+
+
+def _test(result: TestResult, node: str) -> TestAlert:
+    took = round(result.took * 1000) if result.took is not None else None
+    return TestAlert(result.id, node, _time(result.sent), took, result.error[:_LONGEST] or None)
+
+
+def _time(seconds: float) -> str:
+    return time_text(datetime.fromtimestamp(seconds, UTC))

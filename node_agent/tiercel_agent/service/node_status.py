@@ -1,0 +1,177 @@
+"""What an agent tells of itself: the status of its node's NodeAgent, written by nobody else."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from tiercel_agent.detection.loop import RuleAlerts
+from tiercel_agent.detection.partial import only_failed
+from tiercel_agent.detection.rule_set import RuleSet
+from tiercel_agent.detection.source import Counters, Unwatched
+from tiercel_agent.logs import LOGGER
+from tiercel_engine.resources import node_agent
+from tiercel_engine.resources.encoding import to_json
+from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkReceipt
+from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
+
+EVERY = 30.0
+"""Seconds between two reports in which only counters have grown."""
+HEARTBEAT = 300.0
+"""Seconds between two reports although nothing has changed."""
+_AT_LEAST = 1.0
+_MOST = 500  # rules that are told of one by one
+_LONGEST = 500  # characters of one reason
+_MANAGER = "tiercel-agent"
+_PATH = "/apis/tiercel.dev/v1alpha1/nodeagents/{}"
+_TIMEOUT = 10.0
+
+
+class Applies(Protocol):
+    """The API, as far as reports need it."""
+
+    def apply(self, path: str, manager: str, body: Mapping[str, Any], timeout: float) -> None: ...
+
+
+def status_of(
+    rules: RuleSet,
+    counters: Counters,
+    notes: Iterable[str],
+    alerts: Iterable[RuleAlerts],
+    since: str,
+    sinks: tuple[SinkReceipt, ...] = (),
+    unwatched: Sequence[Unwatched] = (),
+) -> NodeAgentStatus:
+    """The status, but for when it is written. ``since`` is when the rules came into force, in RFC 3339."""
+    lost = sum(counters.lost.values())
+    told = sorted(alerts, key=lambda each: -each.last)[:_MOST]
+    return NodeAgentStatus(
+        conditions=(_ready(rules, since),),
+        version=version("tiercel"),
+        kernel=platform.release(),
+        bundle=rules.bundle,
+        rules=len(rules.rules),
+        refused=tuple(
+            node_agent.RefusedRule(f"{each.origin.namespace}/{each.origin.name}", each.reason[:_LONGEST])
+            for each in rules.refused[:_MOST]
+        ),
+        notes=tuple(note[:_LONGEST] for note in notes),
+        unwatched=tuple(
+            node_agent.UnwatchedPart(each.part, each.reason[:_LONGEST], each.calls, only_failed(each.calls))
+            for each in unwatched
+            if each.calls  # what others cost is among the notes
+        ),
+        events_seen=counters.events,
+        lost=node_agent.Lost(lost, dict(counters.lost) or None),
+        alerts=tuple(
+            node_agent.RuleAlerts(each.origin.namespace, each.origin.name, each.rule, each.count, _time(each.last))
+            for each in told
+        ),
+        sinks=sinks,
+    )
+
+
+def _ready(rules: RuleSet, since: str) -> Condition:
+    if rules.bundle:
+        return Condition("Ready", ConditionStatus.TRUE, "Running", f"bundle {rules.bundle} is in force", since)
+    return Condition("Ready", ConditionStatus.FALSE, "NoBundle", "there is no bundle of rules yet", since)
+
+
+def _time(nanoseconds: int) -> str:
+    return time_text(datetime.fromtimestamp(nanoseconds // 1_000_000_000, UTC))
+
+
+class Reporter:
+    """Writes the latest status that it was offered, in a thread of its own: nobody waits for the API."""
+
+    def __init__(self, api: Applies, node: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._api = api
+        self._node = node
+        self._clock = clock
+        self._offered: NodeAgentStatus | None = None
+        self._written: NodeAgentStatus | None = None
+        self._at = float("-inf")
+        self._failures = 0
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+        self._thread.start()
+
+    def offer(self, status: NodeAgentStatus) -> None:
+        """Returns at once."""
+        self._offered = status
+        if self._written is None or _without_counters(status) != _without_counters(self._written):
+            self._wake.set()
+
+    def close(self) -> None:
+        """What was offered last is not written any more."""
+        self._stop.set()
+        self._wake.set()
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(_AT_LEAST)
+            self._wake.clear()
+            offered = self._offered
+            if offered is not None and not self._stop.is_set() and self._is_due(offered):
+                self._write(offered)
+                self._stop.wait(_AT_LEAST)
+
+    def _is_due(self, offered: NodeAgentStatus) -> bool:
+        passed = self._clock() - self._at
+        if self._failures:
+            return passed >= min(EVERY, 2.0**self._failures)
+        if self._written is None or _without_counters(offered) != _without_counters(self._written):
+            return True
+        return passed >= (EVERY if offered != self._written else HEARTBEAT)
+
+    def _write(self, offered: NodeAgentStatus) -> None:
+        self._at = self._clock()
+        try:
+            if self._written is None:
+                self._api.apply(_PATH.format(self._node), _MANAGER, self._object({}), _TIMEOUT)
+            status = to_json(replace(offered, last_report=time_text()))
+            path = _PATH.format(self._node) + "/status"
+            self._api.apply(path, _MANAGER, self._object({"status": status}), _TIMEOUT)
+        except Exception as error:  # whatever the API or the way to it has: detection goes on, and it is tried again
+            if not self._failures:
+                LOGGER.warning("this node's status can't be written: %s", error)
+            self._failures, self._written = self._failures + 1, None
+            return
+        if self._failures:
+            LOGGER.info("this node's status is written again")
+        self._failures, self._written = 0, offered
+
+    def _object(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        metadata = {"name": self._node}
+        return {"apiVersion": "tiercel.dev/v1alpha1", "kind": "NodeAgent", "metadata": metadata, **more}
+
+
+def _without_counters(status: NodeAgentStatus) -> NodeAgentStatus:
+    alerted = tuple(sorted((replace(each, count=0, last=None) for each in status.alerts), key=repr))
+    return replace(
+        status, events_seen=None, lost=None, alerts=alerted, sinks=tuple(map(_receipt_without_counters, status.sinks))
+    )
+
+
+def _receipt_without_counters(receipt: SinkReceipt) -> SinkReceipt:
+    """That alerts were delivered or lost at all is more than a number that grows, and so is another error."""
+    error, test = receipt.last_error, receipt.test
+    return replace(
+        receipt,
+        delivered=bool(receipt.delivered),
+        lost=bool(receipt.lost),
+        retried=0,
+        backlog=0,
+        silenced=0,
+        folded=0,
+        last_success=None,
+        last_error=replace(error, time="") if error is not None else None,
+        test=replace(test, error=None) if test is not None else None,
+    )

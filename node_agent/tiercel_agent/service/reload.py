@@ -1,0 +1,111 @@
+"""New rules for a running agent: loaded in a thread while detection goes on with the old ones."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiercel_agent.config import Config, read_config
+from tiercel_agent.detection.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
+from tiercel_agent.logs import LOGGER
+from tiercel_engine.diagnostics import Diagnostic, Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """``config`` and ``rules`` are None where errors forbid their use."""
+
+    config: Config | None
+    rules: RuleSet | None
+    files: Signature
+    diagnostics: tuple[Diagnostic, ...]
+
+
+_MOST_LOGGED = 20
+
+
+class Reloader:
+    """Begins a reload when asked, and when a rules file changed and then held still from one look to the next.
+
+    What is asked for (SIGHUP) reads the configuration file anew; a changed rules file alone doesn't.
+    """
+
+    def __init__(self, path: Path, config: Config) -> None:
+        """To be made before the first rules are loaded: what changes from then on is noticed."""
+        self.config = config
+        self._path = path
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="reload")
+        self._running: Future[Reloaded] | None = None
+        self._loaded = self._seen = signature(config.rules, config.bundle)
+
+    @property
+    def busy(self) -> bool:
+        return self._running is not None
+
+    def look(self, *, asked: bool) -> bool:
+        """Whether a reload begins now. Not to be called while one runs."""
+        seen = signature(self.config.rules, self.config.bundle)
+        settled = seen == self._seen
+        self._seen = seen
+        if not asked and (seen == self._loaded or not settled):
+            return False
+        self._loaded = seen
+        self._running = self._pool.submit(_reload, self._path if asked else None, self.config)
+        return True
+
+    def result(self, timeout: float | None = None) -> Reloaded | None:
+        """What a reload found, once; None while it runs, for which at most ``timeout`` seconds are waited."""
+        if self._running is None:
+            return None
+        if timeout is None and not self._running.done():
+            return None
+        reloaded = self._running.result(timeout)
+        self._running = None
+        return reloaded
+
+    def accept(self, config: Config, files: Signature) -> None:
+        """The rules of this reload run now: later changes are told from them."""
+        self.config = config
+        self._loaded = self._seen = files
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+
+def load_configured(config: Config) -> RuleSet:
+    if config.bundle is not None:
+        return load_bundle(config.bundle, priority=config.priority, first_match=config.first_match)
+    return load_rule_set(config.rules, priority=config.priority, first_match=config.first_match)
+
+
+def log_refused(rules: RuleSet) -> None:
+    """What of a bundle this node can't run."""
+    for refused in rules.refused[:_MOST_LOGGED]:
+        LOGGER.warning("SecurityRule %s/%s: %s", refused.origin.namespace, refused.origin.name, refused.reason)
+    if len(rules.refused) > _MOST_LOGGED:
+        LOGGER.warning("%d more problems of SecurityRules are not shown", len(rules.refused) - _MOST_LOGGED)
+
+
+def log_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    for found in diagnostics:
+        level = logging.ERROR if found.severity is Severity.ERROR else logging.WARNING
+        item = f" in {found.item_type} {found.item_name!r}" if found.item_name else ""
+        hint = f" ({found.hint})" if found.hint else ""
+        LOGGER.log(level, "%s: %s%s: %s%s", found.location, found.code, item, found.message, hint)
+
+
+def _reload(path: Path | None, config: Config) -> Reloaded:
+    said: tuple[Diagnostic, ...] = ()
+    if path is not None:
+        read = read_config(path)
+        said = (*read.errors, *read.warnings)
+        if read.config is None:
+            return Reloaded(None, None, frozenset(), said)
+        config = read.config
+    files = signature(config.rules, config.bundle)
+    rules = load_configured(config)
+    said = (*said, *rules.errors, *rules.warnings)
+    return Reloaded(config, None if rules.errors else rules, files, said)

@@ -1,0 +1,199 @@
+"""The long-running agent: signals, reloading, the log and systemd around the engine loop."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+
+from tiercel_agent.config import Config
+from tiercel_agent.detection.loop import HOUSEKEEPING, EngineLoop
+from tiercel_agent.detection.rule_set import RuleSet, Signature
+from tiercel_agent.detection.source import EventSource
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.logs import LOGGER
+from tiercel_agent.metrics import Metrics, Readings, by_rule
+from tiercel_agent.outputs import Outputs
+from tiercel_agent.service.alert_sinks import AlertSinks
+from tiercel_agent.service.node_status import Reporter, status_of
+from tiercel_agent.service.reload import Reloader, log_diagnostics, log_refused
+from tiercel_agent.service.sd_notify import Notifier
+from tiercel_engine.resources.resource import time_text
+
+LOOK = 0.25
+"""Seconds between two looks at the rules files: a change is in force within two seconds."""
+
+LOOK_SHARE = 200
+"""Where there are so many files that looking takes long, at most this part of the time is spent on it."""
+
+
+class Service:
+    """Runs until SIGTERM or SIGINT. SIGHUP loads the rules anew, SIGUSR1 opens output files anew.
+
+    Signal handlers only leave a note; the loop's own thread acts on it.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: EventSource,
+        loop: EngineLoop,
+        outputs: Outputs,
+        reloader: Reloader,
+        rules: RuleSet,
+        notifier: Notifier,
+        sinks: AlertSinks,
+        reporter: Reporter | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source = source
+        self._loop = loop
+        self._outputs = outputs
+        self._reloader = reloader
+        self._rules = rules
+        self._notifier = notifier
+        self._sinks = sinks
+        self._reporter = reporter
+        self._metrics = metrics
+        self._begun = clock()
+        self._since = time_text()
+        self._clock = clock
+        self._looked = self._told = clock()
+        self._look_again = LOOK
+        self._stop = self._reload = self._reopen = False
+
+    def handle_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, self.note)
+
+    def note(self, number: int, _frame: object = None) -> None:
+        """What the signal asks for is done by a coming turn."""
+        if number == signal.SIGHUP:
+            self._reload = True
+        elif number == signal.SIGUSR1:
+            self._reopen = True
+        else:
+            self._stop = True
+
+    def run(self) -> None:
+        self._sinks.look()
+        self._announce()
+        while not self._stop and not self._outputs.ended:
+            self.turn()
+        LOGGER.info("stopping")
+        self._notifier.stopping()
+        self._reloader.close()
+        if self._reporter is not None:
+            self._reporter.close()
+        if self._metrics is not None:
+            self._metrics.close()
+        self._loop.finish()
+        for line in self._loop.summary().lines():
+            LOGGER.info("%s", line)
+
+    def turn(self) -> None:
+        """One turn of the loop; now and then, and when a signal came, a look at everything else."""
+        self._loop.turn()
+        if self._reopen:
+            self._reopen = False
+            self._outputs.reopen()
+        if self._clock() - self._told >= HOUSEKEEPING:
+            self._told = self._clock()
+            self._notifier.alive()
+            self._sinks.look()
+            self._report()
+        if self._clock() - self._looked >= self._look_again or self._reload:
+            begun = self._clock()
+            self._look_for_rules()
+            self._looked = self._clock()
+            self._look_again = max(LOOK, LOOK_SHARE * (self._looked - begun))
+        self._take_new_rules()
+
+    def _look_for_rules(self) -> None:
+        if self._reloader.busy:
+            return
+        asked, self._reload = self._reload, False
+        if self._reloader.look(asked=asked):
+            self._notifier.reloading()
+            LOGGER.info("loading the rules anew")
+
+    def _take_new_rules(self) -> None:
+        reloaded = self._reloader.result()
+        if reloaded is None:
+            return
+        log_diagnostics(reloaded.diagnostics)
+        if reloaded.config is None or reloaded.rules is None:
+            LOGGER.error("the new rules are refused, the old ones stay")
+        else:
+            self._apply(reloaded.config, reloaded.rules, reloaded.files)
+        self._announce()
+
+    def _apply(self, config: Config, rules: RuleSet, files: Signature) -> None:
+        try:
+            self._loop.replace(rules)
+        except DetectorError as error:
+            LOGGER.error("the new rules are refused, the old ones stay: %s", error)
+            return
+        if fixed(config) != fixed(self._reloader.config):
+            LOGGER.warning("only rules, priority and rule_matching change while it runs: the rest does at a restart")
+        for note in self._source.notes:
+            LOGGER.warning("%s", note)
+        log_refused(rules)
+        self._reloader.accept(config, files)
+        if rules.bundle != self._rules.bundle:
+            self._since = time_text()
+        self._rules = rules
+        self._report()
+
+    def _report(self) -> None:
+        if self._reporter is None and self._metrics is None:
+            return
+        counters, sinks = self._source.counters(), self._sinks.receipts()
+        if self._reporter is not None:
+            notes = [*self._source.notes, *self._source.troubles(), *self._outputs.notes()]
+            handed = tuple(each for each in sinks if each.namespace)
+            alerts = self._loop.alerts_by_rule()
+            unwatched = self._source.unwatched()
+            self._reporter.offer(status_of(self._rules, counters, notes, alerts, self._since, handed, unwatched))
+        if self._metrics is not None:
+            summary = self._loop.summary()
+            readings = Readings(
+                events=counters.events,
+                stopped=counters.stopped,
+                lost=summary.lost,
+                alerts=by_rule(summary.alerts, self._rules.rules),
+                folded=by_rule(summary.folded, self._rules.rules),
+                rules=len(self._rules.rules),
+                bundle=self._rules.bundle,
+                outputs=self._outputs.deliveries(),
+                sinks=sinks,
+                uptime=self._clock() - self._begun,
+            )
+            self._metrics.publish(readings)
+
+    def _announce(self) -> None:
+        calls = len(self._source.counters().system_calls)
+        status = f"watching: {len(self._rules.rules)} rules, {calls} system calls"
+        LOGGER.info("%s", status)
+        self._notifier.ready(status)
+
+
+def fixed(config: Config) -> tuple[object, ...]:
+    """The settings that a running agent keeps."""
+    return (
+        config.flood_limit,
+        config.hostname,
+        config.json,
+        config.outputs,
+        config.sinks,
+        config.sinks_file,
+        config.spool,
+        config.reach,
+        config.metrics_port,
+        config.secrets,
+        config.programs,
+        config.log,
+        config.pid_file,
+        config.workloads,
+    )

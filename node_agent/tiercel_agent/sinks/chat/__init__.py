@@ -1,0 +1,1 @@
+"""Slack, and the many services that Apprise knows."""

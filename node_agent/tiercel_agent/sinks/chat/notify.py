@@ -1,0 +1,176 @@
+"""Alerts to the services that Apprise knows, by one URL of its.
+
+Apprise is driven without its dispatcher: that one sends from threads of its own, which what holds tenants to their
+reach doesn't cover, tries again by itself, and takes a failure for success if the URL says that it is optional.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from typing import Any
+from urllib.request import getproxies_environment
+
+from tiercel_agent.sinks.chat.notify_log import Heard, heard
+from tiercel_agent.sinks.model import BadSink, Refused, Sink, SinkSettings, Unavailable
+from tiercel_agent.sinks.network.egress_policy import Forbidden, cause_of
+from tiercel_agent.sinks.network.http_client import address_of, failure
+from tiercel_agent.sinks.network.no_files import no_files
+from tiercel_agent.sinks.network.short_answers import short_answers
+from tiercel_agent.sinks.text import bounded, facts_of, plain
+from tiercel_engine.alert import Alert
+from tiercel_engine.priority import Priority
+from tiercel_engine.resources.destinations import NotifySink
+from tiercel_engine.units import rfc3339
+
+# ruff: noqa: PLC0415
+
+OF_THE_NODE = frozenset(
+    {
+        *("blink1", "dbus", "kde", "qt", "gio", "glib", "gnome", "macosx", "syslog", "windows"),
+        # It speaks from a thread of its own, as long as the agent lives.
+        *("xmpp", "xmpps"),
+    }
+)
+"""Apprise's schemes that don't send over the network, or not from where it is seen what they reach: desktops, a device,
+programs, the local syslog. Tenants can't have them."""
+
+OTHER_PROTOCOLS = frozenset(
+    {
+        *("amqp", "amqps", "aprs", "deltachat", "deltachats", "growl", "irc", "ircs"),
+        *("mailto", "mailtos", "mqtt", "mqtts", "rsyslog", "smpp", "smpps"),
+    }
+)
+"""Apprise's schemes that don't speak HTTP by requests, where how long answers are is in nobody's hands. Tenants can't
+have them; for mail and syslog there are sinks of their own."""
+
+_LONGEST_TITLE = 200  # characters
+_LONGEST_BODY = 8000
+_LONGEST_FACT = 200
+_LONGEST_PAUSE = 30.0  # seconds
+_HELP = "its forms are told at https://github.com/caronc/apprise/wiki"
+
+_TYPES: Mapping[Priority, str] = {
+    **dict.fromkeys((Priority.EMERGENCY, Priority.ALERT, Priority.CRITICAL, Priority.ERROR), "failure"),
+    Priority.WARNING: "warning",
+}
+"""As Apprise names what isn't mere information."""
+
+
+def open_notify(sink: NotifySink, settings: SinkSettings) -> Sink:
+    """Raises BadSink."""
+    url = address_of(sink.url, sink.url_from, settings).strip()
+    if not settings.trusted and any(getproxies_environment().get(kind) for kind in ("http", "https", "all")):
+        raise BadSink("a sink of this namespace can't use Apprise where a proxy is set, which reaches more than it may")
+    with heard(), _files(settings):
+        plugin = _plugin(url, settings)
+        maximum = min(_LONGEST_BODY, plugin.body_maxlen or _LONGEST_BODY)
+
+    def send(alerts: Sequence[Alert]) -> None:
+        for alert in alerts:
+            with heard() as said, _files(settings), short_answers():
+                _send(plugin, alert, maximum, said, settings)
+
+    return Sink(send=send)
+
+
+def title_of(alert: Alert) -> str:
+    return bounded(plain(f"{alert.priority.title}: {alert.rule}"), _LONGEST_TITLE)
+
+
+def body_of(alert: Alert, maximum: int = _LONGEST_BODY) -> str:
+    """At most so many characters, of which the last lines tell where it happened, as far as there is room for both."""
+    facts = [f"{name}: {bounded(plain(value), _LONGEST_FACT)}" for name, value in facts_of(alert)]
+    where = "\n" + "\n".join((*facts, f"Time: {rfc3339(alert.time)}"))
+    room = maximum - len(where)
+    if room < maximum // 2:
+        return bounded(plain(alert.output), maximum)
+    return bounded(plain(alert.output), room) + where
+
+
+def _files(settings: SinkSettings) -> AbstractContextManager[None]:
+    return nullcontext() if settings.trusted else no_files()
+
+
+def _plugin(url: str, settings: SinkSettings) -> Any:
+    """Apprise's own object for a URL. Raises BadSink."""
+    from apprise import Apprise, AppriseAsset
+    from apprise.plugins import url_to_dict
+
+    asset = AppriseAsset(
+        app_id="Tiercel",
+        app_desc="Runtime threat detection",
+        app_url="",
+        image_url_mask="",
+        image_url_logo="",
+        image_path_mask=False,
+        async_mode=False,
+        http_redirects=False,
+        interpret_emojis=False,
+        pem_autogen=False,
+        pgp_autogen=False,
+        secure_logging=True,
+        storage_mode="memory",
+        allow_templates=False,
+    )
+    parts = url_to_dict(url, secure_logging=True)  # type: ignore[no-untyped-call]
+    if not parts:
+        raise BadSink(f"Apprise doesn't understand its URL: {_HELP}")
+    scheme = str(parts["schema"]).lower()
+    if not settings.trusted and scheme in OF_THE_NODE:
+        raise BadSink("a sink of this namespace can't have a service of the node itself: the URL must be a network's")
+    if not settings.trusted and scheme in OTHER_PROTOCOLS:
+        raise BadSink(f"a sink of this namespace can't have {scheme}://: only services that are reached by HTTP")
+    try:
+        plugin = Apprise.instantiate(parts, asset=asset, suppress_exceptions=False)
+    except Exception:  # each service has its own
+        raise BadSink(f"its URL lacks something that its service needs: {_HELP}{_about_files(settings)}") from None
+    if plugin is None:
+        raise BadSink("its service needs a library or a system that isn't here")
+    plugin.throttle = partial(_throttle, plugin.throttle)  # type: ignore[method-assign]
+    return plugin
+
+
+def _throttle(original: Callable[..., None], last_io: Any = None, wait: float | None = None) -> None:
+    """As Apprise's own, which pauses for as long as the other side asks for."""
+    original(last_io, min(wait, _LONGEST_PAUSE) if wait else wait)
+
+
+def _send(plugin: Any, alert: Alert, maximum: int, said: Heard, settings: SinkSettings) -> None:
+    from apprise import NotifyFormat, NotifyType, OverflowMode
+
+    try:
+        taken = plugin.notify(
+            title=title_of(alert),
+            body=body_of(alert, maximum),
+            notify_type=NotifyType(_TYPES.get(alert.priority, "info")),
+            overflow=OverflowMode.TRUNCATE,
+            body_format=NotifyFormat.TEXT,
+        )
+    except Exception as error:  # each service has its own
+        raise _raised(error, settings) from None
+    if not taken:
+        raise _why(said, settings)
+
+
+def _raised(error: Exception, settings: SinkSettings) -> Refused | Unavailable:
+    if (forbidden := cause_of(error, Forbidden)) is not None:
+        return Unavailable(str(forbidden))
+    if isinstance(error, OSError):
+        return Unavailable(f"the service can't be reached{_about_files(settings)}")
+    return Refused(f"Apprise can't send what it was given ({type(error).__name__})")
+
+
+def _why(said: Heard, settings: SinkSettings) -> Refused | Unavailable:
+    if said.forbidden:
+        return Unavailable(said.forbidden)
+    if said.status is not None:
+        return failure(said.status)
+    what = "the service can't be reached" if said.unreachable else "the service doesn't take it"
+    return Unavailable(f"{what}{_about_files(settings)}")
+
+
+def _about_files(settings: SinkSettings) -> str:
+    """The same whether there is such a file: on a node, that tells of other tenants' pods."""
+    return "" if settings.trusted else " (if its URL names a file: a sink of this namespace can't read any)"

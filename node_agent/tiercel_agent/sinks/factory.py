@@ -1,0 +1,163 @@
+"""From the settings of a sink to the open one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from tiercel_agent.sinks.http.formats import form_of
+from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings
+from tiercel_agent.sinks.network.deadline import LONGEST, Deadline
+from tiercel_agent.sinks.network.egress_policy import Reach, restricted
+from tiercel_engine.alert import Alert
+from tiercel_engine.resources.alert_sink import DESTINATIONS, Format
+
+# Imported when a sink is opened: most of them bring libraries along, and few agents have all kinds.
+# ruff: noqa: PLC0415
+
+
+def open_sink(settings: SinkSettings, place: Place, reach: Callable[[], Reach], longest: float = LONGEST) -> Sink:
+    """Raises BadSink, OSError. What a tenant's sink connects to is held to what ``reach`` gives at that time, and no
+    delivery to another machine takes more than ``longest`` seconds."""
+    kinds = [kind for kind in DESTINATIONS if getattr(settings.spec, kind) is not None]
+    if len(kinds) != 1:
+        raise BadSink(f"exactly one destination is needed, of {', '.join(DESTINATIONS)}")
+    (kind,) = kinds
+    open_it = partial(_OPENERS[kind], getattr(settings.spec, kind), settings, place)
+    if kind in _OF_THE_NODE:
+        if not settings.trusted:
+            raise BadSink(f"a sink of this namespace can't have the destination {kind}, which is on the node itself")
+        return open_it()
+    deadline = Deadline(longest)
+    # Events go to the API server as the agent itself, on the tenant's pods.
+    is_free = settings.trusted or kind == "events"
+
+    def within_reach() -> AbstractContextManager[None]:
+        return nullcontext() if is_free else restricted(reach())
+
+    @contextmanager
+    def guarded() -> Iterator[None]:
+        with deadline.held(), within_reach():
+            yield
+
+    with within_reach():
+        return _guarded(open_it(), guarded)
+
+
+def check_sink(settings: SinkSettings, place: Place) -> None:
+    """Raises BadSink if a sink can't be opened as it is configured, so that this is known before the first alert."""
+    try:
+        with suppress(OSError):  # that may be otherwise by then
+            open_sink(settings, place, Reach).close()
+    except BadSink as error:
+        raise BadSink(f"sink {settings.name}: {error}") from error
+
+
+_OF_THE_NODE = frozenset({"stdout", "file", "program"})
+
+
+def _guarded(sink: Sink, guarded: Callable[[], AbstractContextManager[None]]) -> Sink:
+    """The sink, all of whose calls are made within what ``guarded`` gives."""
+
+    def send(alerts: Sequence[Alert]) -> None:
+        with guarded():
+            sink.send(alerts)
+
+    def tick() -> float | None:
+        with guarded():
+            return sink.tick()
+
+    def close() -> None:
+        with guarded():
+            sink.close()
+
+    return replace(sink, send=send, tick=tick, close=close)
+
+
+def _line(settings: SinkSettings, default: Format = Format.JSON) -> Callable[[Alert], bytes]:
+    """An alert in one line."""
+    return form_of(settings.spec.format or default, settings.spec.template).one
+
+
+def _events(sink: Any, settings: SinkSettings, place: Place) -> Sink:
+    from tiercel_agent.sinks.kubernetes_events.events import open_events
+
+    return open_events(sink, place, settings)
+
+
+def _otlp(sink: Any, settings: SinkSettings, place: Place) -> Sink:
+    from tiercel_agent.sinks.otlp.otlp import open_otlp
+
+    return open_otlp(sink, settings, place)
+
+
+def _stdout(_sink: Any, settings: SinkSettings, _place: Place) -> Sink:
+    from tiercel_agent.sinks.local.stdout import open_stdout
+
+    return open_stdout(_line(settings))
+
+
+def _file(sink: Any, settings: SinkSettings, _place: Place) -> Sink:
+    from tiercel_agent.sinks.local.file import open_file
+
+    return open_file(sink, _line(settings))
+
+
+def _syslog(sink: Any, settings: SinkSettings, place: Place) -> Sink:
+    from tiercel_agent.sinks.syslog.syslog import open_syslog
+
+    return open_syslog(sink, settings, place.hostname, _line(settings, Format.TEXT))
+
+
+def _program(sink: Any, settings: SinkSettings, _place: Place) -> Sink:
+    from tiercel_agent.sinks.local.program import open_program
+
+    return open_program(sink, _line(settings))
+
+
+def _http(sink: Any, settings: SinkSettings, _place: Place) -> Sink:
+    from tiercel_agent.sinks.http.http import open_http
+
+    return open_http(sink, settings)
+
+
+def _slack(sink: Any, settings: SinkSettings, _place: Place) -> Sink:
+    from tiercel_agent.sinks.chat.slack import open_slack
+
+    return open_slack(sink, settings)
+
+
+def _email(sink: Any, settings: SinkSettings, place: Place) -> Sink:
+    from tiercel_agent.sinks.mail.email import open_email
+
+    return open_email(sink, settings, place.hostname)
+
+
+def _alertmanager(sink: Any, settings: SinkSettings, _place: Place) -> Sink:
+    from tiercel_agent.sinks.http.alertmanager import open_alertmanager
+
+    return open_alertmanager(sink, settings)
+
+
+def _notify(sink: Any, settings: SinkSettings, _place: Place) -> Sink:
+    from tiercel_agent.sinks.chat.notify import open_notify
+
+    return open_notify(sink, settings)
+
+
+_OPENERS: Mapping[str, Callable[[Any, SinkSettings, Place], Sink]] = {
+    "events": _events,
+    "otlp": _otlp,
+    "stdout": _stdout,
+    "file": _file,
+    "syslog": _syslog,
+    "program": _program,
+    "http": _http,
+    "slack": _slack,
+    "email": _email,
+    "alertmanager": _alertmanager,
+    "notify": _notify,
+}

@@ -1,0 +1,1 @@
+"""Kubernetes Events on the pod or node that an alert is about."""

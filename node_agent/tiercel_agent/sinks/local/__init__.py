@@ -1,0 +1,1 @@
+"""Sinks of this machine: standard output, files and programs."""

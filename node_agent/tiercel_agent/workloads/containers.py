@@ -1,0 +1,96 @@
+"""The containers of this machine: which of them a process is in, and what is known of it."""
+
+from __future__ import annotations
+
+from tiercel_agent.context.cgroups import CgroupTable, membership
+from tiercel_agent.context.container import ContainerId, container_of
+from tiercel_agent.context.mount_namespaces import MountNamespaces
+from tiercel_agent.kernel.records import CgroupRecord, Header, ProcessRef
+from tiercel_agent.workloads.inventory import Inventory
+from tiercel_agent.workloads.model import NOTHING, Workload
+
+_ROOT_CGROUP = 1
+_MOST_CGROUPS = 16384
+
+
+class Containers:
+    """Begins with those that are there."""
+
+    def __init__(self, cgroups: CgroupTable, mounts: MountNamespaces, inventory: Inventory) -> None:
+        self.inventory = inventory
+        self._cgroups = cgroups
+        self._mounts = mounts
+        self._by_cgroup: dict[int | tuple[int, int, int], ContainerId | None] = {}
+        for path in cgroups.known_paths():
+            container = container_of(path)
+            if container is not None:
+                inventory.appeared(container)
+                mounts.look(cgroups.folder(path), container)
+
+    def of(self, header: Header, process: ProcessRef) -> ContainerId | None:
+        """The container that a process is in: by its cgroup, and if that is the host's by its mount namespace.
+
+        What a user runs below systemd's part for that user is believed only of processes that don't see the
+        host's files: users may name cgroups there as they like.
+        """
+        found = self._of_cgroup(header.cgroup, process)
+        if found is None:
+            return self._mounts.owner(header.mount_ns)
+        if found.user is not None and header.mount_ns == self._mounts.host:
+            return None
+        return found
+
+    def workload(self, header: Header, process: ProcessRef) -> Workload:
+        """What is known of the container that a process is in."""
+        container = self.of(header, process)
+        return NOTHING if container is None else self.inventory.workload(container)
+
+    def is_known(self, cgroup: int, pid: int) -> bool:
+        """Whether what is said of the cgroup's processes is the last word."""
+        return cgroup == _ROOT_CGROUP or self._cgroups.path(cgroup, pid) is not None
+
+    def executed(self, header: Header, process: ProcessRef) -> None:
+        """A process executes something else now."""
+        container = self._of_cgroup(header.cgroup, process) if header.vpid == 1 else None
+        if container is not None:
+            self._mounts.executed(container, header.mount_ns, header.vpid)
+
+    def take(self, record: CgroupRecord) -> ContainerId | None:
+        """A cgroup was made or removed; the container that is gone with it."""
+        container = container_of(record.path)
+        if record.made:
+            if record.hierarchy == 0:
+                self._cgroups.made(record.id, record.path)
+            if container is not None:
+                self.inventory.appeared(container)
+            return None
+        if container is None or container_of(record.path.rpartition("/")[0]) == container:  # one of its own
+            return None
+        self.inventory.disappeared(container)
+        self._mounts.left(container)
+        return container
+
+    def close(self) -> None:
+        self._cgroups.close()
+        self.inventory.close()
+
+    def _of_cgroup(self, cgroup: int, process: ProcessRef) -> ContainerId | None:
+        """Where runtimes use version 1 hierarchies only, all processes are in the root of version 2: there by the
+        process's membership, asked once an exec."""
+        key = process[:3] if cgroup == _ROOT_CGROUP else cgroup
+        try:
+            return self._by_cgroup[key]
+        except KeyError:
+            pass
+        if cgroup == _ROOT_CGROUP:
+            groups = membership(process.pid)
+            found = groups.container() if groups else None
+        else:
+            path = self._cgroups.path(cgroup, process.pid)
+            if path is None:
+                return None
+            found = container_of(path)
+        if len(self._by_cgroup) >= _MOST_CGROUPS:
+            self._by_cgroup.clear()
+        self._by_cgroup[key] = found
+        return found

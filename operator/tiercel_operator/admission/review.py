@@ -1,0 +1,186 @@
+"""What the API server asks before it stores a SecurityRule or an AlertSink, answered.
+
+An object with an error of its own is refused, with all that the engine says of it; so is one whose own tests fail. What
+goes wrong with others because of it is a warning: whoever applies it may know. Nothing is changed in an object.
+
+Never refused: deletion, what leaves the spec as it is (so that an object that was stored while nobody checked it can
+still be labelled, and lose its finalizers), and what does no more than set ``suspend: true``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from tiercel_engine.diagnostics import Diagnostic
+from tiercel_engine.printable import printable
+from tiercel_engine.resources.alert_sink import ALERT_SINK
+from tiercel_engine.rule_tests import run, tests_of
+from tiercel_engine.rules.documents.reader import API_GROUP, MANIFEST_KIND
+from tiercel_engine.rules.objects import Resolved, RuleObject, refusal, resolve, told
+from tiercel_operator.rules.dependents import related, suspended
+from tiercel_operator.sinks.checks import sink_errors
+
+API_VERSION: Final = "admission.k8s.io/v1"
+KIND: Final = "AdmissionReview"
+MOST_WARNINGS: Final = 10
+LONGEST_WARNING: Final = 256
+"""Characters. The API server cuts warnings, and leaves out what is beyond 4 KiB."""
+MOST_ERRORS: Final = 20
+_LONGEST_TEXT = 500
+_LONGEST_LINE = 160
+_BEFORE_THE_PLACE = 60
+_FOR_OTHERS = ("LOAD_UNUSED_MACRO", "LOAD_UNUSED_LIST")
+"""Warnings that say nothing here: lists and macros are shared, and whoever uses them may come later."""
+
+Spec = Mapping[str, Any]
+
+
+class NotAReview(ValueError):
+    """What was sent is no AdmissionReview; the message says what lacks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Texts that are fit to be shown. Errors may have several lines; without any the object is allowed."""
+
+    errors: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def review(body: Mapping[str, Any], others: Iterable[RuleObject]) -> dict[str, Any]:
+    """The answer to an AdmissionReview. ``others`` are the SecurityRules of all namespaces, the one in question may be
+    among them. Raises NotAReview."""
+    request = _request(body)
+    return answer(body, _verdict(request, others))
+
+
+def answer(body: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
+    """An AdmissionReview that says it. Raises NotAReview if the one that is answered isn't one."""
+    response: dict[str, Any] = {"uid": _request(body)["uid"], "allowed": not verdict.errors}
+    if verdict.errors:
+        message = "\n".join(_at_most(MOST_ERRORS, verdict.errors))
+        response["status"] = {"status": "Failure", "code": 422, "reason": "Invalid", "message": message}
+    if verdict.warnings:
+        response["warnings"] = _at_most(MOST_WARNINGS, [_line(text, LONGEST_WARNING) for text in verdict.warnings])
+    return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
+
+
+def _request(body: object) -> Mapping[str, Any]:
+    if not isinstance(body, Mapping) or body.get("kind") != KIND or body.get("apiVersion") != API_VERSION:
+        raise NotAReview(f"the body must be an {KIND} of {API_VERSION}")
+    request = body.get("request")
+    if not isinstance(request, Mapping) or not isinstance(request.get("uid"), str) or not request["uid"]:
+        raise NotAReview(f"the {KIND} must have a request with a uid")
+    return request
+
+
+def _verdict(request: Mapping[str, Any], others: Iterable[RuleObject]) -> Verdict:
+    if request.get("operation") not in ("CREATE", "UPDATE"):
+        return Verdict()
+    asked = request.get("kind")
+    group, kind = (asked.get("group"), asked.get("kind")) if isinstance(asked, Mapping) else (None, None)
+    if group != API_GROUP or kind not in (MANIFEST_KIND, ALERT_SINK.kind):
+        return Verdict(warnings=(f"tiercel checks only {MANIFEST_KIND} and {ALERT_SINK.kind} of {API_GROUP}",))
+    new, old = _object(request, "object"), _object(request, "oldObject")
+    if new is None:
+        raise NotAReview(f"the {KIND} must have an object of a name and a namespace")
+    if old is not None and new.spec == old.spec:
+        return Verdict()
+    suspending = old is not None and new.spec == {**old.spec, "suspend": True}
+    if kind == MANIFEST_KIND:
+        return _rules_verdict(new, old, others, suspending)
+    return Verdict(() if suspending else tuple(map(_line, sink_errors(new.spec, new.namespace))))
+
+
+def _object(request: Mapping[str, Any], key: str) -> RuleObject | None:
+    """The object, or the one before; a sink too is a namespace, a name and a spec."""
+    found, namespace = request.get(key), request.get("namespace")
+    metadata = found.get("metadata") if isinstance(found, Mapping) else None
+    if not isinstance(found, Mapping) or not isinstance(metadata, Mapping) or not isinstance(namespace, str):
+        return None
+    name = metadata.get("name") or metadata.get("generateName")
+    spec = found.get("spec")
+    return RuleObject(namespace, name if isinstance(name, str) else "", spec if isinstance(spec, Mapping) else {})
+
+
+def _rules_verdict(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject], suspending: bool) -> Verdict:
+    rest = related(new, old, (other for other in others if other.origin != new.origin and not suspended(other)))
+    resolved = resolve([*rest, new])
+    own = resolved.objects[new.origin]
+    after = resolve(rest) if suspended(new) else resolved
+    before = [*rest, old] if old is not None and not suspended(old) else rest
+    told_of_own = (told(warning) for warning in own.warnings if warning.code not in _FOR_OTHERS)
+    warnings = (*_spoiled(new, before, after), *told_of_own)
+    if suspending:
+        return Verdict(warnings=warnings)
+    errors = [refusal([_shown(error)]) for error in own.errors]
+    return Verdict((*errors, *failed_tests(new, resolved)), warnings)
+
+
+def failed_tests(found: RuleObject, resolved: Resolved) -> tuple[str, ...]:
+    """What is wrong with the tests in an object's spec, and which of them fail with its rules. Tests aren't run while
+    the object has errors: they would all tell of these."""
+    tests = tests_of(found)
+    errors = tuple(refusal([_shown(error)]) for error in tests.errors)
+    if errors or resolved.objects[found.origin].errors:
+        return errors
+    # a rule that the object changes may be defined by another one of its namespace
+    outcomes = run(tests, [rule for rule in resolved.rules if rule.origin and rule.origin.namespace == found.namespace])
+    return tuple(
+        _line(f"test {outcome.test.name} fails: {outcome.message}", 2 * _LONGEST_TEXT)
+        for outcome in outcomes
+        if not outcome.passed
+    )
+
+
+def _spoiled(new: RuleObject, before: Iterable[RuleObject], after: Resolved) -> Iterator[str]:
+    """What is wrong now with items of others that were right before."""
+    errors = {origin: found.errors for origin, found in after.objects.items() if found.errors and origin != new.origin}
+    if not errors:
+        return
+    earlier = resolve(before).objects
+    for origin, found in errors.items():
+        wrong = {(error.item_type, error.item_name) for error in earlier[origin].errors}
+        for error in found:
+            if (error.item_type, error.item_name) not in wrong:
+                yield f"this breaks {MANIFEST_KIND} {origin.namespace}/{origin.name}: {told(error)}"
+
+
+def _shown(found: Diagnostic) -> Diagnostic:
+    """The same for a message that people read: nothing in it drives a terminal, and a long line is cut around the place
+    that is meant."""
+    line, column, width = found.source_line, found.location.column, found.width
+    if len(line) > _LONGEST_LINE:
+        start = max(0, min(column - 1 - _BEFORE_THE_PLACE, len(line) - _LONGEST_LINE))
+        before = "…" if start else ""
+        shown = line[start : start + _LONGEST_LINE]
+        column += len(before) - start
+        width = max(1, min(width, len(shown) - (column - len(before)) + 1))
+        line = before + shown + ("…" if start + _LONGEST_LINE < len(line) else "")
+    return replace(
+        found,
+        message=_line(found.message),
+        item_name=_line(found.item_name),
+        hint=_line(found.hint),
+        source_line="".join(map(_one, line)),
+        location=replace(found.location, column=column),
+        width=width,
+    )
+
+
+def _one(character: str) -> str:
+    """The character, or one that stands for it, so that columns stay what they are."""
+    shown = printable(character)
+    return shown if len(shown) == 1 else "\N{REPLACEMENT CHARACTER}"
+
+
+def _line(text: str, most: int = _LONGEST_TEXT) -> str:
+    shown = printable(text[: most + 1])
+    return shown if len(shown) <= most else f"{shown[: most - 1]}…"
+
+
+def _at_most(most: int, texts: Iterable[str]) -> list[str]:
+    found = list(texts)
+    return found if len(found) <= most else [*found[: most - 1], f"and {len(found) - most + 1} more"]

@@ -1,0 +1,184 @@
+"""The HTTPS server that the API server asks before it stores a SecurityRule or an AlertSink.
+
+It never stands in the way of a cluster. What it can't read gets an error, which the API server passes over
+(``failurePolicy: Ignore``); what it fails to check, or not in time, is allowed with a warning. The operator looks at
+every object again when it is stored, and its status tells what is wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from tiercel_engine.printable import printable
+from tiercel_engine.resources.alert_sink import ALERT_SINK
+from tiercel_engine.resources.security_rule import SECURITY_RULE
+from tiercel_engine.rule import Origin
+from tiercel_engine.rules.documents.reader import API_GROUP
+from tiercel_engine.rules.objects import RuleObject
+from tiercel_operator.admission.certificates import SERVICE, Certificates
+from tiercel_operator.admission.review import NotAReview, Verdict, answer, review
+
+LOGGER = logging.getLogger("tiercel.webhook")
+
+NAME: Final = "validate.tiercel.dev"
+PATH: Final = "/validate"
+EXEMPTION: Final = "tiercel.dev/admission"
+"""The label by which an administrator exempts a namespace, with the value ``disabled``."""
+TIMEOUT: Final = 5
+"""Seconds that the API server waits."""
+LARGEST_BODY: Final = 4 << 20
+"""Bytes. The API server takes objects of 1.5 MiB at most, and an update has the one before besides."""
+_PATIENCE = TIMEOUT - 0.5
+_NOT_CHECKED = "tiercel couldn't check the object, so it is allowed; its status will tell what is wrong with it"
+
+Objects = Callable[[], Iterable[RuleObject]]
+FreshObjects = Callable[[], Awaitable[Iterable[RuleObject]]]
+
+
+class Webhook:
+    """Checks objects against ``others``, all SecurityRules as far as they are known here.
+
+    A macro that was applied a moment ago may not be among them yet. So an object that is to be refused is checked once
+    more against ``fresh``, the SecurityRules that the API server has now.
+    """
+
+    def __init__(self, others: Objects, fresh: FreshObjects | None = None) -> None:
+        self._others = others
+        self._fresh = fresh
+        self._context = _context()
+        # one at a time: more of them would not be quicker, and keep the event loop waiting
+        self._checker = ThreadPoolExecutor(1, "tiercel-webhook")
+        self._asking = asyncio.Lock()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int, certificates: Certificates) -> int:
+        """Serves until it is stopped. The port, which was chosen freely for 0. Raises OSError if it is taken."""
+        self.use(certificates)
+        application = web.Application(client_max_size=LARGEST_BODY)
+        application.add_routes([web.post(PATH, self._validate), web.get("/healthz", _healthy)])
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=TIMEOUT)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=self._context)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    def use(self, certificates: Certificates) -> None:
+        """Serves with these from the next connection on."""
+        # what loads them wants a file: one that is in memory alone
+        file = os.memfd_create("tiercel-webhook", os.MFD_CLOEXEC)
+        with os.fdopen(file, "wb") as chain:
+            chain.write(certificates.certificate + certificates.key)
+            chain.flush()
+            self._context.load_cert_chain(f"/proc/self/fd/{file}")
+
+    async def stop(self) -> None:
+        """Answers what was asked, and ends."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+        self._checker.shutdown(wait=False, cancel_futures=True)
+
+    async def _validate(self, request: web.Request) -> web.Response:
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                body = orjson.loads(await request.read())
+        except orjson.JSONDecodeError as error:
+            return web.Response(status=400, text=f"the body must be JSON: {error}\n")
+        except TimeoutError:
+            return web.Response(status=408, text="the body didn't come in time\n")
+        try:
+            found = await self._answer(body)
+        except NotAReview as error:
+            return web.Response(status=400, text=f"{error}\n")
+        return web.Response(body=orjson.dumps(found), content_type="application/json")
+
+    async def _answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                others = tuple(self._others())
+                found = await self._check(body, others)
+                if self._fresh is not None and not found["response"]["allowed"]:
+                    async with self._asking:  # whoever sends many bad objects isn't to burden the API server
+                        fresh = tuple(await self._fresh())
+                    if _specs(fresh) != _specs(others):
+                        found = await self._check(body, fresh)
+        except NotAReview:
+            raise
+        except TimeoutError:
+            LOGGER.warning("not checked in time: %s", _named(body))
+        except Exception:
+            LOGGER.exception("not checked: %s", _named(body))
+        else:
+            return found
+        return answer(body, Verdict(warnings=(_NOT_CHECKED,)))
+
+    async def _check(self, body: Mapping[str, Any], others: Iterable[RuleObject]) -> dict[str, Any]:
+        return await asyncio.get_running_loop().run_in_executor(self._checker, review, body, others)
+
+
+def webhook_configuration(namespace: str, ca: bytes, url: str | None = None) -> dict[str, Any]:
+    """The ValidatingWebhookConfiguration for the Service in the operator's namespace, or for a URL at which the API
+    server reaches an operator outside of the cluster. Whatever the API server would add to it stands there."""
+    bundle = base64.b64encode(ca).decode()
+    service = {"name": SERVICE, "namespace": namespace, "path": PATH, "port": 443}
+    client = {"url": url, "caBundle": bundle} if url else {"service": service, "caBundle": bundle}
+    rule = {
+        "apiGroups": [API_GROUP],
+        "apiVersions": ["v1alpha1"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": [SECURITY_RULE.plural, ALERT_SINK.plural],
+        "scope": "Namespaced",
+    }
+    not_exempted = {"key": EXEMPTION, "operator": "NotIn", "values": ["disabled"]}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "tiercel", "labels": {"app.kubernetes.io/name": "tiercel"}},
+        "webhooks": [
+            {
+                "name": NAME,
+                "clientConfig": client,
+                "rules": [rule],
+                "failurePolicy": "Ignore",
+                "matchPolicy": "Equivalent",
+                "namespaceSelector": {"matchExpressions": [not_exempted]},
+                "objectSelector": {},
+                "sideEffects": "None",
+                "timeoutSeconds": TIMEOUT,
+                "admissionReviewVersions": ["v1"],
+            }
+        ],
+    }
+
+
+def _context() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+async def _healthy(_request: web.Request) -> web.Response:
+    return web.Response(text="ok\n")
+
+
+def _specs(objects: Iterable[RuleObject]) -> dict[Origin, Mapping[str, Any]]:
+    return {found.origin: found.spec for found in objects}
+
+
+def _named(body: Mapping[str, Any]) -> str:
+    """What is asked about, for the log."""
+    request = body.get("request") if isinstance(body, Mapping) else None
+    asked = request if isinstance(request, Mapping) else {}
+    kind = asked.get("kind")
+    parts = (kind.get("kind") if isinstance(kind, Mapping) else kind, asked.get("namespace"), asked.get("name"))
+    return " ".join(printable(str(part)[:253]) for part in parts)

@@ -1,0 +1,77 @@
+"""The objects that the operator works on, as the API server has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tiercel_engine.printable import printable
+from tiercel_engine.resources.node_agent import NodeAgentStatus
+from tiercel_engine.rule import Origin
+from tiercel_engine.rules.objects import RuleObject
+from tiercel_engine.scope import Scope
+
+SEND_TEST = "tiercel.dev/send-test"
+"""The annotation that asks for a test alert; another value asks for another one."""
+_LONGEST_ID = 256
+
+LOSS_LASTS = 600.0
+"""Seconds for which a loss of events counts as recent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A SecurityRule as the API server has it. ``status`` is JSON."""
+
+    object: RuleObject
+    uid: str
+    generation: int
+    status: Mapping[str, Any]
+    scope: Scope
+
+    @property
+    def suspended(self) -> bool:
+        return bool(self.object.spec.get("suspend"))
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """A node's agent by its last report; ``lost_at`` is when it last told of more losses, in monotonic seconds."""
+
+    node: str
+    status: NodeAgentStatus
+    lost_at: float | None = None
+    sinks_lost_at: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    """The same for alerts, by namespace and name of the AlertSink."""
+
+    def loses(self, now: float) -> bool:
+        return self.lost_at is not None and now - self.lost_at < LOSS_LASTS
+
+    def loses_of(self, sink: tuple[str, str], now: float) -> bool:
+        """Whether alerts of an AlertSink were lost lately."""
+        return now - self.sinks_lost_at.get(sink, float("-inf")) < LOSS_LASTS
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSink:
+    """An AlertSink as the API server has it. ``spec`` and ``status`` are JSON."""
+
+    origin: Origin
+    generation: int
+    spec: Mapping[str, Any]
+    status: Mapping[str, Any]
+    created: str = ""
+    wanted_test: str = ""
+    """The id of the test alert that is asked for, "" if none is."""
+
+    @property
+    def suspended(self) -> bool:
+        return bool(self.spec.get("suspend"))
+
+
+def wanted_test(metadata: Mapping[str, Any]) -> str:
+    """The id of the test alert that an AlertSink's metadata asks for: the annotation's value, "1" if that is empty; ""
+    if there is no annotation."""
+    value = (metadata.get("annotations") or {}).get(SEND_TEST)
+    return printable(value[:_LONGEST_ID])[:_LONGEST_ID] or "1" if isinstance(value, str) else ""

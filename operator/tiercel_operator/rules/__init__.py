@@ -1,0 +1,1 @@
+"""SecurityRules: the bundle for the agents, and the objects' statuses."""

@@ -1,0 +1,50 @@
+"""Events that the operator tells on the objects that they are about."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from tiercel_engine.printable import printable
+from tiercel_engine.resources.resource import time_text
+from tiercel_operator.kube import GROUP_VERSION, MANAGER
+from tiercel_operator.objects import Stored
+from tiercel_operator.rules.statuses import VALID
+from tiercel_operator.status_schedule import StatusWrite
+
+_LONGEST = 1024  # characters that the API takes
+
+
+def validity_event(stored: Stored, write: StatusWrite) -> dict[str, Any] | None:
+    """An Event if the object's rules have become valid, or aren't any more."""
+    before, after = _condition(write.before), _condition(write.status)
+    if after is None or (before is not None and before["status"] == after["status"]):
+        return None
+    if before is None and after["status"] == "True":
+        return None  # what is in order from the beginning is nothing to tell
+    now = time_text()
+    found = stored.object
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{found.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": found.namespace},
+        "involvedObject": {
+            "apiVersion": GROUP_VERSION,
+            "kind": "SecurityRule",
+            "name": found.name,
+            "namespace": found.namespace,
+            "uid": stored.uid,
+        },
+        "type": "Normal" if after["status"] == "True" else "Warning",
+        "reason": after["reason"],
+        "message": printable(after["message"])[:_LONGEST],
+        "source": {"component": MANAGER},
+        "firstTimestamp": now,
+        "lastTimestamp": now,
+        "count": 1,
+    }
+
+
+def _condition(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return next((each for each in status.get("conditions") or () if each["type"] == VALID), None)

@@ -1,0 +1,77 @@
+"""Which nodes a SecurityRule is for, and which of them run it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from tiercel_engine.resources.node_agent import UnwatchedPart
+from tiercel_engine.rule import Origin
+from tiercel_engine.rules.objects import RuleObject
+from tiercel_engine.scope import Scope
+from tiercel_operator.objects import Agent
+
+_BUNDLES = 64
+
+
+class History:
+    """Which bundles hold an object as it is now: nodes that have an older one may run it all the same."""
+
+    def __init__(self) -> None:
+        self._bundles: OrderedDict[str, Mapping[Origin, RuleObject]] = OrderedDict()
+
+    def made(self, bundle: str, objects: Iterable[RuleObject]) -> None:
+        """A bundle of these objects is what nodes are to have."""
+        self._bundles[bundle] = {found.origin: found for found in objects}
+        self._bundles.move_to_end(bundle)
+        if len(self._bundles) > _BUNDLES:
+            self._bundles.popitem(last=False)
+
+    def holds(self, bundle: str, found: RuleObject) -> bool:
+        return self._bundles.get(bundle, {}).get(found.origin) is found
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The agents of some nodes, grouped by what they report: there may be thousands."""
+
+    size: int
+    by_bundle: Mapping[str, Sequence[str]]
+    """Names of nodes."""
+    losing: Sequence[Agent]
+    """Those that lost events lately."""
+    unwatched: Mapping[Sequence[UnwatchedPart], Sequence[str]]
+    """Names of nodes whose kernels refuse parts of the programs, by these."""
+
+    @classmethod
+    def of(cls, agents: Iterable[Agent], clock: float) -> Fleet:
+        by_bundle: dict[str, list[str]] = {}
+        unwatched: dict[Sequence[UnwatchedPart], list[str]] = {}
+        losing = []
+        size = 0
+        for agent in agents:
+            size += 1
+            by_bundle.setdefault(agent.status.bundle, []).append(agent.node)
+            if agent.loses(clock):
+                losing.append(agent)
+            if agent.status.unwatched:
+                unwatched.setdefault(agent.status.unwatched, []).append(agent.node)
+        return cls(size, by_bundle, losing, unwatched)
+
+
+def alerts_of(agents: Iterable[Agent]) -> dict[Origin, tuple[int, str | None]]:
+    """How many alerts there were by SecurityRule, and when the last one was."""
+    found: dict[Origin, tuple[int, str | None]] = {}
+    for agent in agents:
+        for each in agent.status.alerts:
+            origin = Origin(each.namespace, each.name)
+            count, last = found.get(origin, (0, None))
+            found[origin] = count + each.count, max(filter(None, (last, each.last)), default=None)
+    return found
+
+
+def is_for(scope: Scope, node: str, labels: Mapping[str, str]) -> bool:
+    """Whether rules of that scope watch on a node."""
+    named = scope.node_names is None or node in scope.node_names
+    return named and all(test.holds(labels) for test in scope.nodes)

@@ -1,0 +1,108 @@
+"""From what is in the cluster to what is to be there: the bundle, and the statuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from tiercel_engine.resources.resource import time_text
+from tiercel_engine.rule import Origin
+from tiercel_engine.rule_tests import run, tests_of
+from tiercel_engine.rules.bundle import Bundle, pack
+from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, same
+from tiercel_engine.scope import Scope
+from tiercel_operator.bundle_config_maps import too_large
+from tiercel_operator.objects import Stored
+from tiercel_operator.rules.nodes import Fleet, History, alerts_of, is_for
+from tiercel_operator.rules.statuses import Facts, Tested, differs, status_of
+from tiercel_operator.state import State
+from tiercel_operator.status_schedule import DueWrites, StatusWrite
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be written of rules. ``bundle`` is what nodes are to have, changed or not; they keep what they
+    have if ``too_large`` says what is wrong with it."""
+
+    bundle: Bundle
+    statuses: tuple[StatusWrite, ...]
+    too_large: str = ""
+
+
+class Planner:
+    """Remembers what makes planning again quick, and when what was written."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._resolver = Resolver()
+        self._history = History()
+        self._packed: tuple[Sequence[RuleObject], Bundle] | None = None
+        self._tests: dict[Origin, tuple[RuleObject, ResolvedObject, Tested]] = {}
+        self._due = DueWrites(clock)
+
+    def plan(self, state: State) -> Plan:
+        objects = sorted(state.objects(), key=lambda each: (each.namespace, each.name))
+        resolved = self._resolver.resolve(objects)
+        bundle = self._pack(objects)
+        excess = too_large(bundle)
+        now = time_text(self._now())
+        writes = []
+        fleet = self._fleets(state)
+        alerts = alerts_of(state.agents.values())
+        for origin, stored in state.rules.items():
+            found = resolved.objects[origin]
+            tested = self._run_tests(stored, found)
+            counted = alerts.get(origin, (0, None))
+            facts = Facts(stored, found, tested, bundle.hash, fleet(stored.scope), counted, excess)
+            status = status_of(facts, self._history, now)
+            if self._due.is_due(origin, differs(status, stored.status)):
+                writes.append(StatusWrite(origin, status, stored.status))
+        self._due.keep(state.rules)
+        for gone in self._tests.keys() - state.rules.keys():
+            del self._tests[gone]
+        return Plan(bundle, tuple(writes), excess)
+
+    def written(self, origin: Origin) -> None:
+        """A status was."""
+        self._due.written(origin)
+
+    def _fleets(self, state: State) -> Callable[[Scope], Fleet]:
+        """The nodes that a scope is for: worked out once for all scopes that say the same of nodes."""
+        known: dict[tuple[object, object], Fleet] = {}
+
+        def fleet(scope: Scope) -> Fleet:
+            key = scope.node_names, scope.nodes
+            if key not in known:
+                agents = (
+                    agent
+                    for agent in state.agents.values()
+                    if is_for(scope, agent.node, state.nodes.get(agent.node, {}))
+                )
+                known[key] = Fleet.of(agents, self._clock())
+            return known[key]
+
+        return fleet
+
+    def _pack(self, objects: Sequence[RuleObject]) -> Bundle:
+        if self._packed is None or not same(self._packed[0], objects):
+            self._packed = objects, pack(objects)
+            self._history.made(self._packed[1].hash, (found for found in objects if not found.spec.get("suspend")))
+        return self._packed[1]
+
+    def _run_tests(self, stored: Stored, found: ResolvedObject) -> Tested:
+        """Tests are run anew when the object is another, or its rules are."""
+        if not stored.object.spec.get("tests"):
+            return Tested()
+        known = self._tests.get(stored.object.origin)
+        if known is None or known[0] is not stored.object or known[1] is not found:
+            tests = tests_of(stored.object)
+            known = stored.object, found, Tested(tests.errors, tuple(run(tests, found.rules)))
+            self._tests[stored.object.origin] = known
+        return known[2]

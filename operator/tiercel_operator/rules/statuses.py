@@ -1,0 +1,222 @@
+"""The status of a SecurityRule: whether its rules are valid, on which nodes they run, and what they have seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tiercel_engine.diagnostics import Diagnostic
+from tiercel_engine.event_types import EVENT_TYPES
+from tiercel_engine.matching.requirements import event_types
+from tiercel_engine.printable import printable
+from tiercel_engine.resources.encoding import to_json
+from tiercel_engine.resources.resource import Condition, ConditionStatus
+from tiercel_engine.resources.security_rule import (
+    NodeCounts,
+    RuleResult,
+    RuleState,
+    SecurityRuleStatus,
+    Summary,
+    TestResult,
+)
+from tiercel_engine.rule import Rule
+from tiercel_engine.rule_tests import Outcome
+from tiercel_engine.rules.objects import ResolvedObject, told
+from tiercel_operator.conditions import dated
+from tiercel_operator.objects import Stored
+from tiercel_operator.rules.nodes import Fleet, History
+
+VALID, READY, DEGRADED = "Valid", "Ready", "DetectionDegraded"
+_MOST_RULES = 1000
+_LONGEST = 1024
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """What came of an object's tests, and what is wrong with them."""
+
+    errors: tuple[Diagnostic, ...] = ()
+    outcomes: tuple[Outcome, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is the case with one object."""
+
+    stored: Stored
+    resolved: ResolvedObject
+    tested: Tested
+    bundle: str
+    fleet: Fleet
+    """The nodes that the rules are for."""
+    alerts: tuple[int, str | None]
+    """How many there were, and when the last one was."""
+    too_large: str = ""
+    """What is wrong with the bundle, so that no node will have it."""
+
+
+def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
+    """The status as JSON; ``now`` is in RFC 3339. What hasn't changed since the object's
+    own status was written keeps its time."""
+    stored, fleet = facts.stored, facts.fleet
+    rules = tuple(_rule_results(facts))[:_MOST_RULES]
+    in_force = sum(result.state is RuleState.LOADED for result in rules)
+    waiting = [node for bundle, nodes in fleet.by_bundle.items() if not _runs(bundle, facts, history) for node in nodes]
+    ready = fleet.size - len(waiting)
+    conditions = (_valid(facts, rules), _ready(facts, waiting), _degraded(facts))
+    status = SecurityRuleStatus(
+        observed_generation=stored.generation,
+        conditions=tuple(dated(condition, stored.status, stored.generation, now) for condition in conditions),
+        summary=Summary(f"{in_force}/{len(rules)}", f"{ready}/{fleet.size}"),
+        rules=rules,
+        tests=tuple(
+            TestResult(found.test.name, found.passed, _short(found.message)) for found in facts.tested.outcomes
+        ),
+        nodes=NodeCounts(fleet.size, ready),
+        alerts=facts.alerts[0],
+        last_alert=facts.alerts[1],
+        bundle=_first_bundle(facts),
+    )
+    found: dict[str, Any] = to_json(status)
+    return found
+
+
+def _first_bundle(facts: Facts) -> str:
+    """The first bundle that held the object as it is, "" if none did: later ones hold it too, and say nothing new."""
+    before = facts.stored.status
+    now = "" if facts.too_large else facts.bundle
+    is_same = before.get("observedGeneration") == facts.stored.generation
+    return str(before.get("bundle") or now) if is_same else now
+
+
+def _runs(bundle: str, facts: Facts, history: History) -> bool:
+    return history.holds(bundle, facts.stored.object) and not facts.stored.suspended
+
+
+def _rule_results(facts: Facts) -> Iterable[RuleResult]:
+    loaded = {rule.name: rule for rule in facts.resolved.rules}
+    wrong: dict[str, list[str]] = {}
+    for error in facts.resolved.errors:
+        wrong.setdefault(error.item_name, []).append(error.message + (f" ({error.hint})" if error.hint else ""))
+    warned = {found.item_name: found.message for found in facts.resolved.warnings if found.item_type == "rule"}
+    for name in _rule_names(facts.stored.object.spec):
+        if name in loaded:
+            state = RuleState.LOADED if loaded[name].enabled else RuleState.DISABLED
+            if facts.stored.suspended:
+                state = RuleState.SUSPENDED
+            yield RuleResult(name, state, _short(warned.get(name, "")))
+        else:
+            yield RuleResult(name, RuleState.REFUSED, _short("; ".join(wrong.get(name, [])) or warned.get(name, "")))
+
+
+def _rule_names(spec: Mapping[str, Any]) -> dict[str, None]:
+    items = spec.get("rules")
+    names = (item.get("rule") for item in items if isinstance(item, Mapping)) if isinstance(items, list) else ()
+    return {name: None for name in names if isinstance(name, str) and name}
+
+
+def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
+    errors = (*facts.resolved.errors, *facts.tested.errors)
+    failed = [outcome.test.name for outcome in facts.tested.outcomes if not outcome.passed]
+    if errors:
+        message = "; ".join(map(told, errors[:_NAMED])) + _more(len(errors))
+        return _condition(VALID, False, "Refused", message)
+    if failed:
+        return _condition(
+            VALID, False, "TestsFailed", f"tests that failed: {', '.join(failed[:_NAMED])}{_more(len(failed))}"
+        )
+    return _condition(VALID, True, "Loaded", f"{len(rules)} rule{'s' * (len(rules) != 1)}")
+
+
+def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
+    if facts.stored.suspended:
+        return _condition(READY, False, "Suspended", "spec.suspend is true")
+    if facts.too_large and (waiting or not facts.fleet.size):
+        return _condition(READY, False, "BundleTooLarge", facts.too_large)
+    if not facts.fleet.size:
+        return _condition(READY, False, "NoNodes", "no agent of a node that these rules are for has reported yet")
+    if facts.resolved.errors and not facts.resolved.rules:
+        return _condition(READY, False, "Refused", "none of its rules is valid")
+    if waiting:
+        message = f"not reported yet by {', '.join(sorted(waiting)[:_NAMED])}{_more(len(waiting))}"
+        return _condition(READY, False, "RollingOut", message)
+    return _condition(READY, True, "Running", f"on {facts.fleet.size} node{'s' * (facts.fleet.size != 1)}")
+
+
+def _degraded(facts: Facts) -> Condition:
+    losses, blindness = _losses(facts), _blindness(facts)
+    if not losses and not blindness:
+        return _condition(DEGRADED, False, "NothingLost", "no events were lost lately that these rules ask for")
+    reason = "EventsLost" if losses else "NotEverythingWatched"
+    return _condition(DEGRADED, True, reason, "; ".join(filter(None, (losses, blindness))))
+
+
+def _losses(facts: Facts) -> str:
+    """Where events were lost lately; losses that aren't of one rule may have hidden something from each."""
+    keys = [rule.key for rule in facts.resolved.rules]
+    hit: list[str] = []
+    for agent in facts.fleet.losing:
+        causes = (agent.status.lost.causes if agent.status.lost is not None else None) or {}
+        if any("'" not in cause or any(f"'{key}'" in cause for key in keys) for cause in causes):
+            hit.append(agent.node)
+    if not hit:
+        return ""
+    return f"events were lost on {_listed(hit)}: what these rules ask for may be among them"
+
+
+def _blindness(facts: Facts) -> str:
+    """On which nodes the kernel refuses to let something be seen that the rules ask for, and why."""
+    if not facts.fleet.unwatched or facts.stored.suspended:
+        return ""
+    asked = {rule.name: _types(rule) for rule in facts.resolved.rules if rule.enabled}
+    told = []
+    for parts, nodes in facts.fleet.unwatched.items():
+        for part in parts:
+            rules = [name for name, types in asked.items() if not types.isdisjoint(part.calls)]
+            calls = [call for call in part.calls if any(call in asked[name] for name in rules)]
+            if rules:
+                that_fail = " that fail" if part.only_failed else ""
+                told.append(
+                    f"on {_listed(sorted(nodes))} the kernel doesn't let {_listed(calls)}{that_fail} be seen, "
+                    f"which is asked for by {_listed(rules)}: {part.reason}"
+                )
+    return "; ".join(told[:_NAMED]) + _more(len(told))
+
+
+def _types(rule: Rule) -> frozenset[str]:
+    """The types of events that the rule can match."""
+    types = event_types(rule.condition, rule.source)
+    return EVENT_TYPES.get(rule.source, frozenset()) if types is None else types
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + _more(len(names))
+
+
+def _condition(type_: str, holds: bool, reason: str, message: str) -> Condition:
+    status = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
+    return Condition(type_, status, reason, _short(message), "")
+
+
+def differs(status: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[bool, bool]:
+    """Whether a status says something new at all, and whether that is more than numbers that grow."""
+    if status == stored:
+        return False, False
+    return True, _without_counters(status) != _without_counters(stored)
+
+
+def _without_counters(status: Mapping[str, Any]) -> dict[str, Any]:
+    """That there were alerts at all is more than a number that grows."""
+    counters = ("alerts", "lastAlert")
+    return {key: bool(value) if key in counters else value for key, value in status.items()}
+
+
+def _more(count: int) -> str:
+    return f" and {count - _NAMED} more" if count > _NAMED else ""
+
+
+def _short(text: str) -> str:
+    text = printable(text)  # names are of whoever wrote the rules, and end up on terminals
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

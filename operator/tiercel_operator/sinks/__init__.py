@@ -1,0 +1,1 @@
+"""AlertSinks: what the agents are given of them, and the objects' statuses."""

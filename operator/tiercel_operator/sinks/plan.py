@@ -1,0 +1,71 @@
+"""From AlertSinks, their Secrets and what agents tell of them, to what agents are handed and the statuses."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tiercel_engine.resources.resource import time_text
+from tiercel_engine.rule import Origin
+from tiercel_operator.sinks.config import Secrets, file_of, hand, problem_of, too_many
+from tiercel_operator.sinks.delivery_reports import add_up
+from tiercel_operator.sinks.statuses import SinkFacts, differs, obstacle, sink_status
+from tiercel_operator.sinks.test_alerts import canary_of, wanted_of
+from tiercel_operator.state import State
+from tiercel_operator.status_schedule import DueWrites, StatusWrite
+
+SILENT_AFTER = timedelta(minutes=15)
+"""Agents report every five minutes, whatever happens: one that hasn't for longer sends no test alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkPlan:
+    """What is to be written of AlertSinks: the file for the agents, and statuses."""
+
+    content: bytes
+    statuses: tuple[StatusWrite, ...]
+
+
+class SinkPlanner:
+    """Remembers when what was written."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._clock = clock
+        self._now = now
+        self._due = DueWrites(clock)
+
+    def plan(self, state: State, secrets: Secrets) -> SinkPlan:
+        now = self._now()
+        silent_since = time_text(now - SILENT_AFTER)
+        sinks = state.sinks
+        beyond = too_many(sinks.values())
+        problems = {origin: beyond.get(origin) or problem_of(sink, secrets) for origin, sink in sinks.items()}
+        good = [sink for origin, sink in sinks.items() if not sink.suspended and not problems[origin][0]]
+        inside = state.inside()
+        handed = hand(good, secrets, inside)
+        receipts = add_up(sinks.values(), state.agents.values(), self._clock(), silent_since)
+        nodes = sorted(state.agents)
+        tests, writes = {}, []
+        for origin, sink in sinks.items():
+            too_large = handed.too_large.get(origin, "")
+            _, reason = obstacle(sink, problems[origin], too_large)
+            test = canary_of(sink, receipts[origin], state.agents, silent_since, reason)
+            wanted = wanted_of(sink, test)
+            if wanted is not None:
+                tests[origin] = wanted
+            facts = SinkFacts(sink, problems[origin], too_large, receipts[origin], nodes, test)
+            status = sink_status(facts, now)
+            if self._due.is_due(origin, differs(status, sink.status)):
+                writes.append(StatusWrite(origin, status, sink.status))
+        self._due.keep(sinks)
+        return SinkPlan(file_of(handed, tests, inside), tuple(writes))
+
+    def written(self, origin: Origin) -> None:
+        """A status was."""
+        self._due.written(origin)

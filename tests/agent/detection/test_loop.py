@@ -1,0 +1,286 @@
+"""The engine loop: events become alerts, losses are told, rules are replaced, everything is summed up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tiercel_agent.detection.loop import EngineLoop
+from tiercel_agent.detection.losses import LossWatch
+from tiercel_agent.detection.rule_set import load_rule_set
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.outputs import OutputQueue, Outputs
+from tiercel_engine.alert import Alert
+from tiercel_engine.event import Event
+from tiercel_engine.priority import Priority
+
+RULES = """
+- rule: Shadow read
+  desc: d
+  condition: evt.type = openat and fd.name = /etc/shadow
+  output: "file=%fd.name by %proc.name"
+  priority: WARNING
+  tags: [files]
+- rule: By cat
+  desc: d
+  condition: evt.type = openat and proc.name = cat
+  output: "cat"
+  priority: DEBUG
+"""
+
+
+class Collected:
+    """An output that keeps what it gets."""
+
+    name = "collected"
+
+    def __init__(self) -> None:
+        self.items: list = []
+
+    def write(self, items) -> None:
+        self.items += items
+
+    def reopen(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 100.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+class Run:
+    """A loop over a scripted source with one output."""
+
+    def __init__(self, source, rules, capacity: int = 1000, **options) -> None:
+        self.source = source
+        self.collected = Collected()
+        self.outputs = Outputs()
+        self.outputs.add(OutputQueue(self.collected, capacity=capacity))
+        self.clock = Clock()
+        self.loop = EngineLoop(
+            source, rules, self.outputs, hostname="node-1", clock=self.clock, now=lambda: 5, **options
+        )
+
+    def finish(self) -> list[Alert]:
+        while self.source.batches:
+            self.loop.turn()
+        self.loop.finish()
+        return self.collected.items
+
+
+@pytest.fixture
+def rules(tmp_path: Path):
+    def load(text: str = RULES, **options):
+        (tmp_path / "rules.yaml").write_text(text)
+        return load_rule_set([tmp_path / "rules.yaml"], **options)
+
+    return load
+
+
+def test_alerts_of_all_matching_rules_come_in_the_order_of_events_and_rules(scripted_source, opened, rules):
+    source = scripted_source([[opened()], [opened("/etc/shadow", "less"), opened("/tmp/x")]])
+    run = Run(source, rules())
+    got = run.finish()
+    assert [(alert.rule, alert.output) for alert in got] == [
+        ("Shadow read", "file=/etc/shadow by cat"),
+        ("By cat", "cat"),
+        ("Shadow read", "file=/etc/shadow by less"),
+        ("By cat", "cat"),
+    ]
+    assert (got[0].hostname, got[0].time, got[0].tags) == ("node-1", 1_700_000_000_123_456_789, ("files",))
+    summary = run.loop.summary()
+    assert (summary.events, summary.alerts, summary.lost) == (3, {"Shadow read": 2, "By cat": 2}, {})
+    assert summary.lines() == ["Alerts: 4", "       2  By cat", "       2  Shadow read", "Events seen: 3", "Lost: none"]
+
+
+def test_first_match_alone_when_configured(scripted_source, opened, rules):
+    got = Run(scripted_source([[opened()]]), rules(first_match=True)).finish()
+    assert [alert.rule for alert in got] == ["Shadow read"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"priority": Priority.WARNING}, ["Shadow read"]),
+        ({"tags": ["files", "other"]}, ["Shadow read"]),
+        ({"tags": ["other"]}, []),
+        ({}, ["Shadow read", "By cat"]),
+    ],
+)
+def test_rules_that_are_not_wanted_are_left_out_before_anything_is_watched(rules, options, expected):
+    loaded = rules(**options)
+    assert [rule.name for rule in loaded.rules] == expected
+    assert loaded.requirements.event_types == (frozenset({"openat"}) if expected else frozenset())
+
+
+def test_losses_become_an_alert_at_once_and_then_at_most_each_ten_seconds(scripted_source, rules):
+    source = scripted_source()
+    run = Run(source, rules())
+
+    def lose_and_turn(count: int, seconds: float) -> None:
+        source.lost = {"ring buffer full": count}
+        run.clock.time += seconds
+        run.loop.turn()
+
+    lose_and_turn(0, 1)
+    lose_and_turn(7, 1)
+    lose_and_turn(8, 5)
+    lose_and_turn(9, 4)
+    lose_and_turn(9, 1)
+    lose_and_turn(9, 60)
+    source.lost = {"ring buffer full": 12}
+    got = run.finish()
+    assert [alert.output_fields for alert in got] == [
+        {"lost.ring buffer full": 7},
+        {"lost.ring buffer full": 2},
+        {"lost.ring buffer full": 3},
+    ]
+    first = got[0]
+    assert (first.rule, first.priority, first.source, first.time) == (
+        "Tiercel: events lost",
+        Priority.CRITICAL,
+        "internal",
+        5,
+    )
+    assert "7 (ring buffer full)" in first.output
+    assert run.loop.summary().lost == {"ring buffer full": 12}
+    assert run.loop.summary().lines()[-1] == "Lost: 12 (ring buffer full)"
+
+
+def test_the_watch_tells_new_causes_only():
+    watch = LossWatch()
+    assert watch.news({"a": 1}, 0) == {"a": 1}
+    assert watch.news({"a": 1, "b": 2}, 9.9) == {}
+    assert watch.news({"a": 1, "b": 2}, 10) == {"b": 2}
+    assert watch.news({"a": 4, "b": 2}, 10.1, last=True) == {"a": 3}
+
+
+def test_what_an_output_dropped_is_told_through_the_others(scripted_source, opened, rules):
+    run = Run(scripted_source([[opened() for _ in range(10)]]), rules())
+
+    class Stuck(Collected):
+        name = "stuck"
+
+        def write(self, items) -> None:
+            raise OSError(5, "Input/output error")
+
+    run.outputs.add(OutputQueue(Stuck(), capacity=4, retry=60))
+    got = run.finish()
+    told = [alert for alert in got if alert.rule == "Tiercel: events lost"]
+    assert told
+    assert "alerts for output stuck" in told[0].output
+    assert len([alert for alert in got if alert.rule == "Shadow read"]) == 10
+    assert run.loop.summary().lost["alerts for output stuck: it was too slow or failed"] >= 16
+
+
+def test_an_event_that_cannot_be_evaluated_is_counted_and_detection_goes_on(scripted_source, opened, rules):
+    class Broken(Event):
+        def __missing__(self, key: str):
+            raise ValueError(key)
+
+    broken = Broken("syscall", 1, {"evt.type": "openat"})
+    run = Run(scripted_source([[broken, opened("/etc/shadow", "less")]]), rules())
+    got = run.finish()
+    assert [alert.rule for alert in got] == ["Shadow read", "Tiercel: events lost"]
+    assert run.loop.summary().lost == {"events that could not be evaluated: ValueError": 1}
+
+
+def test_replaced_rules_count_from_the_next_event_and_the_source_learns_of_them(scripted_source, opened, rules):
+    source = scripted_source([[opened()]])
+    run = Run(source, rules())
+    run.loop.turn()
+    run.loop.replace(rules(RULES.replace("openat", "openat2").replace("Shadow", "New")))
+    assert source.requirements.event_types == frozenset({"openat2"})
+    source.batches = [[opened(), opened(**{"evt.type": "openat2"})]]
+    assert [alert.rule for alert in run.finish()] == ["Shadow read", "By cat", "New read", "By cat"]
+
+
+def test_rules_that_the_source_refuses_change_nothing(scripted_source, opened, rules):
+    source = scripted_source(refuse="the kernel lacks this")
+    run = Run(source, rules())
+    with pytest.raises(DetectorError):
+        run.loop.replace(rules("[]"))
+    source.batches = [[opened()]]
+    assert len(run.finish()) == 2
+
+
+def test_all_events_are_recorded_with_every_field_that_they_can_compute(scripted_source, opened, rules):
+    class Lazy(Event):
+        def materialize(self):
+            return {**self, "computed": 1}
+
+    recorded = Collected()
+    lazy = Lazy("syscall", 7, {"evt.type": "close"})
+    Run(scripted_source([[opened(), lazy]]), rules(), recording=OutputQueue(recorded)).finish()
+    assert recorded.items[0]["fd.name"] == "/etc/shadow"
+    assert (recorded.items[1].time, dict(recorded.items[1])) == (7, {"evt.type": "close", "computed": 1})
+
+
+def test_the_source_is_told_of_events_that_were_evaluated(scripted_source, opened, rules):
+    events = [opened(), opened("/tmp/x", "less")]
+    source = scripted_source([events])
+    Run(source, rules()).finish()
+    assert source.evaluated_events == events
+
+
+def test_a_recording_wants_every_event(scripted_source, opened, rules):
+    source = scripted_source([[opened("/tmp/x", "less")]])
+    recording = Collected()
+    run = Run(source, rules(), recording=OutputQueue(recording))
+    run.finish()
+    assert source.evaluated_events == []
+    assert [event["fd.name"] for event in recording.items] == ["/tmp/x"]
+
+
+def test_what_still_waits_at_the_end_is_evaluated(scripted_source, opened, rules):
+    run = Run(scripted_source([[]], held=[opened()]), rules())
+    assert [alert.rule for alert in run.finish()] == ["Shadow read", "By cat"]
+
+
+def test_troubles_are_told_when_they_begin_and_again_while_they_last(scripted_source, rules):
+    told: list[str] = []
+    source = scripted_source()
+    run = Run(source, rules(), warn=told.append)
+
+    def look(seconds: float, *troubles: str) -> int:
+        source.told_troubles = troubles
+        run.clock.time += seconds
+        run.loop.turn()
+        return len(told)
+
+    assert look(1, "the API can't be read") == 1
+    assert look(2, "the API can't be read", "no socket") == 2
+    assert look(2) == 2
+    assert look(2, "the API can't be read") == 2  # it comes and goes
+    assert look(600, "the API can't be read") == 3
+    assert look(2, "the API can't be read") == 3
+
+
+def test_what_tells_of_lost_alerts_and_is_lost_itself_is_not_told_for_ever():
+    watch, cause = LossWatch(), "alerts for sink chat: it refused them"
+    lost, told = 1, []
+    for second in range(100_000):
+        if watch.news({cause: lost}, second):
+            told.append(second)
+            lost += 1  # the alert that tells of it
+    assert told[:4] == [0, 10, 30, 70]
+    assert len(told) < 40
+    assert watch.news({cause: lost, "ring buffer full": 3}, 100_000) == {"ring buffer full": 3}
+    assert watch.news({cause: lost, "ring buffer full": 3}, 100_001, last=True) == {cause: 1}
+
+
+def test_a_later_loss_of_alerts_is_told_at_once():
+    watch, cause = LossWatch(), "alerts for sink chat: it refused them"
+    assert watch.news({cause: 1}, 0) == {cause: 1}
+    assert watch.news({cause: 2}, 10) == {cause: 1}
+    assert watch.news({cause: 3}, 29) == {}
+    assert watch.news({cause: 3}, 30) == {cause: 1}
+    assert watch.news({cause: 3}, 1000) == {}
+    assert watch.news({cause: 4}, 1001) == {cause: 1}
+    assert watch.news({cause: 5}, 1011) == {cause: 1}

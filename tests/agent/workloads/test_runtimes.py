@@ -1,0 +1,305 @@
+"""What runtimes are asked and what of their answers is believed: a CRI server over a real socket."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from agent_support.cri_server import (
+    DIGEST,
+    ID,
+    IMAGE_ID,
+    MESSAGES,
+    SANDBOX,
+    UID,
+    CriServer,
+    container,
+    image,
+    pairs,
+    sandbox,
+)
+
+from tiercel_agent.context.container import ContainerId
+from tiercel_agent.workloads.model import Container, Image, Mount
+from tiercel_agent.workloads.news import ContainerNews
+from tiercel_agent.workloads.runtimes.finder import ContainerFinder
+from tiercel_agent.workloads.runtimes.model import socket_of, sockets_for
+
+IN_POD = ContainerId(ID, "cri-o", UID)
+Look = Callable[..., Container | None]
+
+
+class Finding:
+    """A finder whose news are at hand."""
+
+    def __init__(self, *paths: Path, annotations: tuple[str, ...] = ()) -> None:
+        self.news: queue.SimpleQueue[ContainerNews] = queue.SimpleQueue()
+        self.finder = ContainerFinder(map(socket_of, paths), annotations, self.news.put)
+
+    def look(self, container: ContainerId = IN_POD) -> Container | None:
+        self.finder.find(container)
+        return self.next()
+
+    def next(self) -> Container | None:
+        return self.news.get(timeout=60).container
+
+
+@pytest.fixture
+def finding() -> Iterator[Callable[..., Finding]]:
+    opened: list[Finding] = []
+
+    def begin(*paths: Path, **options: tuple[str, ...]) -> Finding:
+        opened.append(Finding(*paths, **options))
+        return opened[-1]
+
+    yield begin
+    for found in opened:
+        found.finder.close()
+
+
+@pytest.fixture
+def look(tmp_path: Path, finding: Callable[..., Finding]) -> Iterator[Look]:
+    """What a CRI-O that answers so is understood to say."""
+    servers: list[CriServer] = []
+
+    def begin(asked: ContainerId = IN_POD, annotations: tuple[str, ...] = (), **answers: object) -> Container | None:
+        server = CriServer(tmp_path / f"crio-{len(servers)}.sock", **answers)  # type: ignore[arg-type]
+        servers.append(server.__enter__())
+        return finding(server.path, annotations=annotations).look(asked)
+
+    yield begin
+    for server in servers:
+        server.__exit__(None, None, None)
+
+
+def test_all_that_the_cri_tells(look: Look) -> None:
+    found = look(annotations=("example.com/team",))
+    assert found is not None
+    assert (found.id, found.name, found.runtime, found.sandbox_id) == (ID, "web", "cri-o", SANDBOX)
+    name = "docker.io/library/nginx"
+    assert found.image == Image(f"{name}:1.27", name, "1.27", DIGEST, IMAGE_ID)
+    assert (found.privileged, found.host_pid, found.host_network, found.host_ipc) == (True, True, False, False)
+    assert found.mounts == (
+        Mount("/srv/data", "/data", "", True, "rslave"),
+        Mount("/var/lib/kubelet/hosts", "/etc/hosts", "", False, "private"),
+    )
+    assert (found.started, found.ip) == (1_700_000_000_000_000_000, "10.1.2.3")
+    assert found.cni == '{"eth0":{"IPConfigs":[{"IP":"10.1.2.3"}]}}'
+    assert found.labels["io.kubernetes.container.name"] == "web"
+    assert found.pod is not None
+    assert (found.pod.namespace, found.pod.name, found.pod.uid, found.pod.ip) == ("shop", "shop-1", UID, "10.1.2.3")
+    # the kubelet's own labels are not the pod's
+    assert (found.pod.labels, found.pod.annotations) == ({"app": "shop"}, {"example.com/team": "a"})
+
+
+def test_crio_tells_of_privileges_by_itself_and_of_the_sandbox_in_a_list(look: Look) -> None:
+    found = look(ContainerStatus=container({"privileged": True, "runtimeSpec": {}}))
+    assert found is not None
+    assert (found.privileged, found.sandbox_id) == (True, SANDBOX)
+
+
+def test_the_sandbox_is_its_pods_too(look: Look) -> None:
+    found = look(ContainerId(SANDBOX, "cri-o", UID))
+    assert found is not None
+    assert found.pod is not None
+    assert (found.id, found.pod.name, found.image, found.privileged) == (SANDBOX, "shop-1", Image(), False)
+
+
+def test_an_image_that_is_named_by_its_id_has_the_name_that_it_was_tagged_with(look: Look) -> None:
+    found = look(ContainerStatus=container(image={"image": IMAGE_ID}, image_ref=IMAGE_ID))
+    assert found is not None
+    assert (found.image.name, found.image.tag, found.image.id) == ("docker.io/library/nginx:1.27", "1.27", IMAGE_ID)
+
+
+def test_the_name_that_was_asked_for_comes_before_the_one_that_it_led_to(look: Look) -> None:
+    asked = {"image": IMAGE_ID, "user_specified_image": "registry:5000/nginx"}
+    found = look(ContainerStatus=container(image=asked))
+    assert found is not None
+    assert (found.image.name, found.image.repository, found.image.tag) == (*["registry:5000/nginx"] * 2, "")
+
+
+def test_when_it_started_is_told_once_it_has(look: Look, tmp_path: Path, finding: Callable[..., Finding]) -> None:
+    with CriServer(tmp_path / "crio.sock", ContainerStatus=container(started_at=0)) as server:
+        found = finding(server.path)
+        first = found.look()
+        assert first is not None
+        assert (first.name, first.started) == ("web", 0)
+        server.answers["ContainerStatus"] = container()
+        while (later := found.next()) is not None and not later.started:
+            pass
+        assert later is not None
+        assert later.started == 1_700_000_000_000_000_000
+
+
+@pytest.mark.parametrize("info", ["no JSON", "[]", '{"config": 3}', '{"sandboxID": null}', "null"])
+def test_details_that_make_no_sense_leave_the_rest(look: Look, info: str) -> None:
+    found = look(ContainerStatus=container(info))
+    assert found is not None
+    assert (found.name, found.privileged, found.sandbox_id) == ("web", None, SANDBOX)
+
+
+def test_a_runtime_without_details_leaves_the_pod_by_its_labels(look: Look) -> None:
+    labels = {f"io.kubernetes.pod.{key}": key for key in ("name", "namespace")} | {"io.kubernetes.pod.uid": UID}
+    found = look(
+        ContainerStatus=container(labels=pairs(labels)),
+        PodSandboxStatus=lambda _request: None,
+        ImageStatus=lambda _request: None,
+    )
+    assert found is not None
+    assert found.pod is not None
+    assert (found.pod.namespace, found.pod.name) == ("namespace", "name")
+    assert (found.image.tag, found.image.digest) == ("1.27", DIGEST)
+
+
+def test_another_pods_container_is_not_taken_for_this_ones(tmp_path: Path, finding: Callable[..., Finding]) -> None:
+    """A cgroup below one's own pod that is named as another pod's container."""
+    with CriServer(tmp_path / "crio.sock") as server:
+        found = finding(server.path)
+        spoofed = ContainerId(ID, "cri-o", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
+        found.finder.find(spoofed)
+        found.finder.gone(spoofed)
+        assert found.next() is None
+        assert found.look() is not None
+
+
+def test_an_answer_about_something_else_is_not_believed(tmp_path: Path, finding: Callable[..., Finding]) -> None:
+    other = container(id="c" * 64)
+    with CriServer(
+        tmp_path / "crio.sock", ContainerStatus=lambda request: other(type(request)(container_id="c" * 64))
+    ) as server:
+        found = finding(server.path)
+        found.finder.find(IN_POD)
+        found.finder.gone(IN_POD)
+        assert found.next() is None
+
+
+def test_a_megabyte_of_annotations(look: Look) -> None:
+    noted = pairs({"large": "x" * 1_000_000, "example.com/team": "y" * 1_000_000})
+    found = look(annotations=("example.com/team",), PodSandboxStatus=sandbox(annotations=noted))
+    assert found is not None
+    assert found.pod is not None
+    assert found.pod.annotations == {"example.com/team": "y" * 4096}
+
+
+def test_hundreds_of_thousands_of_labels(look: Look) -> None:
+    labels = pairs({f"label-{number}": "x" for number in range(200_000)})
+    found = look(PodSandboxStatus=sandbox(labels=labels))
+    assert found is not None
+    assert found.pod is not None
+    assert 1000 < len(found.pod.labels) < 10_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"\xff\xff\xff", b"", b"\x0a\x04\x0a\x02\xff\xfe", b"x" * 20_000_000],
+    ids=["no message", "nothing", "no UTF-8", "too large"],
+)
+def test_nonsense_is_complained_of_and_asked_again(
+    tmp_path: Path, finding: Callable[..., Finding], answer: bytes
+) -> None:
+    with CriServer(
+        tmp_path / "crio.sock", ContainerStatus=lambda _request: answer, PodSandboxStatus=lambda _request: answer
+    ) as server:
+        found = finding(server.path)
+        found.finder.find(IN_POD)
+        while server.asked.count("ContainerStatus") < 3:
+            assert found.news.empty()
+        assert answer == b"" or str(server.path) in found.finder.complaint
+        server.answers["ContainerStatus"], server.answers["PodSandboxStatus"] = container(), sandbox()
+        told = found.next()
+        assert told is not None
+        assert told.name == "web"
+        assert found.finder.complaint == ""
+
+
+def test_a_socket_that_isnt_there_is_told_at_once_and_looked_for_again(
+    tmp_path: Path, finding: Callable[..., Finding]
+) -> None:
+    path = tmp_path / "crio.sock"
+    found = finding(path)
+    assert found.look() is None
+    with CriServer(path):
+        assert found.next() is not None
+
+
+def test_a_socket_that_speaks_something_else(tmp_path: Path, finding: Callable[..., Finding]) -> None:
+    path = tmp_path / "crio.sock"
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(path))
+        server.listen()
+        asked = threading.Event()
+
+        def talk() -> None:
+            while True:
+                try:
+                    client, _ = server.accept()
+                except OSError:
+                    return
+                client.sendall(b"SSH-2.0-nonsense\r\n")
+                client.close()
+                asked.set()
+
+        thread = threading.Thread(target=talk, daemon=True)
+        thread.start()
+        found = finding(path)
+        found.finder.find(IN_POD)
+        assert asked.wait(60)
+        while not found.finder.complaint:
+            pass
+        assert str(path) in found.finder.complaint
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_runtime_that_hangs_holds_up_no_other(tmp_path: Path, finding: Callable[..., Finding]) -> None:
+    answering = threading.Event()
+    with (
+        CriServer(tmp_path / "containerd.sock") as good,
+        CriServer(tmp_path / "crio.sock", ContainerStatus=lambda _request: answering.wait(60) and None) as hanging,
+    ):
+        found = finding(hanging.path, good.path)
+        found.finder.find(IN_POD)
+        assert found.look(ContainerId(ID, "containerd", UID)) is not None
+        while not found.finder.complaint:
+            pass
+        assert "DEADLINE_EXCEEDED" in found.finder.complaint
+        answering.set()
+
+
+def test_many_containers_at_once(tmp_path: Path, finding: Callable[..., Finding]) -> None:
+    def of_any(request: object) -> object:
+        return container(id=request.container_id)(request)  # type: ignore[attr-defined]
+
+    with CriServer(tmp_path / "crio.sock", ContainerStatus=of_any, ImageStatus=image()) as server:
+        found = finding(server.path)
+        ids = [f"{number:064x}" for number in range(500)]
+        for id_ in ids:
+            found.finder.find(ContainerId(id_, "cri-o", UID))
+        assert {found.news.get(timeout=60).id.id for _ in ids} == set(ids)
+        assert server.asked.count("ImageStatus") < 50  # one image, asked for by those who came before the answer
+
+
+def test_a_broken_detail_message_is_no_message() -> None:
+    assert MESSAGES["ContainerStatusRequest"](container_id=ID).SerializeToString() == b"\x0a\x40" + ID.encode()
+
+
+@pytest.mark.parametrize(
+    ("path", "runtime", "in_pod", "asked"),
+    [
+        ("/run/containerd/containerd.sock", "containerd", False, True),
+        ("/run/containerd/containerd.sock", "docker", False, False),
+        ("/run/crio/crio.sock", "cri-o", True, True),
+        ("/run/crio/crio.sock", "containerd", True, True),  # the cgroupfs driver names no runtime
+        ("/run/crio/crio.sock", "containerd", False, False),
+        ("/run/cri-dockerd.sock", "docker", True, True),
+        ("/run/docker.sock", "docker", False, True),
+        ("/run/docker.sock", None, False, True),
+        ("/run/podman/podman.sock", "podman", False, True),
+        ("/run/podman/podman.sock", "docker", False, False),
+    ],
+)
+def test_who_is_asked(path: str, runtime: str | None, in_pod: bool, asked: bool) -> None:
+    assert bool(sockets_for(runtime, [socket_of(Path(path))], in_pod=in_pod)) is asked

@@ -1,0 +1,200 @@
+"""Rules of many SecurityRules: who sees what, and who can spoil what."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiercel_engine.event import Event
+from tiercel_engine.matching.matcher import Matcher
+from tiercel_engine.rule import Origin
+from tiercel_engine.rules.bundle import Bundle, BundleError, pack, unpack
+from tiercel_engine.rules.objects import Resolved, RuleObject, refusal, resolve, told
+
+SYSTEM = "tiercel-system"
+
+
+def rule(name: str, condition: str, **more: Any) -> dict[str, Any]:
+    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE", **more}
+
+
+def macro(name: str, condition: str) -> dict[str, Any]:
+    return {"macro": name, "condition": condition}
+
+
+def listed(name: str, *items: Any) -> dict[str, Any]:
+    return {"list": name, "items": list(items)}
+
+
+def of(namespace: str, name: str, *items: dict[str, Any], **spec: Any) -> RuleObject:
+    return RuleObject(namespace, name, {"rules": list(items), **spec})
+
+
+def names(resolved: Resolved, namespace: str, name: str) -> list[str]:
+    return [rule.name for rule in resolved.objects[Origin(namespace, name)].rules]
+
+
+def errors(resolved: Resolved, namespace: str, name: str) -> list[str]:
+    return [told(error) for error in resolved.objects[Origin(namespace, name)].errors]
+
+
+def matching(resolved: Resolved, **fields: Any) -> set[str]:
+    event = Event("syscall", 0, {key.replace("_", "."): value for key, value in fields.items()})
+    return {found.key for found, _ in Matcher(resolved.rules).match(event)}
+
+
+TERMS = of(SYSTEM, "terms", listed("shells", "bash", "sh"), macro("opened", "evt.type in (open, openat)"))
+
+
+def test_the_systems_macros_are_seen_everywhere_and_a_tenants_at_home() -> None:
+    found = resolve(
+        [
+            TERMS,
+            of("shop", "a", macro("mine", "opened and proc.name in (shells)"), rule("r", "mine")),
+            of("bank", "a", rule("r", "mine")),
+            of(SYSTEM, "user", rule("r", "mine")),
+        ]
+    )
+    assert names(found, "shop", "a") == ["r"]
+    assert errors(found, "shop", "a") == []
+    for namespace, name in (("bank", "a"), (SYSTEM, "user")):
+        assert names(found, namespace, name) == []
+        assert errors(found, namespace, name) == ["rule r: there is no macro mine"]
+
+
+def test_a_tenants_rule_is_in_its_namespace_and_has_a_name_of_its_own() -> None:
+    found = resolve([of("shop", "a", rule("r", "evt.type = open")), of("bank", "b", rule("r", "evt.type = open"))])
+    here = {"evt_type": "open", "container_id": "3ad7b26ded6d", "k8s_pod_name": "p"}
+    assert matching(found, **here, k8s_ns_name="shop") == {"shop/r"}
+    assert matching(found, **here, k8s_ns_name="bank") == {"bank/r"}
+    assert {each.origin for each in found.rules} == {Origin("shop", "a"), Origin("bank", "b")}
+
+
+def test_a_tenants_own_term_stands_in_for_the_systems_and_changes_nobody_elses() -> None:
+    found = resolve(
+        [
+            TERMS,
+            of(SYSTEM, "user", rule("system", "opened and proc.name in (shells)")),
+            of("shop", "a", listed("shells", "zsh"), rule("own", "opened and proc.name in (shells)")),
+            of(
+                "bank",
+                "a",
+                {"list": "shells", "items": ["fish"], "override": {"items": "append"}},
+                rule("more", "opened and proc.name in (shells)"),
+            ),
+        ]
+    )
+    pods = {"evt_type": "open", "container_id": "x", "k8s_pod_name": "p"}
+    assert matching(found, **pods, proc_name="bash", k8s_ns_name="shop") == {f"{SYSTEM}/system"}
+    assert matching(found, **pods, proc_name="zsh", k8s_ns_name="shop") == {"shop/own"}
+    assert matching(found, **pods, proc_name="fish", k8s_ns_name="bank") == {"bank/more"}
+    assert matching(found, **pods, proc_name="bash", k8s_ns_name="bank") == {"bank/more", f"{SYSTEM}/system"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "second"),
+    [
+        ("rule", rule("x", "evt.type = open"), rule("x", "evt.type = connect")),
+        ("macro", macro("x", "evt.type = open"), macro("x", "evt.type = connect")),
+        ("list", listed("x", "a"), listed("x", "b")),
+    ],
+)
+def test_names_that_collide_are_told_and_the_first_stays(
+    kind: str, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    good = rule("good", "evt.type = open")
+    found = resolve([of("shop", "a", first), of("shop", "b", second, good), of("bank", "c", second)])
+    assert errors(found, "shop", "a") == errors(found, "bank", "c") == []
+    assert errors(found, "shop", "b") == [
+        f"{kind} x: SecurityRule shop/a has a {kind} of this name already (give it another name)"
+    ]
+    assert "good" in names(found, "shop", "b")
+
+
+def test_a_rule_that_anothers_macro_spoils_is_told_with_its_own_object() -> None:
+    broken = of(SYSTEM, "terms", macro("bad", "proc.nmae = x"), macro("good", "evt.type = open"))
+    found = resolve([broken, of("shop", "a", rule("uses", "bad"), rule("fine", "good"))])
+    assert names(found, "shop", "a") == ["fine"]
+    (error,) = errors(found, "shop", "a")
+    assert error.startswith("rule uses: a macro or list that the rule uses has an error: macro bad: there is no field")
+    assert error.endswith("(did you mean proc.name?), in tiercel-system/terms")
+
+
+def test_a_refusal_shows_the_place() -> None:
+    found = resolve([of("shop", "a", rule("r", "evt.type = open and proc.nmae = x"))])
+    text = refusal(found.objects[Origin("shop", "a")].errors)
+    message, line, mark = text.split("\n")
+    assert message == "rule r: there is no field proc.nmae (did you mean proc.name?)"
+    start = mark.index("^")
+    assert line[start : start + len(mark.strip())] == "proc.nmae"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {},
+        {"rules": None},
+        {"rules": "x"},
+        {"rules": [3, None, [], {}]},
+        {"rules": [{"rule": {"a": 1}}]},
+        {"rules": [rule("r", "evt.type = open")], "selector": 3},
+        {"rules": [rule("r", "evt.type = open", exceptions=[{"name": 3, "values": [[[]]]}])]},
+        {"rules": [rule("\x1b[31m\u202e\x00", "evt.type = open")]},
+    ],
+)
+def test_whatever_a_spec_says_the_others_are_in_force(spec: dict[str, Any]) -> None:
+    good = [of("shop", "a", rule("good", "evt.type = open")), of(SYSTEM, "a", rule("good", "evt.type = open"))]
+    for namespace in ("shop", SYSTEM):
+        found = resolve([*good, RuleObject(namespace, "b", spec)])
+        assert names(found, "shop", "a") == names(found, SYSTEM, "a") == ["good"]
+
+
+def test_nesting_without_end_is_an_error_like_others() -> None:
+    deep: list[Any] = []
+    for _ in range(5000):
+        deep = [deep]
+    found = resolve([of("shop", "a", rule("r", "evt.type = open", exceptions=deep)), TERMS])
+    assert errors(found, "shop", "a") != []
+
+
+OBJECTS = st.lists(
+    st.builds(
+        RuleObject,
+        st.sampled_from(["shop", "bank", SYSTEM]),
+        st.text("abc", min_size=1, max_size=3),
+        st.dictionaries(
+            st.sampled_from(["rules", "selector", "tests", "suspend"]),
+            st.recursive(st.none() | st.booleans() | st.text(), st.lists, max_leaves=4),
+        ),
+    ),
+    unique_by=lambda found: (found.namespace, found.name),
+)
+
+
+@given(OBJECTS, st.integers(20, 1000))
+def test_a_bundle_is_the_same_for_the_same_rules_and_comes_back_whole(objects: list[RuleObject], most: int) -> None:
+    bundle = pack(objects, most)
+    assert bundle == pack(list(reversed(objects)), most)
+    assert all(len(part) <= most for part in bundle.parts)
+    carried = [
+        (
+            found.namespace,
+            found.name,
+            {k: v for k, v in found.spec.items() if k in ("rules", "selector") and v is not None},
+        )
+        for found in objects
+        if not found.spec.get("suspend")
+    ]
+    assert sorted(carried, key=lambda each: each[:2]) == [
+        (found.namespace, found.name, found.spec) for found in unpack(bundle)
+    ]
+
+
+def test_a_bundle_that_is_not_whole_is_refused() -> None:
+    one, other = pack([TERMS], 50), pack([of("shop", "a", rule("r", "evt.type = open"))], 50)
+    for parts in (one.parts[:-1], one.parts[1:], (), (b"nonsense",), (*one.parts[:-1], other.parts[-1]), other.parts):
+        with pytest.raises(BundleError):
+            unpack(Bundle(one.hash, parts))

@@ -1,0 +1,271 @@
+"""What the operator has run on every node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tiercel_agent.config import read_config
+from tiercel_agent.context.accounts import MOUNTED_HOST
+from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
+from tiercel_cli.operator import operator
+from tiercel_engine.resources.sink_config import FILE
+from tiercel_operator.agents.daemonset import KEPT, AgentSettings, agent_config, agent_config_map, daemonset, telemetry
+from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
+from tiercel_operator.sinks.config import SECRET
+
+HERE = Path(__file__).parents[3]
+SETTINGS = AgentSettings()
+
+
+def pod(settings: AgentSettings = SETTINGS) -> dict[str, Any]:
+    found: dict[str, Any] = daemonset(settings, MOST_PARTS)["spec"]["template"]["spec"]
+    return found
+
+
+def container(settings: AgentSettings = SETTINGS) -> dict[str, Any]:
+    (found,) = pod(settings)["containers"]
+    return dict(found)
+
+
+def read(tmp_path: Path, settings: AgentSettings) -> Any:
+    path = tmp_path / "tiercel.yaml"
+    path.write_text(agent_config(settings))
+    found = read_config(path)
+    assert (found.errors, found.warnings) == ((), ())
+    assert found.config is not None
+    return found.config
+
+
+def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> None:
+    context = container()["securityContext"]
+    unit = (HERE / "config/systemd/tiercel.service").read_text()
+    (granted,) = [line for line in unit.splitlines() if line.startswith("CapabilityBoundingSet=")]
+    assert context["privileged"] is False
+    assert context["allowPrivilegeEscalation"] is False
+    assert context["readOnlyRootFilesystem"] is True
+    assert context["capabilities"]["drop"] == ["ALL"]
+    assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
+
+
+def test_it_runs_on_each_node_that_it_can_watch() -> None:
+    """A mixed cluster has agents on all nodes, whatever their processors and their taints."""
+    found = pod()
+    (term,) = found["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    assert term == {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]}]}
+    assert found["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert found["tolerations"] == [{"operator": "Exists"}]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.agent", "Dockerfile.operator"])
+def test_images_are_of_whatever_architecture_they_are_built_for(name: str) -> None:
+    text = (HERE / "images" / name).read_text()
+    bases = [line.split()[1:] for line in text.splitlines() if line.startswith("FROM")]
+    assert bases
+    assert not [base for base in bases if base[0].startswith("--platform")]
+    assert "amd64" not in text
+    assert "x86_64" not in text
+
+
+def test_of_the_node_one_folder_can_be_written_and_nothing_else_is_made_there() -> None:
+    mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
+    folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
+    assert folders.pop("kept") == {"path": "/var/lib/tiercel", "type": "DirectoryOrCreate"}
+    assert mounts["kept"] == {"name": "kept", "mountPath": "/var/lib/tiercel"}
+    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/etc", "/run"}
+    assert {folder["type"] for folder in folders.values()} == {"Directory"}  # the only type that makes no folder
+    assert all(mounts[name]["readOnly"] for name in folders)
+    assert pod()["hostPID"] is True
+    assert "hostNetwork" not in pod()
+    assert "hostIPC" not in pod()
+
+
+def test_every_node_has_one_whatever_its_taints() -> None:
+    assert pod()["tolerations"] == [{"operator": "Exists"}]
+    assert pod()["priorityClassName"] == "system-node-critical"
+    assert daemonset(SETTINGS, MOST_PARTS)["spec"]["updateStrategy"]["rollingUpdate"] == {"maxUnavailable": "10%"}
+
+
+def test_the_bundle_is_all_config_maps_that_the_operator_may_make_and_none_is_needed() -> None:
+    (bundle,) = [volume for volume in pod()["volumes"] if volume["name"] == "bundle"]
+    assert bundle["projected"]["sources"] == [
+        {"configMap": {"name": config_map_name(number), "optional": True}} for number in range(MOST_PARTS)
+    ]
+
+
+def test_the_agent_takes_its_configuration_from_where_it_is_mounted(tmp_path: Path) -> None:
+    config = read(tmp_path, SETTINGS)
+    mounts = {mount["name"]: mount["mountPath"] for mount in container()["volumeMounts"]}
+    assert str(config.bundle) == mounts["bundle"]
+    assert container()["args"][-1] == f"{mounts['config']}/tiercel.yaml"
+    assert agent_config_map(SETTINGS)["data"] == {"tiercel.yaml": agent_config(SETTINGS)}
+    assert (config.json, config.workloads.kubernetes) == (True, True)
+
+
+def test_sinks_are_read_where_their_secret_is_mounted_and_what_waits_is_kept_on_the_node(tmp_path: Path) -> None:
+    config = read(tmp_path, SETTINGS)
+    mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
+    (volume,) = [volume for volume in pod()["volumes"] if volume["name"] == "sinks"]
+    assert volume["secret"] == {"secretName": SECRET, "optional": True, "defaultMode": 0o400}
+    assert str(config.sinks_file) == f"{mounts['sinks']['mountPath']}/{FILE}"
+    assert "subPath" not in mounts["sinks"]  # it would stay what it was
+    assert config.spool.folder.is_relative_to(mounts["kept"]["mountPath"])
+    assert config.programs.folder.is_relative_to(mounts["kept"]["mountPath"])
+
+
+def test_prometheus_finds_the_agents(tmp_path: Path) -> None:
+    port = read(tmp_path, SETTINGS).metrics_port
+    annotations = daemonset(SETTINGS, 1)["spec"]["template"]["metadata"]["annotations"]
+    assert container()["ports"] == [{"name": "http", "containerPort": port}]
+    assert (annotations["prometheus.io/scrape"], annotations["prometheus.io/port"]) == ("true", str(port))
+
+
+def test_admins_say_what_tenants_sinks_reach(tmp_path: Path) -> None:
+    assert "reach" not in agent_config(SETTINGS)
+    settings = replace(SETTINGS, allowed_addresses=("169.254.20.0/24",), forbidden_addresses=("10.0.0.0/8", "fd00::/8"))
+    reach = read(tmp_path, settings).reach
+    assert [str(each) for each in reach.allow] == ["169.254.20.0/24"]
+    assert [str(each) for each in reach.forbid] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:
+    for option in ("--allow-sink-address", "--forbid-sink-address"):
+        done = CliRunner().invoke(operator, [option, "10.0.0.0/8", option, "10.0.0.1/8"])
+        assert done.exit_code == 2
+        assert "10.0.0.1/8 has host bits set (write such as 10.1.2.0/24" in done.output
+
+
+@pytest.fixture
+def operated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AgentSettings]:
+    """The agents that an operator with these options would run."""
+
+    def settings(*options: str) -> AgentSettings:
+        runs: list[Any] = []
+        monkeypatch.setattr("tiercel_cli.operator.run", runs.append)
+        done = CliRunner().invoke(operator, [*options])
+        assert done.exit_code == 0, done.output
+        (found,) = runs
+        assert isinstance(found.agents, AgentSettings)
+        return found.agents
+
+    return settings
+
+
+def test_agents_of_old_kernels_get_the_capability_that_they_need(operated: Callable[..., AgentSettings]) -> None:
+    usual = container(operated())["securityContext"]["capabilities"]["add"]
+    for name in ("SYS_RESOURCE", "CAP_SYS_RESOURCE"):
+        given = container(operated("--agent-capability", name))["securityContext"]["capabilities"]["add"]
+        assert given == [*usual, "SYS_RESOURCE"]
+
+
+def test_other_sockets_of_runtimes_are_an_option(operated: Callable[..., AgentSettings], tmp_path: Path) -> None:
+    settings = operated("--agent-socket", "/run/other.sock", "--agent-socket", "/var/lib/b/run/c.sock")
+    found = [str(path) for path in read(tmp_path, settings).workloads.sockets]
+    assert found[-2:] == ["/host/run/other.sock", "/host/var/lib/b/run/c.sock"]
+    assert "/var/lib/b/run" in seen_folders(settings)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--agent-capability", "sys_resource"),
+        ("--agent-capability", "SYS_RESOURCE,BPF"),
+        ("--agent-socket", "run/a.sock"),
+        ("--agent-socket", "/run/../etc/a.sock"),
+    ],
+)
+def test_what_agents_cannot_be_given_is_refused_before_anything_is_done(option: str, value: str) -> None:
+    done = CliRunner().invoke(operator, [option, value])
+    assert done.exit_code == 2
+    assert f"{value!r} is no" in done.output
+
+
+def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:
+    config = read(tmp_path, SETTINGS)
+    usual = [f"/host{path}" for path in DEFAULT_SOCKETS if path.is_relative_to("/run")]
+    assert [str(path) for path in config.workloads.sockets] == usual
+    assert seen_folders(SETTINGS) == {"/sys/fs/cgroup": "/sys/fs/cgroup", "/etc": "/host/etc", "/run": "/host/run"}
+
+
+def test_users_are_named_as_the_node_names_them() -> None:
+    assert seen_folders(SETTINGS)["/etc"] == f"{MOUNTED_HOST}/etc"
+
+
+def test_the_folders_of_other_sockets_are_mounted_too(tmp_path: Path) -> None:
+    sockets = ("/run/other/containerd.sock", "/var/snap/microk8s/common/run/containerd.sock")
+    settings = replace(SETTINGS, extra_sockets=sockets)
+    assert [str(path) for path in read(tmp_path, settings).workloads.sockets[-2:]] == [
+        f"/host{path}" for path in sockets
+    ]
+    folder = "/var/snap/microk8s/common/run"
+    assert seen_folders(settings) == seen_folders(SETTINGS) | {folder: f"/host{folder}"}
+
+
+def seen_folders(settings: AgentSettings) -> dict[str, str]:
+    """The node's folders, and where the agent sees each."""
+    seen = {mount["name"]: mount["mountPath"] for mount in container(settings)["volumeMounts"]}
+    volumes = [volume for volume in pod(settings)["volumes"] if "hostPath" in volume]
+    found = {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
+    assert found.pop(KEPT) == KEPT
+    return found
+
+
+def test_another_configuration_restarts_agents_and_another_bundle_does_not() -> None:
+    other = replace(SETTINGS, extra_sockets=("/run/other.sock",))
+    assert daemonset(SETTINGS, MOST_PARTS) == daemonset(AgentSettings(), MOST_PARTS)
+    assert daemonset(other, MOST_PARTS)["spec"]["template"] != daemonset(SETTINGS, MOST_PARTS)["spec"]["template"]
+
+
+@pytest.mark.parametrize(("version", "by_field"), [((1, 20), False), ((1, 29), False), ((1, 30), True), ((2, 0), True)])
+def test_app_armor_is_told_as_the_server_knows_it(version: tuple[int, int], by_field: bool) -> None:
+    settings = replace(SETTINGS, kubernetes=version)
+    annotations = daemonset(settings, MOST_PARTS)["spec"]["template"]["metadata"]["annotations"]
+    assert ("appArmorProfile" in container(settings)["securityContext"]) is by_field
+    assert ("container.apparmor.security.beta.kubernetes.io/agent" in annotations) is not by_field
+
+
+def test_settings_are_where_they_belong() -> None:
+    settings = replace(
+        SETTINGS,
+        image="registry.example/agent:1",
+        pull_policy="Never",
+        namespace="elsewhere",
+        node_selector={"pool": "a"},
+        tolerations=({"key": "gpu", "operator": "Exists"},),
+        priority_class="high",
+        extra_capabilities=("SYS_RESOURCE",),
+        seccomp="RuntimeDefault",
+    )
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "tiercel-operator", "uid": "1"}
+    for made in (daemonset(settings, 1, owner), agent_config_map(settings, owner)):
+        assert made["metadata"]["namespace"] == "elsewhere"
+        assert made["metadata"]["ownerReferences"] == [owner]
+    found = container(settings)
+    assert (found["image"], found["imagePullPolicy"]) == ("registry.example/agent:1", "Never")
+    assert found["securityContext"]["capabilities"]["add"][-1] == "SYS_RESOURCE"
+    assert found["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod(settings)["nodeSelector"] == {"pool": "a"}
+    assert pod(settings)["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert pod(settings)["priorityClassName"] == "high"
+
+
+def test_agents_get_what_the_operator_is_told_of_telemetry_but_no_secret() -> None:
+    told = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+        "OTEL_EXPORTER_OTLP_HEADERS": "authorization=secret",
+        "OTEL_EXPORTER_OTLP_CERTIFICATE": "/ca.crt",
+        "OTEL_SERVICE_NAME": "operator",
+        "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://user:secret@collector:4318",
+        "PATH": "/bin",
+    }
+    settings = AgentSettings(environment=telemetry(told))
+    (container,) = daemonset(settings, 1)["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each.get("value") for each in container["env"]} == {
+        "NODE_NAME": None,
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318",
+    }

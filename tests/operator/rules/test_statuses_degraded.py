@@ -1,0 +1,117 @@
+"""What a SecurityRule's status says of nodes that see less than its rules ask for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tiercel_agent.detection.rule_set import load_rule_set
+from tiercel_agent.detection.source import Concerned, Counters, Unwatched
+from tiercel_agent.service.node_status import status_of
+from tiercel_engine.resources.encoding import to_json
+from tiercel_operator.rules.plan import Planner
+from tiercel_operator.state import State
+
+REASON = "the kernel's verifier refuses the program message"
+SENDING = Unwatched("message", REASON, "", ("sendto", "sendmsg", "recvfrom"), (Concerned("shop/Sends", 1, 1),))
+EXECS = Unwatched("exec_failed", "no room", "", ("execve", "execveat"), ())
+COSTLY = Unwatched("on_rename", "no such tracepoint", "more calls come", (), ())
+
+
+def reported(*parts: Unwatched) -> dict[str, Any]:
+    """The status as an agent writes it."""
+    status = status_of(load_rule_set(()), Counters(0, {}, frozenset()), (), (), "2026-01-01T00:00:00Z", (), parts)
+    found: dict[str, Any] = to_json(status)
+    return found
+
+
+class World:
+    """Some SecurityRules, and nodes that report."""
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.planner = Planner(clock=lambda: 0.0)
+
+    def store(self, name: str, condition: str, **more: Any) -> None:
+        spec = {"rules": [{"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"}]}
+        metadata = {"namespace": "shop", "name": name.lower(), "uid": name, "generation": 1}
+        self.state.take_rule({"metadata": metadata, "spec": {**spec, **more}}, exists=True)
+
+    def report(self, node: str, *parts: Unwatched) -> None:
+        self.state.take_agent({"metadata": {"name": node}, "status": reported(*parts)}, exists=True, now=0.0)
+
+    def degraded(self) -> dict[str, tuple[str, str, str]]:
+        """The condition by SecurityRule."""
+        found = {}
+        for write in self.planner.plan(self.state).statuses:
+            (told,) = [each for each in write.status["conditions"] if each["type"] == "DetectionDegraded"]
+            found[write.origin.name] = told["status"], told["reason"], told["message"]
+        return found
+
+
+@pytest.fixture
+def world() -> World:
+    made = World()
+    made.store("Sends", "evt.type = sendto")
+    made.store("Opens", "evt.type = openat")
+    made.store("Starts", "evt.type = execve")
+    made.store("Anything", "proc.name = x")
+    return made
+
+
+def test_rules_say_on_which_nodes_they_are_blind_and_why(world: World) -> None:
+    world.report("new")
+    world.report("old-2", SENDING)
+    world.report("old-1", SENDING)
+    found = world.degraded()
+    assert found["sends"] == (
+        "True",
+        "NotEverythingWatched",
+        f"on old-1, old-2 the kernel doesn't let sendto be seen, which is asked for by Sends: {REASON}",
+    )
+    assert found["anything"][2].startswith("on old-1, old-2 the kernel doesn't let sendto, sendmsg, recvfrom be seen")
+    assert [found[name][:2] for name in ("opens", "starts")] == [("False", "NothingLost")] * 2
+
+
+def test_where_only_failures_are_not_seen_it_says_so(world: World) -> None:
+    world.report("old", EXECS, COSTLY)
+    found = world.degraded()
+    assert found["starts"][2] == (
+        "on old the kernel doesn't let execve that fail be seen, which is asked for by Starts: no room"
+    )
+    assert found["opens"][0] == "False"
+
+
+def test_it_is_over_when_the_node_sees_everything(world: World) -> None:
+    world.report("node", SENDING)
+    assert world.degraded()["sends"][0] == "True"
+    world.report("node")
+    assert world.degraded()["sends"][0] == "False"
+
+
+def test_nodes_that_the_rules_are_not_for_do_not_matter(world: World) -> None:
+    metadata = {"namespace": "tiercel-system", "name": "chosen", "uid": "c", "generation": 1}
+    rule = {"rule": "C", "desc": "d", "condition": "evt.type = sendto", "output": "o", "priority": "NOTICE"}
+    spec = {"selector": {"nodes": {"matchNames": ["new"]}}, "rules": [rule]}
+    world.state.take_rule({"metadata": metadata, "spec": spec}, exists=True)
+    world.report("new")
+    world.report("old", SENDING)
+    assert world.degraded()["chosen"][0] == "False"
+
+
+def test_losses_and_blindness_are_both_told(world: World) -> None:
+    lost = {"total": 0, "causes": None}
+    for total in (0, 7):
+        status = reported(SENDING) | {"lost": lost | {"total": total, "causes": {"the buffer was full": total}}}
+        world.state.take_agent({"metadata": {"name": "node"}, "status": status}, exists=True, now=0.0)
+    status, reason, message = world.degraded()["sends"]
+    assert (status, reason) == ("True", "EventsLost")
+    assert message.startswith("events were lost on node")
+    assert REASON in message
+
+
+def test_rules_that_nobody_runs_are_not_degraded(world: World) -> None:
+    world.store("Sends", "evt.type = sendto", suspend=True)
+    world.report("old", SENDING)
+    assert world.degraded()["sends"][0] == "False"

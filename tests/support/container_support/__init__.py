@@ -1,0 +1,1 @@
+"""Real container runtimes on this machine."""

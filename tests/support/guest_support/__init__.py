@@ -1,0 +1,1 @@
+"""What is done in virtual machines, and what of it is kept."""

@@ -1,0 +1,253 @@
+"""Two detectors on the same work: one that filters, and one that sees everything."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+
+from tiercel_agent.detection.detector import open_detector
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_engine.matching.matcher import Matcher
+from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.rules import load
+from tiercel_engine.rules.documents.files import RulesFile
+
+AT_FDCWD = -100
+DEADLINE = float(
+    os.environ.get("TIERCEL_TEST_DEADLINE", "60")
+)  # seconds until a test gives up; nothing is ever waited out
+MARK = "/tiercel-mark/"
+CONTAINER = "ab" * 32
+PR_SET_NAME = 15
+NAME_SIZE = 512  # bytes of a path that the filter looks at, with its end (bpf/automaton.h)
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+RULES = {
+    "mark": f"fd.name startswith {MARK}",
+    "process": "fd.filename = tc-harmless and proc.name = tc-bad",
+    "parent": "fd.filename = tc-harmless and proc.pname = tc-bad",
+    "grandparent": "fd.filename = tc-harmless and proc.aname[2] = tc-bad",
+    "adopted": "fd.filename = tc-harmless and proc.pname = tc-reaper",
+    "executable": "fd.filename = tc-harmless and proc.exe = tc-exec",
+    "parents executable": "fd.filename = tc-harmless and proc.pexe = tc-exec",
+    "user": "fd.filename = tc-harmless and user.uid = 12345",
+    "weak": "fd.filename = tc-harmless and user.uid = 0 and not thread.cap_effective contains CAP_CHOWN",
+    "strong": "fd.filename = tc-harmless and user.uid = 54321 and thread.cap_effective contains CAP_SYS_ADMIN",
+    "container": f"fd.filename = tc-harmless and container.id = {CONTAINER[:12]}",
+    "secret": "fd.filename = tc-secret",
+    "folder": "fd.directory endswith /tc-folder",
+    "raw": "fd.nameraw = tc-b/tc-c",
+    "other name": "fd.name endswith /tc-harmless and not fd.nameraw endswith tc-harmless",
+    "written": "fd.filename = tc-harmless and evt.is_open_write = true",
+    "created": "fd.filename = tc-harmless and evt.arg.flags contains O_CREAT",
+    "missing": "fd.filename = tc-harmless and evt.res = ENOENT",
+    "refused": "fd.filename = tc-secret-refused and evt.res = EACCES",
+    "a directory": "fd.filename = tc-harmless and fd.typechar = d",
+    "a pipe": "fd.filename = tc-harmless and fd.type = pipe",
+    "long": "fd.filename startswith tc-long and fd.name endswith bad",
+    "first descriptors": "fd.filename = tc-harmless and evt.rawres = 15",
+    "own name": "fd.name = proc.exepath and proc.name = tc-any",
+    "own raw name": "fd.filename = tc-view and not fd.name = val(fd.nameraw)",
+}
+MODES = {"chmod with set-user-ID": "evt.type in (chmod, fchmodat, fchmod) and evt.arg.mode contains S_ISUID"}
+
+CONNECTIONS = {
+    "port": "evt.type = connect and fd.sport = 2",
+    "address": "evt.type = connect and fd.sip = 127.0.0.9",
+    "network": "evt.type = connect and fd.snet = 127.9.0.0/16",
+    "either end": "evt.type = connect and fd.ip = 127.0.0.5",
+    "IPv6": "evt.type = connect and fd.sip = ::1 and fd.sport = 3",
+    "datagrams": "evt.type = connect and fd.l4proto = udp",
+    "sent": "evt.type = sendto and fd.l4proto = tcp and fd.sip = 127.0.0.9",
+    "sent datagram": "evt.type = sendto and fd.l4proto = udp and fd.sport = 9",
+    "sent locally": "evt.type = sendto and fd.typechar = u and proc.name = tc-any",
+    "received": "evt.type = recvfrom and fd.cip = 127.0.0.5",
+    "accepted": "evt.type in (accept, accept4) and fd.cip = 127.0.0.5",
+}
+
+
+def rules_of(conditions, types="open, openat"):
+    lines = []
+    for name, condition in conditions.items():
+        full = condition if "evt.type" in condition else f"evt.type in ({types}) and {condition}"
+        full = full.replace("= proc.exepath", "= val(proc.exepath)")
+        lines.append(f"- rule: {name}\n  desc: a test\n  condition: {full}\n  output: none\n  priority: NOTICE\n")
+    loaded = load([RulesFile("rules.yaml", "".join(lines))])
+    assert not loaded.errors, loaded.errors
+    return loaded.rules
+
+
+class Watcher:
+    """A detector and the rules that its events are put before, as the agent does."""
+
+    def __init__(self, detector, rules):
+        self.detector, self.events, self.alerts = detector, Counter(), []
+        self.family = 0
+        self.use(rules)
+
+    def use(self, rules):
+        self.matcher = Matcher(rules)
+
+    def drain(self):
+        """Takes all that waits: what an earlier test has left."""
+        while self.detector.poll(0):
+            pass
+
+    def turn(self, timeout):
+        """The marks of one turn, each with its process."""
+        marks = []
+        for event in self.detector.poll(timeout):
+            self.events[event["proc.pid"]] += 1
+            matches = self.matcher.match(event)
+            self.detector.evaluated(event)
+            for rule, view in matches:
+                if rule.name == "mark":
+                    marks.append((view["fd.name"].removeprefix(MARK), event["proc.pid"]))
+                elif self.family in (event["proc.pid"], *(event["proc.apid"] or ())):
+                    self.alerts.append((rule.name, event["proc.pid"], view["fd.name"], event["proc.name"]))
+        return marks
+
+
+def all_rules():
+    return rules_of(RULES | MODES | CONNECTIONS)
+
+
+class Pair:
+    """A detector that filters and one that doesn't."""
+
+    def __init__(self):
+        rules = all_rules()
+        self.opened = []
+        try:
+            for filtering in (rules, ()):
+                self.opened.append(open_detector(Requirements.of(rules), filtering, flood_limit=0))
+        except DetectorError as error:
+            pytest.skip(f"live tests need eBPF: {error}")
+        self.filtering, self.seeing = (Watcher(detector, rules) for detector in self.opened)
+        self.number = 0
+
+    def use(self, rules):
+        requirements = Requirements.of(rules)
+        self.filtering.detector.update(requirements, rules)
+        self.seeing.detector.update(requirements)
+        self.filtering.use(rules)
+        self.seeing.use(rules)
+
+    def __call__(self, body, rounds=100, of=None):
+        """Runs ``body(learn)`` in a child. The rules that it and its descendants (or those of process ``of``) raised
+        alerts of, how often each. ``learn(harmless)`` repeats a function until its calls are dropped."""
+        for watcher in (self.filtering, self.seeing):
+            watcher.drain()
+            watcher.alerts.clear()
+        lost = [detector.counters().lost for detector in self.opened]
+        self.number += 1
+        prefix = f"{self.number}/"
+        answers, answer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(answer)
+            os.setpgid(0, 0)
+            with suppress(BaseException):
+                perform(body, prefix, answers)
+            os._exit(0)
+        os.close(answers)
+        self.filtering.family = self.seeing.family = of or pid
+        before = 0
+        try:
+            while True:
+                self._until(self.seeing, prefix)
+                mark, process = self._until(self.filtering, prefix)
+                if mark == "pause":
+                    os.write(answer, b"g")
+                    continue
+                if mark != "learn":
+                    break
+                now = self.filtering.events[process]
+                learned = now - before == 1  # the mark alone
+                before, rounds = now, rounds - 1
+                assert learned or rounds, "the filter doesn't learn"
+                os.write(answer, b"g" if learned else b"a")
+        finally:
+            os.close(answer)
+            with suppress(ProcessLookupError):  # with its descendants
+                os.killpg(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        assert mark == "end", mark
+        assert [detector.counters().lost for detector in self.opened] == lost
+        found, wanted = Counter(self.filtering.alerts), Counter(self.seeing.alerts)
+        assert found == wanted
+        return Counter(name for name, *_ in self.filtering.alerts)
+
+    def _until(self, watcher, prefix):
+        deadline = time.monotonic() + DEADLINE
+        while time.monotonic() < deadline:
+            for mark, pid in watcher.turn(0.1):
+                if mark.startswith(prefix):
+                    return mark.removeprefix(prefix), pid
+        pytest.fail(f"no mark: {watcher.detector.counters().lost}, filtering: {watcher is self.filtering}")
+
+    def close(self):
+        for detector in self.opened:
+            detector.close()
+
+
+def perform(body, prefix, answers):
+    def mark(what):
+        with suppress(OSError):
+            os.close(os.open(f"{MARK}{prefix}{what}", os.O_RDONLY))
+
+    def learn(harmless):
+        while True:
+            for _ in range(20):
+                harmless()
+            mark("learn")
+            if os.read(answers, 1) != b"a":
+                return
+
+    def pause():
+        mark("pause")
+        os.read(answers, 1)
+
+    learn.pause = pause
+    learn.end = f"{MARK}{prefix}end"
+    try:
+        body(learn)
+    except pytest.skip.Exception as skipped:
+        mark(f"skipped: {skipped}")
+    except BaseException as error:
+        mark(f"{type(error).__name__}: {error}")
+    else:
+        mark("end")
+
+
+def open_at(path, flags=os.O_RDONLY, folder=AT_FDCWD, mode=0):
+    """The result of an openat; what was opened is closed again."""
+    fd = LIBC.syscall(257 if os.uname().machine == "x86_64" else 56, folder, os.fsencode(path), flags, mode)
+    if fd >= 0:
+        os.close(fd)
+    return fd
+
+
+def rename_process(name):
+    LIBC.prctl(PR_SET_NAME, name.encode())
+
+
+def repeat(what):
+    """As often as would be learned, were it something that the filter may learn."""
+    for _ in range(60):
+        what()
+
+
+def in_child(what):
+    """Forks, runs a function, waits."""
+    pid = os.fork()
+    if pid == 0:
+        what()
+        os._exit(0)
+    os.waitpid(pid, 0)

@@ -1,0 +1,1 @@
+"""SecurityRules, AlertSinks and statuses for the operator's tests."""
