@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_delivery_courier import eventually
+from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.cpu_budget import Allowance
 from tiercel_agent.delivery.dispatcher import CAPACITY, MOST_BYTES, Pipeline, Receipt

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.backoff import LONGEST, LONGEST_ASKED, OPENS_AFTER, Backoff
 from tiercel_agent.delivery.queue import open_backlog
@@ -20,15 +20,6 @@ from tiercel_engine.priority import Priority
 
 def alert(output: str) -> Alert:
     return Alert(1, "A rule", Priority.WARNING, "syscall", "node", output, (), {"fd.name": output})
-
-
-def eventually(happened: Callable[[], bool]) -> None:
-    """Waits for another thread, as long as it takes; the limit is for a broken one."""
-    for _ in range(3000):
-        if happened():
-            return
-        time.sleep(0.01)
-    pytest.fail("it never happened")
 
 
 class Destination:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_delivery_courier import eventually
+from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.dispatcher import Pipeline
 from tiercel_agent.delivery.spool_folders import SpoolSettings
