@@ -20,8 +20,9 @@ from tiercel_agent.detection.pending_events import LOOK, LateFacts
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
 from tiercel_agent.detection.watch import FLOOD_LIMIT, PROCEXIT, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
+from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.processes import TICK, ProcessTable, image_of
-from tiercel_agent.events.syscall_record import Occurrence, Surroundings
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import BY_NAME, Syscall
 from tiercel_agent.filter.rule_counters import Folded
 from tiercel_agent.filter.tables import make_tables
@@ -81,7 +82,7 @@ class Detector:
         self._folded: list[Folded] = []
         self._handover: Handover | None = None
         self._late = LateFacts()
-        self._world = Surroundings(
+        self._context = LookupContext(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(host_root=host_root()),
             containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
@@ -95,12 +96,12 @@ class Detector:
         except DetectorError:
             self.close()
             raise
-        self._world.processes.scan()
+        self._context.processes.scan()
 
     @property
     def containers(self) -> Containers:
         """The containers of this machine."""
-        return self._world.containers
+        return self._context.containers
 
     @property
     def notes(self) -> Sequence[str]:
@@ -108,11 +109,11 @@ class Detector:
             *self._machine.notes,
             *self._watch.notes,
             *map(line, self._unwatched),
-            *self._world.containers.inventory.notes(self._watch.requirements.condition_fields),
+            *self._context.containers.inventory.notes(self._watch.requirements.condition_fields),
         ]
 
     def troubles(self) -> Sequence[str]:
-        return self._world.containers.inventory.complaints()
+        return self._context.containers.inventory.complaints()
 
     def unwatched(self) -> Sequence[Unwatched]:
         return self._unwatched
@@ -129,7 +130,7 @@ class Detector:
         try:
             old, new = self._watch, self._load_beside(requirements, rules)
         finally:  # what the compiler did meanwhile is not watched
-            self._events = [event for event in self._events if not self._is_compiler(event.occurrence.process)]
+            self._events = [event for event in self._events if not self._is_compiler(event.record.process)]
         unwatched_now = self._attach(new, rules)
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
@@ -138,7 +139,7 @@ class Detector:
         old.programs.processes.consume(_ALL)
         old.programs.calls.consume(_ALL)
         reported = self._events
-        self._events = [event for event in reported if event.occurrence.header.time < instant]
+        self._events = [event for event in reported if event.record.header.time < instant]
         last = [*self._take_events(), *self.release()]
         self._watch, self._unwatched = new, unwatched_now
         self._begin(new)
@@ -150,7 +151,7 @@ class Detector:
         return list(self._late.release())
 
     def cgroup(self, event: Event) -> int:
-        return event.occurrence.header.cgroup if isinstance(event, LiveEvent) else 0
+        return event.record.header.cgroup if isinstance(event, LiveEvent) else 0
 
     def folded(self) -> list[Folded]:
         folded, self._folded = [*self._folded, *self._watch.shares.look()], []
@@ -181,9 +182,9 @@ class Detector:
 
     def close(self) -> None:
         self._watch.close()
-        self._world.hostnames.close()
-        self._world.accounts.close()
-        self._world.containers.close()
+        self._context.hostnames.close()
+        self._context.accounts.close()
+        self._context.containers.close()
 
     # records
 
@@ -201,7 +202,7 @@ class Detector:
         events, self._events = self._events, []
         for event in events:
             self._number += 1
-            event.occurrence.number = self._number
+            event.record.number = self._number
         ready = self._late.sort(events)
         ready.sort(key=lambda event: event.time)
         return list(ready)
@@ -219,24 +220,24 @@ class Detector:
                 process = records.process_at(record, records.SELF_OFFSET)
                 again = bool(header.flags & records.AGAIN)
                 image = image_of(records.sections(record), 0 if again else header.time)
-                self._world.processes.executed(process, image)
-                self._world.containers.executed(header, process)
+                self._context.processes.executed(process, image)
+                self._context.containers.executed(header, process)
                 name = "execveat" if header.flags & records.BY_DESCRIPTOR else "execve"
                 if name in watch.types and not again:
                     self._add(watch, BY_NAME[name], header, record)
             case records.FORK:
-                self._world.processes.forked(records.fork_record(record))
+                self._context.processes.forked(records.fork_record(record))
             case records.EXIT:
-                self._world.processes.exited(records.exit_record(record))
+                self._context.processes.exited(records.exit_record(record))
 
     def _take_cgroup(self, record: bytes) -> None:
-        gone = self._world.containers.take(records.cgroup_record(record))
+        gone = self._context.containers.take(records.cgroup_record(record))
         if gone is not None and self._watch.learner is not None:
             self._watch.learner.forget({gone})
 
     def _take_news(self) -> None:
         """What is told of containers makes void what was learned of their processes."""
-        changes = self._world.containers.inventory.take_news()
+        changes = self._context.containers.inventory.take_news()
         learner = self._watch.learner
         if learner is None:
             return
@@ -250,9 +251,9 @@ class Detector:
         if self._is_compiler(process):
             return
         parent = records.process_at(record, records.ANCESTORS_OFFSET)
-        image = self._world.processes.image(process, parent if parent.pid else None)
+        image = self._context.processes.image(process, parent if parent.pid else None)
         moment = self._clock.wall_time(header.time)
-        event = LiveEvent(Occurrence(moment, call, header, process, record, image, self._world))
+        event = LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context))
         if self._handover is None or watch is not self._watch or self._handover.counts(event):
             self._events.append(event)
 
@@ -307,15 +308,15 @@ class Detector:
     def _begin(self, watch: Watch) -> None:
         """What is read from now on is this watch's."""
         requirements = watch.requirements
-        self._world.processes.with_environment = "WANT_ENV" in rule_macros(requirements)
-        self._world.hostnames.watch(requirements.host_names)
-        self._world.containers.inventory.ask_for(requirements.condition_fields | requirements.output_fields)
-        self._world.requested = requirements.condition_fields | requirements.output_fields
+        self._context.processes.with_environment = "WANT_ENV" in rule_macros(requirements)
+        self._context.hostnames.watch(requirements.host_names)
+        self._context.containers.inventory.ask_for(requirements.condition_fields | requirements.output_fields)
+        self._context.requested = requirements.condition_fields | requirements.output_fields
         self._poller = select.poll()
         self._poller.register(watch.programs.processes.fileno, select.POLLIN)
         self._poller.register(watch.programs.calls.fileno, select.POLLIN)
         self._poller.register(watch.programs.cgroups.fileno, select.POLLIN)
-        self._poller.register(self._world.containers.inventory.fileno, select.POLLIN)
+        self._poller.register(self._context.containers.inventory.fileno, select.POLLIN)
 
     def _retire(self, watch: Watch) -> None:
         self._folded += watch.shares.look()

@@ -25,25 +25,25 @@ class Handover:
         self._instant = instant
         self._last: dict[int, LiveEvent] = {}
         for event in reported:
-            header = event.occurrence.header
+            header = event.record.header
             if instant - _CLOSE < header.time < instant:
                 self._last[header.tid] = event
 
     def counts(self, event: LiveEvent) -> bool:
         """Whether the event isn't one of the old programs'."""
-        header = event.occurrence.header
+        header = event.record.header
         if header.time >= self._instant:
             # of each thread, only the first event from the instant on can straddle it
             before = self._last.pop(header.tid, None) if self._last else None
             return before is None or not _is_one_event(before, event)
         before = self._last.get(header.tid)
-        if before is not None and header.time >= before.occurrence.header.time:
+        if before is not None and header.time >= before.record.header.time:
             del self._last[header.tid]  # the new record of the last old event is from before: no straddler
         return False
 
 
 def _is_one_event(one: LiveEvent, other: LiveEvent) -> bool:
-    ours, theirs = one.occurrence, other.occurrence
+    ours, theirs = one.record, other.record
     if ours.header.type != theirs.header.type or theirs.header.time - ours.header.time > _CLOSE:
         return False
     return ours.header[4:11] == theirs.header[4:11] and _told(one) == _told(other)  # result and arguments
@@ -51,4 +51,4 @@ def _is_one_event(one: LiveEvent, other: LiveEvent) -> bool:
 
 def _told(event: LiveEvent) -> dict[int, tuple[int, bytes]]:
     """The sections of the record but what the filter told, which is each program's own."""
-    return {kind: section for kind, section in event.occurrence.sections.items() if kind != Section.FILTER}
+    return {kind: section for kind, section in event.record.sections.items() if kind != Section.FILTER}

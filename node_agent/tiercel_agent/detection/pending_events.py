@@ -57,14 +57,14 @@ class LateFacts:
 
 
 def _is_settled(event: LiveEvent) -> bool:
-    occurrence = event.occurrence
-    container = occurrence.container
-    return container is None or occurrence.world.containers.inventory.is_settled(container)
+    record = event.record
+    container = record.container
+    return container is None or record.context.containers.inventory.is_settled(container)
 
 
 def _read_what_may_go(event: LiveEvent) -> None:
     """Looks up now what is read from the process's own files, if rules ask for it: it may not run for long."""
-    requested = event.occurrence.world.requested
+    requested = event.record.context.requested
     for key in _READ_WHILE_IT_RUNS:
         if key in requested:
             event[key]

@@ -11,8 +11,8 @@ from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Header, ProcessRef, Sections
 
 
-class Record:
-    """What the kernel told, decoded when it is asked for.
+class KernelRecord:
+    """What the kernel recorded of one system call; its sections are decoded when they are first asked for.
 
     ``image`` is what the process executes; for an exec, what it executes now.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tiercel_agent.events.fields import FIELDS, extractor
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Event, Value, resolved_view
 
 _BY_ANCESTOR = ("proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.apid")
@@ -14,19 +14,19 @@ _BY_ANCESTOR = ("proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "pr
 class LiveEvent(Event):
     """One system call of this machine, as rules see it."""
 
-    __slots__ = ("occurrence",)
+    __slots__ = ("record",)
 
-    def __init__(self, occurrence: Occurrence) -> None:
-        super().__init__("syscall", occurrence.time)
-        self.occurrence = occurrence
+    def __init__(self, record: SyscallRecord) -> None:
+        super().__init__("syscall", record.time)
+        self.record = record
 
     def __missing__(self, key: str) -> Value | None:
-        value = self[key] = extractor(key)(self.occurrence)
+        value = self[key] = extractor(key)(self.record)
         return value
 
     def views(self) -> Iterator[Event]:
         yield self
-        names = self.occurrence.names
+        names = self.record.names
         if names.fd.real or names.path.real or names.source.real or names.target.real:
             view = resolved_view(self, names.fd.real, names.path.real, names.source.real, names.target.real)
             if view is not None:
@@ -34,9 +34,9 @@ class LiveEvent(Event):
 
     def materialize(self) -> dict[str, Value | None]:
         """All fields of the registry, the call's arguments, the ancestors one by one, and what the rules read."""
-        occurrence = self.occurrence
-        keys = set(FIELDS) | occurrence.world.requested
-        keys.update(f"evt.arg.{parameter.name}" for parameter in occurrence.call.parameters)
+        record = self.record
+        keys = set(FIELDS) | record.context.requested
+        keys.update(f"evt.arg.{parameter.name}" for parameter in record.call.parameters)
         for name in _BY_ANCESTOR:
-            keys.update(f"{name}[{index}]" for index in range(1, len(occurrence.ancestors) + 1))
+            keys.update(f"{name}[{index}]" for index in range(1, len(record.ancestors) + 1))
         return {key: value for key in sorted(keys) if (value := self[key]) is not None}

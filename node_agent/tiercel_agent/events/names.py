@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tiercel_agent.context.paths import absolute, clean, resolve_in_root
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
-from tiercel_agent.events.kernel_record import Record
+from tiercel_agent.events.kernel_record import KernelRecord
 from tiercel_agent.events.processes import text
 from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
 from tiercel_agent.kernel.records import Section
@@ -46,27 +46,27 @@ class Names:
     target: Name = NOTHING
 
 
-def names_of(event: Record) -> Names:
+def names_of(record: KernelRecord) -> Names:
     """The names of an event. For calls that return no descriptor the resolved name is looked up now, in the
     process's root: see context.paths for what that is worth."""
-    call = event.call
+    call = record.call
     if call.family is Family.PATHS:
         if call.descriptor == RETURNED:
-            opened = _opened(event)
+            opened = _opened(record)
             return Names(fd=opened, path=opened)
         if call.path[1] < 0:
-            return Names() if call.flags & FREE_TEXT else Names(path=_by_path(event, 0))
-        target = _by_path(event, 1)
+            return Names() if call.flags & FREE_TEXT else Names(path=_by_path(record, 0))
+        target = _by_path(record, 1)
         if not call.flags & FREE_TEXT:
-            return Names(source=_by_path(event, 0), target=target)
+            return Names(source=_by_path(record, 0), target=target)
         if call.name == "mount":
             return Names(path=target)
-        return Names(source=_link_text(event, target), target=target)
+        return Names(source=_link_text(record, target), target=target)
     if call.family is Family.EXEC:
-        return Names(path=_executed(event))
+        return Names(path=_executed(record))
     if call.name in _TOWARDS:
-        return Names(fd=_connected(event))
-    found = event.descriptor
+        return Names(fd=_connected(record))
+    found = record.descriptor
     if isinstance(found, OpenFile):
         return Names(fd=Name(None, found.path or found.shown or None))
     if isinstance(found, OpenSocket) and found.path:
@@ -74,9 +74,9 @@ def names_of(event: Record) -> Names:
     return Names()
 
 
-def _passed(event: Record, slot: int) -> tuple[str, str] | None:
+def _passed(record: KernelRecord, slot: int) -> tuple[str, str] | None:
     """The path argument: as passed, and absolute but not cleaned. None if it couldn't be read."""
-    sections = event.sections
+    sections = record.sections
     found = sections.get(Section.PATH_1 if slot else Section.PATH_0)
     if found is None:
         return None
@@ -89,36 +89,36 @@ def _passed(event: Record, slot: int) -> tuple[str, str] | None:
     return raw, f"{text(base[1])}/{raw}" if raw else text(base[1])
 
 
-def _opened(event: Record) -> Name:
-    found = event.descriptor
+def _opened(record: KernelRecord) -> Name:
+    found = record.descriptor
     real = found.path if isinstance(found, OpenFile) else None
-    passed = _passed(event, 0)
+    passed = _passed(record, 0)
     if passed is None:
         return Name(None, real)
     raw, full = passed
-    if event.header.result in REFUSED:
-        real = resolve_in_root(event.process.pid, full, follow=True)
+    if record.header.result in REFUSED:
+        real = resolve_in_root(record.process.pid, full, follow=True)
     if not full.startswith("/"):
         return Name(raw, real or raw)
     return _name(raw, clean(full), real)
 
 
-def _by_path(event: Record, slot: int) -> Name:
-    passed = _passed(event, slot)
+def _by_path(record: KernelRecord, slot: int) -> Name:
+    passed = _passed(record, slot)
     if passed is None:
         return NOTHING
     raw, full = passed
-    result = event.header.result
+    result = record.header.result
     real = None
     if result >= 0 or result in REFUSED:
-        real = resolve_in_root(event.process.pid, full, follow=_follows(event, slot))
+        real = resolve_in_root(record.process.pid, full, follow=_follows(record, slot))
     return _name(raw, clean(full), real)
 
 
-def _follows(event: Record, slot: int) -> bool:
+def _follows(record: KernelRecord, slot: int) -> bool:
     """Whether the call acts on what a link leads to, where the last name is one."""
-    header = event.header
-    match event.call.name:
+    header = record.header
+    match record.call.name:
         case (
             "chmod"
             | "fchmodat"
@@ -141,17 +141,17 @@ def _follows(event: Record, slot: int) -> bool:
     return False
 
 
-def _executed(event: Record) -> Name:
+def _executed(record: KernelRecord) -> Name:
     """What was to be executed; what then runs is proc.exepath, the kernel's own."""
-    found = event.sections.get(Section.FILENAME)
+    found = record.sections.get(Section.FILENAME)
     if found is None:
-        return _by_path(event, 0)
+        return _by_path(record, 0)
     raw = text(found[1])
-    return Name(raw, absolute(event.image.cwd, raw) if event.image.cwd or raw.startswith("/") else raw)
+    return Name(raw, absolute(record.image.cwd, raw) if record.image.cwd or raw.startswith("/") else raw)
 
 
-def _link_text(event: Record, link: Name) -> Name:
-    found = event.sections.get(Section.PATH_0)
+def _link_text(record: KernelRecord, link: Name) -> Name:
+    found = record.sections.get(Section.PATH_0)
     if found is None:
         return NOTHING
     raw = text(found[1])
@@ -160,11 +160,11 @@ def _link_text(event: Record, link: Name) -> Name:
     return Name(raw, clean(f"{link.given.rpartition('/')[0]}/{raw}"))
 
 
-def _connected(event: Record) -> Name:
+def _connected(record: KernelRecord) -> Name:
     """A Unix socket is connected or sent to by a path, which may lead through links to the one that it was bound to."""
-    address = event.sections.get(Section.ADDRESS)
+    address = record.sections.get(Section.ADDRESS)
     passed = read_sockaddr(address[1]) if address else None
-    found = event.descriptor
+    found = record.descriptor
     bound = found.path if isinstance(found, OpenSocket) and found.path else None
     if not isinstance(passed, str) or not passed:
         return Name(None, bound)

@@ -18,7 +18,7 @@ from tiercel_agent.context.container import ContainerId
 from tiercel_agent.events.descriptor import OpenSocket
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.processes import NO_IMAGE
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, Family
 from tiercel_agent.filter.candidates import Possible, words
 from tiercel_agent.filter.clauses import Space
@@ -113,7 +113,7 @@ class Learner:
 
     def learn(self, event: LiveEvent) -> None:
         """Called for an event that came through."""
-        section = event.occurrence.sections.get(Section.FILTER)
+        section = event.record.sections.get(Section.FILTER)
         if section is None:
             return
         facts = Facts._make(_FACTS.unpack_from(section[1]))
@@ -124,8 +124,8 @@ class Learner:
             self._tell(self._maps.call_rows, section[1][:_CALL_KEY_SIZE], space, Look.CALL, event)
         if self.with_processes and facts.as_of > self.since:
             self._process(event, facts)
-        if event.occurrence.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
-            key = _connection(facts.call, event.occurrence)
+        if event.record.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
+            key = _connection(facts.call, event.record)
             if key is not None:
                 self._tell(self._maps.connection_rows, key, space, Look.CONNECTION, event)
 
@@ -159,11 +159,11 @@ class Learner:
 
     def _process(self, event: LiveEvent, facts: Facts) -> None:
         """Tells the rows of the event's process, which the kernel doesn't know, if they are still true."""
-        occurrence = event.occurrence
-        pid, header = occurrence.process.pid, occurrence.header
-        if header.flags & LINEAGE_ENDS or not occurrence.world.containers.is_known(header.cgroup, pid):
+        record = event.record
+        pid, header = record.process.pid, record.header
+        if header.flags & LINEAGE_ENDS or not record.context.containers.is_known(header.cgroup, pid):
             return
-        if not _is_known(occurrence):
+        if not _is_known(record):
             return
         identity = (pid, facts.start, facts.cred)
         if facts.as_of < self._told.get(identity, (0, None))[0]:  # the record is older than what was told since
@@ -178,7 +178,7 @@ class Learner:
         if row is None or own is None:
             return
         self._tell_process(event, facts, row, own)
-        self._told[identity] = clock_gettime_ns(CLOCK_BOOTTIME), occurrence.container
+        self._told[identity] = clock_gettime_ns(CLOCK_BOOTTIME), record.container
         if len(self._told) > _MAX_PROCESSES:
             (oldest, _, _), _ = self._told.popitem(last=False)
             self._void(oldest)
@@ -192,23 +192,23 @@ class Learner:
 
     def _tell_process(self, event: LiveEvent, facts: Facts, row: int, own: int) -> None:
         """In steps: the entry is void while it is written. What has changed since ``as_of`` the kernel knows itself."""
-        pid = event.occurrence.process.pid
+        pid = event.record.process.pid
         classes, slot = self._maps.process_classes, _u32(pid % _PROCESS_SLOTS)
-        entry = (facts.start, facts.cred, event.occurrence.header.cgroup, facts.as_of, row, own)
+        entry = (facts.start, facts.cred, event.record.header.cgroup, facts.as_of, row, own)
         self._void(pid)
         classes.update(slot, _PROCESS.pack(*entry, 0, pid))
         classes.update(slot, _PROCESS.pack(*entry, 1, pid))
 
 
-def _is_known(occurrence: Occurrence) -> bool:
+def _is_known(record: SyscallRecord) -> bool:
     """Whether it is known what the process and its ancestors execute: what is missing now may be told later."""
-    images = (occurrence.image, *map(occurrence.ancestor_image, range(len(occurrence.ancestors))))
+    images = (record.image, *map(record.ancestor_image, range(len(record.ancestors))))
     return all(image is not NO_IMAGE for image in images)
 
 
-def _connection(call: int, occurrence: Occurrence) -> bytes | None:
+def _connection(call: int, record: SyscallRecord) -> bytes | None:
     """A socket as the filter puts it together (connection_row of bpf/filter.c)."""
-    found = occurrence.descriptor
+    found = record.descriptor
     if not isinstance(found, OpenSocket):
         return None
     facts = found.facts
@@ -216,12 +216,12 @@ def _connection(call: int, occurrence: Occurrence) -> bytes | None:
     if facts.family not in (AF_INET, AF_INET6):
         return _CONNECTION.pack(*kind, 0, 0, 0, b"", b"", b"")
     width = 4 if facts.family == AF_INET else 16
-    accepts, messages = occurrence.call.descriptor == RETURNED, occurrence.call.family is Family.MESSAGE
+    accepts, messages = record.call.descriptor == RETURNED, record.call.family is Family.MESSAGE
     passed = b""
     if not facts.remote_port:
-        passed = occurrence.sections.get(Section.ADDRESS, (0, b""))[1]
+        passed = record.sections.get(Section.ADDRESS, (0, b""))[1]
         used = _USED.get(int.from_bytes(passed[:2], byteorder))
-        if used is None or len(passed) < used or occurrence.call.address < 0:
+        if used is None or len(passed) < used or record.call.address < 0:
             return None
         passed = passed[:used]
     return _CONNECTION.pack(

@@ -21,7 +21,7 @@ class Header(tuple):
 def event(time, tid=7, result=3, path=b"/a", filtered=b""):
     header = Header((0, 257, 0, INSTANT + time, result, 1, 2, 3, 4, 5, 6, tid))
     sections = {Section.PATH_0: (0, path), Section.FILTER: (0, filtered)}
-    return SimpleNamespace(occurrence=SimpleNamespace(header=header, sections=sections))
+    return SimpleNamespace(record=SimpleNamespace(header=header, sections=sections))
 
 
 def counted(old, new):

@@ -18,12 +18,12 @@ class World:
         self.containers = SimpleNamespace(inventory=inventory)
 
     def event(self, container: str | None, number: int = 0) -> Any:
-        return _Event(SimpleNamespace(container=container, world=self, number=number))
+        return _Event(SimpleNamespace(container=container, context=self, number=number))
 
 
 class _Event(dict):  # type: ignore[type-arg]
-    def __init__(self, occurrence: SimpleNamespace) -> None:
-        self.occurrence = occurrence
+    def __init__(self, record: SimpleNamespace) -> None:
+        self.record = record
         self.read: list[str] = []
 
     def __missing__(self, key: str) -> str:

@@ -41,7 +41,7 @@ KINDS = {8: ("file", "f"), 4: ("directory", "d"), 1: ("pipe", "p")}
 
 
 class Seen(Event):
-    """An event with the little of an occurrence that the learner asks for."""
+    """An event with the little of a syscall record that the learner asks for."""
 
     def __init__(self, call: Call, facts: bytes, flags: int = 0) -> None:
         kind = BY_NAME[call.name]
@@ -67,12 +67,12 @@ class Seen(Event):
                 facts_of_file = FileFacts(0, 0, 0, 0, 0, 0, call.kind << 12, 0, 1, 0, 0)
                 opened = OpenFile(call.result, facts_of_file, call.real, call.real, *KINDS[call.kind])
         super().__init__("syscall", 0, fields)
-        self.occurrence = SimpleNamespace(
+        self.record = SimpleNamespace(
             sections=sections,
             call=kind,
             process=SimpleNamespace(pid=call.process.pid),
             header=SimpleNamespace(result=call.result, flags=flags, cgroup=1),
-            world=SimpleNamespace(containers=SimpleNamespace(is_known=lambda *_: True)),
+            context=SimpleNamespace(containers=SimpleNamespace(is_known=lambda *_: True)),
             names=SimpleNamespace(fd=SimpleNamespace(given=given, raw=raw)),
             descriptor=opened,
             container=None,

@@ -1,6 +1,6 @@
-"""How each field of the registry is computed from an occurrence.
+"""How each field of the registry is computed from a syscall record.
 
-Every module has ``FIELDS``: functions by field name, and ``WITH_ARGUMENT``: functions of the event and the argument.
+Every module has ``FIELDS``: functions by field name, and ``WITH_ARGUMENT``: functions of the record and the argument.
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from collections.abc import Callable
 from functools import lru_cache
 
 from tiercel_agent.events.fields import container, evt, fd, identity, k8s, path, proc
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Value
 from tiercel_engine.fields import FAMILIES
 
 _PARTS = (evt, proc, fd, path, identity, container, k8s)
-FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {k: v for part in _PARTS for k, v in part.FIELDS.items()}
-WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {k: v for part in _PARTS for k, v in part.FIELDS.items()}
+WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
     k: v for part in _PARTS for k, v in part.WITH_ARGUMENT.items()
 }
 
 
-def _no_value(_event: Occurrence) -> None:
+def _no_value(_event: SyscallRecord) -> None:
     return None
 
 
 @lru_cache(4096)
-def extractor(key: str) -> Callable[[Occurrence], Value | None]:
+def extractor(key: str) -> Callable[[SyscallRecord], Value | None]:
     """The function for a key such as ``fd.name``, ``proc.aname[2]`` or ``evt.arg.flags``."""
     plain = FIELDS.get(key)
     if plain is not None:
@@ -40,4 +40,4 @@ def extractor(key: str) -> Callable[[Occurrence], Value | None]:
     function = WITH_ARGUMENT.get(name)
     if function is None:
         return _no_value
-    return lambda event: function(event, argument)
+    return lambda record: function(record, argument)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.workloads.model import Container, Mount
 from tiercel_engine.event import Value
 from tiercel_engine.patterns import cached_glob
@@ -13,8 +13,8 @@ HOST = "host"
 _SHORT_DIGEST = 12
 
 
-def short_id(event: Occurrence) -> str:
-    found = event.container
+def short_id(record: SyscallRecord) -> str:
+    found = record.container
     return found.short if found else HOST
 
 
@@ -23,28 +23,28 @@ def labels_text(labels: Mapping[str, str]) -> str | None:
     return ", ".join(f"{key}:{value}" for key, value in sorted(labels.items())) or None
 
 
-def _full_id(event: Occurrence) -> str:
-    found = event.container
+def _full_id(record: SyscallRecord) -> str:
+    found = record.container
     return found.id if found else HOST
 
 
-def _type(event: Occurrence) -> str | None:
-    found = event.container
+def _type(record: SyscallRecord) -> str | None:
+    found = record.container
     if found is None:
         return HOST
-    known = event.workload.container
+    known = record.workload.container
     return (known.runtime if known is not None else "") or found.runtime
 
 
-def _name(event: Occurrence) -> Value | None:
-    return _known(lambda container: container.name)(event) if event.container else HOST
+def _name(record: SyscallRecord) -> Value | None:
+    return _known(lambda container: container.name)(record) if record.container else HOST
 
 
-def _known(value: Callable[[Container], Value | None]) -> Callable[[Occurrence], Value | None]:
+def _known(value: Callable[[Container], Value | None]) -> Callable[[SyscallRecord], Value | None]:
     """What the runtime says of the container; no value for "" and for what it doesn't say."""
 
-    def extract(event: Occurrence) -> Value | None:
-        container = event.workload.container
+    def extract(record: SyscallRecord) -> Value | None:
+        container = record.workload.container
         found = value(container) if container is not None else None
         return None if found == "" else found
 
@@ -59,27 +59,27 @@ def _started(container: Container) -> int | None:
     return container.started or None
 
 
-def _duration(event: Occurrence) -> int | None:
-    container = event.workload.container
-    return max(0, event.time - container.started) if container is not None and container.started else None
+def _duration(record: SyscallRecord) -> int | None:
+    container = record.workload.container
+    return max(0, record.time - container.started) if container is not None and container.started else None
 
 
-def _ip(event: Occurrence) -> str | None:
-    workload = event.workload
+def _ip(record: SyscallRecord) -> str | None:
+    workload = record.workload
     own = workload.container.ip if workload.container is not None else ""
     return own or (workload.pod.ip if workload.pod is not None else "") or None
 
 
-def _probe(kind: str) -> Callable[[Occurrence], Value | None]:
-    def extract(event: Occurrence) -> Value | None:
-        container, pod = event.workload.container, event.workload.pod
+def _probe(kind: str) -> Callable[[SyscallRecord], Value | None]:
+    def extract(record: SyscallRecord) -> Value | None:
+        container, pod = record.workload.container, record.workload.pod
         return pod.probes.get((container.name, kind)) if container is not None and pod is not None else None
 
     return extract
 
 
-def _label(event: Occurrence, name: str) -> str | None:
-    container = event.workload.container
+def _label(record: SyscallRecord, name: str) -> str | None:
+    container = record.workload.container
     return container.labels.get(name) if container is not None else None
 
 
@@ -88,11 +88,11 @@ def _mount_text(mount: Mount) -> str:
     return f"{mount.source}:{mount.destination}:{mount.mode}:{writable}:{mount.propagation}"
 
 
-def _mount(part: Callable[[Mount], str], side: Callable[[Mount], str]) -> Callable[[Occurrence, str], Value | None]:
+def _mount(part: Callable[[Mount], str], side: Callable[[Mount], str]) -> Callable[[SyscallRecord, str], Value | None]:
     """A part of the mount that the argument selects: by number, or by a glob for one of its sides."""
 
-    def extract(event: Occurrence, argument: str) -> Value | None:
-        container = event.workload.container
+    def extract(record: SyscallRecord, argument: str) -> Value | None:
+        container = record.workload.container
         found = next(_selected(container, argument, side), None) if container is not None else None
         return None if found is None else part(found)
 
@@ -115,7 +115,7 @@ def _destination(mount: Mount) -> str:
     return mount.destination
 
 
-FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
+FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "container.id": short_id,
     "container.full_id": _full_id,
     "container.name": _name,
@@ -138,9 +138,9 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "container.ip": _ip,
     "container.cni.json": _known(lambda container: container.cni),
     "container.labels": _known(lambda container: labels_text(container.labels)),
-    "tiercel.missing": lambda event: ", ".join(event.workload.missing) or None,
+    "tiercel.missing": lambda record: ", ".join(record.workload.missing) or None,
 }
-WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
     "container.label": _label,
     "container.mount": _mount(_mount_text, _source),
     "container.mount.source": _mount(_source, _destination),

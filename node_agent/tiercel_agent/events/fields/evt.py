@@ -11,7 +11,7 @@ from tiercel_agent.events import render
 from tiercel_agent.events.descriptor import End, OpenFile, read_sockaddr
 from tiercel_agent.events.fields import fd, identity
 from tiercel_agent.events.processes import text
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import BY_NAME, Parameter
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
@@ -37,127 +37,127 @@ _CATEGORIES = {
 _CATEGORY = {name: category for category, names in _CATEGORIES.items() for name in names.split()}
 
 
-def open_flags(event: Occurrence) -> int | None:
+def open_flags(record: SyscallRecord) -> int | None:
     """The flags of a call of the open family; None for other calls."""
-    header = event.header
-    match event.call.name:
+    header = record.header
+    match record.call.name:
         case "open":
             return header.arg1
         case "openat" | "open_by_handle_at":
             return header.arg2
         case "openat2":
-            return _open_how(event, 0)
+            return _open_how(record, 0)
         case "creat":
             return _CREAT
     return None
 
 
-def _open_how(event: Occurrence, index: int) -> int:
-    found = event.sections.get(Section.OPEN_HOW)
+def _open_how(record: SyscallRecord, index: int) -> int:
+    found = record.sections.get(Section.OPEN_HOW)
     return int(unpack_from("=3Q", found[1])[index]) if found and len(found[1]) >= 24 else 0
 
 
-def _creation_mode(event: Occurrence) -> int:
-    header = event.header
-    match event.call.name:
+def _creation_mode(record: SyscallRecord) -> int:
+    header = record.header
+    match record.call.name:
         case "open":
             return header.arg2
         case "openat":
             return header.arg3
         case "openat2":
-            return _open_how(event, 1)
+            return _open_how(record, 1)
         case "creat":
             return header.arg1
     return 0
 
 
-def _reads(event: Occurrence) -> Value | None:
-    flags = open_flags(event)
+def _reads(record: SyscallRecord) -> Value | None:
+    flags = open_flags(record)
     return None if flags is None else flags & _O_ACCMODE != _O_WRONLY
 
 
-def _writes(event: Occurrence) -> Value | None:
-    flags = open_flags(event)
+def _writes(record: SyscallRecord) -> Value | None:
+    flags = open_flags(record)
     return None if flags is None else flags & _O_ACCMODE != 0
 
 
-def _creates(event: Occurrence) -> Value | None:
-    flags = open_flags(event)
+def _creates(record: SyscallRecord) -> Value | None:
+    flags = open_flags(record)
     return None if flags is None else bool(flags & _O_CREAT)
 
 
-def _creates_executable(event: Occurrence) -> Value | None:
-    flags = open_flags(event)
-    return None if flags is None else bool(flags & _O_CREAT and _creation_mode(event) & _EXECUTABLE)
+def _creates_executable(record: SyscallRecord) -> Value | None:
+    flags = open_flags(record)
+    return None if flags is None else bool(flags & _O_CREAT and _creation_mode(record) & _EXECUTABLE)
 
 
-def _raw(event: Occurrence, parameter: Parameter) -> int | None:
+def _raw(record: SyscallRecord, parameter: Parameter) -> int | None:
     """The number that an argument holds, or None if it is text."""
     source = parameter.source
     if len(source) == 1:
-        return int(event.header[5 + int(source)])
+        return int(record.header[5 + int(source)])
     if source.startswith("how"):
-        return _open_how(event, int(source[3]))
+        return _open_how(record, int(source[3]))
     if source == "res":
-        return event.header.result
+        return record.header.result
     if source == "creat":
         return _CREAT
-    found = event.descriptor
+    found = record.descriptor
     if isinstance(found, OpenFile) and source in ("ino", "dev"):
         return found.facts.inode if source == "ino" else found.facts.device
     return None
 
 
-def _argument_text(event: Occurrence, parameter: Parameter) -> str | None:
-    raw = _raw(event, parameter)
+def _argument_text(record: SyscallRecord, parameter: Parameter) -> str | None:
+    raw = _raw(record, parameter)
     if raw is None:
-        return _TEXTS[parameter.source](event) if parameter.source in _TEXTS else None
+        return _TEXTS[parameter.source](record) if parameter.source in _TEXTS else None
     match parameter.kind:
         case "result":
             return str(raw) if raw >= 0 else render.result_name(raw)
         case "uid":
-            return identity.user_name(event, raw & 0xFFFFFFFF) or str(render.signed32(raw))
+            return identity.user_name(record, raw & 0xFFFFFFFF) or str(render.signed32(raw))
         case "gid":
-            return identity.group_name(event, raw & 0xFFFFFFFF) or str(render.signed32(raw))
+            return identity.group_name(record, raw & 0xFFFFFFFF) or str(render.signed32(raw))
     return render.KINDS[parameter.kind](raw)
 
 
-def _string(kind: int) -> Callable[[Occurrence], str | None]:
-    def read(event: Occurrence) -> str | None:
-        found = event.sections.get(kind)
+def _string(kind: int) -> Callable[[SyscallRecord], str | None]:
+    def read(record: SyscallRecord) -> str | None:
+        found = record.sections.get(kind)
         return text(found[1]) if found else None
 
     return read
 
 
-def _first_path(event: Occurrence) -> str | None:
-    names = event.names
+def _first_path(record: SyscallRecord) -> str | None:
+    names = record.names
     return names.path.given or names.source.given
 
 
-def _second_path(event: Occurrence) -> str | None:
-    names = event.names
+def _second_path(record: SyscallRecord) -> str | None:
+    names = record.names
     return names.target.given or names.path.given
 
 
-def _passed_address(event: Occurrence) -> str | None:
-    found = event.sections.get(Section.ADDRESS)
+def _passed_address(record: SyscallRecord) -> str | None:
+    found = record.sections.get(Section.ADDRESS)
     address = read_sockaddr(found[1]) if found else None
     return f"{address.address}:{address.port}" if isinstance(address, End) else address
 
 
-def _data(event: Occurrence) -> str | None:
-    found = event.sections.get(Section.DATA)
+def _data(record: SyscallRecord) -> str | None:
+    found = record.sections.get(Section.DATA)
     return found[1].decode("utf-8", "replace") if found else None
 
 
-def _argv(event: Occurrence) -> tuple[str, ...]:
-    found = event.sections.get(Section.ARGS)
+def _argv(record: SyscallRecord) -> tuple[str, ...]:
+    found = record.sections.get(Section.ARGS)
     return tuple(text(found[1]).removesuffix("\0").split("\0")) if found else ()
 
 
-def _exe_flags(event: Occurrence) -> str | None:
-    facts = event.image.exe
+def _exe_flags(record: SyscallRecord) -> str | None:
+    facts = record.image.exe
     if facts is None:
         return None
     names = [
@@ -165,21 +165,21 @@ def _exe_flags(event: Occurrence) -> str | None:
         for trait, name in ((records.UPPER_LAYER, "EXE_UPPER_LAYER"), (records.LOWER_LAYER, "EXE_LOWER_LAYER"))
         if facts.traits & trait
     ]
-    if facts.traits & records.DETACHED and event.image.exe_path.startswith("memfd:"):
+    if facts.traits & records.DETACHED and record.image.exe_path.startswith("memfd:"):
         names.append("EXE_FROM_MEMFD")
     return "|".join(names) or "0"
 
 
-_TEXTS: dict[str, Callable[[Occurrence], str | None]] = {
+_TEXTS: dict[str, Callable[[SyscallRecord], str | None]] = {
     "path0": _first_path,
     "path1": _second_path,
     "text0": _string(Section.PATH_0),
-    "file": lambda event: event.names.fd.given,
+    "file": lambda record: record.names.fd.given,
     "address": _passed_address,
     "tuple": fd.name,
     "data": _data,
-    "exe": lambda event: (_argv(event) or (None,))[0],
-    "args": lambda event: " ".join(_argv(event)[1:]),
+    "exe": lambda record: (_argv(record) or (None,))[0],
+    "args": lambda record: " ".join(_argv(record)[1:]),
     "exe_flags": _exe_flags,
 }
 
@@ -192,88 +192,88 @@ def _parameter(call: str, name: str) -> Parameter | None:
     return next((parameter for parameter in parameters if parameter.name == name), None)
 
 
-def argument(event: Occurrence, name: str) -> Value | None:
-    parameter = _parameter(event.call.name, name)
+def argument(record: SyscallRecord, name: str) -> Value | None:
+    parameter = _parameter(record.call.name, name)
     if parameter is None and name in ("res", "res_or_fd"):
-        return str(event.header.result) if event.header.result >= 0 else render.result_name(event.header.result)
-    return _argument_text(event, parameter) if parameter else None
+        return str(record.header.result) if record.header.result >= 0 else render.result_name(record.header.result)
+    return _argument_text(record, parameter) if parameter else None
 
 
-def raw_argument(event: Occurrence, name: str) -> Value | None:
-    parameter = _parameter(event.call.name, name)
+def raw_argument(record: SyscallRecord, name: str) -> Value | None:
+    parameter = _parameter(record.call.name, name)
     if parameter is None:
         return None
-    raw = _raw(event, parameter)
+    raw = _raw(record, parameter)
     if raw is None:
         kind = {"path0": Section.PATH_0, "path1": Section.PATH_1}.get(parameter.source)
-        return _string(kind)(event) if kind else _argument_text(event, parameter)
+        return _string(kind)(record) if kind else _argument_text(record, parameter)
     return render.signed32(raw) if parameter.kind in ("fd", "int") else raw
 
 
-def arguments(event: Occurrence) -> str:
-    shown = ((parameter.name, _argument_text(event, parameter)) for parameter in event.call.parameters)
+def arguments(record: SyscallRecord) -> str:
+    shown = ((parameter.name, _argument_text(record, parameter)) for parameter in record.call.parameters)
     return " ".join(f"{name}={value}" for name, value in shown if value is not None)
 
 
-def _local(event: Occurrence, form: str) -> str:
-    return datetime.fromtimestamp(event.time // _S).astimezone().strftime(form)
+def _local(record: SyscallRecord, form: str) -> str:
+    return datetime.fromtimestamp(record.time // _S).astimezone().strftime(form)
 
 
-def _nanoseconds(event: Occurrence) -> str:
-    return f"{event.time % _S:09d}"
+def _nanoseconds(record: SyscallRecord) -> str:
+    return f"{record.time % _S:09d}"
 
 
-def _utc(event: Occurrence) -> str:
-    moment = datetime.fromtimestamp(event.time // _S, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{_nanoseconds(event)}Z"
+def _utc(record: SyscallRecord) -> str:
+    moment = datetime.fromtimestamp(record.time // _S, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{_nanoseconds(record)}Z"
 
 
-def _buffer(event: Occurrence) -> Value | None:
-    found = event.sections.get(Section.DATA)
+def _buffer(record: SyscallRecord) -> Value | None:
+    found = record.sections.get(Section.DATA)
     return found[1] if found else None
 
 
-def _direction(event: Occurrence) -> str | None:
-    return "r" if event.call.name in _READS else "w" if event.call.name in _WRITES else None
+def _direction(record: SyscallRecord) -> str | None:
+    return "r" if record.call.name in _READS else "w" if record.call.name in _WRITES else None
 
 
-def _name(event: Occurrence) -> str:
-    return event.call.name
+def _name(record: SyscallRecord) -> str:
+    return record.call.name
 
 
-FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
-    "evt.num": lambda event: event.number,
-    "evt.time": lambda event: f"{_local(event, '%H:%M:%S')}.{_nanoseconds(event)}",
-    "evt.time.s": lambda event: _local(event, "%H:%M:%S"),
+FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
+    "evt.num": lambda record: record.number,
+    "evt.time": lambda record: f"{_local(record, '%H:%M:%S')}.{_nanoseconds(record)}",
+    "evt.time.s": lambda record: _local(record, "%H:%M:%S"),
     "evt.time.iso8601": _utc,
-    "evt.datetime": lambda event: f"{_local(event, '%Y-%m-%d %H:%M:%S')}.{_nanoseconds(event)}",
-    "evt.datetime.s": lambda event: _local(event, "%Y-%m-%d %H:%M:%S"),
-    "evt.rawtime": lambda event: event.time,
-    "evt.rawtime.s": lambda event: event.time // _S,
-    "evt.rawtime.ns": lambda event: event.time % _S,
-    "evt.hostname": lambda event: event.world.hostname,
+    "evt.datetime": lambda record: f"{_local(record, '%Y-%m-%d %H:%M:%S')}.{_nanoseconds(record)}",
+    "evt.datetime.s": lambda record: _local(record, "%Y-%m-%d %H:%M:%S"),
+    "evt.rawtime": lambda record: record.time,
+    "evt.rawtime.s": lambda record: record.time // _S,
+    "evt.rawtime.ns": lambda record: record.time % _S,
+    "evt.hostname": lambda record: record.context.hostname,
     "evt.source": lambda _event: "syscall",
     "evt.dir": lambda _event: "<",
     "evt.type": _name,
     "syscall.type": _name,
-    "evt.category": lambda event: _CATEGORY.get(event.call.name, "system"),
+    "evt.category": lambda record: _CATEGORY.get(record.call.name, "system"),
     "evt.args": arguments,
     "evt.info": arguments,
     "evt.buffer": _buffer,
-    "evt.buflen": lambda event: len(event.sections[Section.DATA][1]) if Section.DATA in event.sections else None,
-    "evt.res": lambda event: render.result_name(event.header.result),
-    "evt.rawres": lambda event: event.header.result,
-    "evt.failed": lambda event: event.header.result < 0,
-    "evt.is_io": lambda event: event.call.name in _READS or event.call.name in _WRITES,
-    "evt.is_io_read": lambda event: event.call.name in _READS,
-    "evt.is_io_write": lambda event: event.call.name in _WRITES,
+    "evt.buflen": lambda record: len(record.sections[Section.DATA][1]) if Section.DATA in record.sections else None,
+    "evt.res": lambda record: render.result_name(record.header.result),
+    "evt.rawres": lambda record: record.header.result,
+    "evt.failed": lambda record: record.header.result < 0,
+    "evt.is_io": lambda record: record.call.name in _READS or record.call.name in _WRITES,
+    "evt.is_io_read": lambda record: record.call.name in _READS,
+    "evt.is_io_write": lambda record: record.call.name in _WRITES,
     "evt.io_dir": _direction,
     "evt.is_open_read": _reads,
     "evt.is_open_write": _writes,
     "evt.is_open_create": _creates,
     "evt.is_open_exec": _creates_executable,
 }
-WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
     "evt.arg": argument,
     "evt.rawarg": raw_argument,
 }

@@ -6,46 +6,46 @@ from collections.abc import Callable
 
 from tiercel_agent.context.accounts import User
 from tiercel_agent.events.render import signed32
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Value
 
 _NOBODY_LOGGED_IN = 0xFFFFFFFF
 
 
-def _namespace(event: Occurrence) -> int | None:
+def _namespace(record: SyscallRecord) -> int | None:
     """The mount namespace whose account files count; None for the host's."""
-    return event.header.mount_ns if event.container else None
+    return record.header.mount_ns if record.container else None
 
 
-def _user(event: Occurrence) -> User | None:
-    return event.world.accounts.user(event.process.pid, _namespace(event), event.header.uid)
+def _user(record: SyscallRecord) -> User | None:
+    return record.context.accounts.user(record.process.pid, _namespace(record), record.header.uid)
 
 
-def user_name(event: Occurrence, uid: int) -> str | None:
-    found = event.world.accounts.user(event.process.pid, _namespace(event), uid)
+def user_name(record: SyscallRecord, uid: int) -> str | None:
+    found = record.context.accounts.user(record.process.pid, _namespace(record), uid)
     return found.name if found else None
 
 
-def group_name(event: Occurrence, gid: int) -> str | None:
-    found = event.world.accounts.group(event.process.pid, _namespace(event), gid)
+def group_name(record: SyscallRecord, gid: int) -> str | None:
+    found = record.context.accounts.group(record.process.pid, _namespace(record), gid)
     return found.name if found else None
 
 
-def _login_name(event: Occurrence) -> str | None:
-    uid = event.header.loginuid
+def _login_name(record: SyscallRecord) -> str | None:
+    uid = record.header.loginuid
     # the login happened on the host, whatever namespace the process is in now
-    found = None if uid == _NOBODY_LOGGED_IN else event.world.accounts.user(event.process.pid, None, uid)
+    found = None if uid == _NOBODY_LOGGED_IN else record.context.accounts.user(record.process.pid, None, uid)
     return found.name if found else None
 
 
-FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
-    "user.uid": lambda event: event.header.uid,
-    "user.name": lambda event: found.name if (found := _user(event)) else None,
-    "user.homedir": lambda event: found.home if (found := _user(event)) else None,
-    "user.shell": lambda event: found.shell if (found := _user(event)) else None,
-    "user.loginuid": lambda event: signed32(event.header.loginuid),
+FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
+    "user.uid": lambda record: record.header.uid,
+    "user.name": lambda record: found.name if (found := _user(record)) else None,
+    "user.homedir": lambda record: found.home if (found := _user(record)) else None,
+    "user.shell": lambda record: found.shell if (found := _user(record)) else None,
+    "user.loginuid": lambda record: signed32(record.header.loginuid),
     "user.loginname": _login_name,
-    "group.gid": lambda event: event.header.gid,
-    "group.name": lambda event: group_name(event, event.header.gid),
+    "group.gid": lambda record: record.header.gid,
+    "group.name": lambda record: group_name(record, record.header.gid),
 }
-WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {}
+WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {}

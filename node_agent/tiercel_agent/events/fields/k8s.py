@@ -5,65 +5,65 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiercel_agent.events.fields.container import labels_text
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.workloads.model import Container, Labelled, Pod
 from tiercel_engine.event import Value
 
 _SHORT_ID = 12
 
 
-def _of_pod(value: Callable[[Pod], str | None]) -> Callable[[Occurrence], Value | None]:
+def _of_pod(value: Callable[[Pod], str | None]) -> Callable[[SyscallRecord], Value | None]:
     """What is known of the pod; no value for ""."""
 
-    def extract(event: Occurrence) -> Value | None:
-        pod = event.workload.pod
+    def extract(record: SyscallRecord) -> Value | None:
+        pod = record.workload.pod
         return (value(pod) or None) if pod is not None else None
 
     return extract
 
 
-def _of_namespace(value: Callable[[Labelled], str | None]) -> Callable[[Occurrence], Value | None]:
-    def extract(event: Occurrence) -> Value | None:
-        namespace = event.workload.namespace
+def _of_namespace(value: Callable[[Labelled], str | None]) -> Callable[[SyscallRecord], Value | None]:
+    def extract(record: SyscallRecord) -> Value | None:
+        namespace = record.workload.namespace
         return value(namespace) if namespace is not None else None
 
     return extract
 
 
-def _of_container(value: Callable[[Container], str]) -> Callable[[Occurrence], Value | None]:
-    def extract(event: Occurrence) -> Value | None:
-        container = event.workload.container
+def _of_container(value: Callable[[Container], str]) -> Callable[[SyscallRecord], Value | None]:
+    def extract(record: SyscallRecord) -> Value | None:
+        container = record.workload.container
         return (value(container) or None) if container is not None else None
 
     return extract
 
 
-def _uid(event: Occurrence) -> str | None:
+def _uid(record: SyscallRecord) -> str | None:
     """A pod's cgroup names it from the beginning."""
-    pod, container = event.workload.pod, event.container
+    pod, container = record.workload.pod, record.container
     return pod.uid if pod is not None else container.pod_uid if container is not None else None
 
 
-def _owner(kind: str) -> Callable[[Occurrence], Value | None]:
+def _owner(kind: str) -> Callable[[SyscallRecord], Value | None]:
     return _of_pod(lambda pod: next((owner.name for owner in pod.owners if owner.kind == kind), None))
 
 
-def _pod_label(event: Occurrence, name: str) -> str | None:
-    pod = event.workload.pod
+def _pod_label(record: SyscallRecord, name: str) -> str | None:
+    pod = record.workload.pod
     return pod.labels.get(name) if pod is not None else None
 
 
-def _pod_annotation(event: Occurrence, name: str) -> str | None:
-    pod = event.workload.pod
+def _pod_annotation(record: SyscallRecord, name: str) -> str | None:
+    pod = record.workload.pod
     return pod.annotations.get(name) if pod is not None else None
 
 
-def _namespace_label(event: Occurrence, name: str) -> str | None:
-    namespace = event.workload.namespace
+def _namespace_label(record: SyscallRecord, name: str) -> str | None:
+    namespace = record.workload.namespace
     return namespace.labels.get(name) if namespace is not None else None
 
 
-FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
+FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "k8s.pod.name": _of_pod(lambda pod: pod.name),
     "k8s.pod.uid": _uid,
     "k8s.pod.id": _uid,
@@ -81,11 +81,11 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "k8s.deployment.name": _owner("Deployment"),
     "k8s.owner.kind": _of_pod(lambda pod: pod.owners[-1].kind if pod.owners else None),
     "k8s.owner.name": _of_pod(lambda pod: pod.owners[-1].name if pod.owners else None),
-    "k8s.node.name": lambda event: event.world.containers.inventory.node or None,
+    "k8s.node.name": lambda record: record.context.containers.inventory.node or None,
 }
-WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
     "k8s.pod.label": _pod_label,
     "k8s.pod.annotation": _pod_annotation,
     "k8s.ns.label": _namespace_label,
-    "k8s.node.label": lambda event, name: event.world.containers.inventory.node_labels().get(name),
+    "k8s.node.label": lambda record, name: record.context.containers.inventory.node_labels().get(name),
 }

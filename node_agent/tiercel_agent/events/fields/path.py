@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Value
 
-FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
-    "fs.path.name": lambda event: event.names.path.given,
-    "fs.path.nameraw": lambda event: event.names.path.raw,
-    "fs.path.realname": lambda event: event.names.path.real,
-    "fs.path.source": lambda event: event.names.source.given,
-    "fs.path.sourceraw": lambda event: event.names.source.raw,
-    "fs.path.realsource": lambda event: event.names.source.real,
-    "fs.path.target": lambda event: event.names.target.given,
-    "fs.path.targetraw": lambda event: event.names.target.raw,
-    "fs.path.realtarget": lambda event: event.names.target.real,
-    "evt.abspath": lambda event: event.names.path.given,
-    "evt.abspath.src": lambda event: event.names.source.given,
-    "evt.abspath.dst": lambda event: event.names.target.given,
+FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
+    "fs.path.name": lambda record: record.names.path.given,
+    "fs.path.nameraw": lambda record: record.names.path.raw,
+    "fs.path.realname": lambda record: record.names.path.real,
+    "fs.path.source": lambda record: record.names.source.given,
+    "fs.path.sourceraw": lambda record: record.names.source.raw,
+    "fs.path.realsource": lambda record: record.names.source.real,
+    "fs.path.target": lambda record: record.names.target.given,
+    "fs.path.targetraw": lambda record: record.names.target.raw,
+    "fs.path.realtarget": lambda record: record.names.target.real,
+    "evt.abspath": lambda record: record.names.path.given,
+    "evt.abspath.src": lambda record: record.names.source.given,
+    "evt.abspath.dst": lambda record: record.names.target.given,
 }
-WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {}
+WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {}

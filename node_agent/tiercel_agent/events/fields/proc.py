@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from tiercel_agent.events import render
 from tiercel_agent.events.processes import NO_IMAGE, Image, Process, text
-from tiercel_agent.events.syscall_record import Occurrence
+from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import FileFacts, ProcessRef
 from tiercel_engine.event import Value
@@ -34,12 +34,12 @@ def _env(image: Image) -> str | None:
     return " ".join(image.env) if image.env else None
 
 
-def _own(read: Callable[[Image], Value | None]) -> Callable[[Occurrence], Value | None]:
-    return lambda event: read(event.image)
+def _own(read: Callable[[Image], Value | None]) -> Callable[[SyscallRecord], Value | None]:
+    return lambda record: read(record.image)
 
 
-def _of_parent(read: Callable[[Image], Value | None]) -> Callable[[Occurrence], Value | None]:
-    return lambda event: read(event.ancestor_image(0)) if event.ancestors else None
+def _of_parent(read: Callable[[Image], Value | None]) -> Callable[[SyscallRecord], Value | None]:
+    return lambda record: read(record.ancestor_image(0)) if record.ancestors else None
 
 
 def _name(ref: ProcessRef, _image: Image) -> Value | None:
@@ -58,93 +58,93 @@ _OF_ANCESTORS: dict[str, Callable[[ProcessRef, Image], Value | None]] = {
 _BY_REF_ALONE = frozenset({"proc.aname", "proc.apid"})
 
 
-def _all_ancestors(field: str) -> Callable[[Occurrence], Value | None]:
+def _all_ancestors(field: str) -> Callable[[SyscallRecord], Value | None]:
     read, alone = _OF_ANCESTORS[field], field in _BY_REF_ALONE
 
-    def extract(event: Occurrence) -> Value | None:
+    def extract(record: SyscallRecord) -> Value | None:
         values = [
-            read(ref, NO_IMAGE if alone else event.ancestor_image(index)) for index, ref in enumerate(event.ancestors)
+            read(ref, NO_IMAGE if alone else record.ancestor_image(index)) for index, ref in enumerate(record.ancestors)
         ]
         return [value for value in values if value is not None] or None  # type: ignore[return-value]
 
     return extract
 
 
-def _one_ancestor(field: str) -> Callable[[Occurrence, str], Value | None]:
+def _one_ancestor(field: str) -> Callable[[SyscallRecord, str], Value | None]:
     read, alone = _OF_ANCESTORS[field], field in _BY_REF_ALONE
 
-    def extract(event: Occurrence, argument: str) -> Value | None:
+    def extract(record: SyscallRecord, argument: str) -> Value | None:
         if not argument.isdecimal():
             return None
         index = int(argument)
         if index == 0:
-            return read(event.process, event.image)
-        if index > len(event.ancestors):
+            return read(record.process, record.image)
+        if index > len(record.ancestors):
             return None
-        ref = event.ancestors[index - 1]
-        return read(ref, NO_IMAGE if alone else event.ancestor_image(index - 1))
+        ref = record.ancestors[index - 1]
+        return read(ref, NO_IMAGE if alone else record.ancestor_image(index - 1))
 
     return extract
 
 
-def _led_by(number: Callable[[Occurrence], int]) -> Callable[[Occurrence], Process | None]:
+def _led_by(number: Callable[[SyscallRecord], int]) -> Callable[[SyscallRecord], Process | None]:
     """The leader of a session or group. The records name it by pid only: while a member lives, the pid isn't reused."""
 
-    def find(event: Occurrence) -> Process | None:
-        return event.world.processes.by_pid(number(event))
+    def find(record: SyscallRecord) -> Process | None:
+        return record.context.processes.by_pid(number(record))
 
     return find
 
 
-_session = _led_by(lambda event: event.header.sid)
-_group = _led_by(lambda event: event.header.pgid)
+_session = _led_by(lambda record: record.header.sid)
+_group = _led_by(lambda record: record.header.pgid)
 
 
-def _leader_name(find: Callable[[Occurrence], Process | None]) -> Callable[[Occurrence], Value | None]:
-    def extract(event: Occurrence) -> Value | None:
-        leader = find(event)
+def _leader_name(find: Callable[[SyscallRecord], Process | None]) -> Callable[[SyscallRecord], Value | None]:
+    def extract(record: SyscallRecord) -> Value | None:
+        leader = find(record)
         return leader.comm if leader else None
 
     return extract
 
 
 def _leader_image(
-    find: Callable[[Occurrence], Process | None], read: Callable[[Image], Value | None]
-) -> Callable[[Occurrence], Value | None]:
-    def extract(event: Occurrence) -> Value | None:
-        leader = find(event)
+    find: Callable[[SyscallRecord], Process | None], read: Callable[[Image], Value | None]
+) -> Callable[[SyscallRecord], Value | None]:
+    def extract(record: SyscallRecord) -> Value | None:
+        leader = find(record)
         return read(leader.image) if leader else None
 
     return extract
 
 
-def _exe_fact(read: Callable[[FileFacts], Value]) -> Callable[[Occurrence], Value | None]:
-    def extract(event: Occurrence) -> Value | None:
-        facts = event.image.exe
+def _exe_fact(read: Callable[[FileFacts], Value]) -> Callable[[SyscallRecord], Value | None]:
+    def extract(record: SyscallRecord) -> Value | None:
+        facts = record.image.exe
         return read(facts) if facts else None
 
     return extract
 
 
-def _trait(bit: int) -> Callable[[Occurrence], Value | None]:
+def _trait(bit: int) -> Callable[[SyscallRecord], Value | None]:
     """False where the executable is unknown, so that `=false` in a rule's exceptions stays safe to write."""
 
-    def extract(event: Occurrence) -> Value | None:
-        facts = event.image.exe
+    def extract(record: SyscallRecord) -> Value | None:
+        facts = record.image.exe
         return bool(facts and facts.traits & bit)
 
     return extract
 
 
-def _writable(event: Occurrence) -> Value | None:
-    facts = event.image.exe
+def _writable(record: SyscallRecord) -> Value | None:
+    facts = record.image.exe
     if facts is None:
         return None
-    return event.header.uid in (0, facts.owner) or bool(facts.mode & 0o002)
+    return record.header.uid in (0, facts.owner) or bool(facts.mode & 0o002)
 
 
-def _from_memfd(event: Occurrence) -> Value | None:
-    image = event.image
+def _from_memfd(record: SyscallRecord) -> Value | None:
+    image = record.image
     return bool(image.exe and image.exe.traits & records.DETACHED and image.exe_path.startswith("memfd:"))
 
 
@@ -152,109 +152,109 @@ def _ctime(facts: FileFacts) -> int:
     return facts.ctime_s * _S + facts.ctime_ns
 
 
-def _started(event: Occurrence) -> int:
+def _started(record: SyscallRecord) -> int:
     """Start of the process, in ns since the epoch."""
-    return event.time - (event.header.time - event.process.start)
+    return record.time - (record.header.time - record.process.start)
 
 
-def _parent_started(event: Occurrence) -> int | None:
-    return event.time - (event.header.time - event.ancestors[0].start) if event.ancestors else None
+def _parent_started(record: SyscallRecord) -> int | None:
+    return record.time - (record.header.time - record.ancestors[0].start) if record.ancestors else None
 
 
-def _since_ctime(event: Occurrence) -> Value | None:
-    facts = event.image.exe
-    return max(_started(event) - _ctime(facts), 0) if facts else None
+def _since_ctime(record: SyscallRecord) -> Value | None:
+    facts = record.image.exe
+    return max(_started(record) - _ctime(facts), 0) if facts else None
 
 
-def _cwd(event: Occurrence) -> Value | None:
-    found = event.sections.get(records.Section.CWD)
-    path = records.whole_path(found) if found else event.image.cwd
+def _cwd(record: SyscallRecord) -> Value | None:
+    found = record.sections.get(records.Section.CWD)
+    path = records.whole_path(found) if found else record.image.cwd
     if not path:
         return None
     return path if path.endswith("/") else path + "/"
 
 
-def _env_value(event: Occurrence, name: str) -> Value | None:
+def _env_value(record: SyscallRecord, name: str) -> Value | None:
     prefix = name + "="
-    return next((entry[len(prefix) :] for entry in event.image.env or () if entry.startswith(prefix)), None)
+    return next((entry[len(prefix) :] for entry in record.image.env or () if entry.startswith(prefix)), None)
 
 
-def _ancestor_env(event: Occurrence, argument: str) -> Value | None:
+def _ancestor_env(record: SyscallRecord, argument: str) -> Value | None:
     if argument.isdecimal():
-        return _one_ancestor("proc.aenv")(event, argument)
+        return _one_ancestor("proc.aenv")(record, argument)
     prefix = argument + "="
-    for index in range(len(event.ancestors)):
-        for entry in event.ancestor_image(index).env or ():
+    for index in range(len(record.ancestors)):
+        for entry in record.ancestor_image(index).env or ():
             if entry.startswith(prefix):
                 return entry[len(prefix) :]
     return None
 
 
-def _argument(event: Occurrence, argument: str) -> Value | None:
+def _argument(record: SyscallRecord, argument: str) -> Value | None:
     if not argument.isdecimal():
         return None
-    rest = event.image.argv[1:]
+    rest = record.image.argv[1:]
     return rest[int(argument)] if int(argument) < len(rest) else None
 
 
-def _exeline(event: Occurrence) -> Value | None:
-    return " ".join(event.image.argv) if event.image.argv else None
+def _exeline(record: SyscallRecord) -> Value | None:
+    return " ".join(record.image.argv) if record.image.argv else None
 
 
-def _parent_vpid(event: Occurrence) -> Value | None:
+def _parent_vpid(record: SyscallRecord) -> Value | None:
     """Known where the process is in the initial namespace, in which both numbers are the same."""
-    return event.ancestors[0].pid if event.ancestors and event.header.vpid == event.process.pid else None
+    return record.ancestors[0].pid if record.ancestors and record.header.vpid == record.process.pid else None
 
 
-def _login_shell(event: Occurrence) -> Value | None:
+def _login_shell(record: SyscallRecord) -> Value | None:
     """The oldest ancestor of the session that is a shell by its name."""
     found = None
-    for ref in (event.process, *event.ancestors):
+    for ref in (record.process, *record.ancestors):
         if ref.comm.lstrip(b"-") in (b"sh", b"bash", b"zsh", b"ksh", b"csh", b"tcsh", b"dash", b"fish", b"ash"):
             found = ref.pid
     return found
 
 
-FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
-    "proc.name": lambda event: text(event.process.comm),
-    "proc.pname": lambda event: text(event.ancestors[0].comm) if event.ancestors else None,
+FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
+    "proc.name": lambda record: text(record.process.comm),
+    "proc.pname": lambda record: text(record.ancestors[0].comm) if record.ancestors else None,
     "proc.exe": _own(_exe),
     "proc.pexe": _of_parent(_exe),
     "proc.exepath": _own(_exe_path),
     "proc.pexepath": _of_parent(_exe_path),
     "proc.args": _own(_args),
-    "proc.cmdline": lambda event: _cmdline(text(event.process.comm), event.image),
-    "proc.pcmdline": lambda event: _one_ancestor("proc.acmdline")(event, "1"),
+    "proc.cmdline": lambda record: _cmdline(text(record.process.comm), record.image),
+    "proc.pcmdline": lambda record: _one_ancestor("proc.acmdline")(record, "1"),
     "proc.exeline": _exeline,
     "proc.cmdnargs": _own(lambda image: max(len(image.argv) - 1, 0)),
     "proc.cmdlenargs": _own(lambda image: sum(map(len, image.argv[1:]))),
     "proc.env": _own(_env),
     "proc.cwd": _cwd,
-    "proc.pid": lambda event: event.process.pid,
-    "proc.ppid": lambda event: event.ancestors[0].pid if event.ancestors else None,
-    "proc.vpid": lambda event: event.header.vpid,
+    "proc.pid": lambda record: record.process.pid,
+    "proc.ppid": lambda record: record.ancestors[0].pid if record.ancestors else None,
+    "proc.vpid": lambda record: record.header.vpid,
     "proc.pvpid": _parent_vpid,
-    "proc.tty": lambda event: event.header.tty,
+    "proc.tty": lambda record: record.header.tty,
     "proc.loginshellid": _login_shell,
-    "proc.sid": lambda event: event.header.sid,
+    "proc.sid": lambda record: record.header.sid,
     "proc.sname": _leader_name(_session),
     "proc.sid.exe": _leader_image(_session, _exe),
     "proc.sid.exepath": _leader_image(_session, _exe_path),
-    "proc.is_sid_leader": lambda event: event.header.sid == event.process.pid,
-    "proc.pgid": lambda event: event.header.pgid,
+    "proc.is_sid_leader": lambda record: record.header.sid == record.process.pid,
+    "proc.pgid": lambda record: record.header.pgid,
     "proc.pgid.name": _leader_name(_group),
     "proc.pgid.exe": _leader_image(_group, _exe),
     "proc.pgid.exepath": _leader_image(_group, _exe_path),
-    "proc.is_pgid_leader": lambda event: event.header.pgid == event.process.pid,
-    "proc.vpgid": lambda event: event.header.vpgid,
+    "proc.is_pgid_leader": lambda record: record.header.pgid == record.process.pid,
+    "proc.vpgid": lambda record: record.header.vpgid,
     "proc.vpgid.name": _leader_name(_group),
     "proc.vpgid.exe": _leader_image(_group, _exe),
     "proc.vpgid.exepath": _leader_image(_group, _exe_path),
-    "proc.is_vpgid_leader": lambda event: event.header.vpgid == event.header.vpid,
+    "proc.is_vpgid_leader": lambda record: record.header.vpgid == record.header.vpid,
     "proc.pid.ts": _started,
     "proc.ppid.ts": _parent_started,
-    "proc.duration": lambda event: event.header.time - event.process.start,
-    "proc.ppid.duration": lambda event: event.header.time - event.ancestors[0].start if event.ancestors else None,
+    "proc.duration": lambda record: record.header.time - record.process.start,
+    "proc.ppid.duration": lambda record: record.header.time - record.ancestors[0].start if record.ancestors else None,
     "proc.is_exe_writable": _writable,
     "proc.is_exe_upper_layer": _trait(records.UPPER_LAYER),
     "proc.is_exe_lower_layer": _trait(records.LOWER_LAYER),
@@ -263,15 +263,15 @@ FIELDS: dict[str, Callable[[Occurrence], Value | None]] = {
     "proc.exe_ino.ctime": _exe_fact(_ctime),
     "proc.exe_ino.mtime": _exe_fact(lambda facts: facts.mtime_s * _S + facts.mtime_ns),
     "proc.exe_ino.ctime_duration_proc_start": _since_ctime,
-    "thread.cap_permitted": lambda event: render.capabilities(event.header.cap_permitted),
-    "thread.cap_effective": lambda event: render.capabilities(event.header.cap_effective),
-    "thread.cap_inheritable": lambda event: render.capabilities(event.header.cap_inheritable),
-    "thread.tid": lambda event: event.header.tid,
-    "thread.vtid": lambda event: event.header.vtid,
-    "thread.ismain": lambda event: event.header.tid == event.process.pid,
+    "thread.cap_permitted": lambda record: render.capabilities(record.header.cap_permitted),
+    "thread.cap_effective": lambda record: render.capabilities(record.header.cap_effective),
+    "thread.cap_inheritable": lambda record: render.capabilities(record.header.cap_inheritable),
+    "thread.tid": lambda record: record.header.tid,
+    "thread.vtid": lambda record: record.header.vtid,
+    "thread.ismain": lambda record: record.header.tid == record.process.pid,
     **{field: _all_ancestors(field) for field in _OF_ANCESTORS},
 }
-WITH_ARGUMENT: dict[str, Callable[[Occurrence, str], Value | None]] = {
+WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
     **{field: _one_ancestor(field) for field in _OF_ANCESTORS},
     "proc.args": _argument,
     "proc.env": _env_value,

@@ -1,0 +1,28 @@
+"""Where the fields of events are looked up, beyond what the kernel recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tiercel_agent.context.accounts import Accounts
+from tiercel_agent.context.hostnames import HostNames
+from tiercel_agent.events.processes import ProcessTable
+from tiercel_agent.workloads.containers import Containers
+
+
+@dataclass(slots=True)
+class LookupContext:
+    """What fields are looked up in. One detector has one, and all of its events share it.
+
+    ``hostname`` is the node's own name. ``requested`` are the keys that the rules read: they are recorded beside the
+    fields that need no argument. ``socket_names`` has, by a datagram socket's inode, the last connection that the
+    socket was seen with.
+    """
+
+    processes: ProcessTable
+    accounts: Accounts
+    containers: Containers
+    hostnames: HostNames
+    hostname: str
+    requested: frozenset[str] = frozenset()
+    socket_names: dict[int, str] = field(default_factory=dict)
