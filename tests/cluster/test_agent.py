@@ -16,9 +16,9 @@ import pytest
 import yaml
 from agent_support.http_receiver import Answer, HttpReceiver
 from cluster_support.control_plane import ControlPlane
+from cluster_support.custom_resources import API, rule
+from cluster_support.waiting import until
 from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsApi
-from test_operator import API, custom_resources, rule, until  # noqa: F401 (a fixture)
-from test_workloads import agent  # noqa: F401 (a fixture)
 
 from tiercel_engine.resources.sink_config import write_sinks
 from tiercel_engine.rules.bundle import files_of, pack
@@ -61,7 +61,7 @@ def mount(folder: Path, tmp_path: Path) -> Mount:
 
 @pytest.fixture
 def start(
-    agent: Path,  # noqa: F811
+    agent_kubeconfig: Path,
     folder: Path,
     tmp_path: Path,
     namespace: str,
@@ -74,7 +74,7 @@ def start(
         yaml.safe_dump(
             {
                 "bundle": str(folder),
-                "kubernetes": {"kubeconfig": str(agent), "node": namespace},
+                "kubernetes": {"kubeconfig": str(agent_kubeconfig), "node": namespace},
                 "sinks": str(tmp_path / "sinks.json"),
                 "spool": {"folder": str(tmp_path / "spool")},
                 "outputs": {
@@ -101,7 +101,7 @@ def start(
 
 
 @pytest.fixture
-def told(custom_resources: None, api: ApiClient, namespace: str) -> Callable[[], dict[str, Any]]:  # noqa: F811
+def told(custom_resources: None, api: ApiClient, namespace: str) -> Callable[[], dict[str, Any]]:
     """The status of the node's NodeAgent."""
 
     def read() -> dict[str, Any]:

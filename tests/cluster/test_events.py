@@ -12,7 +12,6 @@ import pytest
 from cluster_support.control_plane import ControlPlane
 from cluster_support.objects import create_node, create_pod, create_workload
 from kubernetes.client import ApiClient
-from test_workloads import agent  # noqa: F401 (a fixture)
 
 from tiercel_agent.sinks.kubernetes_events.events import EventWriter
 from tiercel_agent.workloads.cluster.api import connect
@@ -47,13 +46,13 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 def test_alerts_are_seen_on_pod_and_node_with_their_count(
     api: ApiClient,
     namespace: str,
-    agent: Path,  # noqa: F811
+    agent_kubeconfig: Path,
     kubectl: Kubectl,
 ) -> None:
     create_node(api, namespace)
     create_workload(api, "Deployment", namespace, "web")
     pod = create_pod(api, namespace, "web-1", node=namespace)
-    output = EventWriter(connect(agent), namespace)
+    output = EventWriter(connect(agent_kubeconfig), namespace)
     output.send([alert("Shell in a pod", pod, "sh -c \x1b[31m" + "ü" * 2000)])
     output.send([alert("Shell in a pod", pod) for _ in range(40)])
     output.send([alert("Read of a secret"), alert("Read of a secret")])
@@ -70,9 +69,9 @@ def test_alerts_are_seen_on_pod_and_node_with_their_count(
     assert "(x2 over" in kubectl("describe", "node", namespace)
 
 
-def test_an_agent_may_neither_read_nor_remove_events(agent: Path, kubectl: Kubectl) -> None:  # noqa: F811
+def test_an_agent_may_neither_read_nor_remove_events(agent_kubeconfig: Path, kubectl: Kubectl) -> None:
     allowed = {
-        verb: kubectl("auth", "can-i", verb, "events.events.k8s.io", "-A", kubeconfig=agent).strip()
+        verb: kubectl("auth", "can-i", verb, "events.events.k8s.io", "-A", kubeconfig=agent_kubeconfig).strip()
         for verb in ("create", "patch", "get", "list", "watch", "update", "delete")
     }
     assert [verb for verb, answer in allowed.items() if answer == "yes"] == ["create", "patch"]

@@ -2,187 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from functools import partial
-from http import HTTPStatus
-from pathlib import Path
-from typing import Any
 
-import pytest
-import yaml
 from cluster_support.control_plane import ControlPlane
-from cluster_support.objects import create_namespace, create_node
-from kubernetes.client import ApiClient, ApiException, ApiextensionsV1Api, CoreV1Api, CustomObjectsApi
+from cluster_support.custom_resources import SYSTEM, rule
+from cluster_support.objects import create_node
+from cluster_support.operator_process import Cluster
+from cluster_support.waiting import until
+from kubernetes.client import CoreV1Api
 
-from tiercel_engine.rules.bundle import INDEX, Bundle, part_name, unpack
-
-CRDS = Path(__file__).parents[2] / "crds"
-SYSTEM = "tiercel-system"
-API = ("tiercel.dev", "v1alpha1")
-DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out
-
-
-def until(done: Callable[[], Any], what: str) -> Any:
-    end = time.monotonic() + DEADLINE
-    while not (found := done()):
-        assert time.monotonic() < end, f"no {what}"
-        time.sleep(0.05)
-    return found
-
-
-def unless_there(create: Callable[[], object]) -> None:
-    try:
-        create()
-    except ApiException as error:
-        if error.status != HTTPStatus.CONFLICT:
-            raise
-
-
-class Cluster:
-    """What a user sees of the cluster, and the operator process."""
-
-    def __init__(self, api: ApiClient, kubeconfig: Path, folder: Path) -> None:
-        self._objects = CustomObjectsApi(api)
-        self._core = CoreV1Api(api)
-        self._kubeconfig = kubeconfig
-        self._folder = folder
-        self._processes: list[subprocess.Popen[bytes]] = []
-        self.api = api
-
-    def start(self) -> subprocess.Popen[bytes]:
-        log = (self._folder / f"operator-{len(self._processes)}.log").open("wb")
-        command = [str(Path(sys.executable).with_name("tiercel")), "operator", "--kubeconfig", str(self._kubeconfig)]
-        command += ["--no-agents", "--webhook-port", "0", "--health-port", "0"]
-        self._processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-        return self._processes[-1]
-
-    def stop(self) -> None:
-        for process in self._processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        for process in self._processes:
-            process.wait(30)
-
-    def apply(self, name: str, namespace: str, *items: dict[str, Any], **spec: Any) -> dict[str, Any]:
-        body = {
-            "apiVersion": "/".join(API),
-            "kind": "SecurityRule",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"rules": list(items), **spec},
-        }
-        try:
-            return self._objects.create_namespaced_custom_object(*API, namespace, "securityrules", body)
-        except ApiException as error:
-            if error.status != HTTPStatus.CONFLICT:
-                raise
-        return self._objects.patch_namespaced_custom_object(*API, namespace, "securityrules", name, body)
-
-    def apply_sink(self, name: str, namespace: str, **spec: Any) -> None:
-        metadata = {"name": name, "namespace": namespace}
-        body = {"apiVersion": "/".join(API), "kind": "AlertSink", "metadata": metadata, "spec": spec}
-        self._objects.create_namespaced_custom_object(*API, namespace, "alertsinks", body)
-
-    def sink_reason(self, name: str, namespace: str) -> str:
-        """Why a sink is in order, or isn't."""
-        found = self._objects.get_namespaced_custom_object(*API, namespace, "alertsinks", name)
-        conditions = (found.get("status") or {}).get("conditions") or ()
-        return next((each["reason"] for each in conditions if each["type"] == "Valid"), "")
-
-    def handed_sinks(self) -> dict[str, dict[str, str]]:
-        """The secrets of the sinks that agents are handed, by the sink."""
-        try:
-            secret = self._core.read_namespaced_secret("tiercel-sinks", SYSTEM)
-        except ApiException:
-            return {}
-        found = yaml.safe_load(base64.b64decode(secret.data["sinks.json"]))
-        return {f"{each['namespace']}/{each['name']}": each["secrets"] for each in found["sinks"]}
-
-    def delete(self, name: str, namespace: str) -> None:
-        self._objects.delete_namespaced_custom_object(*API, namespace, "securityrules", name)
-
-    def read(self, name: str, namespace: str) -> dict[str, Any]:
-        return self._objects.get_namespaced_custom_object(*API, namespace, "securityrules", name)
-
-    def conditions(self, name: str, namespace: str) -> dict[str, tuple[str, str]]:
-        """Status and reason by type, once they are of what was applied last."""
-        found = self.read(name, namespace)
-        status = found.get("status") or {}
-        if status.get("observedGeneration") != found["metadata"]["generation"]:
-            return {}
-        return {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
-
-    def settled(self, name: str, namespace: str, type_: str, reason: str) -> dict[str, Any]:
-        """The status once a condition has a reason."""
-        until(lambda: self.conditions(name, namespace).get(type_, ("", ""))[1] == reason, f"{type_}: {reason}")
-        status: dict[str, Any] = self.read(name, namespace)["status"]
-        return status
-
-    def bundle(self) -> tuple[str, set[str]]:
-        """Hash and objects of the bundle that agents are handed."""
-        parts: dict[str, bytes] = {}
-        index: dict[str, Any] = {}
-        for found in self._core.list_namespaced_config_map(SYSTEM).items:
-            parts |= {name: base64.b64decode(data) for name, data in (found.binary_data or {}).items()}
-            if INDEX in (found.data or {}):
-                index = yaml.safe_load(found.data[INDEX])
-        if not index:
-            return "", set()
-        bundle = Bundle(index["hash"], tuple(parts[part_name(number)] for number in range(index["parts"])))
-        return bundle.hash, {f"{found.namespace}/{found.name}" for found in unpack(bundle)}
-
-    def report(self, node: str, bundle: str, **status: Any) -> None:
-        """What the agent of a node would say."""
-        body = {"apiVersion": "/".join(API), "kind": "NodeAgent", "metadata": {"name": node}}
-        unless_there(partial(self._objects.create_cluster_custom_object, *API, "nodeagents", body))
-        self._objects.patch_cluster_custom_object_status(
-            *API, "nodeagents", node, {"status": {"bundle": bundle, **status}}
-        )
-
-
-def rule(name: str, condition: str = "evt.type = execve", **more: Any) -> dict[str, Any]:
-    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE", **more}
-
-
-@pytest.fixture(scope="module")
-def custom_resources(control_plane: ControlPlane) -> None:
-    from kubernetes.config import new_client_from_config
-
-    control_plane.start()
-    with new_client_from_config(str(control_plane.kubeconfig_for("admin"))) as client:
-        extensions = ApiextensionsV1Api(client)
-        for path in sorted(CRDS.glob("tiercel.dev_*.yaml")):
-            body = yaml.safe_load(path.read_text())
-            unless_there(partial(extensions.create_custom_resource_definition, body))
-            name = body["metadata"]["name"]
-
-            def established(name: str = name) -> bool:
-                conditions = extensions.read_custom_resource_definition(name).status.conditions or []
-                return any(each.type == "Established" and each.status == "True" for each in conditions)
-
-            until(established, f"{name} established")
-        unless_there(partial(create_namespace, client, SYSTEM))
-
-
-@pytest.fixture
-def cluster(custom_resources: None, api: ApiClient, kubeconfig: Path, tmp_path: Path) -> Iterator[Cluster]:
-    made = Cluster(api, kubeconfig, tmp_path)
-    made.start()
-    yield made
-    made.stop()
-    for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "securityrules")["items"]:
-        made.delete(found["metadata"]["name"], found["metadata"]["namespace"])
-    for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "alertsinks")["items"]:
-        where = found["metadata"]
-        CustomObjectsApi(api).delete_namespaced_custom_object(*API, where["namespace"], "alertsinks", where["name"])
-    for found in CustomObjectsApi(api).list_cluster_custom_object(*API, "nodeagents")["items"]:
-        CustomObjectsApi(api).delete_cluster_custom_object(*API, "nodeagents", found["metadata"]["name"])
-    for log in sorted(tmp_path.glob("operator-*.log")):
-        print(log.read_text()[-4000:])
+from tiercel_engine.rules.bundle import INDEX
 
 
 def test_a_rule_that_is_applied_reaches_the_agents_and_its_status_tells(cluster: Cluster, namespace: str) -> None:
@@ -307,7 +136,7 @@ def test_a_bundle_that_somebody_changes_is_mended_and_a_restart_changes_nothing(
 
 
 def test_two_operators_are_one(cluster: Cluster, namespace: str) -> None:
-    first = cluster._processes[0]
+    first = cluster.processes[0]
     cluster.apply("one", namespace, rule("One"))
     cluster.settled("one", namespace, "Valid", "Loaded")
     cluster.start()

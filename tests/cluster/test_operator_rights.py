@@ -15,9 +15,11 @@ from urllib.error import URLError
 import pytest
 import yaml
 from cluster_support.control_plane import ControlPlane, free_ports
+from cluster_support.custom_resources import SYSTEM, rule, unless_there
+from cluster_support.operator_process import Cluster
+from cluster_support.waiting import until
 from kubernetes.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
 from kubernetes.utils import create_from_dict
-from test_operator import SYSTEM, Cluster, custom_resources, rule, unless_there, until  # noqa: F401 (a fixture)
 
 from tiercel_engine.resources.sink_config import read_sinks
 
@@ -26,7 +28,7 @@ API_ADDRESS = "192.0.2.10"
 
 
 @pytest.fixture
-def rights(custom_resources: None, api: ApiClient) -> None:  # noqa: F811
+def rights(custom_resources: None, api: ApiClient) -> None:
     # A server that listens on loopback doesn't tell of itself.
     subsets = [{"addresses": [{"ip": API_ADDRESS}], "ports": [{"port": 6443}]}]
     body = {"metadata": {"name": "kubernetes"}, "subsets": subsets}

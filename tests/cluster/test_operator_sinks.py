@@ -6,16 +6,11 @@ import base64
 from typing import Any
 
 import pytest
+from cluster_support.custom_resources import API, SYSTEM
 from cluster_support.objects import create_node
+from cluster_support.operator_process import Cluster
+from cluster_support.waiting import until
 from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi
-from test_operator import (  # noqa: F401 (fixtures)
-    API,
-    SYSTEM,
-    Cluster,
-    cluster,
-    custom_resources,
-    until,
-)
 
 from tiercel_engine.resources.sink_config import HandedSink, read_sinks
 
@@ -23,7 +18,7 @@ from tiercel_engine.resources.sink_config import HandedSink, read_sinks
 class Owner:
     """Of an AlertSink; and the agents, which tell of it."""
 
-    def __init__(self, cluster: Cluster, namespace: str) -> None:  # noqa: F811
+    def __init__(self, cluster: Cluster, namespace: str) -> None:
         self._objects = CustomObjectsApi(cluster.api)
         self._core = CoreV1Api(cluster.api)
         self._cluster = cluster
@@ -59,11 +54,11 @@ class Owner:
 
 
 @pytest.fixture
-def owner(cluster: Cluster, namespace: str) -> Owner:  # noqa: F811
+def owner(cluster: Cluster, namespace: str) -> Owner:
     return Owner(cluster, namespace)
 
 
-def test_what_agents_tell_stands_in_the_status(cluster: Cluster, namespace: str, owner: Owner) -> None:  # noqa: F811
+def test_what_agents_tell_stands_in_the_status(cluster: Cluster, namespace: str, owner: Owner) -> None:
     cluster.apply_sink("sink", namespace, events={})
     until(lambda: owner.condition("Ready") == ("Unknown", "NoReceipts"), "word that nobody has told anything")
     for node in ("a", "b"):
@@ -86,7 +81,7 @@ def test_what_agents_tell_stands_in_the_status(cluster: Cluster, namespace: str,
 
 
 def test_a_test_alert_is_sent_by_one_node_and_told_of(
-    cluster: Cluster,  # noqa: F811
+    cluster: Cluster,
     namespace: str,
     owner: Owner,
 ) -> None:
@@ -115,7 +110,7 @@ def _has_no_test(owner: Owner) -> bool:
     return found is not None and found.test is None
 
 
-def test_silences_stand_in_the_status(cluster: Cluster, namespace: str, owner: Owner) -> None:  # noqa: F811
+def test_silences_stand_in_the_status(cluster: Cluster, namespace: str, owner: Owner) -> None:
     silences = [
         {"matcher": {"rules": ["*"]}, "until": f"{year}-01-01T00:00:00Z", "owner": "alice", "reason": "a drill"}
         for year in (2020, 9999)
@@ -130,7 +125,7 @@ def test_silences_stand_in_the_status(cluster: Cluster, namespace: str, owner: O
     assert found.generation == 2
 
 
-def test_a_sink_whose_secret_is_elsewhere_is_refused(cluster: Cluster, namespace: str) -> None:  # noqa: F811
+def test_a_sink_whose_secret_is_elsewhere_is_refused(cluster: Cluster, namespace: str) -> None:
     """A name that is a way to another namespace would have the operator read the Secret of somebody who trusts it."""
     name = f"../../{SYSTEM}/secrets/somebodys"
     with pytest.raises(ApiException, match=r"secretRef.name in body should match") as refused:

@@ -5,29 +5,20 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from kubernetes.client import (
-    AdmissionregistrationV1Api,
-    ApiClient,
-    ApiException,
-    ApiextensionsV1Api,
-    CoreV1Api,
-    CustomObjectsApi,
-)
+from cluster_support.custom_resources import API, alert_sink, security_rule
+from cluster_support.waiting import DEADLINE, until
+from kubernetes.client import AdmissionregistrationV1Api, ApiClient, ApiException, CoreV1Api, CustomObjectsApi
 
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import Certificates, make
 from tiercel_operator.admission.webhook import EXEMPTION, Webhook, webhook_configuration
 
-CRDS = Path(__file__).parents[2] / "crds"
-DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out
-WHERE = ("tiercel.dev", "v1alpha1")
 RULE = {"rule": "r", "desc": "d", "condition": "evt.type = open", "output": "o", "priority": "NOTICE"}
 BAD = {**RULE, "condition": "evt.type = open and proc.nmae = x"}
 TOLD = [
@@ -37,33 +28,7 @@ TOLD = [
 ]
 
 
-def _until(done: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not done():
-        assert time.monotonic() < end, f"no {what}"
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def kinds(api: ApiClient) -> None:
-    """The custom resources, which stay for the tests after this one."""
-    client = ApiextensionsV1Api(api)
-    for path in sorted(CRDS.glob("*.yaml")):
-        definition = yaml.safe_load(path.read_text())
-        try:
-            client.create_custom_resource_definition(definition)
-        except ApiException as error:
-            if error.status != 409:
-                raise
-
-        def established(name: str = definition["metadata"]["name"]) -> bool:
-            conditions = client.read_custom_resource_definition(name).status.conditions or ()
-            return any(each.type == "Established" and each.status == "True" for each in conditions)
-
-        _until(established, f"{path.name}")
-
-
-class Cluster:
+class WebhookCluster:
     """A webhook outside of the cluster that the API server is told of."""
 
     def __init__(self, api: ApiClient, namespace: str) -> None:
@@ -85,7 +50,7 @@ class Cluster:
 
     def until_it_is_asked(self) -> None:
         """The API server hears of a configuration a moment after it is made, as of any change."""
-        _until(lambda: self.refusal("probe", BAD, dry_run=True), "webhook")
+        until(lambda: self.refusal("probe", BAD, dry_run=True), "webhook")
 
     def rotate(self, certificates: Certificates) -> None:
         self.certificates = certificates
@@ -108,11 +73,12 @@ class Cluster:
         self._loop.close()
 
     def create(self, name: str, *items: Any, kind: str = "SecurityRule", dry_run: bool = False, **spec: Any) -> None:
-        body = manifest(self.namespace, name, *items, **spec) | {"kind": kind}
         if kind == "AlertSink":
-            body["spec"] = spec
+            body = alert_sink(name, self.namespace, **spec)
+        else:
+            body = security_rule(name, self.namespace, *items, **spec)
         more = {"dry_run": "All"} if dry_run else {}
-        self._objects.create_namespaced_custom_object(*WHERE, self.namespace, f"{kind.lower()}s", body, **more)
+        self._objects.create_namespaced_custom_object(*API, self.namespace, f"{kind.lower()}s", body, **more)
 
     def refusal(self, name: str, *items: Any, **how: Any) -> str:
         """What the API server says against it, "" if nothing."""
@@ -125,36 +91,30 @@ class Cluster:
         return ""
 
     def names(self) -> list[str]:
-        found = self._objects.list_namespaced_custom_object(*WHERE, self.namespace, "securityrules")
+        found = self._objects.list_namespaced_custom_object(*API, self.namespace, "securityrules")
         return [item["metadata"]["name"] for item in found["items"]]
 
     def patch(self, name: str, change: dict[str, Any]) -> None:
-        self._objects.patch_namespaced_custom_object(*WHERE, self.namespace, "securityrules", name, change)
+        self._objects.patch_namespaced_custom_object(*API, self.namespace, "securityrules", name, change)
 
     def delete(self, name: str) -> None:
-        self._objects.delete_namespaced_custom_object(*WHERE, self.namespace, "securityrules", name)
+        self._objects.delete_namespaced_custom_object(*API, self.namespace, "securityrules", name)
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
 
     async def _fresh(self) -> list[RuleObject]:
-        found = await asyncio.to_thread(self._objects.list_cluster_custom_object, *WHERE, "securityrules")
+        found = await asyncio.to_thread(self._objects.list_cluster_custom_object, *API, "securityrules")
         return [
             RuleObject(each["metadata"]["namespace"], each["metadata"]["name"], each["spec"]) for each in found["items"]
         ]
 
 
-def manifest(namespace: str, name: str, *items: Any, **spec: Any) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": namespace}
-    spec = {"rules": items, **spec}
-    return {"apiVersion": "/".join(WHERE), "kind": "SecurityRule", "metadata": metadata, "spec": spec}
-
-
 @pytest.fixture
-def cluster(kinds: None, api: ApiClient, namespace: str) -> Iterator[Cluster]:
-    made = Cluster(api, namespace)
-    yield made
-    made.close()
+def cluster(custom_resources: None, api: ApiClient, namespace: str) -> Iterator[WebhookCluster]:
+    cluster = WebhookCluster(api, namespace)
+    yield cluster
+    cluster.close()
 
 
 def kubectl(kubeconfig: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -167,33 +127,37 @@ def applied(kubeconfig: Path, body: dict[str, Any], *options: str) -> subprocess
 
 
 @pytest.mark.parametrize("options", [(), ("--dry-run=server",), ("--server-side",)], ids=" ".join)
-def test_kubectl_tells_what_is_wrong_and_where(cluster: Cluster, kubeconfig: Path, options: tuple[str, ...]) -> None:
-    result = applied(kubeconfig, manifest(cluster.namespace, "bad", BAD), *options)
+def test_kubectl_tells_what_is_wrong_and_where(
+    cluster: WebhookCluster, kubeconfig: Path, options: tuple[str, ...]
+) -> None:
+    result = applied(kubeconfig, security_rule("bad", cluster.namespace, BAD), *options)
     assert result.returncode == 1
     lines = result.stderr.rstrip().split("\n")
     assert lines[0].endswith(f'"validate.tiercel.dev" denied the request: {TOLD[0]}')
     assert lines[1:] == TOLD[1:]
     assert cluster.names() == []
-    good = applied(kubeconfig, manifest(cluster.namespace, "good", RULE), *options)
+    good = applied(kubeconfig, security_rule("good", cluster.namespace, RULE), *options)
     assert (good.returncode, good.stderr) == (0, "")
 
 
-def test_an_update_is_checked_and_a_repair_is_let_in(cluster: Cluster, kubeconfig: Path) -> None:
-    assert applied(kubeconfig, manifest(cluster.namespace, "a", RULE)).returncode == 0
-    assert TOLD[0] in applied(kubeconfig, manifest(cluster.namespace, "a", BAD)).stderr
-    assert applied(kubeconfig, manifest(cluster.namespace, "a", {**RULE, "priority": "ERROR"})).returncode == 0
+def test_an_update_is_checked_and_a_repair_is_let_in(cluster: WebhookCluster, kubeconfig: Path) -> None:
+    assert applied(kubeconfig, security_rule("a", cluster.namespace, RULE)).returncode == 0
+    assert TOLD[0] in applied(kubeconfig, security_rule("a", cluster.namespace, BAD)).stderr
+    assert applied(kubeconfig, security_rule("a", cluster.namespace, {**RULE, "priority": "ERROR"})).returncode == 0
 
 
-def test_rules_may_follow_their_macros_at_once(cluster: Cluster, kubeconfig: Path) -> None:
+def test_rules_may_follow_their_macros_at_once(cluster: WebhookCluster, kubeconfig: Path) -> None:
     macro = {"macro": "opened", "condition": "evt.type = open"}
-    bodies = [manifest(cluster.namespace, "m", macro)]
-    bodies += [manifest(cluster.namespace, f"r{at}", {**RULE, "rule": f"r{at}", "condition": "opened"}) for at in "123"]
+    bodies = [security_rule("m", cluster.namespace, macro)]
+    bodies += [
+        security_rule(f"r{at}", cluster.namespace, {**RULE, "rule": f"r{at}", "condition": "opened"}) for at in "123"
+    ]
     result = kubectl(kubeconfig, "apply", "--validate=false", "-f", "-", stdin=yaml.safe_dump_all(bodies))
     assert (result.returncode, result.stderr) == (0, "")
     assert cluster.names() == ["m", "r1", "r2", "r3"]
 
 
-def test_kubectl_warns_of_what_breaks(cluster: Cluster, kubeconfig: Path) -> None:
+def test_kubectl_warns_of_what_breaks(cluster: WebhookCluster, kubeconfig: Path) -> None:
     macro = {"macro": "opened", "condition": "evt.type = open"}
     cluster.create("m", macro)
     cluster.create("r", {**RULE, "condition": "opened"})
@@ -204,31 +168,31 @@ def test_kubectl_warns_of_what_breaks(cluster: Cluster, kubeconfig: Path) -> Non
         )
 
     cluster._run(known())
-    result = applied(kubeconfig, manifest(cluster.namespace, "m", {**macro, "macro": "other"}))
+    result = applied(kubeconfig, security_rule("m", cluster.namespace, {**macro, "macro": "other"}))
     assert result.returncode == 0
     assert f"Warning: this breaks SecurityRule {cluster.namespace}/r: rule r: there is no macro opened" in result.stderr
 
 
-def test_failing_tests_are_refused(cluster: Cluster) -> None:
+def test_failing_tests_are_refused(cluster: WebhookCluster) -> None:
     tests = [{"name": "t", "event": {"evt.type": "connect"}, "expect": ["r"]}]
     assert "test t fails: r did not match" in cluster.refusal("a", RULE, tests=tests)
 
 
-def test_sinks_are_checked(cluster: Cluster) -> None:
+def test_sinks_are_checked(cluster: WebhookCluster) -> None:
     refused = cluster.refusal("s", kind="AlertSink", file={"path": "/etc/cron.d/x"})
     assert "spec.file: a sink of this namespace can't touch the node" in refused
     assert cluster.refusal("s", kind="AlertSink", http={"url": "https://alerts.example.com/"}) == ""
 
 
-def test_without_the_webhook_nothing_is_blocked(cluster: Cluster) -> None:
+def test_without_the_webhook_nothing_is_blocked(cluster: WebhookCluster) -> None:
     cluster.stop()
     assert cluster.refusal("bad", BAD) == ""
     assert cluster.names() == ["bad"]
 
 
-def test_what_was_stored_unchecked_is_no_trap(cluster: Cluster, api: ApiClient) -> None:
+def test_what_was_stored_unchecked_is_no_trap(cluster: WebhookCluster, api: ApiClient) -> None:
     CoreV1Api(api).patch_namespace(cluster.namespace, {"metadata": {"labels": {EXEMPTION: "disabled"}}})
-    _until(lambda: not cluster.refusal("bad", BAD, dry_run=True), "exemption of the namespace")
+    until(lambda: not cluster.refusal("bad", BAD, dry_run=True), "exemption of the namespace")
     cluster.create("bad", BAD)
     CoreV1Api(api).patch_namespace(cluster.namespace, {"metadata": {"labels": {EXEMPTION: None}}})
     cluster.until_it_is_asked()
@@ -242,13 +206,13 @@ def test_what_was_stored_unchecked_is_no_trap(cluster: Cluster, api: ApiClient) 
     assert cluster.names() == []
 
 
-def test_certificates_change_while_it_serves(cluster: Cluster) -> None:
+def test_certificates_change_while_it_serves(cluster: WebhookCluster) -> None:
     cluster.rotate(make(["127.0.0.1"], before=cluster.certificates))
     cluster.until_it_is_asked()
     assert TOLD[0] in cluster.refusal("bad", BAD)
 
 
-def test_the_configuration_says_all_that_the_server_adds(cluster: Cluster, api: ApiClient) -> None:
+def test_the_configuration_says_all_that_the_server_adds(cluster: WebhookCluster, api: ApiClient) -> None:
     """So that whoever compares what is there with what should be finds no difference."""
     stored = AdmissionregistrationV1Api(api).read_validating_webhook_configuration("tiercel")
     assert api.sanitize_for_serialization(stored)["webhooks"] == cluster.configuration()["webhooks"]

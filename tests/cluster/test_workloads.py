@@ -12,7 +12,8 @@ import pytest
 import yaml
 from cluster_support.control_plane import ControlPlane
 from cluster_support.objects import create_node, create_pod, create_workload, delete_pod, set_pod_status
-from kubernetes.client import ApiClient, ApiException, CoreV1Api, RbacAuthorizationV1Api
+from cluster_support.waiting import DEADLINE, until
+from kubernetes.client import ApiClient, CoreV1Api
 
 from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.cluster.cluster import Cluster
@@ -20,55 +21,21 @@ from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.model import Owner, Workload
 from tiercel_agent.workloads.settings import NoCluster
 
-RBAC = Path(__file__).parents[2] / "config/rbac/agent.yaml"
-DEADLINE = 60.0  # seconds until a test gives up; nothing is ever waited out
 Start = Callable[..., Inventory]
 
 
-@pytest.fixture(scope="module")
-def agent(control_plane: ControlPlane) -> Path:
-    """The kubeconfig of an agent with the rights of config/rbac."""
-    control_plane.start()
-    from kubernetes.config import new_client_from_config
-
-    with new_client_from_config(str(control_plane.kubeconfig_for("admin"))) as client:
-        rbac = RbacAuthorizationV1Api(client)
-        role, binding = yaml.safe_load_all(RBAC.read_text())
-        rbac.create_cluster_role(role)
-        rbac.create_cluster_role_binding(binding)
-    kubeconfig = control_plane.kubeconfig_for("agent")
-    with new_client_from_config(str(kubeconfig)) as client:
-        _until(partial(_may_list_pods, client), "rights of the agent")
-    return kubeconfig
-
-
-def _may_list_pods(client: ApiClient) -> bool:
-    try:
-        CoreV1Api(client).list_pod_for_all_namespaces(limit=1)
-    except ApiException:
-        return False
-    return True
-
-
 @pytest.fixture
-def start(agent: Path) -> Iterator[Start]:
+def start(agent_kubeconfig: Path) -> Iterator[Start]:
     """Inventories of a node; containers are asked for nowhere."""
     opened: list[Inventory] = []
 
-    def begin(node: str, annotations: tuple[str, ...] = (), kubeconfig: Path = agent) -> Inventory:
+    def begin(node: str, annotations: tuple[str, ...] = (), kubeconfig: Path = agent_kubeconfig) -> Inventory:
         opened.append(Inventory(None, partial(Cluster, kubeconfig, node, annotations), patience=DEADLINE))
         return opened[-1]
 
     yield begin
     for inventory in opened:
         inventory.close()
-
-
-def _until(done: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + DEADLINE
-    while not done():
-        assert time.monotonic() < end, f"no {what}"
-        time.sleep(0.01)
 
 
 def learned(inventory: Inventory, uid: str, wanted: Callable[[Workload], object] = lambda found: found.pod) -> Workload:
@@ -171,7 +138,7 @@ def test_an_outage_leaves_what_is_known_and_ends_by_itself(
     known = learned(inventory, made.metadata.uid)
     control_plane.stop()
     try:
-        _until(inventory.complaints, "complaint")
+        until(inventory.complaints, "complaint")
         inventory.take_news()  # that all pods are told comes after the pods
         new = ContainerId("1" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
         assert inventory.workload(ContainerId("0" * 64, "containerd", made.metadata.uid)) == known
@@ -184,13 +151,15 @@ def test_an_outage_leaves_what_is_known_and_ends_by_itself(
     assert inventory.complaints() == []
 
 
-def test_a_server_that_was_never_there_costs_a_wait_and_no_more(tmp_path: Path, start: Start, agent: Path) -> None:
-    settings = yaml.safe_load(agent.read_text())
+def test_a_server_that_was_never_there_costs_a_wait_and_no_more(
+    tmp_path: Path, start: Start, agent_kubeconfig: Path
+) -> None:
+    settings = yaml.safe_load(agent_kubeconfig.read_text())
     settings["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     nowhere = tmp_path / "kubeconfig"
     nowhere.write_text(yaml.safe_dump(settings))
     inventory = start("node", kubeconfig=nowhere)
-    _until(inventory.complaints, "complaint")
+    until(inventory.complaints, "complaint")
     assert not inventory.is_settled(ContainerId("0" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a"))
     assert inventory.is_settled(ContainerId("0" * 64, "docker"))
 
@@ -231,7 +200,7 @@ def test_annotations_as_large_as_they_may_be(api: ApiClient, namespace: str, sta
 
 def test_without_the_right_to_list_pods_it_says_so(control_plane: ControlPlane, start: Start) -> None:
     inventory = start("node", kubeconfig=control_plane.kubeconfig_for("nobody"))
-    _until(inventory.complaints, "complaint")
+    until(inventory.complaints, "complaint")
     assert "can't be read" in inventory.complaints()[0]
     assert "403 pods is forbidden" in inventory.complaints()[0]
 
@@ -239,7 +208,7 @@ def test_without_the_right_to_list_pods_it_says_so(control_plane: ControlPlane, 
 def test_in_a_pod_the_service_account_is_the_way_and_its_token_may_change(
     api: ApiClient,
     namespace: str,
-    agent: Path,
+    agent_kubeconfig: Path,
     control_plane: ControlPlane,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -252,7 +221,7 @@ def test_in_a_pod_the_service_account_is_the_way_and_its_token_may_change(
     made = create_pod(api, namespace, "web", node=namespace)
     inventory = Inventory(None, partial(Cluster, None, namespace, ()), patience=DEADLINE)
     try:
-        _until(inventory.complaints, "complaint")
+        until(inventory.complaints, "complaint")
         assert "401" in inventory.complaints()[0]
         (tmp_path / "token").write_text(f"{control_plane.token('agent')}\n")
         learned(inventory, made.metadata.uid)

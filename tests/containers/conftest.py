@@ -1,15 +1,22 @@
-"""Runtimes for the tests of containers, one of each a session; skips where they can't run, with the reason."""
+"""Runtimes for the tests of containers, one of each a session, and what watches them; skips where they can't run, with
+the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 from container_support.machine import ContainerError
 from container_support.podman import Podman
 from container_support.runtime import ContainerdServer
+from container_support.watching import Watch
+from live_support.watching import Watching
+
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.workloads.settings import WorkloadSettings
 
 _R = TypeVar("_R", ContainerdServer, Podman)
 
@@ -47,3 +54,20 @@ def containerd() -> Iterator[ContainerdServer]:
 def podman() -> Iterator[Podman]:
     with ExitStack() as stack:
         yield _opened(stack, Podman(), _try_podman)
+
+
+@pytest.fixture
+def watch() -> Iterator[Watch]:
+    """Watches until the test has ended."""
+    with ExitStack() as stack:
+
+        def begin(rules: str, *sockets: object, **settings: Any) -> Watching:
+            paths = tuple(Path(str(socket)) for socket in sockets)
+            try:
+                return stack.enter_context(Watching(rules, WorkloadSettings(paths, **settings)))
+            except DetectorError as error:
+                if error.log:
+                    raise
+                pytest.skip(f"live tests need eBPF: {error}")
+
+        yield begin

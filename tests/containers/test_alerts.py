@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_support.objects import create_node, create_pod, create_workload
 from container_support.machine import IMAGE
+from container_support.names import unique_name
 from container_support.podman import Podman
 from container_support.runtime import ContainerdServer
+from container_support.watching import Watch
 from kubernetes.client import ApiClient, CoreV1Api
-from live_support.watching import Watching
-
-from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.workloads.settings import WorkloadSettings
 
 REPOSITORY, _, TAG = IMAGE.rpartition(":")
 READ_SHADOW = """
@@ -27,27 +23,6 @@ READ_SHADOW = """
   output: "read by %proc.cmdline"
   priority: WARNING
 """
-Watch = Callable[..., Watching]
-
-
-@pytest.fixture
-def watch() -> Iterator[Watch]:
-    with ExitStack() as stack:
-
-        def begin(rules: str, *sockets: object, **settings: Any) -> Watching:
-            paths = tuple(Path(str(socket)) for socket in sockets)
-            try:
-                return stack.enter_context(Watching(rules, WorkloadSettings(paths, **settings)))
-            except DetectorError as error:
-                if error.log:
-                    raise
-                pytest.skip(f"live tests need eBPF: {error}")
-
-        yield begin
-
-
-def unique(name: str) -> str:
-    return f"{name}-{uuid.uuid4().hex[:12]}"
 
 
 def of_image(fields: dict[str, Any]) -> bool:
@@ -56,7 +31,7 @@ def of_image(fields: dict[str, Any]) -> bool:
 
 def test_a_container_of_ctr(containerd: ContainerdServer, watch: Watch) -> None:
     watching = watch(READ_SHADOW, containerd.address)
-    name = unique("ctr")
+    name = unique_name("ctr")
     watching.during(lambda: containerd.ctr_run(name, ["cat", "/etc/shadow"]))
     watching.until(lambda: watching.alerts)
     (alert,) = watching.alerts
@@ -69,7 +44,7 @@ def test_a_container_of_podman(podman: Podman, watch: Watch) -> None:
     with podman.service() as socket:
         watching = watch(READ_SHADOW, socket)
         for attempt in range(1, 11):  # a busy machine's service may answer later than an event waits for it
-            name = unique("podman")
+            name = unique_name("podman")
             watching.during(lambda name=name: podman.run(name, ["cat", "/etc/shadow"]))  # type: ignore[misc]
             watching.until(lambda attempt=attempt: len(watching.alerts) == attempt)  # type: ignore[misc]
             if "tiercel.missing" not in watching.alerts[-1].output_fields:
@@ -82,7 +57,7 @@ def test_a_container_of_podman(podman: Podman, watch: Watch) -> None:
 
 def test_podman_without_its_service_is_known_by_its_cgroup(podman: Podman, watch: Watch, tmp_path: Path) -> None:
     watching = watch(READ_SHADOW, tmp_path / "podman.sock")
-    watching.during(lambda: podman.run(unique("podman"), ["cat", "/etc/shadow"]))
+    watching.during(lambda: podman.run(unique_name("podman"), ["cat", "/etc/shadow"]))
     watching.until(lambda: watching.alerts)
     (alert,) = watching.alerts
     assert len(alert.output_fields["container.id"]) == 12  # type: ignore[arg-type]
@@ -226,7 +201,7 @@ def test_a_tenants_rule_costs_and_sees_nothing_elsewhere(containerd: ContainerdS
     loop = ["sh", "-c", "for i in $(seq 300); do : < /etc/hostname; done"]
     pods = []
     for namespace, app in (("shop", "web"), ("shop", "db"), ("other", "web")):
-        sandbox = containerd.run_pod(unique("pod"), namespace, labels={"app": app})
+        sandbox = containerd.run_pod(unique_name("pod"), namespace, labels={"app": app})
         pods.append(sandbox)
         container = watching.during(lambda sandbox=sandbox: containerd.run_container(sandbox, "main", loop))  # type: ignore[misc]
         watching.during(lambda container=container: containerd.wait_exited(container))  # type: ignore[misc]

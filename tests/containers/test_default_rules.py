@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 
 from container_support.machine import IMAGE, binary
+from container_support.names import unique_name
 from container_support.podman import Podman
 from container_support.runtime import ContainerdServer
-from test_alerts import Watch, watch  # noqa: F401 (a fixture)
+from container_support.watching import Watch
 
 from tiercel_agent.detection.rule_set import default_rules
 
@@ -27,7 +27,7 @@ def _rules() -> str:
 
 def test_a_pod_that_starts_is_probed_and_ends_raises_nothing(
     containerd: ContainerdServer,
-    watch: Watch,  # noqa: F811
+    watch: Watch,
     tmp_path: Path,
 ) -> None:
     watching = watch(_rules(), containerd.address)
@@ -48,16 +48,16 @@ def test_a_pod_that_starts_is_probed_and_ends_raises_nothing(
 def test_other_containers_raise_nothing_either(
     containerd: ContainerdServer,
     podman: Podman,
-    watch: Watch,  # noqa: F811
+    watch: Watch,
 ) -> None:
     watching = watch(_rules(), containerd.address)
-    name = f"tiercel-{uuid.uuid4().hex[:12]}"
+    name = unique_name()
     watching.during(lambda: containerd.ctr_run(name, ["cat", "/etc/hostname"]))
     watching.during(lambda: podman.run(name, ["cat", "/etc/hostname"]))
     assert [alert.output for alert in watching.alerts] == []
 
 
-def test_what_is_meant_by_it_does(containerd: ContainerdServer, watch: Watch) -> None:  # noqa: F811
+def test_what_is_meant_by_it_does(containerd: ContainerdServer, watch: Watch) -> None:
     watching = watch(_rules(), containerd.address)
     sandbox = containerd.run_pod("web", "shop")
     container = watching.during(lambda: containerd.run_container(sandbox, "main", ["cat", "/etc/shadow"]))

@@ -10,13 +10,9 @@ from pathlib import Path
 
 import pytest
 from container_support.machine import IMAGE, ContainerError, cgroups, cgroups_of, processes_of
+from container_support.names import unique_name
 from container_support.podman import Podman
 from container_support.runtime import ContainerdServer
-
-
-def _unique() -> str:
-    """Containers of ``ctr`` are named alike in cgroups, whichever containerd they belong to."""
-    return f"tiercel-{uuid.uuid4().hex[:12]}"
 
 
 def test_a_pod_runs_a_container(containerd: ContainerdServer) -> None:
@@ -62,7 +58,7 @@ def test_a_privileged_container_with_a_mount(containerd: ContainerdServer, tmp_p
 
 
 def test_ctr_runs_a_container(containerd: ContainerdServer) -> None:
-    id_ = _unique()
+    id_ = unique_name()
     status, output = containerd.ctr_run(id_, ["cat", "/etc/shadow", "/proc/self/cgroup"])
     assert status == 0
     assert "root:*:" in output
@@ -95,7 +91,7 @@ def test_podman_serves_its_api(podman: Podman) -> None:
 
 @pytest.mark.usefixtures("containerd", "podman")  # skips where they can't run
 def test_nothing_stays_behind() -> None:
-    name = _unique()
+    name = unique_name()
     with ContainerdServer() as containerd, Podman() as podman:
         containerd.run_container(containerd.run_pod(uid=name), "main", ["sleep", "1000000"])
         containerd.ctr_run(name, ["sleep", "1000000"], detached=True)
