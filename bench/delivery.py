@@ -18,11 +18,11 @@ import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import Place, SinkSettings
-from tiercel_agent.sinks.network.egress_policy import Reach
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -105,14 +105,14 @@ def sink(port: int, batch: int) -> SinkSettings:
     return SinkSettings("bench", from_json(AlertSinkSpec, {"http": http}))
 
 
-def opened(folder: Path) -> Pipeline:
-    return Pipeline(lambda settings: open_sink(settings, PLACE, Reach), SpoolSettings(folder), print)
+def opened(folder: Path) -> Dispatcher:
+    return Dispatcher(lambda settings: open_sink(settings, PLACE, EgressPolicy), SpoolSettings(folder), print)
 
 
-def feed(pipeline: Pipeline, count: int, rate: int) -> None:
+def feed(dispatcher: Dispatcher, count: int, rate: int) -> None:
     begun = time.monotonic()
     for number in range(count):
-        pipeline.put(alert(number))
+        dispatcher.put(alert(number))
         if number % 50 == 0:
             time.sleep(max(0.0, begun + number / rate - time.monotonic()))
 
@@ -120,12 +120,12 @@ def feed(pipeline: Pipeline, count: int, rate: int) -> None:
 def stream(folder: Path, batch: int, port: int) -> None:
     receiver = Receiver(port)
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-    pipeline = opened(folder)
-    pipeline.use([sink(port, batch)])
+    dispatcher = opened(folder)
+    dispatcher.use([sink(port, batch)])
     before, begun = os.times(), time.monotonic()
-    feed(pipeline, RATE * SECONDS, RATE)
+    feed(dispatcher, RATE * SECONDS, RATE)
     fed = time.monotonic() - begun
-    while receiver.counts()[0] < RATE * SECONDS and not pipeline.dropped:
+    while receiver.counts()[0] < RATE * SECONDS and not dispatcher.dropped:
         time.sleep(0.05)
     took, after = time.monotonic() - begun, os.times()
     cpu = after.user + after.system - before.user - before.system
@@ -133,27 +133,27 @@ def stream(folder: Path, batch: int, port: int) -> None:
     print(
         f"batch {batch:3}: {count} of {RATE * SECONDS} alerts at {RATE}/s, {took - fed:.2f} s behind at the end, "
         f"{100 * cpu / took:.0f} % of a core with making them, {'in order' if ordered else 'OUT OF ORDER'}, "
-        f"{count - different} twice, {pipeline.dropped} dropped"
+        f"{count - different} twice, {dispatcher.dropped} dropped"
     )
-    pipeline.close()
+    dispatcher.close()
     receiver.stop()
 
 
 def outage(folder: Path, port: int) -> None:
-    pipeline = opened(folder)
-    pipeline.use([sink(port, 100)])
-    feed(pipeline, 1000, OUTAGE_RATE)  # whatever is loaded at the first alert
+    dispatcher = opened(folder)
+    dispatcher.use([sink(port, 100)])
+    feed(dispatcher, 1000, OUTAGE_RATE)  # whatever is loaded at the first alert
     at_first = _memory()
     begun = time.monotonic()
     for number in range(1000, OUTAGE):
-        pipeline.put(alert(number))
+        dispatcher.put(alert(number))
         if number % 100 == 0:
             time.sleep(max(0.0, begun + (number - 1000) / OUTAGE_RATE - time.monotonic()))
-    (receipt,) = pipeline.receipts()
+    (receipt,) = dispatcher.receipts()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) >> 20
     print(
-        f"down: {receipt.totals.backlog} wait in {size} MiB, {receipt.totals.retried} attempts, "
-        f"memory {at_first} → {_memory()} MiB, {receipt.totals.lost} lost, {pipeline.dropped} dropped"
+        f"down: {receipt.totals.queued} wait in {size} MiB, {receipt.totals.retried} attempts, "
+        f"memory {at_first} → {_memory()} MiB, {receipt.totals.lost} lost, {dispatcher.dropped} dropped"
     )
     receiver, begun = Receiver(port), time.monotonic()
     while receiver.counts()[0] < OUTAGE:
@@ -164,7 +164,7 @@ def outage(folder: Path, port: int) -> None:
         f"after {time.monotonic() - begun:.0f} s; memory {_memory()} MiB, "
         f"at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10} MiB"
     )
-    pipeline.close()
+    dispatcher.close()
     receiver.stop()
 
 

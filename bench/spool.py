@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tiercel_agent.delivery.queue import Backlog
+from tiercel_agent.delivery.queue import AlertQueue
 from tiercel_agent.delivery.spool import Spool
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
@@ -69,7 +69,7 @@ def _records(folder: Path, batch: int) -> None:
 
 
 def _alerts(folder: Path, batch: int) -> None:
-    queue = Backlog(Spool(folder, LIMIT))
+    queue = AlertQueue(Spool(folder, LIMIT))
     fields = {f"proc.aname[{number}]": "x" * 60 for number in range(10)}
     alert = Alert(1, "A rule", Priority.WARNING, "syscall", "node", "x" * 200, ("tag",), dict(fields))
 

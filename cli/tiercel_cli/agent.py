@@ -12,7 +12,7 @@ import click
 
 from tiercel_agent import logs
 from tiercel_agent.config import Config, read_config
-from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.kernel.errors import DetectorError
@@ -27,7 +27,7 @@ from tiercel_agent.service.sd_notify import Notifier
 from tiercel_agent.service.service import Service
 from tiercel_agent.sinks.factory import check_sink, open_sink
 from tiercel_agent.sinks.model import BadSink, Place
-from tiercel_agent.sinks.network.egress_policy import Reaching, api_hosts
+from tiercel_agent.sinks.network.egress_policy import CurrentEgressPolicy, api_hosts
 from tiercel_agent.workloads.cluster.api import connect
 from tiercel_agent.workloads.settings import NoCluster
 from tiercel_cli.options import CANNOT_WATCH
@@ -117,11 +117,11 @@ def _run(path: Path, config: Config) -> None:
         sys.exit(FAILED)
     place = Place.of(config.hostname, config.workloads)
     kubeconfig = config.workloads.kubeconfig
-    reach = Reaching(replace(config.reach, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ()))
+    egress = CurrentEgressPolicy(replace(config.egress, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ()))
     for sink in config.sinks:
         check_sink(sink, place)
-    pipeline = Pipeline(lambda settings: open_sink(settings, place, reach.now), config.spool, _log_error)
-    outputs = Outputs(pipeline)
+    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, egress.now), config.spool, _log_error)
+    outputs = Outputs(dispatcher)
     for output in config.outputs:
         outputs.add(OutputQueue(open_output(output, json=config.json), on_failure=_log_error))
     notifier, metrics = Notifier(), _metrics(config, place)
@@ -157,7 +157,7 @@ def _run(path: Path, config: Config) -> None:
             reloader=reloader,
             rules=rules,
             notifier=notifier,
-            sinks=AlertSinks(config.sinks_file, config.sinks, pipeline, place, reach.keep_out),
+            sinks=AlertSinks(config.sinks_file, config.sinks, dispatcher, place, egress.set_cluster_addresses),
             reporter=_reporter(config),
             metrics=metrics,
         )

@@ -14,7 +14,7 @@ from typing import TextIO
 import click
 
 from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
-from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
@@ -27,7 +27,7 @@ from tiercel_agent.logs import hush_libraries
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.sinks.factory import check_sink, open_sink
 from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
-from tiercel_agent.sinks.network.egress_policy import Reach
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_agent.sinks.urls import FORMS, sink_of_url
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
@@ -123,7 +123,7 @@ def detect(
     view = LiveView(sys.stdout) if sys.stdout.isatty() and not as_json else None
     say = view.say if view is not None else _to_stderr
     workloads = found_here(sockets, kubeconfig, node)
-    outputs = Outputs(_pipeline(wanted, workloads) if wanted else None)
+    outputs = Outputs(_dispatcher(wanted, workloads) if wanted else None)
     try:
         file = open_output(FileConfig(output), json=as_json) if output else None
         recording = FileOutput("recording", record, write_event) if record else None
@@ -178,7 +178,7 @@ def _read_sinks(urls: Sequence[str]) -> list[SinkSettings]:
         raise click.BadParameter(str(error), param_hint="--sink") from error
 
 
-def _pipeline(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Pipeline:
+def _dispatcher(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Dispatcher:
     place = Place.of(default_hostname(), workloads)
     hush_libraries()
     try:
@@ -186,9 +186,9 @@ def _pipeline(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Pip
             check_sink(sink, place)
     except BadSink as error:
         raise click.BadParameter(str(error), param_hint="--sink") from error
-    pipeline = Pipeline(lambda settings: open_sink(settings, place, Reach), SpoolSettings(), _warn)
-    pipeline.use(sinks)
-    return pipeline
+    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, EgressPolicy), SpoolSettings(), _warn)
+    dispatcher.use(sinks)
+    return dispatcher
 
 
 def _refuse_bad_rules(rules: RuleSet, *, keep_going: bool) -> None:

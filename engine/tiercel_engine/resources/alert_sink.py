@@ -160,7 +160,7 @@ class AlertSinkStatus:
     delivered: Count | None = field(default=None, metadata=says("Alerts that were delivered."))
     retried: Count | None = field(default=None, metadata=says("Attempts that failed and were made again."))
     lost: Count | None = field(default=None, metadata=says("Alerts that will never be delivered."))
-    backlog: Count | None = field(default=None, metadata=says("Alerts that wait to be delivered."))
+    queued: Count | None = field(default=None, metadata=says("Alerts that wait to be delivered."))
     silenced: Count | None = field(default=None, metadata=says("Alerts that silences have kept back."))
     folded: Count | None = field(default=None, metadata=says("Alerts that the throttle has counted in others."))
     silences: tuple[SilenceState, ...] = field(default=(), metadata=says("The silences of the spec."))

@@ -58,7 +58,7 @@ class SinkReceipt:
     delivered: Count = field(metadata=says("Alerts that were delivered."))
     retried: Count = field(metadata=says("Attempts that failed and were made again."))
     lost: Count = field(metadata=says("Alerts that will never be delivered."))
-    backlog: Count = field(metadata=says("Alerts that wait to be delivered."))
+    queued: Count = field(metadata=says("Alerts that wait to be delivered."))
     silenced: Count = field(metadata=says("Alerts that silences have kept back."))
     folded: Count = field(metadata=says("Alerts that the throttle has counted in others."))
     last_success: Time | None = field(default=None, metadata=says("When an alert was last delivered."))

@@ -10,7 +10,7 @@ from pathlib import Path
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.model import SinkSettings
-from tiercel_agent.sinks.network.egress_policy import Reach
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_engine.priority import Priority
 
@@ -60,7 +60,7 @@ class Config:
     sinks_file: Path | None = None
     """Where the operator's AlertSinks are mounted."""
     spool: SpoolSettings = field(default_factory=SpoolSettings)
-    reach: Reach = field(default_factory=Reach)
+    egress: EgressPolicy = field(default_factory=EgressPolicy)
     """What tenants' sinks may and may not reach."""
     metrics_port: int = 0
     """Where Prometheus asks; 0: nowhere."""

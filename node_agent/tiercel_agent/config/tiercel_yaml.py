@@ -20,7 +20,7 @@ from tiercel_agent.config.section import Section
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.model import BadSink, SinkSettings
-from tiercel_agent.sinks.network.egress_policy import Network, Reach
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy, Network
 from tiercel_agent.sinks.urls import sink_of_url
 from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_here
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -49,7 +49,7 @@ def translate(settings: Section) -> Config:
         sinks=(*_events(outputs, workloads), *_otlp(outputs.section("otlp")), *_urls(outputs)),
         sinks_file=settings.resolved(text) if (text := settings.text("sinks")) else None,
         spool=_spool(settings.section("spool")),
-        reach=_reach(settings.section("reach")),
+        egress=_egress(settings.section("egress")),
         metrics_port=_metrics(settings.section("metrics")),
         secrets=settings.boolean("show_secrets", False),
         programs=_programs(settings.section("programs")),
@@ -168,8 +168,8 @@ def _programs(section: Section) -> ProgramSettings:
     return ProgramSettings(section.resolved(folder) if folder else None, limit)
 
 
-def _reach(section: Section) -> Reach:
-    found = Reach(_networks(section, "allow"), _networks(section, "forbid"))
+def _egress(section: Section) -> EgressPolicy:
+    found = EgressPolicy(_networks(section, "allow"), _networks(section, "forbid"))
     section.refuse_unknown()
     return found
 
@@ -180,7 +180,7 @@ def _networks(section: Section, key: str) -> tuple[Network, ...]:
         try:
             found.append(ip_network(text))
         except ValueError:
-            section.error(key, f"reach.{key}: {text[:80]!r} is no network", "write such as 10.1.2.0/24 or fd00::/8")
+            section.error(key, f"egress.{key}: {text[:80]!r} is no network", "write such as 10.1.2.0/24 or fd00::/8")
     return tuple(found)
 
 

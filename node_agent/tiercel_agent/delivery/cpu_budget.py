@@ -12,7 +12,7 @@ BURST = 1.0
 """Seconds that a namespace which hasn't used its part may use at once."""
 
 
-class Allowance:
+class CpuBudget:
     """Of one namespace: ``share`` of the time that passes."""
 
     def __init__(self, now: float, used: Callable[[], float] = time.thread_time) -> None:

@@ -9,18 +9,18 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from tiercel_agent.delivery.cpu_budget import OF_ALL, Allowance
-from tiercel_agent.delivery.queue import open_backlog
-from tiercel_agent.delivery.quotas import Key, shares
+from tiercel_agent.delivery.cpu_budget import OF_ALL, CpuBudget
+from tiercel_agent.delivery.queue import open_queue
+from tiercel_agent.delivery.quotas import Key, quotas
 from tiercel_agent.delivery.route import Route
 from tiercel_agent.delivery.spool_folders import SpoolSettings, remove_old, spool_folder
 from tiercel_agent.delivery.stored_alert import weight
-from tiercel_agent.delivery.worker import Courier, Failure, TestResult, Totals
+from tiercel_agent.delivery.worker import Failure, SinkWorker, TestResult, Totals
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_engine.alert import Alert
 
 CAPACITY = 8192
-"""Alerts that wait to be routed, at most."""
+"""Alerts that wait to be matched, at most."""
 MOST_BYTES = 32 << 20
 """Of memory that they take."""
 IN_MEMORY = 64 << 20
@@ -45,8 +45,8 @@ class Receipt:
         return label(self.settings)
 
 
-class Pipeline:
-    """One thread of its own routes alerts; each sink has another that delivers them.
+class Dispatcher:
+    """One thread of its own matches alerts with sinks; each sink has another that delivers them.
 
     ``open_sink`` makes a sink of its settings and is called in the sink's thread. ``tell`` gets lines for the log.
     """
@@ -72,14 +72,14 @@ class Pipeline:
         self._tests: list[tuple[Key, str, Alert]] = []
         self._dropped = 0
         self._closing = self._reopen = False
-        self._couriers: dict[Key, Courier] = {}
+        self._workers: dict[Key, SinkWorker] = {}
         self._routes: dict[Key, Route] = {}
         self._broken: dict[Key, Receipt] = {}
-        self._allowances: dict[str, Allowance] = {}  # by namespace
+        self._budgets: dict[str, CpuBudget] = {}  # by namespace
         self._lost: Counter[str] = Counter()
         self._again: tuple[float, Sequence[SinkSettings]] | None = None
         self._tidied = clock()
-        self._thread = threading.Thread(target=self._run, name="pipeline", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
         self._thread.start()
 
     def put(self, alert: Alert) -> None:
@@ -108,14 +108,14 @@ class Pipeline:
     def receipts(self) -> list[Receipt]:
         """Of all sinks, those that can't be opened included."""
         found = [
-            Receipt(route.settings, route.courier.totals(), route.silenced, route.folded)
+            Receipt(route.settings, route.worker.totals(), route.silenced, route.folded)
             for route in list(self._routes.values())
         ]
         return found + list(self._broken.values())
 
     @property
     def dropped(self) -> int:
-        """Alerts that couldn't be taken, since routing them was too slow."""
+        """Alerts that couldn't be taken, since matching them was too slow."""
         return self._dropped
 
     def lost(self) -> Mapping[str, int]:
@@ -123,7 +123,7 @@ class Pipeline:
         own in its AlertSink."""
         found = Counter(self._lost)
         for route in list(self._routes.values()):
-            if route.settings.trusted and (lost := route.courier.totals().lost):
+            if route.settings.trusted and (lost := route.worker.totals().lost):
                 found[label(route.settings)] += lost
         return found
 
@@ -143,11 +143,11 @@ class Pipeline:
         with self._changed:
             self._dropped += len(self._alerts)  # a disk that doesn't answer
             self._alerts.clear()
-        couriers = list(self._couriers.values())
-        for courier in couriers:
-            courier.begin_close(max(0.0, end - self._clock()))
-        for courier in couriers:
-            courier.close(max(0.0, end - self._clock()))
+        workers = list(self._workers.values())
+        for worker in workers:
+            worker.begin_close(max(0.0, end - self._clock()))
+        for worker in workers:
+            worker.close(max(0.0, end - self._clock()))
 
     def _run(self) -> None:
         closing = False
@@ -164,8 +164,8 @@ class Pipeline:
             for test in tests:
                 self._guarded(self._test, *test)
             if reopen:
-                for courier in self._couriers.values():
-                    courier.reopen()
+                for worker in self._workers.values():
+                    worker.reopen()
         for route in self._routes.values():
             self._guarded(route.finish)
 
@@ -173,7 +173,7 @@ class Pipeline:
         return bool(self._alerts or self._tests or self._closing or self._reopen or self._wanted is not None)
 
     def _guarded(self, act: Callable[..., None], *arguments: object) -> None:
-        """Whatever happens, alerts are routed on."""
+        """Whatever happens, alerts are passed on."""
         try:
             act(*arguments)
         except BaseException as error:
@@ -199,8 +199,8 @@ class Pipeline:
             remove_old(self._spool.folder, keep, self._now(), self._spool.limit)
 
     def _test(self, key: Key, identifier: str, alert: Alert) -> None:
-        if key in self._couriers:
-            self._couriers[key].send_test(identifier, alert)
+        if key in self._workers:
+            self._workers[key].send_test(identifier, alert)
         elif key in self._broken:
             receipt = self._broken[key]
             why = receipt.totals.last_failure
@@ -209,16 +209,16 @@ class Pipeline:
 
     def _route(self, alerts: Sequence[Alert]) -> None:
         now, monotonic = self._now(), self._clock()
-        for allowance in self._allowances.values():
-            allowance.grow(monotonic)
+        for each in self._budgets.values():
+            each.grow(monotonic)
         for route in self._routes.values():
             try:
-                allowance_of = None if route.settings.trusted else self._allowances[route.settings.namespace]
-                trouble = route.take(alerts, now, monotonic, allowance_of)
+                budget = None if route.settings.trusted else self._budgets[route.settings.namespace]
+                trouble = route.take(alerts, now, monotonic, budget)
                 route.tick(monotonic)
             except BaseException as error:  # what trips one sink must not cost the others theirs
                 trouble = f"{type(error).__name__} while alerts were chosen"
-                route.courier.lost(len(alerts), trouble)
+                route.worker.lost(len(alerts), trouble)
             if trouble and monotonic - route.told >= _REMIND:
                 route.told = monotonic
                 self._say(f"sink {label(route.settings)}: {trouble}: they are lost")
@@ -233,7 +233,7 @@ class Pipeline:
             key = settings.namespace, settings.name
             try:
                 routes[key] = self._kept_or_made(settings)
-                routes[key].courier.limit(parts[key], in_memory[key])
+                routes[key].worker.limit(parts[key], in_memory[key])
             except BadSink as error:
                 broken[key] = self._is_broken(settings, str(error))
             except BaseException as error:  # no thread is to be had, or the like
@@ -241,16 +241,16 @@ class Pipeline:
                 self._again = self._clock() + _AGAIN, wanted
         self._allow({namespace for namespace, _ in routes})
         gone = [route for key, route in self._routes.items() if key not in routes]
-        self._couriers = {key: route.courier for key, route in routes.items()}
+        self._workers = {key: route.worker for key, route in routes.items()}
         self._routes, self._broken = routes, broken
         for route in gone:
             self._guarded(self._end, route)
 
     def _allow(self, namespaces: Collection[str]) -> None:
         for namespace in namespaces:
-            allowance = self._allowances.setdefault(namespace, Allowance(self._clock()))
-            allowance.share = OF_ALL / len(namespaces)
-        self._allowances = {each: self._allowances[each] for each in namespaces}
+            budget = self._budgets.setdefault(namespace, CpuBudget(self._clock()))
+            budget.share = OF_ALL / len(namespaces)
+        self._budgets = {each: self._budgets[each] for each in namespaces}
 
     def _is_broken(self, settings: SinkSettings, message: str) -> Receipt:
         self._say(f"sink {label(settings)}: {message}")
@@ -260,34 +260,34 @@ class Pipeline:
         key = settings.namespace, settings.name
         known = self._routes.get(key)
         if known is None:
-            return Route(settings, lambda: self._courier(settings))
+            return Route(settings, lambda: self._worker(settings))
         if known.settings == settings:
             return known
         known.finish()
-        route = Route(settings, lambda: known.courier, known)
-        known.courier.change(lambda: self._open_sink(settings))
+        route = Route(settings, lambda: known.worker, known)
+        known.worker.change(lambda: self._open_sink(settings))
         return route
 
     def _end(self, route: Route) -> None:
         """Nothing more is sent: it may be that alerts went where they shouldn't. What waits is there if it is back."""
         route.finish()
-        route.courier.stop()
-        if route.settings.trusted and (lost := route.courier.totals().lost):
+        route.worker.stop()
+        if route.settings.trusted and (lost := route.worker.totals().lost):
             self._lost[label(route.settings)] += lost
 
-    def _courier(self, settings: SinkSettings) -> Courier:
+    def _worker(self, settings: SinkSettings) -> SinkWorker:
         folder = spool_folder(self._spool.folder, settings.namespace, settings.name)
-        backlog = open_backlog(folder, self._spool.limit)
+        queue = open_queue(folder, self._spool.limit)
         try:
-            return Courier(label(settings), lambda: self._open_sink(settings), backlog, self._tell)
+            return SinkWorker(label(settings), lambda: self._open_sink(settings), queue, self._tell)
         except BaseException:
-            backlog.close()
+            queue.close()
             raise
 
 
 def _parts(wanted: Sequence[SinkSettings], whole: int) -> Mapping[Key, int]:
     trusted = [(each.namespace, each.name) for each in wanted if each.trusted]
-    return shares(trusted, [(each.namespace, each.name) for each in wanted if not each.trusted], whole)
+    return quotas(trusted, [(each.namespace, each.name) for each in wanted if not each.trusted], whole)
 
 
 def label(settings: SinkSettings) -> str:

@@ -24,7 +24,7 @@ _LONGEST = 1e9  # seconds; locks wait for no longer
 _IN_MEMORY = 16 << 20  # bytes
 
 
-class Backlog:
+class AlertQueue:
     """Alerts wait in ``spool``, or in memory without one, or while it can't be written: ``most_in_memory`` of them at
     most, and those of ``limit``.
 
@@ -287,7 +287,7 @@ class Backlog:
         return alerts
 
 
-def open_backlog(folder: Path | None, limit: int) -> Backlog:
-    """The backlog with its spool in ``folder``, of ``limit`` bytes at most. Without a folder it is in memory alone, and
+def open_queue(folder: Path | None, limit: int) -> AlertQueue:
+    """The queue with its spool in ``folder``, of ``limit`` bytes at most. Without a folder it is in memory alone, and
     so it is as long as the spool can't be opened: ``trouble`` tells why."""
-    return Backlog(None, opener=None if folder is None else lambda: Spool(folder, limit))
+    return AlertQueue(None, opener=None if folder is None else lambda: Spool(folder, limit))

@@ -9,7 +9,7 @@ Key = tuple[str, str]
 """Namespace and name of a sink."""
 
 
-def shares(trusted: Iterable[Key], tenants: Iterable[Key], whole: int) -> Mapping[Key, int]:
+def quotas(trusted: Iterable[Key], tenants: Iterable[Key], whole: int) -> Mapping[Key, int]:
     """The part of each of ``whole``: tenants' sinks have half of it together, evenly by namespace, whatever the number
     of sinks there. The others have the rest, or all if there are no tenants' ones."""
     own, theirs = list(trusted), list(tenants)

@@ -1,13 +1,13 @@
-"""The way of alerts to one sink: chosen, silenced, throttled, kept until its courier has delivered them."""
+"""The way of alerts to one sink: chosen, silenced, throttled, kept until its worker has delivered them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from tiercel_agent.delivery.cpu_budget import Allowance
+from tiercel_agent.delivery.cpu_budget import CpuBudget
 from tiercel_agent.delivery.matcher import NAMESPACE, Silences, Test, accepts, silences
 from tiercel_agent.delivery.throttle import Throttle, throttle_of
-from tiercel_agent.delivery.worker import Courier
+from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.sinks.model import SinkSettings
 from tiercel_engine.alert import Alert
 
@@ -15,8 +15,8 @@ from tiercel_engine.alert import Alert
 class Route:
     """One thread calls all methods; others may read the counts."""
 
-    def __init__(self, settings: SinkSettings, courier: Callable[[], Courier], before: Route | None = None) -> None:
-        """Goes on with the counts of ``before``. Raises BadSink for settings that can't be read, before ``courier`` is
+    def __init__(self, settings: SinkSettings, worker: Callable[[], SinkWorker], before: Route | None = None) -> None:
+        """Goes on with the counts of ``before``. Raises BadSink for settings that can't be read, before ``worker`` is
         asked for."""
         self.settings = settings
         self.silenced: int = before.silenced if before is not None else 0
@@ -25,39 +25,39 @@ class Route:
         self._accepts: Test = accepts(settings)
         self._silences: Silences = silences(settings.spec.silences)
         self._throttle: Throttle | None = throttle_of(settings.spec.throttle)
-        self.courier = courier()
+        self.worker = worker()
 
     @property
     def folded(self) -> int:
         """Alerts that the throttle has counted in others."""
         return self._folded + (self._throttle.folded if self._throttle is not None else 0)
 
-    def take(self, alerts: Iterable[Alert], now: float, monotonic: float, allowance: Allowance | None = None) -> str:
-        """Hands the courier those that are for it. ``now`` is seconds since the epoch. Tenants' sinks have allowances.
+    def take(self, alerts: Iterable[Alert], now: float, monotonic: float, budget: CpuBudget | None = None) -> str:
+        """Hands the worker those that are for it. ``now`` is seconds since the epoch. Tenants' sinks have CPU budgets.
 
         One that can't be judged is counted as lost, and is all that is: the answer is why, "" if there was none.
         """
-        if allowance is not None:
+        if budget is not None:
             alerts = [each for each in alerts if each.output_fields.get(NAMESPACE) == self.settings.namespace]
         wanted: list[Alert] = []
         trouble = ""
         for alert in alerts:
             try:
-                if allowance is None:
+                if budget is None:
                     wanted += self._chosen(alert, now, monotonic)
-                elif allowance.spent:
+                elif budget.spent:
                     raise TimeoutError
                 else:
-                    with allowance.spending():
+                    with budget.spending():
                         wanted += self._chosen(alert, now, monotonic)
             except TimeoutError:
                 trouble = "match, silences or throttle take too long"
-                self.courier.lost(1, trouble)
+                self.worker.lost(1, trouble)
             except Exception as error:
                 trouble = f"{type(error).__name__} while alerts were chosen"
-                self.courier.lost(1, trouble)
+                self.worker.lost(1, trouble)
         if wanted:
-            self.courier.put(wanted)
+            self.worker.put(wanted)
         return trouble
 
     def _chosen(self, alert: Alert, now: float, monotonic: float) -> Iterable[Alert]:
@@ -73,8 +73,8 @@ class Route:
     def tick(self, monotonic: float) -> None:
         """Hands over what is told of windows that have ended."""
         if self._throttle is not None and (told := list(self._throttle.ended(monotonic))):
-            self.courier.put(told)
+            self.worker.put(told)
 
     def finish(self) -> None:
         if self._throttle is not None and (told := list(self._throttle.finish())):
-            self.courier.put(told)
+            self.worker.put(told)

@@ -24,7 +24,7 @@ CHUNK = 256 << 10
 
 _HEADER = struct.Struct("<II")
 _NAME = re.compile(r"(\d{20})\.spool", re.ASCII)
-_ACKED = "acked"
+_CHECKPOINT = "checkpoint"
 _SLOT = struct.Struct("<QII")  # sequence number, zero, checksum of both
 # Non-blocking: somebody may have put a pipe in a file's place.
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
@@ -185,14 +185,14 @@ def _lengths(descriptor: int, at: int, size: int) -> tuple[int, int]:
     return count, at
 
 
-class Acked:
+class Checkpoint:
     """The file that holds the sequence number up to which all is done.
 
     It has two places, written in turn: the other one still holds the number before if a write is torn.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / _ACKED
+        self._path = folder / _CHECKPOINT
         self._turn = 0
 
     def read(self) -> int | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tiercel_agent.delivery.segments import (
     CHUNK,
-    Acked,
+    Checkpoint,
     Segment,
     begin,
     find_segments,
@@ -50,8 +50,8 @@ class Spool:
         self._folder = folder
         self._limit = limit_bytes
         self._lock = threading.Lock()
-        self._acked = Acked(folder)
-        self._acked_told = True
+        self._checkpoint = Checkpoint(folder)
+        self._checkpoint_written = True
         self._lost = 0
         self._closed = False
         self._writer: int | None = None  # of the last segment
@@ -64,9 +64,9 @@ class Spool:
         except BaseException:
             os.close(self._holder)
             raise
-        acked = self._acked.read() or 0
-        self._next = max(self._next, acked)
-        self._done = max(acked, self._floor)
+        checkpoint = self._checkpoint.read() or 0
+        self._next = max(self._next, checkpoint)
+        self._done = max(checkpoint, self._floor)
         self._hand = self._done  # up to where it was read: the reader may say of these that they are done
         self._ends: list[int] = []  # where the records in hand end in the first segment
         self._rewind()
@@ -158,9 +158,9 @@ class Spool:
             if self._closed:
                 return
             self._settle()
-            if not self._acked_told:
+            if not self._checkpoint_written:
                 self._tell_done()
-            if self._done >= self._next and self._acked_told:
+            if self._done >= self._next and self._checkpoint_written:
                 while self._segments:
                     self._forget_first()
             self._closed = True
@@ -179,7 +179,7 @@ class Spool:
                     os.unlink(segment.path)  # noqa: PTH108
             self._segments = []
             self._done = self._hand = self._next
-            self._acked.remove()
+            self._checkpoint.remove()
             with contextlib.suppress(OSError):
                 os.rmdir(self._folder)  # noqa: PTH106
 
@@ -263,22 +263,22 @@ class Spool:
         self._tell_done(whole=True)
 
     def _tell_done(self, *, whole: bool = False) -> None:
-        self._write_acked()
+        self._write_checkpoint()
         self._tidy(whole=whole)
-        if not self._acked_told:
-            self._write_acked()  # on a full disk, there may be room now
+        if not self._checkpoint_written:
+            self._write_checkpoint()  # on a full disk, there may be room now
 
-    def _write_acked(self) -> None:
+    def _write_checkpoint(self) -> None:
         try:
-            self._acked.write(max(self._done, self._floor))
-            self._acked_told = True
+            self._checkpoint.write(max(self._done, self._floor))
+            self._checkpoint_written = True
         except OSError:  # at worst, they come twice
-            self._acked_told = False
+            self._checkpoint_written = False
 
     def _tidy(self, *, whole: bool = False) -> None:
         """Deletes the segments that are done: the last if it is large (or ``whole``), for it may be written further."""
         while self._segments and self._first_end <= self._done:
-            if len(self._segments) == 1 and not whole and (self._size < _KEPT or not self._acked_told):
+            if len(self._segments) == 1 and not whole and (self._size < _KEPT or not self._checkpoint_written):
                 return
             self._forget_first()
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tiercel_agent.delivery.backoff import Backoff
-from tiercel_agent.delivery.queue import Backlog
+from tiercel_agent.delivery.queue import AlertQueue
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable
@@ -49,7 +49,7 @@ class Totals:
     retried: int = 0
     """Attempts that failed and were, or will be, made again."""
     lost: int = 0
-    backlog: int = 0
+    queued: int = 0
     failing: bool = False
     last_success: float | None = None
     last_failure: Failure | None = None
@@ -58,7 +58,7 @@ class Totals:
     """Why what waits is in memory although it should be on the disk."""
 
 
-class Courier:
+class SinkWorker:
     """Opens the sink at the first alert and offers it what waits until it is taken.
 
     ``tell`` gets a line when the sink begins to fail, when it works again and when alerts are refused for good.
@@ -69,14 +69,14 @@ class Courier:
         self,
         name: str,
         opener: Callable[[], Sink],
-        backlog: Backlog,
+        queue: AlertQueue,
         tell: Callable[[str], None] = lambda _line: None,
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.name = name
         self._opener = opener
-        self._backlog = backlog
+        self._queue = queue
         self._tell = tell
         self._backoff = backoff or Backoff()
         self._clock = clock
@@ -94,8 +94,8 @@ class Courier:
         self._thread.start()
 
     def put(self, alerts: Sequence[Alert]) -> None:
-        """Takes alerts into the backlog; waits for nothing but the disk."""
-        self._backlog.append(alerts)
+        """Takes alerts into the queue; waits for nothing but the disk."""
+        self._queue.append(alerts)
 
     def send_test(self, identifier: str, alert: Alert) -> None:
         """Takes a test alert; ``totals().test`` tells what becomes of it under this identifier."""
@@ -103,7 +103,7 @@ class Courier:
             self._test_alert = alert.id
             self._test_begun = time.monotonic()
             self._note(test=TestResult(identifier, self._clock()))
-        self._backlog.append([alert])
+        self._queue.append([alert])
 
     def change(self, opener: Callable[[], Sink]) -> None:
         """Goes on with another sink, at once: what waits is for it."""
@@ -120,14 +120,14 @@ class Courier:
     def totals(self) -> Totals:
         with self._lock:
             totals = self._totals
-        backlog = self._backlog
-        return replace(totals, lost=totals.lost + backlog.lost, backlog=backlog.count, trouble=backlog.trouble)
+        queue = self._queue
+        return replace(totals, lost=totals.lost + queue.lost, queued=queue.count, trouble=queue.trouble)
 
     def close(self, timeout: float = 5.0) -> None:
         """Delivers what waits for at most ``timeout`` seconds. The rest stays on the disk, or is counted as lost."""
         self.begin_close(timeout)
         self._thread.join(timeout)
-        self._backlog.close()  # if the thread still waits for the destination, which is none of this one's time
+        self._queue.close()  # if the thread still waits for the destination, which is none of this one's time
 
     def begin_close(self, timeout: float = _LAST) -> None:
         """As ``close``, which is to be called after it, without waiting: so several end side by side."""
@@ -139,12 +139,12 @@ class Courier:
         """Delivers nothing more, but what is on its way. What waits stays on the disk, for whoever opens it next, or is
         counted as lost."""
         self._closing = True
-        self._backlog.close()
+        self._queue.close()
         self._stir()
 
     def limit(self, most: int, in_memory: int) -> None:
         """At most so many bytes wait from now on, on the disk and in memory."""
-        self._backlog.limit(most, in_memory)
+        self._queue.limit(most, in_memory)
 
     def lost(self, count: int, why: str) -> None:
         """Counts alerts that were lost before they came here."""
@@ -155,7 +155,7 @@ class Courier:
     def _stir(self) -> None:
         """Whatever the thread waits for, it looks up."""
         self._stirred.set()
-        self._backlog.wake()
+        self._queue.wake()
 
     def _say(self, line: str) -> None:
         with contextlib.suppress(Exception):  # where nobody listens any more, alerts are delivered all the same
@@ -168,7 +168,7 @@ class Courier:
         self._stirred.clear()
         if not self._closing:
             return True
-        if self._backlog.on_disk or until >= self._end:
+        if self._queue.on_disk or until >= self._end:
             return False
         self._stirred.wait(until - time.monotonic())  # what waits would be lost: it is tried as long as there is time
         self._stirred.clear()
@@ -177,14 +177,14 @@ class Courier:
     def _run(self) -> None:
         going_on = True
         try:
-            while going_on and not self._backlog.closed and (not self._closing or self._backlog.count):
+            while going_on and not self._queue.closed and (not self._closing or self._queue.count):
                 try:
                     going_on = self._step()
                 except BaseException as error:  # whatever it is, it must not end the thread unseen
                     self._failed(f"something unforeseen: {type(error).__name__}")
                     going_on = self._pause(self._backoff.failed(None))
         finally:
-            self._backlog.close()
+            self._queue.close()
             self._let_go()
 
     def _step(self) -> bool:
@@ -192,9 +192,9 @@ class Courier:
         self._change()
         if self._sink is not None:
             return self._turn(self._sink)
-        if self._backlog.count:
+        if self._queue.count:
             return self._open()
-        return self._backlog.wait(None, 0.0, 1) or not self._closing
+        return self._queue.wait(None, 0.0, 1) or not self._closing
 
     def _change(self) -> None:
         with self._lock:
@@ -237,9 +237,9 @@ class Courier:
         # What was open fails with one alert, not with a whole batch.
         most = 1 if self._backoff.open else sink.batch
         gather = 0.0 if self._closing or self._backoff.failures else sink.wait
-        if not self._backlog.wait(again, gather, most):
+        if not self._queue.wait(again, gather, most):
             return True
-        alerts = self._backlog.next(most)
+        alerts = self._queue.next(most)
         return self._deliver(sink, alerts) if alerts else True
 
     def _reopened(self, sink: Sink) -> None:
@@ -280,7 +280,7 @@ class Courier:
         return self._pause(wait)
 
     def _delivered(self, alerts: Sequence[Alert]) -> None:
-        self._backlog.done(len(alerts))
+        self._queue.done(len(alerts))
         failing = self._backoff.failures > 0
         self._backoff.worked()
         now = self._clock()
@@ -300,7 +300,7 @@ class Courier:
             self._split(sink, alerts)
             return
         message = printable(message)[:_LONGEST]
-        self._backlog.done(1)
+        self._queue.done(1)
         self._backoff.worked()  # it answers
         with self._lock:
             test = self._totals.test
@@ -316,7 +316,7 @@ class Courier:
     def _split(self, sink: Sink, alerts: Sequence[Alert]) -> None:
         middle = len(alerts) // 2
         for half in (alerts[:middle], alerts[middle:]):
-            if self._backlog.closed or not self._deliver(sink, half) or self._backoff.failures:
+            if self._queue.closed or not self._deliver(sink, half) or self._backoff.failures:
                 return  # what isn't done is what waits, and is offered again
 
     def _failed(self, message: str) -> None:

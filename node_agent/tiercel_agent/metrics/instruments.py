@@ -84,7 +84,7 @@ INSTRUMENTS = (
     _total("sink.lost", "{alert}", "Alerts that an AlertSink will never deliver.", _sinks(lambda sink: sink.lost)),
     _total("sink.silenced", "{alert}", "Alerts that silences have kept back.", _sinks(lambda sink: sink.silenced)),
     _total("sink.folded", "{alert}", "Alerts that a throttle has counted in others.", _sinks(lambda sink: sink.folded)),
-    _gauge("sink.backlog", "Alerts that wait to be delivered.", _sinks(lambda sink: sink.backlog), "{alert}"),
+    _gauge("sink.queued", "Alerts that wait to be delivered.", _sinks(lambda sink: sink.queued), "{alert}"),
     _gauge("sink.failing", "Whether the last attempt of an AlertSink failed.", _sinks(lambda sink: int(sink.failing))),
     _gauge("rules", "Rules in force.", _one(lambda each: each.rules), "{rule}"),
     _gauge("uptime", "Time since the agent's start.", _one(lambda each: each.uptime), "s"),

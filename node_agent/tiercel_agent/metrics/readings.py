@@ -130,7 +130,7 @@ def _together(sinks: Sequence[SinkReceipt]) -> SinkReceipt:
         delivered=sum(sink.delivered for sink in sinks),
         retried=sum(sink.retried for sink in sinks),
         lost=sum(sink.lost for sink in sinks),
-        backlog=sum(sink.backlog for sink in sinks),
+        queued=sum(sink.queued for sink in sinks),
         silenced=sum(sink.silenced for sink in sinks),
         folded=sum(sink.folded for sink in sinks),
     )

@@ -1,11 +1,11 @@
-"""Where alerts go, all together: to the queue of each local output, and to the pipeline of the sinks."""
+"""Where alerts go, all together: to the queue of each local output, and to the dispatcher of the sinks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from tiercel_agent.delivery.dispatcher import Pipeline, Receipt
+from tiercel_agent.delivery.dispatcher import Dispatcher, Receipt
 from tiercel_agent.outputs.queue import Delivery, OutputQueue
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
@@ -14,14 +14,14 @@ Item = TypeVar("Item")
 
 
 class Outputs:
-    """``pipeline`` None: there are no sinks."""
+    """``dispatcher`` None: there are no sinks."""
 
-    def __init__(self, pipeline: Pipeline | None = None) -> None:
-        self._pipeline = pipeline
+    def __init__(self, dispatcher: Dispatcher | None = None) -> None:
+        self._dispatcher = dispatcher
         self._queues: list[OutputQueue[object]] = []
         self._takers: list[Callable[[Alert, Event | None], None]] = []
-        if pipeline is not None:
-            self._takers.append(lambda alert, event: pipeline.put(alert))  # noqa: ARG005
+        if dispatcher is not None:
+            self._takers.append(lambda alert, event: dispatcher.put(alert))  # noqa: ARG005
 
     def add(self, queue: OutputQueue[Alert]) -> None:
         self.add_view(queue, lambda alert, event: alert)  # noqa: ARG005
@@ -39,14 +39,14 @@ class Outputs:
     @property
     def ended(self) -> bool:
         """Whether nobody is left who reads any of them (`| head`)."""
-        return self._pipeline is None and all(queue.ended for queue in self._queues)
+        return self._dispatcher is None and all(queue.ended for queue in self._queues)
 
     def deliveries(self) -> dict[str, Delivery]:
         return {queue.name: queue.counters() for queue in self._queues}
 
     def receipts(self) -> list[Receipt]:
         """What became of alerts for the sinks."""
-        return self._pipeline.receipts() if self._pipeline is not None else []
+        return self._dispatcher.receipts() if self._dispatcher is not None else []
 
     def lost(self) -> Mapping[str, int]:
         """Alerts that an output or sink didn't get, by cause in words."""
@@ -55,11 +55,11 @@ class Outputs:
             for name, delivery in self.deliveries().items()
             if delivery.dropped
         }
-        if self._pipeline is not None:
-            for name, count in self._pipeline.lost().items():
+        if self._dispatcher is not None:
+            for name, count in self._dispatcher.lost().items():
                 found[f"alerts for sink {name}: it failed for too long, or refused them"] = count
-            if self._pipeline.dropped:
-                found["alerts for all sinks: there were too many at once"] = self._pipeline.dropped
+            if self._dispatcher.dropped:
+                found["alerts for all sinks: there were too many at once"] = self._dispatcher.dropped
         return found
 
     def notes(self) -> list[str]:
@@ -77,12 +77,12 @@ class Outputs:
     def reopen(self) -> None:
         for queue in self._queues:
             queue.reopen()
-        if self._pipeline is not None:
-            self._pipeline.reopen()
+        if self._dispatcher is not None:
+            self._dispatcher.reopen()
 
     def close(self) -> None:
         """Delivers what waits, for a few seconds at most an output, and for all sinks together."""
         for queue in self._queues:
             queue.close()
-        if self._pipeline is not None:
-            self._pipeline.close()
+        if self._dispatcher is not None:
+            self._dispatcher.close()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tiercel_agent.delivery.dispatcher import Pipeline, Receipt
+from tiercel_agent.delivery.dispatcher import Dispatcher, Receipt
 from tiercel_agent.delivery.worker import Failure, TestResult
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.sinks.model import Place, SinkSettings
@@ -30,22 +30,22 @@ Key = tuple[str, str]
 
 
 class AlertSinks:
-    """Tells the pipeline which sinks there are: the agent's ``own``, and those of the file. One thread calls it."""
+    """Tells the dispatcher which sinks there are: the agent's ``own``, and those of the file. One thread calls it."""
 
     def __init__(
         self,
         path: Path | None,
         own: Sequence[SinkSettings],
-        pipeline: Pipeline,
+        dispatcher: Dispatcher,
         place: Place,
-        inside: Callable[[Sequence[str]], None] = lambda _addresses: None,
+        cluster_addresses: Callable[[Sequence[str]], None] = lambda _addresses: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._path = path
         self._own = own
-        self._pipeline = pipeline
+        self._dispatcher = dispatcher
         self._place = place
-        self._inside = inside
+        self._cluster_addresses = cluster_addresses
         self._now = now
         self._content: bytes | None = None
         self._trouble = ""
@@ -54,7 +54,7 @@ class AlertSinks:
         self._handed: Mapping[Key, HandedSink] = {}
         self._tested: dict[Key, str] = {}
         if path is None:
-            pipeline.use(own)
+            dispatcher.use(own)
 
     def look(self) -> None:
         """Takes notice of a file that has changed. One that is away or can't be read leaves all as it is."""
@@ -78,13 +78,13 @@ class AlertSinks:
         for each in found.unread:
             LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
         self._unread, self._read_at = found.unread, self._now() / 1e9
-        self._inside(found.inside)
+        self._cluster_addresses(found.inside)
         self._use(found.sinks)
 
     def receipts(self) -> tuple[SinkReceipt, ...]:
         """What became of the alerts of each sink; the agent's own are in no namespace."""
         found = [_unread_receipt(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
-        for each in self._pipeline.receipts():
+        for each in self._dispatcher.receipts():
             handed = self._handed.get((each.settings.namespace, each.settings.name))
             if handed is not None or not each.settings.namespace:
                 found.append(_receipt(each, handed.generation if handed is not None else 0, self._place.node))
@@ -96,11 +96,11 @@ class AlertSinks:
         # An AlertSink that says how the cluster's Events are to be takes the place of those that are there by default.
         own = [each for each in self._own if not (has_events and each.spec.events is not None)]
         given = [SinkSettings(each.name, each.spec, each.namespace, each.secrets) for each in sinks]
-        self._pipeline.use([*own, *given])
+        self._dispatcher.use([*own, *given])
         for key, each in self._handed.items():
             if each.test is not None and each.test.node == self._place.node and self._tested.get(key) != each.test.id:
                 self._tested[key] = each.test.id
-                self._pipeline.send_test(key, each.test.id, self._test_alert(each))
+                self._dispatcher.send_test(key, each.test.id, self._test_alert(each))
         self._tested = {key: value for key, value in self._tested.items() if key in self._handed}
         LOGGER.info("%d AlertSinks", len(sinks))
 
@@ -139,7 +139,7 @@ def _receipt(receipt: Receipt, generation: int, node: str) -> SinkReceipt:
         delivered=totals.delivered,
         retried=totals.retried,
         lost=totals.lost,
-        backlog=totals.backlog,
+        queued=totals.queued,
         silenced=receipt.silenced,
         folded=receipt.folded,
         last_success=_time(totals.last_success) if totals.last_success is not None else None,
@@ -158,7 +158,7 @@ def _unread_receipt(sink: UnreadSink, at: float, node: str) -> SinkReceipt:
         delivered=0,
         retried=0,
         lost=0,
-        backlog=0,
+        queued=0,
         silenced=0,
         folded=0,
         last_error=error,

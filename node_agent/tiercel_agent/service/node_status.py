@@ -168,7 +168,7 @@ def _receipt_without_counters(receipt: SinkReceipt) -> SinkReceipt:
         delivered=bool(receipt.delivered),
         lost=bool(receipt.lost),
         retried=0,
-        backlog=0,
+        queued=0,
         silenced=0,
         folded=0,
         last_success=None,

@@ -189,7 +189,7 @@ def fixed(config: Config) -> tuple[object, ...]:
         config.sinks,
         config.sinks_file,
         config.spool,
-        config.reach,
+        config.egress,
         config.metrics_port,
         config.secrets,
         config.programs,

@@ -11,7 +11,7 @@ from typing import Any
 from tiercel_agent.sinks.http.formats import form_of
 from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings
 from tiercel_agent.sinks.network.deadline import LONGEST, Deadline
-from tiercel_agent.sinks.network.egress_policy import Reach, restricted
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy, restricted
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.alert_sink import DESTINATIONS, Format
 
@@ -19,8 +19,10 @@ from tiercel_engine.resources.alert_sink import DESTINATIONS, Format
 # ruff: noqa: PLC0415
 
 
-def open_sink(settings: SinkSettings, place: Place, reach: Callable[[], Reach], longest: float = LONGEST) -> Sink:
-    """Raises BadSink, OSError. What a tenant's sink connects to is held to what ``reach`` gives at that time, and no
+def open_sink(
+    settings: SinkSettings, place: Place, policy: Callable[[], EgressPolicy], longest: float = LONGEST
+) -> Sink:
+    """Raises BadSink, OSError. What a tenant's sink connects to is held to what ``policy`` gives at that time, and no
     delivery to another machine takes more than ``longest`` seconds."""
     kinds = [kind for kind in DESTINATIONS if getattr(settings.spec, kind) is not None]
     if len(kinds) != 1:
@@ -35,15 +37,15 @@ def open_sink(settings: SinkSettings, place: Place, reach: Callable[[], Reach], 
     # Events go to the API server as the agent itself, on the tenant's pods.
     is_free = settings.trusted or kind == "events"
 
-    def within_reach() -> AbstractContextManager[None]:
-        return nullcontext() if is_free else restricted(reach())
+    def within_policy() -> AbstractContextManager[None]:
+        return nullcontext() if is_free else restricted(policy())
 
     @contextmanager
     def guarded() -> Iterator[None]:
-        with deadline.held(), within_reach():
+        with deadline.held(), within_policy():
             yield
 
-    with within_reach():
+    with within_policy():
         return _guarded(open_it(), guarded)
 
 
@@ -51,7 +53,7 @@ def check_sink(settings: SinkSettings, place: Place) -> None:
     """Raises BadSink if a sink can't be opened as it is configured, so that this is known before the first alert."""
     try:
         with suppress(OSError):  # that may be otherwise by then
-            open_sink(settings, place, Reach).close()
+            open_sink(settings, place, EgressPolicy).close()
     except BadSink as error:
         raise BadSink(f"sink {settings.name}: {error}") from error
 

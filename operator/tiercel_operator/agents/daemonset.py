@@ -133,7 +133,7 @@ def telemetry(environment: Mapping[str, str]) -> dict[str, str]:
 def agent_config(settings: AgentSettings) -> str:
     """The agents' tiercel.yaml."""
     sockets = dict.fromkeys((*SOCKETS, *settings.extra_sockets))
-    reach = {"allow": [*settings.allowed_addresses], "forbid": [*settings.forbidden_addresses]}
+    egress = {"allow": [*settings.allowed_addresses], "forbid": [*settings.forbidden_addresses]}
     config: dict[str, Any] = {
         "bundle": BUNDLE,
         "format": "json",
@@ -145,8 +145,8 @@ def agent_config(settings: AgentSettings) -> str:
         "programs": {"folder": f"{KEPT}/programs"},
         "metrics": {"port": METRICS_PORT},
     }
-    if any(reach.values()):
-        config["reach"] = {key: networks for key, networks in reach.items() if networks}
+    if any(egress.values()):
+        config["egress"] = {key: networks for key, networks in egress.items() if networks}
     return yaml.safe_dump(config, sort_keys=False)
 
 

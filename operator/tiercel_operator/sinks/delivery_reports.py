@@ -21,7 +21,7 @@ class Receipts:
     delivered: int = 0
     retried: int = 0
     lost: int = 0
-    backlog: int = 0
+    queued: int = 0
     silenced: int = 0
     folded: int = 0
     last_success: str = ""
@@ -47,7 +47,7 @@ class Receipts:
         self.delivered += receipt.delivered
         self.retried += receipt.retried
         self.lost += receipt.lost
-        self.backlog += receipt.backlog
+        self.queued += receipt.queued
         self.silenced += receipt.silenced
         self.folded += receipt.folded
         if receipt.last_success is not None and receipt.last_success > self.last_success:

@@ -11,7 +11,7 @@ import pytest
 from tiercel_agent.config import Config, FileConfig, LogConfig, StdoutConfig, parse_config, read_config
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings
-from tiercel_agent.sinks.network.egress_policy import Reach
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_engine.diagnostics import render
 from tiercel_engine.priority import Priority
 
@@ -161,7 +161,7 @@ rules: [a.yaml]
 outputs:
   urls: [https://a.example/x, "syslog+tcp://b.example:514"]
 sinks: sinks.json
-reach: {allow: [10.1.0.0/16], forbid: ["fd00::/8"]}
+egress: {allow: [10.1.0.0/16], forbid: ["fd00::/8"]}
 metrics: {port: 9376}
 """
     config = parse_config("/etc/tiercel/tiercel.yaml", text).config
@@ -169,5 +169,5 @@ metrics: {port: 9376}
     assert [each.name for each in config.sinks] == ["url-1", "url-2"]
     assert all(each.trusted for each in config.sinks)
     assert config.sinks_file == Path("/etc/tiercel/sinks.json")
-    assert config.reach == Reach((ip_network("10.1.0.0/16"),), (ip_network("fd00::/8"),))
+    assert config.egress == EgressPolicy((ip_network("10.1.0.0/16"),), (ip_network("fd00::/8"),))
     assert config.metrics_port == 9376

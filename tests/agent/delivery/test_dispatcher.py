@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from agent_support.waiting import eventually
 
-from tiercel_agent.delivery.cpu_budget import Allowance
-from tiercel_agent.delivery.dispatcher import CAPACITY, MOST_BYTES, Pipeline, Receipt
-from tiercel_agent.delivery.quotas import shares
+from tiercel_agent.delivery.cpu_budget import CpuBudget
+from tiercel_agent.delivery.dispatcher import CAPACITY, MOST_BYTES, Dispatcher, Receipt
+from tiercel_agent.delivery.quotas import quotas
 from tiercel_agent.delivery.spool_folders import KEPT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.sinks.model import Sink, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert
@@ -50,10 +50,10 @@ class Destinations:
         return Sink(send=send, batch=16)
 
 
-def only(pipeline: Pipeline) -> Receipt:
+def only(dispatcher: Dispatcher) -> Receipt:
     """The receipt of the first sink, as soon as there is one."""
-    eventually(lambda: bool(pipeline.receipts()))
-    return pipeline.receipts()[0]
+    eventually(lambda: bool(dispatcher.receipts()))
+    return dispatcher.receipts()[0]
 
 
 @pytest.fixture
@@ -74,86 +74,88 @@ def clock() -> Time:
 
 
 @pytest.fixture
-def pipeline(destinations: Destinations, tmp_path: Path, clock: Time) -> Iterator[Pipeline]:
-    made = Pipeline(destinations.open, SpoolSettings(tmp_path / "spool"), now=clock, clock=clock)
+def dispatcher(destinations: Destinations, tmp_path: Path, clock: Time) -> Iterator[Dispatcher]:
+    made = Dispatcher(destinations.open, SpoolSettings(tmp_path / "spool"), now=clock, clock=clock)
     yield made
     for held in destinations.held.values():
         held.set()
     made.close()
 
 
-def test_each_sink_gets_what_is_for_it(pipeline: Pipeline, destinations: Destinations) -> None:
-    pipeline.use(
+def test_each_sink_gets_what_is_for_it(dispatcher: Dispatcher, destinations: Destinations) -> None:
+    dispatcher.use(
         [settings("all"), settings("chat", "shop"), settings("reads", match={"rules": ["Read*"]}), settings("own", "")]
     )
-    pipeline.put(alert("a"))
-    pipeline.put(alert("b", "bank", "Read of a secret"))
+    dispatcher.put(alert("a"))
+    dispatcher.put(alert("b", "bank", "Read of a secret"))
     eventually(lambda: len(destinations.got.get("own", [])) == 2 and "reads" in destinations.got)
     eventually(lambda: destinations.got["all"] == ["a", "b"] and destinations.got["chat"] == ["a"])
     assert destinations.got["reads"] == ["b"]
 
 
-def test_one_that_hangs_holds_no_other_up(pipeline: Pipeline, destinations: Destinations) -> None:
+def test_one_that_hangs_holds_no_other_up(dispatcher: Dispatcher, destinations: Destinations) -> None:
     destinations.held["stuck"] = threading.Event()
-    pipeline.use([settings("stuck"), settings("good")])
+    dispatcher.use([settings("stuck"), settings("good")])
     for number in range(300):
-        pipeline.put(alert(str(number)))
+        dispatcher.put(alert(str(number)))
     eventually(lambda: len(destinations.got.get("good", [])) == 300)
-    (stuck,) = [each for each in pipeline.receipts() if each.label == "tiercel-system/stuck"]
-    assert (stuck.totals.backlog, stuck.totals.delivered) == (300, 0)
+    (stuck,) = [each for each in dispatcher.receipts() if each.label == "tiercel-system/stuck"]
+    assert (stuck.totals.queued, stuck.totals.delivered) == (300, 0)
 
 
 def test_what_waits_survives_a_restart(destinations: Destinations, tmp_path: Path) -> None:
     destinations.down.add("chat")
-    first = Pipeline(destinations.open, SpoolSettings(tmp_path))
+    first = Dispatcher(destinations.open, SpoolSettings(tmp_path))
     first.use([settings("chat")])
     for number in range(50):
         first.put(alert(str(number)))
-    eventually(lambda: only(first).totals.backlog == 50)
+    eventually(lambda: only(first).totals.queued == 50)
     first.close(0.1)
     destinations.down.clear()
-    second = Pipeline(destinations.open, SpoolSettings(tmp_path))
+    second = Dispatcher(destinations.open, SpoolSettings(tmp_path))
     second.use([settings("chat")])
     eventually(lambda: destinations.got.get("chat") == [str(number) for number in range(50)])
     second.close()
 
 
 def test_a_sink_that_changes_keeps_what_waits_and_others_take_no_notice(
-    pipeline: Pipeline, destinations: Destinations
+    dispatcher: Dispatcher, destinations: Destinations
 ) -> None:
     destinations.down.add("chat")
-    pipeline.use([settings("chat"), settings("good")])
-    pipeline.put(alert("a"))
-    eventually(lambda: only(pipeline).totals.retried > 0)
+    dispatcher.use([settings("chat"), settings("good")])
+    dispatcher.put(alert("a"))
+    eventually(lambda: only(dispatcher).totals.retried > 0)
     destinations.down.clear()
-    pipeline.use([settings("chat", match={"rules": ["A*"]}), settings("good")])
+    dispatcher.use([settings("chat", match={"rules": ["A*"]}), settings("good")])
     eventually(lambda: destinations.got.get("chat") == ["a"])
-    eventually(lambda: [each.totals.delivered for each in pipeline.receipts()] == [1, 1])
+    eventually(lambda: [each.totals.delivered for each in dispatcher.receipts()] == [1, 1])
 
 
-def test_a_sink_that_is_gone_gets_nothing_more(pipeline: Pipeline, destinations: Destinations) -> None:
-    pipeline.use([settings("chat"), settings("good")])
-    pipeline.put(alert("a"))
+def test_a_sink_that_is_gone_gets_nothing_more(dispatcher: Dispatcher, destinations: Destinations) -> None:
+    dispatcher.use([settings("chat"), settings("good")])
+    dispatcher.put(alert("a"))
     eventually(lambda: destinations.got == {"chat": ["a"], "good": ["a"]})
-    pipeline.use([settings("good")])
-    pipeline.put(alert("b"))
+    dispatcher.use([settings("good")])
+    dispatcher.put(alert("b"))
     eventually(lambda: destinations.got["good"] == ["a", "b"])
     assert destinations.got["chat"] == ["a"]
-    assert [each.label for each in pipeline.receipts()] == ["tiercel-system/good"]
+    assert [each.label for each in dispatcher.receipts()] == ["tiercel-system/good"]
 
 
 def test_a_sink_that_cannot_be_read_is_told_and_the_others_go_on(
-    pipeline: Pipeline, destinations: Destinations
+    dispatcher: Dispatcher, destinations: Destinations
 ) -> None:
-    pipeline.use([settings("bad", throttle={"window": "soon"}), settings("good")])
-    pipeline.put(alert("a"))
+    dispatcher.use([settings("bad", throttle={"window": "soon"}), settings("good")])
+    dispatcher.put(alert("a"))
     eventually(lambda: destinations.got == {"good": ["a"]})
-    (bad,) = [each for each in pipeline.receipts() if each.totals.failing]
+    (bad,) = [each for each in dispatcher.receipts() if each.totals.failing]
     assert bad.totals.last_failure is not None
     assert "throttle.window" in bad.totals.last_failure.message
 
 
-def test_silenced_and_folded_alerts_are_counted(pipeline: Pipeline, destinations: Destinations, clock: Time) -> None:
+def test_silenced_and_folded_alerts_are_counted(
+    dispatcher: Dispatcher, destinations: Destinations, clock: Time
+) -> None:
     clock.now = 1_769_860_000.0
     silence = {
         "matcher": {"rules": ["Quiet"]},
@@ -161,36 +163,36 @@ def test_silenced_and_folded_alerts_are_counted(pipeline: Pipeline, destinations
         "owner": "ada",
         "reason": "maintenance",
     }
-    pipeline.use([settings("chat", silences=[silence], throttle={"window": "10m"})])
+    dispatcher.use([settings("chat", silences=[silence], throttle={"window": "10m"})])
     for rule in ("Quiet", "Loud", "Loud", "Loud"):
-        pipeline.put(alert(rule, rule=rule))
-    eventually(lambda: only(pipeline).folded == 2)
-    assert only(pipeline).silenced == 1
+        dispatcher.put(alert(rule, rule=rule))
+    eventually(lambda: only(dispatcher).folded == 2)
+    assert only(dispatcher).silenced == 1
     clock.now += 900
     eventually(lambda: len(destinations.got.get("chat", [])) == 2)
     assert destinations.got["chat"] == ["Loud", "Loud (seen 1 more time in 10 min)"]
-    pipeline.put(alert("Quiet again", rule="Quiet"))  # the silence is over
+    dispatcher.put(alert("Quiet again", rule="Quiet"))  # the silence is over
     eventually(lambda: destinations.got["chat"][-1] == "Quiet again")
 
 
 def test_counts_of_a_throttle_are_told_at_the_end(destinations: Destinations) -> None:
-    pipeline = Pipeline(destinations.open, SpoolSettings())
-    pipeline.use([settings("chat", throttle={"window": "10m"})])
+    dispatcher = Dispatcher(destinations.open, SpoolSettings())
+    dispatcher.use([settings("chat", throttle={"window": "10m"})])
     for number in range(5):
-        pipeline.put(alert(str(number)))
-    pipeline.close()
+        dispatcher.put(alert(str(number)))
+    dispatcher.close()
     assert destinations.got["chat"] == ["0", "4 (seen 3 more times in 10 min)"]
 
 
-def test_a_test_alert_goes_to_its_sink_alone(pipeline: Pipeline, destinations: Destinations) -> None:
-    pipeline.use([settings("chat", "shop", match={"rules": ["Never"]}), settings("other")])
-    pipeline.send_test(("shop", "chat"), "try", alert("test", "none"))
+def test_a_test_alert_goes_to_its_sink_alone(dispatcher: Dispatcher, destinations: Destinations) -> None:
+    dispatcher.use([settings("chat", "shop", match={"rules": ["Never"]}), settings("other")])
+    dispatcher.send_test(("shop", "chat"), "try", alert("test", "none"))
     eventually(lambda: destinations.got == {"chat": ["test"]})
-    eventually(lambda: getattr(only(pipeline).totals.test, "took", None) is not None)
+    eventually(lambda: getattr(only(dispatcher).totals.test, "took", None) is not None)
 
 
 def test_detection_never_waits_and_the_overflow_is_counted(
-    pipeline: Pipeline, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+    dispatcher: Dispatcher, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, release = threading.Event(), threading.Event()
 
@@ -198,23 +200,23 @@ def test_detection_never_waits_and_the_overflow_is_counted(
         entered.set()
         release.wait(30)
 
-    monkeypatch.setattr(pipeline, "_route", hang)  # a disk that doesn't answer
-    pipeline.put(alert("first"))
+    monkeypatch.setattr(dispatcher, "_route", hang)  # a disk that doesn't answer
+    dispatcher.put(alert("first"))
     assert entered.wait(30)
     for number in range(CAPACITY + 7):
-        pipeline.put(alert(str(number)))
-    assert pipeline.dropped == 7
+        dispatcher.put(alert(str(number)))
+    assert dispatcher.dropped == 7
     release.set()
 
 
 def test_losses_of_tenants_sinks_are_not_the_admins(destinations: Destinations) -> None:
-    pipeline = Pipeline(destinations.open, SpoolSettings())
+    dispatcher = Dispatcher(destinations.open, SpoolSettings())
     destinations.down = {"chat", "mine", "own"}
-    pipeline.use([settings("chat", "shop"), settings("mine"), settings("own", "")])
-    pipeline.put(alert("a"))
-    eventually(lambda: all(each.totals.retried for each in pipeline.receipts()) and len(pipeline.receipts()) == 3)
-    pipeline.close(0.1)
-    assert pipeline.lost() == {"tiercel-system/mine": 1, "own": 1}
+    dispatcher.use([settings("chat", "shop"), settings("mine"), settings("own", "")])
+    dispatcher.put(alert("a"))
+    eventually(lambda: all(each.totals.retried for each in dispatcher.receipts()) and len(dispatcher.receipts()) == 3)
+    dispatcher.close(0.1)
+    assert dispatcher.lost() == {"tiercel-system/mine": 1, "own": 1}
 
 
 def test_each_sink_has_a_folder_and_no_name_leads_out_of_it(tmp_path: Path) -> None:
@@ -256,89 +258,89 @@ def test_what_sinks_left_that_come_and_go_cannot_fill_the_disk(tmp_path: Path) -
 
 def test_no_tenant_takes_what_is_others() -> None:
     many = [("greedy", f"n{number}") for number in range(500)]
-    found = shares([("", "own"), ("tiercel-system", "all")], [*many, ("shop", "chat")], 4_000_000)
+    found = quotas([("", "own"), ("tiercel-system", "all")], [*many, ("shop", "chat")], 4_000_000)
     assert (found["", "own"], found["tiercel-system", "all"], found["shop", "chat"]) == (1_000_000,) * 3
     assert found["greedy", "n1"] == 2000
-    assert shares([("", "own")], [], 1000) == {("", "own"): 1000}
+    assert quotas([("", "own")], [], 1000) == {("", "own"): 1000}
 
 
-def test_a_sink_that_cannot_be_read_leaves_no_thread(pipeline: Pipeline, destinations: Destinations) -> None:
+def test_a_sink_that_cannot_be_read_leaves_no_thread(dispatcher: Dispatcher, destinations: Destinations) -> None:
     for number in range(5):
-        pipeline.use([settings("bad", throttle={"window": f"soon{number}"})])
-        eventually(lambda: f"soon{number}" in str([each.totals.last_failure for each in pipeline.receipts()]))  # noqa: B023
+        dispatcher.use([settings("bad", throttle={"window": f"soon{number}"})])
+        eventually(lambda: f"soon{number}" in str([each.totals.last_failure for each in dispatcher.receipts()]))  # noqa: B023
     assert not [each for each in threading.enumerate() if each.name == "sink-tiercel-system/bad"]
-    pipeline.use([settings("bad")])  # mended: nobody else has its spool
-    pipeline.put(alert("a"))
+    dispatcher.use([settings("bad")])  # mended: nobody else has its spool
+    dispatcher.put(alert("a"))
     eventually(lambda: destinations.got == {"bad": ["a"]})
-    assert only(pipeline).totals.trouble == ""
+    assert only(dispatcher).totals.trouble == ""
 
 
 def test_what_waits_for_a_sink_that_is_gone_is_not_sent_and_is_there_if_it_is_back(
-    pipeline: Pipeline, destinations: Destinations
+    dispatcher: Dispatcher, destinations: Destinations
 ) -> None:
     destinations.held["chat"] = threading.Event()
-    pipeline.use([settings("chat", throttle={"window": "10m"})])
+    dispatcher.use([settings("chat", throttle={"window": "10m"})])
     for number in range(20):
-        pipeline.put(alert(str(number), rule=f"Rule {number}"))
-    pipeline.put(alert("again", rule="Rule 0"))
-    eventually(lambda: only(pipeline).totals.backlog == 20 and only(pipeline).folded == 1)
-    pipeline.use([])
-    eventually(lambda: not pipeline.receipts())
-    pipeline.use([settings("chat")])
-    eventually(lambda: only(pipeline).totals.backlog == 21)  # on the disk, although the old one still hangs
+        dispatcher.put(alert(str(number), rule=f"Rule {number}"))
+    dispatcher.put(alert("again", rule="Rule 0"))
+    eventually(lambda: only(dispatcher).totals.queued == 20 and only(dispatcher).folded == 1)
+    dispatcher.use([])
+    eventually(lambda: not dispatcher.receipts())
+    dispatcher.use([settings("chat")])
+    eventually(lambda: only(dispatcher).totals.queued == 21)  # on the disk, although the old one still hangs
     destinations.held["chat"].set()
     eventually(lambda: "again" in destinations.got.get("chat", []))
-    eventually(lambda: only(pipeline).totals.backlog == 0)
+    eventually(lambda: only(dispatcher).totals.queued == 0)
     assert {*map(str, range(20)), "again"} == {*destinations.got["chat"]}
 
 
 def test_losses_of_a_sink_that_is_gone_stay_lost(destinations: Destinations) -> None:
-    pipeline = Pipeline(destinations.open, SpoolSettings())
+    dispatcher = Dispatcher(destinations.open, SpoolSettings())
     destinations.down = {"mine"}
-    pipeline.use([settings("mine")])
-    pipeline.put(alert("a"))
-    eventually(lambda: only(pipeline).totals.retried > 0)
-    pipeline.use([])
-    eventually(lambda: pipeline.lost() == {"tiercel-system/mine": 1})
-    pipeline.use([settings("mine")])
-    pipeline.put(alert("b"))
-    eventually(lambda: only(pipeline).totals.retried > 0)
-    pipeline.close(0.1)
-    assert pipeline.lost() == {"tiercel-system/mine": 2}
+    dispatcher.use([settings("mine")])
+    dispatcher.put(alert("a"))
+    eventually(lambda: only(dispatcher).totals.retried > 0)
+    dispatcher.use([])
+    eventually(lambda: dispatcher.lost() == {"tiercel-system/mine": 1})
+    dispatcher.use([settings("mine")])
+    dispatcher.put(alert("b"))
+    eventually(lambda: only(dispatcher).totals.retried > 0)
+    dispatcher.close(0.1)
+    assert dispatcher.lost() == {"tiercel-system/mine": 2}
 
 
-def test_a_changed_sink_goes_on_with_its_counts(pipeline: Pipeline, destinations: Destinations) -> None:
-    pipeline.use([settings("chat", throttle={"window": "10m"})])
+def test_a_changed_sink_goes_on_with_its_counts(dispatcher: Dispatcher, destinations: Destinations) -> None:
+    dispatcher.use([settings("chat", throttle={"window": "10m"})])
     for number in range(4):
-        pipeline.put(alert(str(number)))
-    eventually(lambda: only(pipeline).folded == 3)
-    pipeline.use([settings("chat", throttle={"window": "20m"})])
+        dispatcher.put(alert(str(number)))
+    eventually(lambda: only(dispatcher).folded == 3)
+    dispatcher.use([settings("chat", throttle={"window": "20m"})])
     eventually(lambda: len(destinations.got.get("chat", [])) == 2)
-    assert only(pipeline).folded == 2  # one of the three tells of the others
+    assert only(dispatcher).folded == 2  # one of the three tells of the others
 
 
 def test_a_thread_that_is_not_to_be_had_is_told_and_tried_again(
-    pipeline: Pipeline, destinations: Destinations, clock: Time, monkeypatch: pytest.MonkeyPatch
+    dispatcher: Dispatcher, destinations: Destinations, clock: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def failing(_self: object) -> None:
         raise RuntimeError("can't start new thread")
 
-    pipeline.use([settings("good")])
-    eventually(lambda: len(pipeline.receipts()) == 1)
+    dispatcher.use([settings("good")])
+    eventually(lambda: len(dispatcher.receipts()) == 1)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", failing)
-        pipeline.use([settings("good"), settings("late")])
-        eventually(lambda: any(each.totals.failing for each in pipeline.receipts()))
-    pipeline.put(alert("a"))
+        dispatcher.use([settings("good"), settings("late")])
+        eventually(lambda: any(each.totals.failing for each in dispatcher.receipts()))
+    dispatcher.put(alert("a"))
     eventually(lambda: destinations.got == {"good": ["a"]})
     clock.now += 60
-    eventually(lambda: not any(each.totals.failing for each in pipeline.receipts()))
-    pipeline.put(alert("b"))
+    eventually(lambda: not any(each.totals.failing for each in dispatcher.receipts()))
+    dispatcher.put(alert("b"))
     eventually(lambda: destinations.got == {"good": ["a", "b"], "late": ["b"]})
 
 
 def test_an_alert_that_trips_a_choice_costs_no_other(
-    pipeline: Pipeline, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+    dispatcher: Dispatcher, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def field_text(each: Alert, _name: str) -> str:
         if each.output == "poison":
@@ -346,22 +348,22 @@ def test_an_alert_that_trips_a_choice_costs_no_other(
         return "shop"
 
     monkeypatch.setattr("tiercel_agent.delivery.matcher.field_text", field_text)
-    pipeline.use([settings("chat", match={"namespaces": ["shop"]})])
-    with pipeline._changed:  # all of them in one batch
+    dispatcher.use([settings("chat", match={"namespaces": ["shop"]})])
+    with dispatcher._changed:  # all of them in one batch
         for name in ("a", "poison", "b"):
-            pipeline.put(alert(name))
+            dispatcher.put(alert(name))
     eventually(lambda: destinations.got == {"chat": ["a", "b"]})
-    assert only(pipeline).totals.lost == 1
+    assert only(dispatcher).totals.lost == 1
 
 
-def test_a_test_of_a_sink_that_cannot_be_read_tells_why(pipeline: Pipeline) -> None:
-    pipeline.use([settings("bad", throttle={"window": "soon"})])
-    pipeline.send_test(("tiercel-system", "bad"), "try", alert("test"))
-    eventually(lambda: "throttle.window" in getattr(only(pipeline).totals.test, "error", ""))
+def test_a_test_of_a_sink_that_cannot_be_read_tells_why(dispatcher: Dispatcher) -> None:
+    dispatcher.use([settings("bad", throttle={"window": "soon"})])
+    dispatcher.send_test(("tiercel-system", "bad"), "try", alert("test"))
+    eventually(lambda: "throttle.window" in getattr(only(dispatcher).totals.test, "error", ""))
 
 
 def test_what_waits_to_be_routed_is_bounded_in_bytes(
-    pipeline: Pipeline, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+    dispatcher: Dispatcher, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entered, release = threading.Event(), threading.Event()
 
@@ -369,40 +371,40 @@ def test_what_waits_to_be_routed_is_bounded_in_bytes(
         entered.set()
         release.wait(30)
 
-    monkeypatch.setattr(pipeline, "_route", hang)
-    pipeline.put(alert("first"))
+    monkeypatch.setattr(dispatcher, "_route", hang)
+    dispatcher.put(alert("first"))
     assert entered.wait(30)
     for _ in range(2000):
-        pipeline.put(alert("x" * 65536))
-    assert 2000 - pipeline.dropped in range(400, MOST_BYTES // 65536 + 1)
+        dispatcher.put(alert("x" * 65536))
+    assert 2000 - dispatcher.dropped in range(400, MOST_BYTES // 65536 + 1)
     release.set()
 
 
 def test_a_tenants_patterns_take_no_time_from_others(
-    pipeline: Pipeline, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+    dispatcher: Dispatcher, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tiercel_agent.delivery.cpu_budget.BURST", 0.0)
-    pipeline.use([settings("slow", "shop"), settings("all")])
+    dispatcher.use([settings("slow", "shop"), settings("all")])
     for number in range(5):
-        pipeline.put(alert(str(number)))
-    pipeline.put(alert("other", "bank"))
+        dispatcher.put(alert(str(number)))
+    dispatcher.put(alert("other", "bank"))
     eventually(lambda: len(destinations.got.get("all", [])) == 6)
-    eventually(lambda: only(pipeline).totals.lost == 5)
-    assert "take too long" in str(only(pipeline).totals.last_failure)
+    eventually(lambda: only(dispatcher).totals.lost == 5)
+    assert "take too long" in str(only(dispatcher).totals.last_failure)
     assert "slow" not in destinations.got
 
 
 def test_an_allowance_is_used_and_grows() -> None:
     used = iter([10.0, 11.5, 20.0, 20.2])
-    allowance = Allowance(0.0, lambda: next(used))
-    allowance.share = 0.1
-    with allowance.spending():
-        assert not allowance.spent
-    assert allowance.spent
-    allowance.grow(4.0)
-    assert allowance.spent
-    allowance.grow(6.0)
-    assert not allowance.spent
-    with allowance.spending():
+    budget = CpuBudget(0.0, lambda: next(used))
+    budget.share = 0.1
+    with budget.spending():
+        assert not budget.spent
+    assert budget.spent
+    budget.grow(4.0)
+    assert budget.spent
+    budget.grow(6.0)
+    assert not budget.spent
+    with budget.spending():
         pass
-    assert allowance.spent
+    assert budget.spent

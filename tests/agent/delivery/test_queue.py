@@ -15,9 +15,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tiercel_agent.delivery import queue as backlog_module
+from tiercel_agent.delivery import queue as queue_module
 from tiercel_agent.delivery import segments
-from tiercel_agent.delivery.queue import Backlog, open_backlog
+from tiercel_agent.delivery.queue import AlertQueue, open_queue
 from tiercel_agent.delivery.spool import Spool
 from tiercel_agent.delivery.stored_alert import decode, encode
 from tiercel_engine.alert import Alert
@@ -47,7 +47,7 @@ def outputs(found: Sequence[Alert]) -> list[int]:
     return [int(each.output) for each in found]
 
 
-def drain(queue: Backlog, most: int = 100) -> list[int]:
+def drain(queue: AlertQueue, most: int = 100) -> list[int]:
     found: list[int] = []
     while batch := queue.next(most):
         found += outputs(batch)
@@ -56,11 +56,11 @@ def drain(queue: Backlog, most: int = 100) -> list[int]:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Iterator[Callable[..., Backlog]]:
-    made: list[Backlog] = []
+def opened(tmp_path: Path) -> Iterator[Callable[..., AlertQueue]]:
+    made: list[AlertQueue] = []
 
-    def make(limit: int = LIMIT, folder: Path | None = tmp_path / "spool") -> Backlog:
-        made.append(open_backlog(folder, limit))
+    def make(limit: int = LIMIT, folder: Path | None = tmp_path / "spool") -> AlertQueue:
+        made.append(open_queue(folder, limit))
         return made[-1]
 
     yield make
@@ -150,7 +150,7 @@ def test_a_changed_record_is_refused(old: bytes, new: bytes) -> None:
 
 @pytest.mark.parametrize("folder", ["spool", None])
 def test_what_is_next_stays_next_until_it_is_done(
-    opened: Callable[..., Backlog], tmp_path: Path, folder: str | None
+    opened: Callable[..., AlertQueue], tmp_path: Path, folder: str | None
 ) -> None:
     queue = opened(folder=tmp_path / folder if folder else None)
     queue.append(alerts(0, 10))
@@ -162,7 +162,7 @@ def test_what_is_next_stays_next_until_it_is_done(
     assert (drain(queue), queue.count, queue.lost, queue.trouble) == ([4, 5, 6, 7, 8, 9], 0, 0, "")
 
 
-def test_a_later_start_goes_on(opened: Callable[..., Backlog]) -> None:
+def test_a_later_start_goes_on(opened: Callable[..., AlertQueue]) -> None:
     queue = opened()
     queue.append(alerts(0, 1000))
     identifiers = [each.id for each in queue.next(2)]
@@ -176,7 +176,7 @@ def test_a_later_start_goes_on(opened: Callable[..., Backlog]) -> None:
 
 
 def test_without_a_disk_the_oldest_go_first_but_what_is_being_sent() -> None:
-    queue = Backlog(None, 5)
+    queue = AlertQueue(None, 5)
     queue.append(alerts(0, 5))
     assert outputs(queue.next(2)) == [0, 1]
     queue.append(alerts(5, 8))
@@ -211,13 +211,13 @@ class Full:
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Full:
     found = Full()
-    monkeypatch.setattr(backlog_module, "_WRITE_AGAIN", 0.0)
+    monkeypatch.setattr(queue_module, "_WRITE_AGAIN", 0.0)
     monkeypatch.setattr("tiercel_agent.delivery.spool.os", found)
     monkeypatch.setattr(segments, "os", found)
     return found
 
 
-def test_while_the_disk_is_full_alerts_wait_in_memory(opened: Callable[..., Backlog], disk: Full) -> None:
+def test_while_the_disk_is_full_alerts_wait_in_memory(opened: Callable[..., AlertQueue], disk: Full) -> None:
     queue = opened()
     queue.append(alerts(0, 10))
     disk.full = True
@@ -234,9 +234,9 @@ def test_while_the_disk_is_full_alerts_wait_in_memory(opened: Callable[..., Back
 
 
 def test_what_is_being_sent_from_memory_may_move_to_the_disk_meanwhile(
-    opened: Callable[..., Backlog], disk: Full, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[..., AlertQueue], disk: Full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "_BATCH", 4)
+    monkeypatch.setattr(queue_module, "_BATCH", 4)
     for done in range(11):
         disk.full = True
         queue = opened()
@@ -254,9 +254,9 @@ def test_what_is_being_sent_from_memory_may_move_to_the_disk_meanwhile(
 
 
 def test_what_is_being_sent_may_move_to_the_disk_in_part(
-    opened: Callable[..., Backlog], disk: Full, monkeypatch: pytest.MonkeyPatch
+    opened: Callable[..., AlertQueue], disk: Full, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "_BATCH", 4)
+    monkeypatch.setattr(queue_module, "_BATCH", 4)
     for done in range(11):
         for writes in (1, 2, 3):
             disk.full = True
@@ -274,7 +274,7 @@ def test_what_is_being_sent_may_move_to_the_disk_in_part(
             queue.remove()
 
 
-def test_what_is_in_memory_at_the_end_goes_to_the_disk(opened: Callable[..., Backlog], disk: Full) -> None:
+def test_what_is_in_memory_at_the_end_goes_to_the_disk(opened: Callable[..., AlertQueue], disk: Full) -> None:
     queue = opened()
     disk.full = True
     queue.append(alerts(0, 700))
@@ -302,10 +302,10 @@ def test_whatever_happens_each_alert_is_done_or_lost_or_waits(operations: list[t
         disk = Full()
         patch.setattr("tiercel_agent.delivery.spool.os", disk)
         patch.setattr(segments, "os", disk)
-        patch.setattr(backlog_module, "_BATCH", 5)
-        patch.setattr(backlog_module, "_WRITE_AGAIN", 0.0)
+        patch.setattr(queue_module, "_BATCH", 5)
+        patch.setattr(queue_module, "_WRITE_AGAIN", 0.0)
         opener = lambda: Spool(Path(name), 1 << 20)  # noqa: E731
-        queue = Backlog(None, 10, opener)
+        queue = AlertQueue(None, 10, opener)
         put = lost = 0
         hand: list[int] = []
         finished: list[int] = []
@@ -328,14 +328,16 @@ def test_whatever_happens_each_alert_is_done_or_lost_or_waits(operations: list[t
             elif not disk.full:
                 queue.close()
                 lost += queue.lost
-                queue, hand = Backlog(None, 10, opener), []
+                queue, hand = AlertQueue(None, 10, opener), []
         finished += drain(queue)
         assert finished == sorted(set(finished))
         assert len(finished) + lost + queue.lost == put
         queue.close()
 
 
-def test_a_record_that_is_no_alert_is_lost_and_the_others_come(opened: Callable[..., Backlog], tmp_path: Path) -> None:
+def test_a_record_that_is_no_alert_is_lost_and_the_others_come(
+    opened: Callable[..., AlertQueue], tmp_path: Path
+) -> None:
     spool = Spool(tmp_path / "spool", LIMIT)
     good = [encode(each) for each in alerts(0, 4)]
     spool.append([b"bad", *good[:2], b"[]", b"\xff", *good[2:], b"bad"])
@@ -345,9 +347,9 @@ def test_a_record_that_is_no_alert_is_lost_and_the_others_come(opened: Callable[
 
 
 def test_an_alert_that_no_spool_takes_is_lost_alone(
-    opened: Callable[..., Backlog], monkeypatch: pytest.MonkeyPatch
+    opened: Callable[..., AlertQueue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "MOST_RECORD", 5000)
+    monkeypatch.setattr(queue_module, "MOST_RECORD", 5000)
     queue = opened()
     queue.append([alert("0"), alert("x" * 6000), alert("1"), alert("y", output_fields={"n": 10**5000}), alert("2")])
     assert (drain(queue), queue.lost, queue.count) == ([0, 1, 2], 2, 0)
@@ -356,8 +358,8 @@ def test_an_alert_that_no_spool_takes_is_lost_alone(
 def test_a_folder_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     now = 0.0
-    queue = Backlog(None, 100, lambda: Spool(tmp_path / "file", LIMIT), lambda: now)
-    assert open_backlog(tmp_path / "file", LIMIT).trouble == queue.trouble != ""
+    queue = AlertQueue(None, 100, lambda: Spool(tmp_path / "file", LIMIT), lambda: now)
+    assert open_queue(tmp_path / "file", LIMIT).trouble == queue.trouble != ""
     queue.append(alerts(0, 5))
     assert (outputs(queue.next(3)), queue.count) == ([0, 1, 2], 5)
     (tmp_path / "file").unlink()
@@ -373,7 +375,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path)
 
 
 def test_without_a_disk_memory_is_bounded_whatever_alerts_weigh() -> None:
-    queue = Backlog(None)
+    queue = AlertQueue(None)
     queue.limit(LIMIT, 1 << 20)
     for number in range(100):
         queue.append([alert(str(number), output_fields={"x": "x" * 65536})])
@@ -386,7 +388,7 @@ def test_without_a_disk_memory_is_bounded_whatever_alerts_weigh() -> None:
 
 
 def test_its_numbers_are_there_while_a_disk_does_not_answer(
-    opened: Callable[..., Backlog], monkeypatch: pytest.MonkeyPatch
+    opened: Callable[..., AlertQueue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = opened()
     queue.append(alerts(0, 3))
@@ -410,9 +412,9 @@ def test_its_numbers_are_there_while_a_disk_does_not_answer(
 
 
 def test_a_full_disk_is_not_asked_for_each_alert(tmp_path: Path, disk: Full, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backlog_module, "_WRITE_AGAIN", 1.0)
+    monkeypatch.setattr(queue_module, "_WRITE_AGAIN", 1.0)
     now = 0.0
-    queue = Backlog(None, 100, lambda: Spool(tmp_path / "spool", LIMIT), lambda: now)
+    queue = AlertQueue(None, 100, lambda: Spool(tmp_path / "spool", LIMIT), lambda: now)
     disk.full = True
     queue.append(alerts(0, 1))
     tried = disk.writes
@@ -425,7 +427,7 @@ def test_a_full_disk_is_not_asked_for_each_alert(tmp_path: Path, disk: Full, mon
     queue.close()
 
 
-def test_no_wait_is_too_long_for_a_lock(opened: Callable[..., Backlog]) -> None:
+def test_no_wait_is_too_long_for_a_lock(opened: Callable[..., AlertQueue]) -> None:
     queue = opened()
     queue.wake()
     assert queue.wait(1e15, 0.0, 1) is False
@@ -435,7 +437,7 @@ def test_no_wait_is_too_long_for_a_lock(opened: Callable[..., Backlog]) -> None:
     assert reader.ended() is True
 
 
-def test_removed_nothing_is_left(opened: Callable[..., Backlog], tmp_path: Path) -> None:
+def test_removed_nothing_is_left(opened: Callable[..., AlertQueue], tmp_path: Path) -> None:
     queue = opened()
     queue.append(alerts(0, 5))
     queue.remove()
@@ -467,9 +469,9 @@ def test_on_a_full_disk_it_goes_on_in_memory_and_back(
 ) -> None:
     monkeypatch.setattr("tiercel_agent.delivery.spool.FREE", share)
     monkeypatch.setattr("tiercel_agent.delivery.spool._LOOK", 0)
-    monkeypatch.setattr(backlog_module, "_WRITE_AGAIN", 0.0)
+    monkeypatch.setattr(queue_module, "_WRITE_AGAIN", 0.0)
     (small_disk / "other").write_bytes(bytes(200_000))
-    queue = open_backlog(small_disk / "spool", LIMIT)
+    queue = open_queue(small_disk / "spool", LIMIT)
     number = 0
     while not queue.trouble:
         queue.append([alert(str(at), output_fields={"x": "x" * 1000}) for at in range(number, number + 50)])
@@ -487,7 +489,7 @@ def test_on_a_full_disk_it_goes_on_in_memory_and_back(
     assert queue.trouble == ""
     queue.close()
     assert queue.lost == 0
-    queue = open_backlog(small_disk / "spool", LIMIT)
+    queue = open_queue(small_disk / "spool", LIMIT)
     assert drain(queue) == list(range(20, number + 1))
     queue.close()
 
@@ -525,12 +527,12 @@ def test_a_spool_on_a_full_disk_stays_as_it_was(small_disk: Path, monkeypatch: p
 class Reader:
     """A thread that waits once; ``result`` is what came of it."""
 
-    def __init__(self, queue: Backlog, timeout: float | None, gather: float, most: int) -> None:
+    def __init__(self, queue: AlertQueue, timeout: float | None, gather: float, most: int) -> None:
         self.result: bool | None = None
         self.thread = threading.Thread(target=self._run, args=(queue, timeout, gather, most), daemon=True)
         self.thread.start()
 
-    def _run(self, queue: Backlog, *args: Any) -> None:
+    def _run(self, queue: AlertQueue, *args: Any) -> None:
         self.result = queue.wait(*args)
 
     def ended(self) -> bool | None:
@@ -539,7 +541,7 @@ class Reader:
         return self.result
 
 
-def test_the_reader_waits_for_the_first(opened: Callable[..., Backlog]) -> None:
+def test_the_reader_waits_for_the_first(opened: Callable[..., AlertQueue]) -> None:
     queue = opened()
     assert queue.wait(0.0, 0.0, 1) is False
     assert queue.wait(0.001, 1000.0, 1) is False
@@ -549,7 +551,7 @@ def test_the_reader_waits_for_the_first(opened: Callable[..., Backlog]) -> None:
     assert queue.wait(None, 0.001, 10) is True
 
 
-def test_it_gathers_until_there_are_enough(opened: Callable[..., Backlog]) -> None:
+def test_it_gathers_until_there_are_enough(opened: Callable[..., AlertQueue]) -> None:
     queue = opened()
     reader = Reader(queue, None, 1000.0, 3)
     for number in range(3):
@@ -559,7 +561,7 @@ def test_it_gathers_until_there_are_enough(opened: Callable[..., Backlog]) -> No
     assert queue.wait(None, 1000.0, 3) is True
 
 
-def test_it_can_be_woken_before_and_while_it_waits_and_gathers(opened: Callable[..., Backlog]) -> None:
+def test_it_can_be_woken_before_and_while_it_waits_and_gathers(opened: Callable[..., AlertQueue]) -> None:
     queue = opened()
     queue.wake()
     assert queue.wait(None, 0.0, 1) is False
@@ -577,9 +579,9 @@ def test_it_can_be_woken_before_and_while_it_waits_and_gathers(opened: Callable[
 
 
 def test_while_files_cannot_be_opened_nothing_is_lost(
-    opened: Callable[..., Backlog], monkeypatch: pytest.MonkeyPatch
+    opened: Callable[..., AlertQueue], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backlog_module, "_READ_AGAIN", 0.001)
+    monkeypatch.setattr(queue_module, "_READ_AGAIN", 0.001)
     queue = opened()
     queue.append(alerts(0, 3))
     with monkeypatch.context() as patch:
@@ -592,7 +594,7 @@ def test_while_files_cannot_be_opened_nothing_is_lost(
     assert (drain(queue), queue.lost) == ([0, 1, 2], 0)
 
 
-def test_one_appends_while_another_reads(opened: Callable[..., Backlog]) -> None:
+def test_one_appends_while_another_reads(opened: Callable[..., AlertQueue]) -> None:
     queue = opened()
     found: list[int] = []
 

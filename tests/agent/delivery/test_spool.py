@@ -279,12 +279,12 @@ def test_nothing_but_zeros(opened: Open, tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.binary(max_size=200), st.binary(max_size=80), st.integers(0, 60))
-def test_whatever_is_in_the_files_no_error_and_no_end_without_end(garbage: bytes, acked: bytes, at: int) -> None:
+def test_whatever_is_in_the_files_no_error_and_no_end_without_end(garbage: bytes, checkpoint: bytes, at: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / f"{at:020d}.spool").write_bytes(garbage)
         (folder / f"{at + 3:020d}.spool").write_bytes(segments.framed(payloads(0, 3)) + garbage)
-        (folder / "acked").write_bytes(acked)
+        (folder / "checkpoint").write_bytes(checkpoint)
         queue = Spool(folder, LIMIT)
         queue.append([b"new"])
         assert drain(queue)[-1] == b"new"
@@ -293,14 +293,14 @@ def test_whatever_is_in_the_files_no_error_and_no_end_without_end(garbage: bytes
 
 
 @pytest.mark.parametrize("garbage", [b"", b"x", b"\0" * 32, b"\xff" * 32, b"\xff" * 1000])
-def test_a_garbled_acked_file_starts_with_the_first_segment(opened: Open, tmp_path: Path, garbage: bytes) -> None:
+def test_a_garbled_checkpoint_starts_with_the_first_segment(opened: Open, tmp_path: Path, garbage: bytes) -> None:
     queue = opened()
     queue.append(payloads(0, 10))
     for _ in range(2):
         queue.read(3)
         queue.done(3)
     queue.close()
-    (tmp_path / "spool/acked").write_bytes(garbage)
+    (tmp_path / "spool/checkpoint").write_bytes(garbage)
     assert drain(opened()) == payloads(0, 10)
     assert opened().count == 0
 
@@ -362,7 +362,7 @@ def test_links_and_pipes_in_the_place_of_its_files_are_not_followed(opened: Open
     folder = tmp_path / "spool"
     for put in (lambda path: path.symlink_to(target), os.mkfifo):
         queue = opened()
-        put(folder / "acked")
+        put(folder / "checkpoint")
         queue.append(payloads(0, 3))
         queue.read(1)
         queue.done(1)

@@ -11,8 +11,8 @@ import pytest
 from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.backoff import LONGEST, LONGEST_ASKED, OPENS_AFTER, Backoff
-from tiercel_agent.delivery.queue import open_backlog
-from tiercel_agent.delivery.worker import Courier
+from tiercel_agent.delivery.queue import open_queue
+from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
@@ -59,21 +59,21 @@ class Destination:
 
 
 class Made:
-    """A courier whose backoff waits for no time worth mentioning."""
+    """A worker whose backoff waits for no time worth mentioning."""
 
     def __init__(self, destination: Destination, folder: Path | None = None, **more: Any) -> None:
         self.said: list[str] = []
-        self.backlog = open_backlog(folder, 1 << 20)
-        self.courier = Courier(
+        self.queue = open_queue(folder, 1 << 20)
+        self.worker = SinkWorker(
             "shop/chat",
             more.pop("opener", destination.open),
-            self.backlog,
+            self.queue,
             self.said.append,
             backoff=more.pop("backoff", Backoff(lambda: -0.999)),
         )
 
     def put(self, *outputs: str) -> None:
-        self.courier.put([alert(output) for output in outputs])
+        self.worker.put([alert(output) for output in outputs])
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def made(destination: Destination, tmp_path: Path) -> Iterator[Made]:
     found = Made(destination, tmp_path / "spool")
     yield found
     destination.gate.set()
-    found.courier.close()
+    found.worker.close()
 
 
 def texts(first: int, last: int) -> list[str]:
@@ -96,10 +96,10 @@ def texts(first: int, last: int) -> list[str]:
 def test_alerts_arrive_in_order_and_are_counted(made: Made, destination: Destination) -> None:
     for number in range(100):
         made.put(f"alert {number}")
-    eventually(lambda: made.courier.totals().delivered == 100)
+    eventually(lambda: made.worker.totals().delivered == 100)
     assert destination.got == texts(0, 100)
-    totals = made.courier.totals()
-    assert (totals.lost, totals.retried, totals.backlog, totals.failing) == (0, 0, 0, False)
+    totals = made.worker.totals()
+    assert (totals.lost, totals.retried, totals.queued, totals.failing) == (0, 0, 0, False)
     assert totals.last_success is not None
 
 
@@ -113,9 +113,9 @@ def test_a_sink_is_opened_when_there_is_something_for_it(made: Made, destination
 def test_what_fails_is_offered_again_in_order_and_told_once(made: Made, destination: Destination) -> None:
     destination.answers = [Unavailable("answers 503"), OSError(111, "Connection refused"), Unavailable("answers 500")]
     made.put(*texts(0, 30))
-    eventually(lambda: made.courier.totals().delivered == 30)
+    eventually(lambda: made.worker.totals().delivered == 30)
     assert destination.got == texts(0, 30)
-    totals = made.courier.totals()
+    totals = made.worker.totals()
     assert (totals.retried, totals.failing) == (3, False)
     assert totals.last_failure is not None
     assert totals.last_failure.message == "answers 500"
@@ -126,7 +126,7 @@ def test_what_fails_is_offered_again_in_order_and_told_once(made: Made, destinat
 def test_a_destination_that_is_down_is_tried_with_one_alert(made: Made, destination: Destination) -> None:
     destination.answers = [Unavailable("down")] * (OPENS_AFTER + 2)
     made.put(*texts(0, 30))
-    eventually(lambda: made.courier.totals().delivered == 30)
+    eventually(lambda: made.worker.totals().delivered == 30)
     assert destination.attempts == [*[10] * OPENS_AFTER, 1, 1, 1, 10, 10, 9]
 
 
@@ -135,9 +135,9 @@ def test_of_a_batch_that_is_refused_the_good_ones_arrive(made: Made, destination
     destination.gate.clear()
     made.put(*texts(0, 10))
     destination.gate.set()
-    eventually(lambda: made.courier.totals().delivered == 9)
+    eventually(lambda: made.worker.totals().delivered == 9)
     assert destination.got == [text for text in texts(0, 10) if text != "alert 6"]
-    assert made.courier.totals().lost == 1
+    assert made.worker.totals().lost == 1
     assert made.said == ["sink shop/chat: refuses an alert for good: such a thing isn't taken"]
 
 
@@ -149,14 +149,14 @@ def test_a_destination_that_fails_while_a_batch_is_split_gets_the_rest_later(
     destination.gate.clear()
     made.put(*texts(0, 10))
     destination.gate.set()
-    eventually(lambda: made.courier.totals().delivered == 9)
+    eventually(lambda: made.worker.totals().delivered == 9)
     assert destination.got == [text for text in texts(0, 10) if text != "alert 6"]
 
 
 def test_an_alert_that_trips_a_sink_is_given_up_and_the_others_go_on(made: Made, destination: Destination) -> None:
     destination.answers = [ValueError("\x1b[31m secret")]
     made.put("a")
-    eventually(lambda: made.courier.totals().lost == 1)
+    eventually(lambda: made.worker.totals().lost == 1)
     made.put("b")
     eventually(lambda: destination.got == ["b"])
     assert made.said == ["sink shop/chat: refuses an alert for good: it can't take what it was given (ValueError)"]
@@ -176,12 +176,12 @@ def test_a_sink_that_cannot_be_opened_is_told_and_what_waits_stays(destination: 
 
     made = Made(destination, tmp_path / "spool", opener=opener)
     made.put("a")
-    eventually(lambda: made.courier.totals().failing)
-    assert (made.courier.totals().backlog, destination.opened) == (1, 0)
-    made.courier.change(destination.open)  # what was wrong has been mended
+    eventually(lambda: made.worker.totals().failing)
+    assert (made.worker.totals().queued, destination.opened) == (1, 0)
+    made.worker.change(destination.open)  # what was wrong has been mended
     eventually(lambda: destination.got == ["a"])
-    assert not made.courier.totals().failing
-    made.courier.close()
+    assert not made.worker.totals().failing
+    made.worker.close()
 
 
 def test_a_changed_sink_is_tried_at_once_whatever_the_old_one_waits_for(
@@ -190,34 +190,34 @@ def test_a_changed_sink_is_tried_at_once_whatever_the_old_one_waits_for(
     made = Made(destination, tmp_path / "spool", backoff=Backoff())
     destination.answers = [Unavailable("overloaded", retry_after=3600)]
     made.put("a")
-    eventually(lambda: made.courier.totals().retried == 1)
+    eventually(lambda: made.worker.totals().retried == 1)
     other = Destination()
-    made.courier.change(other.open)
+    made.worker.change(other.open)
     eventually(lambda: other.got == ["a"])
     assert destination.closed == 1
-    made.courier.close()
+    made.worker.close()
 
 
 def test_what_waits_when_it_is_closed_is_there_at_the_next_start(destination: Destination, tmp_path: Path) -> None:
     made = Made(destination, tmp_path / "spool")
     destination.down = True
     made.put(*texts(0, 20))
-    eventually(lambda: made.courier.totals().retried > 0)
-    made.courier.close()
-    assert (destination.got, made.courier.totals().lost) == ([], 0)
+    eventually(lambda: made.worker.totals().retried > 0)
+    made.worker.close()
+    assert (destination.got, made.worker.totals().lost) == ([], 0)
     destination.down = False
     again = Made(destination, tmp_path / "spool")
     eventually(lambda: destination.got == texts(0, 20))
-    again.courier.close()
+    again.worker.close()
 
 
 def test_without_a_disk_what_waits_at_the_end_is_lost_and_counted(destination: Destination) -> None:
     made = Made(destination)
     destination.down = True
     made.put(*texts(0, 20))
-    eventually(lambda: made.courier.totals().retried > 0)
-    made.courier.close()
-    assert made.courier.totals().lost == 20
+    eventually(lambda: made.worker.totals().retried > 0)
+    made.worker.close()
+    assert made.worker.totals().lost == 20
 
 
 def test_closing_delivers_what_waits(destination: Destination) -> None:
@@ -225,33 +225,33 @@ def test_closing_delivers_what_waits(destination: Destination) -> None:
     destination.gate.clear()
     made.put(*texts(0, 20))
     destination.gate.set()
-    made.courier.close()
+    made.worker.close()
     assert (destination.got, destination.closed) == (texts(0, 20), 1)
 
 
 def test_a_destination_that_hangs_holds_nobody_up(made: Made, destination: Destination) -> None:
     destination.gate.clear()
     made.put(*texts(0, 500))
-    made.courier.close(timeout=0.01)
-    assert made.courier.totals().backlog == 500
+    made.worker.close(timeout=0.01)
+    assert made.worker.totals().queued == 500
 
 
 def test_a_test_alert_tells_how_long_it_took(made: Made, destination: Destination) -> None:
     destination.answers = [Unavailable("answers 401")]
     destination.gate.clear()
-    made.courier.send_test("try 1", alert("test"))
-    sent = made.courier.totals().test
+    made.worker.send_test("try 1", alert("test"))
+    sent = made.worker.totals().test
     assert sent is not None
     assert (sent.id, sent.took) == ("try 1", None)
     destination.gate.set()
-    eventually(lambda: getattr(made.courier.totals().test, "took", None) is not None)
+    eventually(lambda: getattr(made.worker.totals().test, "took", None) is not None)
     assert destination.got == ["test"]
 
 
 def test_a_test_alert_that_fails_tells_why(made: Made, destination: Destination) -> None:
     destination.answers = [Refused("the channel is gone")]
-    made.courier.send_test("try 2", alert("test"))
-    eventually(lambda: getattr(made.courier.totals().test, "error", "") == "the channel is gone")
+    made.worker.send_test("try 2", alert("test"))
+    eventually(lambda: getattr(made.worker.totals().test, "error", "") == "the channel is gone")
 
 
 def test_what_a_sink_does_in_between_is_asked_for_and_may_fail(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_what_a_sink_does_in_between_is_asked_for_and_may_fail(tmp_path: Path) -
     made.put("a")
     eventually(lambda: len(ticks) > 4)
     assert made.said == ["sink shop/chat: between two deliveries: ValueError"]
-    made.courier.close()
+    made.worker.close()
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), GeneratorExit()])
@@ -277,7 +277,7 @@ def test_no_exception_of_a_destination_ends_the_thread(
 ) -> None:
     destination.answers = [error]  # type: ignore[list-item]
     made.put("a")
-    eventually(lambda: made.courier.totals().lost == 1)
+    eventually(lambda: made.worker.totals().lost == 1)
     made.put("b")
     eventually(lambda: destination.got == ["b"])
 
@@ -292,24 +292,24 @@ def test_a_file_that_cannot_be_opened_anew_does_not_end_the_thread(tmp_path: Pat
     made = Made(Destination(), tmp_path / "spool", opener=lambda: sink)
     made.put("a")
     eventually(lambda: got == ["a"])
-    made.courier.reopen()
+    made.worker.reopen()
     eventually(lambda: made.said == ["sink shop/chat: PermissionError while it was opened anew"])
     made.put("b")
     eventually(lambda: got == ["a", "b"])
-    made.courier.close()
+    made.worker.close()
 
 
-def test_a_backlog_that_trips_is_told_and_tried_again(
+def test_a_queue_that_trips_is_told_and_tried_again(
     made: Made, destination: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    was, failures = made.backlog.next, [RuntimeError("unforeseen")]
+    was, failures = made.queue.next, [RuntimeError("unforeseen")]
 
     def failing(most: int) -> Sequence[Alert]:
         if failures:
             raise failures.pop()
         return was(most)
 
-    monkeypatch.setattr(made.backlog, "next", failing)
+    monkeypatch.setattr(made.queue, "next", failing)
     made.put("a")
     eventually(lambda: destination.got == ["a"])
     eventually(lambda: len(made.said) == 2)
@@ -320,19 +320,19 @@ def test_where_nobody_listens_alerts_are_delivered_all_the_same(destination: Des
     def broken(_line: str) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    courier = Courier("a", destination.open, open_backlog(None, 1), broken, Backoff(lambda: -0.999))
+    worker = SinkWorker("a", destination.open, open_queue(None, 1), broken, Backoff(lambda: -0.999))
     destination.answers = [Unavailable("down"), Refused("no")]
-    courier.put([alert("a"), alert("b")])
-    courier.put([alert("c")])
-    eventually(lambda: bool(destination.got) and courier.totals().backlog == 0)
-    courier.close()
+    worker.put([alert("a"), alert("b")])
+    worker.put([alert("c")])
+    eventually(lambda: bool(destination.got) and worker.totals().queued == 0)
+    worker.close()
 
 
 def test_too_little_memory_is_not_blamed_on_the_alerts(made: Made, destination: Destination) -> None:
     destination.answers = [MemoryError()]
     made.put("a")
     eventually(lambda: destination.got == ["a"])
-    assert made.courier.totals().lost == 0
+    assert made.worker.totals().lost == 0
 
 
 def test_no_address_of_a_library_gets_into_the_status(made: Made, destination: Destination) -> None:
@@ -343,14 +343,14 @@ def test_no_address_of_a_library_gets_into_the_status(made: Made, destination: D
     made.put("a")
     eventually(lambda: destination.got == ["a"])
     assert made.said[0] == "sink shop/chat: LibraryError"
-    assert getattr(made.courier.totals().last_failure, "message", "") == "timed out"
+    assert getattr(made.worker.totals().last_failure, "message", "") == "timed out"
 
 
 def test_refusals_do_not_fill_the_log(made: Made, destination: Destination) -> None:
     destination.answers = [Refused("no") for _ in range(50)]
     destination.batch = 1
     made.put(*texts(0, 50))
-    eventually(lambda: made.courier.totals().lost == 50)
+    eventually(lambda: made.worker.totals().lost == 50)
     assert made.said == ["sink shop/chat: refuses an alert for good: no"]
 
 
@@ -359,11 +359,11 @@ def test_without_a_disk_the_end_is_no_reason_to_give_up_at_the_first_failure(des
     destination.gate.clear()
     made.put("a")
     destination.answers = [Unavailable("answers 503")] * 3
-    made.courier.begin_close(30.0)
+    made.worker.begin_close(30.0)
     destination.gate.set()
     eventually(lambda: destination.got == ["a"])
-    made.courier.close(30.0)
-    assert made.courier.totals().lost == 0
+    made.worker.close(30.0)
+    assert made.worker.totals().lost == 0
 
 
 def test_a_stopped_one_sends_nothing_more_and_its_spool_is_free(destination: Destination, tmp_path: Path) -> None:
@@ -371,23 +371,23 @@ def test_a_stopped_one_sends_nothing_more_and_its_spool_is_free(destination: Des
     destination.gate.clear()
     made.put(*texts(0, 20))
     eventually(lambda: destination.opened == 1)
-    made.courier.stop()
+    made.worker.stop()
     other = Destination()
     again = Made(other, tmp_path / "spool")
     eventually(lambda: other.got == texts(0, 20))  # while the old one still hangs
     destination.gate.set()
-    again.courier.close()
+    again.worker.close()
     eventually(lambda: destination.closed == 1)
     assert len(destination.got) <= 10
 
 
 def test_a_test_alert_that_was_refused_stays_so_whatever_fails_later(made: Made, destination: Destination) -> None:
     destination.answers = [Refused("the channel is gone"), Unavailable("answers 500")]
-    made.courier.send_test("try 3", alert("test"))
-    eventually(lambda: made.courier.totals().lost == 1)
+    made.worker.send_test("try 3", alert("test"))
+    eventually(lambda: made.worker.totals().lost == 1)
     made.put("a")
     eventually(lambda: destination.got == ["a"])
-    assert getattr(made.courier.totals().test, "error", "") == "the channel is gone"
+    assert getattr(made.worker.totals().test, "error", "") == "the channel is gone"
 
 
 def test_nobody_can_ask_for_more_than_a_day() -> None:

@@ -35,7 +35,7 @@ CHAT = SinkReceipt(
     delivered=5,
     retried=4,
     lost=3,
-    backlog=2,
+    queued=2,
     silenced=1,
     folded=6,
 )
@@ -117,7 +117,7 @@ def test_prometheus_reads_what_was_published(metrics: Metrics) -> None:
         "tiercel_sink_delivered_total": {chat: 5},
         "tiercel_sink_retried_total": {chat: 4},
         "tiercel_sink_lost_total": {chat: 3},
-        "tiercel_sink_backlog": {chat: 2},
+        "tiercel_sink_queued": {chat: 2},
         "tiercel_sink_silenced_total": {chat: 1},
         "tiercel_sink_folded_total": {chat: 6},
         "tiercel_sink_failing": {chat: 1},
@@ -168,7 +168,7 @@ def test_many_sinks_and_causes_too(metrics: Metrics) -> None:
             delivered=1,
             retried=0,
             lost=0,
-            backlog=0,
+            queued=0,
             silenced=0,
             folded=0,
         )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from agent_support.waiting import eventually
 
-from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings, Unavailable
@@ -36,10 +36,10 @@ class Mounted:
         self.opened: list[SinkSettings] = []
         self.got: list[tuple[str, Alert]] = []
         self.down = False
-        self.pipeline = Pipeline(self.open, SpoolSettings())
+        self.dispatcher = Dispatcher(self.open, SpoolSettings())
         place = Place("host-1", "node-1", kubernetes=True)
-        self.inside: list[Sequence[str]] = []
-        self.sinks = AlertSinks(self.path, [OWN], self.pipeline, place, self.inside.append)
+        self.addresses: list[Sequence[str]] = []
+        self.sinks = AlertSinks(self.path, [OWN], self.dispatcher, place, self.addresses.append)
 
     def open(self, settings: SinkSettings) -> Sink:
         self.opened.append(settings)
@@ -59,7 +59,7 @@ class Mounted:
 
     def raise_alert(self) -> None:
         fields: dict[str, Any] = {"k8s.ns.name": "shop"}
-        self.pipeline.put(Alert(1, "A rule", Priority.WARNING, "syscall", "h", "seen", (), fields))
+        self.dispatcher.put(Alert(1, "A rule", Priority.WARNING, "syscall", "h", "seen", (), fields))
 
     def receipts(self) -> list[SinkReceipt]:
         """Those of AlertSinks."""
@@ -73,7 +73,7 @@ class Mounted:
 def mounted(tmp_path: Path) -> Iterator[Mounted]:
     made = Mounted(tmp_path)
     yield made
-    made.pipeline.close(1)
+    made.dispatcher.close(1)
 
 
 def test_alert_sinks_get_alerts_with_their_secrets(mounted: Mounted) -> None:
@@ -151,7 +151,7 @@ def test_receipts_tell_of_each(mounted: Mounted) -> None:
         "the key url of the Secret chat isn't known here",
         "node-1",
     )
-    assert broken.backlog == 1
+    assert broken.queued == 1
     assert [each.name for each in mounted.sinks.receipts() if not each.namespace] == ["events"]  # the agent's own
     assert "hook" not in str(to_json(broken))
 
@@ -161,7 +161,7 @@ def test_what_tenants_cannot_reach_comes_with_the_sinks(mounted: Mounted) -> Non
     mounted.sinks.look()
     mounted.path.write_bytes(b'{"sinks": [], "inside": "nonsense"}')
     mounted.sinks.look()
-    assert mounted.inside == [("10.0.0.1", "10.0.0.2"), ()]
+    assert mounted.addresses == [("10.0.0.1", "10.0.0.2"), ()]
 
 
 def test_a_test_alert_is_sent_once_by_the_node_that_is_asked(mounted: Mounted) -> None:

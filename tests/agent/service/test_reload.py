@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from tiercel_agent.config import parse_config, read_config
-from tiercel_agent.delivery.dispatcher import Pipeline
+from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.source import Unwatched
@@ -56,8 +56,8 @@ class Running:
         rules = load_configured(config)
         self.source = source
         self.collected = Collected()
-        pipeline = Pipeline(lambda _: Sink(send=lambda _: None), SpoolSettings())
-        outputs = Outputs(pipeline)
+        dispatcher = Dispatcher(lambda _: Sink(send=lambda _: None), SpoolSettings())
+        outputs = Outputs(dispatcher)
         outputs.add(OutputQueue(self.collected))
         self.time = 0.0
         self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -66,7 +66,7 @@ class Running:
         self.systemd.setblocking(False)
         self.loop = EngineLoop(source, rules, outputs, hostname="h", clock=lambda: self.time)
         self.service = Service(
-            sinks=AlertSinks(None, (), pipeline, Place("node")),
+            sinks=AlertSinks(None, (), dispatcher, Place("node")),
             source=source,
             loop=self.loop,
             outputs=outputs,

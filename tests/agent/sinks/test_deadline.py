@@ -14,13 +14,13 @@ from agent_support.http_receiver import HttpReceiver
 
 from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import Place, SinkSettings, Unavailable
-from tiercel_agent.sinks.network.egress_policy import Reach
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import EmailSink, HttpSink, NotifySink, OtlpSink, StartTls
 
-LOOPBACK = Reach(allow=(ip_network("127.0.0.0/8"),))
+LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
 ALERT = Alert(1, "Read", Priority.WARNING, "syscall", "node-1", "read", (), {})
 WHEN = 0.3  # seconds after which a delivery is ended here
 

@@ -24,9 +24,9 @@ from agent_support.http_receiver import HttpReceiver
 from tiercel_agent.sinks.http.http import open_http
 from tiercel_agent.sinks.model import SinkSettings, Unavailable
 from tiercel_agent.sinks.network.egress_policy import (
+    CurrentEgressPolicy,
+    EgressPolicy,
     Forbidden,
-    Reach,
-    Reaching,
     api_hosts,
     cause_of,
     own_addresses,
@@ -38,7 +38,7 @@ from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import HttpSink
 
-LOOPBACK = Reach(allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
+LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"), ip_network("::1/128")))
 PUBLIC = "203.0.113.7"
 ALERT = Alert(1, "Read", Priority.WARNING, "syscall", "node-1", "read", (), {})
 
@@ -91,7 +91,7 @@ HOSTS = ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "0", "0.
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("host", HOSTS)
 def test_no_library_reaches_the_node(receiver: HttpReceiver, way: Callable[[str, int], None], host: str) -> None:
-    with pytest.raises(Exception) as found, restricted(Reach()):  # noqa: PT011
+    with pytest.raises(Exception) as found, restricted(EgressPolicy()):  # noqa: PT011
         way(host, receiver.port)
     assert cause_of(found.value, Forbidden) is not None, repr(found.value)
     assert receiver.connections == 0
@@ -122,7 +122,7 @@ def test_only_this_thread_and_only_meanwhile(receiver: HttpReceiver) -> None:
 
     thread = threading.Thread(target=wait_and_go)
     thread.start()
-    with restricted(Reach()):
+    with restricted(EgressPolicy()):
         inside.set()
         assert outside.wait(30)
     thread.join()
@@ -132,7 +132,7 @@ def test_only_this_thread_and_only_meanwhile(receiver: HttpReceiver) -> None:
 
 
 def test_what_is_restricted_within_stays_so_outside_of_it(receiver: HttpReceiver) -> None:
-    with restricted(Reach()):
+    with restricted(EgressPolicy()):
         with restricted(LOOPBACK):
             by_urllib3("127.0.0.1", receiver.port)
         with pytest.raises(urllib3.exceptions.HTTPError):
@@ -141,7 +141,7 @@ def test_what_is_restricted_within_stays_so_outside_of_it(receiver: HttpReceiver
 
 
 def test_threads_that_a_library_begins_are_held_to_the_same(receiver: HttpReceiver) -> None:
-    with restricted(Reach()), ThreadPoolExecutor(1) as pool:
+    with restricted(EgressPolicy()), ThreadPoolExecutor(1) as pool:
         future = pool.submit(by_urllib3, "127.0.0.1", receiver.port)
     assert cause_of(future.exception() or BaseException(), Forbidden) is not None
     assert receiver.connections == 0
@@ -149,7 +149,7 @@ def test_threads_that_a_library_begins_are_held_to_the_same(receiver: HttpReceiv
 
 
 def test_programs_are_not_begun() -> None:
-    with restricted(Reach()):
+    with restricted(EgressPolicy()):
         with pytest.raises(Forbidden):
             subprocess.run([sys.executable, "-c", ""], check=False)
         with pytest.raises(Forbidden):
@@ -167,7 +167,7 @@ def test_datagrams() -> None:
         held.bind(("127.0.0.1", 0))
         held.setblocking(False)
         where = held.getsockname()
-        with restricted(Reach()):
+        with restricted(EgressPolicy()):
             with pytest.raises(Forbidden):
                 out.sendto(b"x", where)
             with pytest.raises(Forbidden):
@@ -194,7 +194,7 @@ def test_sockets_of_the_node_itself(tmp_path: Path) -> None:
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out,
     ):
         held.bind(path)
-        everything = Reach(allow=(ip_network("0.0.0.0/0"), ip_network("::/0")))
+        everything = EgressPolicy(allow=(ip_network("0.0.0.0/0"), ip_network("::/0")))
         with restricted(everything):
             with pytest.raises(Forbidden):
                 out.connect(path)
@@ -212,7 +212,7 @@ def test_the_address_of_the_node_by_its_network() -> None:
         address = out.getsockname()[0]
     assert address in map(str, own_addresses())
     with HttpReceiver(host=address) as receiver:
-        with restricted(Reach()), pytest.raises(urllib3.exceptions.HTTPError, match="on the node itself"):
+        with restricted(EgressPolicy()), pytest.raises(urllib3.exceptions.HTTPError, match="on the node itself"):
             by_urllib3(address, receiver.port)
         assert receiver.connections == 0
         by_urllib3(address, receiver.port)
@@ -223,10 +223,10 @@ def test_the_address_of_the_node_is_known_where_files_cant_be_opened() -> None:
     program = (
         "import sys\n"
         "from tiercel_agent.sinks.network.no_files import no_files\n"
-        "from tiercel_agent.sinks.network.egress_policy import Reach, why_forbidden\n"
+        "from tiercel_agent.sinks.network.egress_policy import EgressPolicy, why_forbidden\n"
         "with no_files():\n"
         "    for address in sys.argv[1:]:\n"
-        "        print(why_forbidden(address, Reach()))\n"
+        "        print(why_forbidden(address, EgressPolicy()))\n"
     )
     addresses = [str(address) for address in own_addresses() if not address.is_loopback and not address.is_link_local]
     if not addresses:
@@ -240,7 +240,7 @@ def test_the_address_of_the_node_is_known_where_files_cant_be_opened() -> None:
 def test_a_proxy_of_the_environment_is_no_way_around(receiver: HttpReceiver, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         monkeypatch.setenv(name, receiver.url)
-    with restricted(Reach()):
+    with restricted(EgressPolicy()):
         for url in ("http://far.example/", "https://far.example/"):
             with pytest.raises(requests.exceptions.ConnectionError) as found:
                 requests.post(url, data=b"x", timeout=30)
@@ -253,7 +253,7 @@ def test_a_proxy_of_the_environment_is_no_way_around(receiver: HttpReceiver, mon
 
 def test_a_sink_tells_why(receiver: HttpReceiver) -> None:
     tenant = SinkSettings("test", AlertSinkSpec(), namespace="shop")
-    with restricted(Reach()), pytest.raises(Unavailable) as found:
+    with restricted(EgressPolicy()), pytest.raises(Unavailable) as found:
         open_http(HttpSink(url=f"http://localhost:{receiver.port}/"), tenant).send([ALERT])
     assert str(found.value) == "the address is on the node itself, which a sink of this namespace can't reach"
     assert receiver.connections == 0
@@ -297,37 +297,39 @@ def test_a_sink_tells_why(receiver: HttpReceiver) -> None:
     ],
 )
 def test_which_addresses(host: object, says: str) -> None:
-    why = why_forbidden(host, Reach())
+    why = why_forbidden(host, EgressPolicy())
     assert says in why
     assert bool(why) == bool(says)
 
 
 def test_the_admin_adds_networks_and_makes_exceptions() -> None:
-    reach = Reach(allow=(ip_network("10.1.2.3/32"), ip_network("169.254.0.0/16")), forbid=(ip_network("10.0.0.0/8"),))
-    assert "settings forbid" in why_forbidden("10.9.9.9", reach)
-    assert "settings forbid" in why_forbidden("::ffff:10.9.9.9", reach)
-    assert why_forbidden("10.1.2.3", reach) == ""
-    assert why_forbidden("169.254.169.254", reach) == ""
-    assert why_forbidden("127.0.0.1", reach) != ""
+    policy = EgressPolicy(
+        allow=(ip_network("10.1.2.3/32"), ip_network("169.254.0.0/16")), forbid=(ip_network("10.0.0.0/8"),)
+    )
+    assert "settings forbid" in why_forbidden("10.9.9.9", policy)
+    assert "settings forbid" in why_forbidden("::ffff:10.9.9.9", policy)
+    assert why_forbidden("10.1.2.3", policy) == ""
+    assert why_forbidden("169.254.169.254", policy) == ""
+    assert why_forbidden("127.0.0.1", policy) != ""
 
 
 def test_nodes_and_the_api_server_behind_its_service_as_the_operator_tells_them() -> None:
-    reaching = Reaching(Reach(allow=(ip_network("203.0.113.9/32"),)))
-    assert why_forbidden(PUBLIC, reaching.now()) == ""
-    reaching.keep_out([PUBLIC, "2001:db8::7", "203.0.113.9", "no address", "10.0.0.0/8"])
+    current = CurrentEgressPolicy(EgressPolicy(allow=(ip_network("203.0.113.9/32"),)))
+    assert why_forbidden(PUBLIC, current.now()) == ""
+    current.set_cluster_addresses([PUBLIC, "2001:db8::7", "203.0.113.9", "no address", "10.0.0.0/8"])
     for address in (PUBLIC, f"::ffff:{PUBLIC}", "2001:db8::7", "2001:0db8::0007"):
-        assert why_forbidden(address, reaching.now()) == "the address is a node's or the API server's"
-    assert why_forbidden("203.0.113.9", reaching.now()) == ""  # the admin's exception
-    reaching.keep_out(["2001:db8::7"])  # the node has gone
-    assert why_forbidden(PUBLIC, reaching.now()) == ""
+        assert why_forbidden(address, current.now()) == "the address is a node's or the API server's"
+    assert why_forbidden("203.0.113.9", current.now()) == ""  # the admin's exception
+    current.set_cluster_addresses(["2001:db8::7"])  # the node has gone
+    assert why_forbidden(PUBLIC, current.now()) == ""
 
 
 def test_the_api_server() -> None:
     # In a process of its own: what is known of the API server is kept for a while.
     program = (
-        "from tiercel_agent.sinks.network.egress_policy import Reach, why_forbidden\n"
-        "print(why_forbidden('10.96.0.1', Reach()), why_forbidden('10.96.0.2', Reach()), sep='|')\n"
-        "print(why_forbidden('10.96.0.2', Reach(hosts=('10.96.0.2',))))\n"
+        "from tiercel_agent.sinks.network.egress_policy import EgressPolicy, why_forbidden\n"
+        "print(why_forbidden('10.96.0.1', EgressPolicy()), why_forbidden('10.96.0.2', EgressPolicy()), sep='|')\n"
+        "print(why_forbidden('10.96.0.2', EgressPolicy(hosts=('10.96.0.2',))))\n"
     )
     environment = {**os.environ, "KUBERNETES_SERVICE_HOST": "10.96.0.1"}
     told = subprocess.run(
@@ -339,9 +341,9 @@ def test_the_api_server() -> None:
 def test_the_api_server_of_a_kubeconfig(tmp_path: Path) -> None:
     config = tmp_path / "config"
     config.write_text("clusters:\n- {name: a, cluster: {server: 'https://10.7.7.7:6443'}}\n")
-    reach = Reach(hosts=api_hosts(config))
-    assert "API server" in why_forbidden("10.7.7.7", reach)
-    assert why_forbidden("10.7.7.8", reach) == ""
+    policy = EgressPolicy(hosts=api_hosts(config))
+    assert "API server" in why_forbidden("10.7.7.7", policy)
+    assert why_forbidden("10.7.7.8", policy) == ""
     for text in ("", "clusters: 5", "{", "clusters: [{cluster: {}}]"):
         config.write_text(text)
         assert api_hosts(config) == ()

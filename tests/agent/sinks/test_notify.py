@@ -19,7 +19,7 @@ from agent_support.http_receiver import Answer, HttpReceiver, Request, refusing
 from tiercel_agent.sinks.chat.notify import OF_THE_NODE, OTHER_PROTOCOLS, open_notify
 from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import BadSink, Place, Refused, Sink, SinkSettings, Unavailable
-from tiercel_agent.sinks.network.egress_policy import Reach
+from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_agent.sinks.network.no_files import ForbiddenFile, no_files
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
@@ -28,7 +28,7 @@ from tiercel_engine.resources.destinations import NotifySink, SecretRef, SecretS
 
 TIME = 1_795_436_768_078_933_574
 SECRET = SecretSource(SecretRef("s", "url"))
-LOOPBACK = Reach(allow=(ip_network("127.0.0.0/8"),))
+LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
 
 
 @pytest.fixture(autouse=True)
@@ -53,11 +53,11 @@ def opened(url: str) -> Sink:
     )
 
 
-def tenants(url: str, reach: Reach = LOOPBACK) -> Sink:
+def tenants(url: str, policy: EgressPolicy = LOOPBACK) -> Sink:
     """As a tenant's AlertSink is opened."""
     sink = NotifySink(url_from=SECRET)
     settings = SinkSettings("test", AlertSinkSpec(notify=sink), namespace="shop", secrets={"s/url": url})
-    return open_sink(settings, Place("node-1"), lambda: reach)
+    return open_sink(settings, Place("node-1"), lambda: policy)
 
 
 def content(request: Request) -> dict[str, Any]:
@@ -270,12 +270,12 @@ def test_tenants_cant_read_files_of_the_node(url: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("{}")
     with pytest.raises((BadSink, Unavailable)) as found:
-        tenants(url.format(file=file), Reach()).send([alert()])
+        tenants(url.format(file=file), EgressPolicy()).send([alert()])
     assert "if its URL names a file: a sink of this namespace can't read any" in str(found.value)
     assert str(tmp_path) not in str(found.value)
     # Nor can they find out whether there is one: /proc has the files of all pods of the node.
     with pytest.raises((BadSink, Unavailable)) as missing:
-        tenants(url.format(file=tmp_path / "missing"), Reach()).send([alert()])
+        tenants(url.format(file=tmp_path / "missing"), EgressPolicy()).send([alert()])
     assert str(missing.value) == str(found.value)
 
 
@@ -287,7 +287,7 @@ def test_the_nodes_admin_can_use_files(tmp_path: Path) -> None:
 
 def test_tenants_cant_reach_the_node() -> None:
     with HttpReceiver() as receiver:
-        sink = tenants(address(receiver), Reach())
+        sink = tenants(address(receiver), EgressPolicy())
         with pytest.raises(Unavailable, match="the address is on the node itself"):
             sink.send([alert()])
         assert receiver.connections == 0

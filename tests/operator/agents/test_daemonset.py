@@ -126,11 +126,11 @@ def test_prometheus_finds_the_agents(tmp_path: Path) -> None:
 
 
 def test_admins_say_what_tenants_sinks_reach(tmp_path: Path) -> None:
-    assert "reach" not in agent_config(SETTINGS)
+    assert "egress" not in agent_config(SETTINGS)
     settings = replace(SETTINGS, allowed_addresses=("169.254.20.0/24",), forbidden_addresses=("10.0.0.0/8", "fd00::/8"))
-    reach = read(tmp_path, settings).reach
-    assert [str(each) for each in reach.allow] == ["169.254.20.0/24"]
-    assert [str(each) for each in reach.forbid] == ["10.0.0.0/8", "fd00::/8"]
+    egress = read(tmp_path, settings).egress
+    assert [str(each) for each in egress.allow] == ["169.254.20.0/24"]
+    assert [str(each) for each in egress.forbid] == ["10.0.0.0/8", "fd00::/8"]
 
 
 def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:

@@ -1,7 +1,7 @@
 """Alerts to the services that Apprise knows, by one URL of its.
 
-Apprise is driven without its dispatcher: that one sends from threads of its own, which what holds tenants to their
-reach doesn't cover, tries again by itself, and takes a failure for success if the URL says that it is optional.
+Apprise is driven without its dispatcher: that one sends from threads of its own, which the egress policy
+of tenants doesn't cover, tries again by itself, and takes a failure for success if the URL says that it is optional.
 """
 
 from __future__ import annotations

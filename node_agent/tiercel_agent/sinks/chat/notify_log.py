@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from tiercel_agent.sinks.network.held import Held
 
 _STATUS = re.compile(r"\berror=([1-5][0-9]{2})\b")
-# As `reach.Forbidden` says it, within what libraries make of it.
+# As `egress_policy.Forbidden` says it, within what libraries make of it.
 _FORBIDDEN = re.compile(r"\b((?:the address|it) is [a-zA-Z' -]{1,80}, which a sink of this namespace can't reach)")
 
 

@@ -36,7 +36,7 @@ _ON_THE_NODE = "the address is on the node itself"
 _LINK_LOCAL = "the address is link-local or of a cloud's metadata"
 _RESERVED = "the address is for multicast or reserved"
 _API = "the address is the API server's"
-_INSIDE = "the address is a node's or the API server's"
+_CLUSTER = "the address is a node's or the API server's"
 
 # First what a loop or the node itself answers to; then what clouds serve metadata and credentials at.
 _BUILT_IN: Mapping[Network, str] = {
@@ -71,43 +71,43 @@ class Forbidden(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
+class EgressPolicy:
     """What the node's admin has decided: ``forbid`` adds to what is forbidden anyway, ``allow`` is an exception from
     all of that. ``hosts`` are names or addresses besides the API server's that are forbidden, wherever they lead."""
 
     allow: tuple[Network, ...] = ()
     forbid: tuple[Network, ...] = ()
     hosts: tuple[str, ...] = ()
-    inside: frozenset[Address] = frozenset()
+    cluster_addresses: frozenset[Address] = frozenset()
     """Addresses of nodes and of the API server."""
 
 
-class Reaching:
+class CurrentEgressPolicy:
     """What tenants' sinks may reach at present: nodes come and go."""
 
-    def __init__(self, reach: Reach) -> None:
-        self._reach = reach
+    def __init__(self, policy: EgressPolicy) -> None:
+        self._policy = policy
 
-    def now(self) -> Reach:
-        return self._reach
+    def now(self) -> EgressPolicy:
+        return self._policy
 
-    def keep_out(self, inside: Iterable[str]) -> None:
+    def set_cluster_addresses(self, addresses: Iterable[str]) -> None:
         """These are the addresses of nodes and of the API server from now on; what is no address is none of theirs."""
         found: set[Address] = set()
-        for text in inside:
+        for text in addresses:
             with suppress(ValueError):
                 found.update(_forms(ip_address(text)))
-        self._reach = replace(self._reach, inside=frozenset(found))
+        self._policy = replace(self._policy, cluster_addresses=frozenset(found))
 
 
 @contextmanager
-def restricted(reach: Reach) -> Iterator[None]:
+def restricted(policy: EgressPolicy) -> Iterator[None]:
     """Holds this thread, and threads that it begins meanwhile, to what tenants may reach.
 
     What is tried besides raises Forbidden where it is tried; ``cause_of`` finds it in what a library makes of it.
     """
     _install()
-    with _here.within(reach):
+    with _here.within(policy):
         yield
 
 
@@ -126,7 +126,7 @@ def cause_of(error: BaseException, kind: type[Cause]) -> Cause | None:
     return None
 
 
-def why_forbidden(host: object, reach: Reach) -> str:
+def why_forbidden(host: object, policy: EgressPolicy) -> str:
     """Why a tenant's sink can't connect to a numeric address; "" if it can."""
     try:
         address = ip_address(host) if isinstance(host, str) else None
@@ -135,25 +135,25 @@ def why_forbidden(host: object, reach: Reach) -> str:
     if address is None:
         return "it is a name in place of an address"
     forms = _forms(address)
-    if any(form in network for form in forms for network in reach.allow):
+    if any(form in network for form in forms for network in policy.allow):
         return ""
     for form in forms:
-        if any(form in network for network in reach.forbid):
+        if any(form in network for network in policy.forbid):
             return "the address is in a network that the node's settings forbid"
         for network, why in _BUILT_IN.items():
             if form in network:
                 return why
         if form in _own.now():
             return _ON_THE_NODE
-        if form in reach.inside:
-            return _INSIDE
-        if form in _api.now() or any(form in _others(name).now() for name in reach.hosts):
+        if form in policy.cluster_addresses:
+            return _CLUSTER
+        if form in _api.now() or any(form in _others(name).now() for name in policy.hosts):
             return _API
     return ""
 
 
 def api_hosts(kubeconfig: Path) -> tuple[str, ...]:
-    """The API servers that a kubeconfig names, for ``Reach.hosts``; none if it can't be read."""
+    """The API servers that a kubeconfig names, for ``EgressPolicy.hosts``; none if it can't be read."""
     try:
         clusters = yaml.safe_load(kubeconfig.read_bytes())["clusters"]
         hosts = [urlsplit(each["cluster"]["server"]).hostname for each in clusters]
@@ -175,7 +175,7 @@ def own_addresses() -> frozenset[Address]:
     return frozenset(found)
 
 
-_here: Held[Reach | None] = Held(None)
+_here: Held[EgressPolicy | None] = Held(None)
 _start_any = threading.Thread.start
 
 
@@ -187,38 +187,38 @@ def _install() -> None:
 
 
 def _hook(
-    event: str, arguments: tuple[Any, ...], watched: frozenset[str] = _WATCHED, here: Held[Reach | None] = _here
+    event: str, arguments: tuple[Any, ...], watched: frozenset[str] = _WATCHED, here: Held[EgressPolicy | None] = _here
 ) -> None:
     # Called for each file that is opened, too: all but what is watched ends here. The end of the interpreter takes a
     # module's names away before it takes the hook, hence the defaults.
     if event not in watched:
         return
-    reach = here.value
-    if reach is None:
+    policy = here.value
+    if policy is None:
         return
     if event in _SENT:
-        _check(arguments[0], arguments[1], reach)
+        _check(arguments[0], arguments[1], policy)
     else:
         raise Forbidden("it is a program on the node")
 
 
-def _check(used: socket.socket, address: object, reach: Reach) -> None:
+def _check(used: socket.socket, address: object, policy: EgressPolicy) -> None:
     if address is None:
         return  # where the socket is connected to, which was checked
     if used.family not in (socket.AF_INET, socket.AF_INET6) or not isinstance(address, tuple) or not address:
         raise Forbidden("it is a socket of the node itself")
-    if why := why_forbidden(address[0], reach):
+    if why := why_forbidden(address[0], policy):
         raise Forbidden(why)
 
 
 def _start(thread: threading.Thread) -> None:
     """In place of `Thread.start`: a thread that one held to something begins is held to the same."""
-    reach = _here.value
-    if reach is not None:
+    policy = _here.value
+    if policy is not None:
         run = thread.run
 
         def held() -> None:
-            with _here.within(reach):
+            with _here.within(policy):
                 run()
 
         thread.run = held  # type: ignore[method-assign]
