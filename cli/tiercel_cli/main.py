@@ -11,6 +11,8 @@ from typing import Any
 
 import click
 
+from tiercel_engine import __version__
+
 SUMMARIES: Mapping[str, str] = {
     "detect": "Watch this machine's system calls and print alerts.",
     "agent": "Run as a service, from a configuration file.",
@@ -81,7 +83,7 @@ def _leave_nothing_to_flush() -> None:
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="tiercel", prog_name="tiercel", message="%(prog)s %(version)s")
+@click.version_option(__version__, prog_name="tiercel", message="%(prog)s %(version)s")
 def main() -> None:
     """Runtime threat detection with Falco's rules, filtered in the kernel by eBPF.
 

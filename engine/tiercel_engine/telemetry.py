@@ -13,9 +13,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from tiercel_engine import __version__
 from tiercel_engine.printable import printable
 from tiercel_engine.rendering.redaction import redact
 
@@ -86,7 +86,7 @@ class Telemetry(Generic[Readings]):
         # Prometheus names targets by itself, and there is one scope.
         prometheus = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
         self._provider = MeterProvider([prometheus, *_otlp(say)], resource=described(resource), shutdown_on_exit=False)
-        meter = self._provider.get_meter("tiercel", version("tiercel"))
+        meter = self._provider.get_meter("tiercel", __version__)
         for each in instruments:
             make = meter.create_observable_counter if each.total else meter.create_observable_gauge
             make(each.name, [self._callback(each)], each.unit, each.description)
@@ -136,7 +136,7 @@ def described(own: Mapping[str, str]) -> Resource:
     """Who this is: what the variables say, before what it says itself, before what the SDK knows."""
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
 
-    known = {"service.version": version("tiercel"), "os.type": "linux"} | {
+    known = {"service.version": __version__, "os.type": "linux"} | {
         name: printable(value) for name, value in own.items() if value
     }
     return Resource.create().merge(Resource(known)).merge(OTELResourceDetector().detect())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import version
 
 from tiercel_agent.metrics.readings import Readings, RuleId, label
 from tiercel_agent.outputs.queue import Delivery
+from tiercel_engine import __version__
 from tiercel_engine.resources.node_agent import SinkReceipt
 from tiercel_engine.telemetry import Instrument, Measured
 
@@ -89,5 +89,5 @@ INSTRUMENTS = (
     _gauge("rules", "Rules in force.", _one(lambda each: each.rules), "{rule}"),
     _gauge("uptime", "Time since the agent's start.", _one(lambda each: each.uptime), "s"),
     _gauge("bundle.info", "The bundle in force, by its hash.", _bundle),
-    _gauge("build.info", "The agent's version.", lambda _: [(1, {"version": version("tiercel")})]),
+    _gauge("build.info", "The agent's version.", lambda _: [(1, {"version": __version__})]),
 )

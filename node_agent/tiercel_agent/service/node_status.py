@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from typing import Any, Protocol
 
 from tiercel_agent.detection.loop import RuleAlerts
@@ -16,6 +15,7 @@ from tiercel_agent.detection.partial import only_failed
 from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.source import Counters, Unwatched
 from tiercel_agent.logs import LOGGER
+from tiercel_engine import __version__
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkReceipt
@@ -53,7 +53,7 @@ def status_of(
     told = sorted(alerts, key=lambda each: -each.last)[:_MOST]
     return NodeAgentStatus(
         conditions=(_ready(rules, since),),
-        version=version("tiercel"),
+        version=__version__,
         kernel=platform.release(),
         bundle=rules.bundle,
         rules=len(rules.rules),

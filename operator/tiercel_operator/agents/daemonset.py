@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import PurePosixPath
 from typing import Any
 
 import yaml
 
+from tiercel_engine import __version__
 from tiercel_engine.resources.sink_config import FILE
 from tiercel_operator.bundle_config_maps import config_map_name
 from tiercel_operator.sinks.config import SECRET
@@ -90,7 +90,7 @@ def _resources() -> Mapping[str, Mapping[str, str]]:
 class AgentSettings:
     """How the agents are run."""
 
-    image: str = field(default_factory=lambda: f"tiercel/agent:{version('tiercel')}")
+    image: str = field(default_factory=lambda: f"tiercel/agent:{__version__}")
     pull_policy: str = "IfNotPresent"
     name: str = "tiercel-agent"
     """Of the DaemonSet, of its ConfigMap and of the service account that the agents run as."""

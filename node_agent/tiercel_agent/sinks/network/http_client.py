@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.client import IncompleteRead
-from importlib.metadata import version
 from typing import Any
 from urllib.parse import unquote
 from urllib.request import getproxies_environment, proxy_bypass
@@ -41,6 +40,7 @@ from urllib3.util import Url, parse_url
 from tiercel_agent.sinks.model import BadSink, Refused, SinkSettings, Unavailable
 from tiercel_agent.sinks.network.egress_policy import Forbidden, cause_of
 from tiercel_agent.sinks.network.tls import server_name, tls_context
+from tiercel_engine import __version__
 from tiercel_engine.resources.destinations import Compression, Header, SecretSource, Tls
 
 LONGEST_ANSWER = 64 * 1024
@@ -112,7 +112,7 @@ class Client:
         self._address = url._replace(auth=None, fragment=None).url
         self._timeouts = timeouts or Timeouts()
         self._gzip = compression is Compression.GZIP
-        own = {"User-Agent": f"tiercel/{version('tiercel')}"} | _credentials(url)
+        own = {"User-Agent": f"tiercel/{__version__}"} | _credentials(url)
         self._headers = _over(own, _given(headers, settings))
         self._pool = _pool(url, settings, tls)
         self._used = False

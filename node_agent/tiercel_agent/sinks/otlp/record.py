@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import version
 from typing import Any
 
 from opentelemetry._logs import LogRecord, SeverityNumber
@@ -18,6 +17,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
 from tiercel_agent.sinks.model import Place
+from tiercel_engine import __version__
 from tiercel_engine.alert import Alert
 from tiercel_engine.printable import valid
 from tiercel_engine.priority import Priority
@@ -63,7 +63,7 @@ def records_of(place: Place, *, trusted: bool) -> Records:
     """What makes alerts of this node into records. What the standard variables say of the agent is for receivers of
     the cluster's or the node's admin alone: they wrote it."""
     resource = Resource.create(_resource(place) | _named()) if trusted else Resource(_resource(place))
-    scope = InstrumentationScope("tiercel", version("tiercel"))
+    scope = InstrumentationScope("tiercel", __version__)
     return lambda alerts: [ReadableLogRecord(log_record(alert), resource, scope) for alert in alerts]
 
 
@@ -121,7 +121,7 @@ def _value(value: object) -> Any:
 def _resource(place: Place) -> dict[str, str]:
     found = {
         "service.name": "tiercel-agent",
-        "service.version": version("tiercel"),
+        "service.version": __version__,
         "host.name": place.hostname,
         "os.type": "linux",
     }
