@@ -1,13 +1,14 @@
 /* System calls at their return. One dispatcher sees every call; it leaves at once unless a plan exists for the
  * number, and hands over to the program of the call's family by a tail call. */
 
+#include "compiler.h"
 #include "read.h"
-#include "wire.h"
+#include "records.h"
 #include "maps.h"
 #include "automaton.h"
 #include "filter.h"
 #include "decide.h"
-#include "shares.h"
+#include "rate_limit.h"
 #include "record.h"
 #include "task.h"
 #include "path.h"

@@ -49,7 +49,7 @@ static __always_inline u32 connection_row(struct record *record, struct plan *pl
 int connection(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;
-	s64 result = ANEW(ctx->args[1]); /* at once: the verifier doesn't take an address within the context */
+	s64 result = READ_ONCE(ctx->args[1]); /* at once: the verifier doesn't take an address within the context */
 	struct record *record = scratch();
 	struct plan *plan = record ? plan_of(record->call_number) : NULL;
 	const u64 *table = rows.lookup(&zero);
@@ -61,7 +61,7 @@ int connection(struct bpf_raw_tracepoint_args *ctx)
 	if (row != NOTHING_KNOWN) {
 		record->looks.connection = row;
 		record->filter.known |= KNOWN_CONNECTION;
-		if (!any_possible(table, &record->looks, ANEW(plan->words))) {
+		if (!any_possible(table, &record->looks, READ_ONCE(plan->words))) {
 			count(FILTERED_CALLS);
 			return done(record);
 		}

@@ -33,7 +33,7 @@ struct survivors {
 static __always_inline u64 row_word(const u64 *rows, u32 index)
 {
 	index &= ROWS - 1;
-	FORGET(index);
+	barrier_var(index);
 	return rows[index];
 }
 #define ROW(index) row_word(rows, index)
@@ -51,7 +51,7 @@ static __always_inline u64 possible_word(const u64 *rows, struct looks *looks, u
 static __always_inline u32 lowest_bit(u64 word)
 {
 	u64 below = (word & -word) - 1;
-	FORGET(below); /* else newer compilers look up the number of zeros in a table, which bcc can't hand to the kernel */
+	barrier_var(below); /* else newer compilers look up the number of zeros in a table, which bcc can't hand to the kernel */
 	below = below - ((below >> 1) & 0x5555555555555555);
 	below = (below & 0x3333333333333333) + ((below >> 2) & 0x3333333333333333);
 	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0f;
@@ -69,7 +69,7 @@ static __always_inline u32 any_possible_yet(const u64 *rows, struct looks *looks
 	u64 any = 0;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < MAX_WORDS; i++) {
-		FORGET(i);
+		barrier_var(i);
 		if (i >= words)
 			break;
 		any |= ROW(looks->process + i) & ROW(looks->call + i);
@@ -83,7 +83,7 @@ static __always_inline u32 any_possible(const u64 *rows, struct looks *looks, u3
 	u64 any = 0;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < MAX_WORDS; i++) {
-		FORGET(i);
+		barrier_var(i);
 		if (i >= words)
 			break;
 		any |= possible_word(rows, looks, i);
@@ -95,32 +95,32 @@ static __always_inline u32 any_possible(const u64 *rows, struct looks *looks, u3
 static __always_inline void find_survivors(const u64 *rows, struct looks *looks, u32 first, u32 words,
 					   struct survivors *survivors)
 {
-	ANEW(survivors->count) = 0;
-	ANEW(survivors->filled) = 0;
+	WRITE_ONCE(survivors->count, 0);
+	WRITE_ONCE(survivors->filled, 0);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < MAX_WORDS; i++) {
-		FORGET(i);
-		u32 filled = ANEW(survivors->filled);
+		barrier_var(i);
+		u32 filled = READ_ONCE(survivors->filled);
 		if (i >= words || filled > MAX_SURVIVORS)
 			break;
 		u64 word = possible_word(rows, looks, i);
 		survivors->word[filled & 7] = word;
 		survivors->clause_of_word[filled & 7] = first + i * 64;
-		ANEW(survivors->filled) = filled + is_set(word);
+		WRITE_ONCE(survivors->filled, filled + is_set(word));
 	}
-	survivors->word[ANEW(survivors->filled) & 7] = 0;
-	ANEW(survivors->filled) = 0;
+	survivors->word[READ_ONCE(survivors->filled) & 7] = 0;
+	WRITE_ONCE(survivors->filled, 0);
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i <= MAX_SURVIVORS; i++) {
-		FORGET(i);
-		u32 at = ANEW(survivors->filled) & 7, count = ANEW(survivors->count) & 7;
+		barrier_var(i);
+		u32 at = READ_ONCE(survivors->filled) & 7, count = READ_ONCE(survivors->count) & 7;
 		u64 word = survivors->word[at];
 		survivors->clause[count] = survivors->clause_of_word[at] + lowest_bit(word);
-		ANEW(survivors->count) = count + is_set(word);
+		WRITE_ONCE(survivors->count, count + is_set(word));
 		word &= word - 1;
 		survivors->word[at] = word;
-		ANEW(survivors->filled) = at + (is_set(word) ^ 1);
-		if (!survivors->word[ANEW(survivors->filled) & 7])
+		WRITE_ONCE(survivors->filled, at + (is_set(word) ^ 1));
+		if (!survivors->word[READ_ONCE(survivors->filled) & 7])
 			break;
 	}
 }

@@ -80,7 +80,7 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 	facts->as_of = 0;
 	record->share.rule = 0;
 	record->filtered = 0;
-	if (!ANEW(plan->words))
+	if (!READ_ONCE(plan->words))
 		return FAMILY_ADMIT;
 	record->filtered = 1;
 	looks->process = looks->call = looks->given = looks->given_floating = everything;
@@ -116,7 +116,7 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 		const u64 *table = rows.lookup(&zero);
 		if (!table)
 			return FAMILY_ADMIT;
-		memo->possible = any_possible_yet(table, looks, ANEW(plan->words));
+		memo->possible = any_possible_yet(table, looks, READ_ONCE(plan->words));
 		memo->process = looks->process;
 	}
 	if (!memo->possible)
@@ -142,7 +142,7 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 		if (!plan)
 			return done(record);
 		record->call_memos[record->call_slot % MEMOS].valid = 0;
-		find_survivors(table, &record->looks, plan->first * 64, ANEW(plan->words), &record->survivors);
+		find_survivors(table, &record->looks, plan->first * 64, READ_ONCE(plan->words), &record->survivors);
 		if (!admitted(&record->survivors, &record->share, record->filter.known, now->flood_limit))
 			return done(record);
 		const char *task = (const char *)bpf_get_current_task();

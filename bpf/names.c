@@ -10,10 +10,10 @@ static __always_inline u32 join_name(struct record *record, struct name *name, u
 		at = 0;
 	if (length > 255)
 		return 0;
-	FORGET(at);
+	barrier_var(at);
 	at &= NAME_SIZE - 1;
 	name->text[at] = '/';
-	FORGET(length);
+	barrier_var(length);
 	bpf_probe_read_kernel(name->text + at + 1, length & 255, passed->text);
 	length = at + 1 + passed->length;
 	end_name(name, length);
@@ -56,12 +56,12 @@ int match_names(struct bpf_raw_tracepoint_args *ctx)
 	u32 relative = record->names_key.base.dentry != NULL;
 	struct name *given = name_of(record, relative ? NAME_GIVEN : NAME_PASSED);
 
-	known->given = accepts_of(patterns, given->text, ANEW(given->length));
+	known->given = accepts_of(patterns, given->text, READ_ONCE(given->length));
 	known->real = known->passed = known->given;
 	if (record->file && !same_name(given, real))
-		known->real = accepts_of(patterns, real->text, ANEW(real->length));
+		known->real = accepts_of(patterns, real->text, READ_ONCE(real->length));
 	if (relative)
-		known->passed = accepts_of(patterns, passed->text, ANEW(passed->length));
+		known->passed = accepts_of(patterns, passed->text, READ_ONCE(passed->length));
 	if (passed->length < KNOWN_TEXT - 1 && end_transcript(known))
 		known->length = passed->length;
 	if (judge_names(record, plan, known)) {

@@ -53,8 +53,8 @@ static __always_inline u32 is_still_true(struct known_names *known)
 	u64 differs = 0;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < TRANSCRIPT_ROOM; i += 4) {
-		FORGET(i);
-		if (i >= ANEW(known->lines))
+		barrier_var(i);
+		if (i >= READ_ONCE(known->lines))
 			break;
 		struct transcript_line *line = &known->transcript[i];
 		differs |= DIFFERENCE(line[0]) | DIFFERENCE(line[1]) | DIFFERENCE(line[2]) | DIFFERENCE(line[3]);
@@ -75,7 +75,7 @@ static __always_inline struct name *name_of(struct record *record, u32 which)
 /* Ends a name at `length` with as many NULs as a word takes. */
 static __always_inline void end_name(struct name *name, u32 length)
 {
-	FORGET(length);
+	barrier_var(length);
 	*(u64 *)(name->text + (length & (NAME_SIZE - 1))) = 0;
 	name->length = length;
 }
@@ -85,7 +85,7 @@ static __always_inline void end_name(struct name *name, u32 length)
 static __always_inline void copy_component(struct known_names *known, u8 *target, const char *name, u32 length)
 {
 	if (length > 31) {
-		FORGET(length);
+		barrier_var(length);
 		bpf_probe_read_kernel(target, length & 255, name);
 		known->lines = TRANSCRIPT_LINES + 1; /* not whole */
 		return;
@@ -119,7 +119,7 @@ static __always_inline u32 name_of_path(struct record *record, struct name *name
 	record->depth = 0;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < 2 * COMPONENTS; i++) {
-		FORGET(i);
+		barrier_var(i);
 		if (dentry == root_dentry && mount == root_mount) {
 			arrived = 1;
 			break;
@@ -147,7 +147,7 @@ static __always_inline u32 name_of_path(struct record *record, struct name *name
 	name->length = record->depth == 0;
 #pragma clang loop unroll(disable)
 	for (u32 i = 0; i < COMPONENTS; i++) {
-		FORGET(i);
+		barrier_var(i);
 		u32 depth = record->depth, at = name->length;
 		if (!depth)
 			break;
@@ -176,8 +176,8 @@ static __always_inline u32 same_name(struct name *one, struct name *other)
 		return 0;
 #pragma clang loop unroll(disable)
 	for (u32 at = 0; at < NAME_SIZE; at += 8) {
-		FORGET(at);
-		if (at >= ANEW(one->length))
+		barrier_var(at);
+		if (at >= READ_ONCE(one->length))
 			break;
 		if (*(u64 *)(one->text + at) != *(u64 *)(other->text + at))
 			return 0;
@@ -242,7 +242,7 @@ static __always_inline u32 find_base(struct record *record, struct plan *plan, c
 /* Judges the call by its names: FAMILY_ADMIT if some rule is possible, else 0. */
 static __always_inline u32 judge_names(struct record *record, struct plan *plan, struct known_names *known)
 {
-	u32 zero = 0, words = ANEW(plan->words);
+	u32 zero = 0, words = READ_ONCE(plan->words);
 	struct looks *looks = &record->looks;
 	const u64 *table = rows.lookup(&zero);
 
@@ -260,7 +260,7 @@ static __always_inline u32 judge_names(struct record *record, struct plan *plan,
 		if (known->given.begun && known->given.floating && known->real.begun && known->real.floating)
 			record->filter.known |= KNOWN_NAME;
 	}
-	if (any_possible(table, looks, ANEW(plan->words)))
+	if (any_possible(table, looks, READ_ONCE(plan->words)))
 		return FAMILY_ADMIT;
 	/* Rows never change, so the same rows come out the same. */
 	known->call = record->call_number;

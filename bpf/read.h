@@ -33,13 +33,6 @@ static void *(*readable)(const void *pointer, u32 type) = (void *)DIRECT_READS;
 		value_;                                                                        \
 	})
 
-/* Makes the compiler forget what it knows of a number, so that it keeps the mask that the verifier wants to see. */
-#define FORGET(number) asm volatile("" : "+r"(number))
-
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define AT_FDCWD -100
-
-/* Reads a number anew, where the verifier would otherwise remember what a loop has told it: it follows every loop that
- * comes after once for each number that it remembers. */
-#define ANEW(number) (*(volatile typeof(number) *)&(number))

@@ -158,7 +158,7 @@ static __always_inline struct record *take_scratch(void)
 		if (!record)
 			return NULL;
 		__sync_fetch_and_add(&record->taken, 1);
-		if (ANEW(record->taken) == 1) {
+		if (READ_ONCE(record->taken) == 1) {
 			record->owner = thread;
 			return record;
 		}
@@ -169,7 +169,7 @@ static __always_inline struct record *take_scratch(void)
 
 static __always_inline void release(struct record *record)
 {
-	ANEW(record->owner) = 0;
+	WRITE_ONCE(record->owner, 0);
 	__sync_fetch_and_add(&record->taken, -1);
 }
 #endif

@@ -18,7 +18,7 @@ from tiercel_agent.filter.name_tests import UNCLEAN
 from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF
-EXACT = 0x80000000  # both: bpf/shares.h
+EXACT = 0x80000000  # both: bpf/rate_limit.h
 RULE = 0xFFFFFF
 _KNOWN = {Look.OWN: 1, Look.PROCESS: 1, Look.CALL: 2, Look.NAME: 4, Look.FLOATING_NAME: 4, Look.CONNECTION: 8}
 _MOST_STATES = 40_000

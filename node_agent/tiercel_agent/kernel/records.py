@@ -1,4 +1,4 @@
-"""The records of the kernel, as bpf/wire.h lays them out."""
+"""The records of the kernel, as bpf/records.h lays them out."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROLE_BOUND, ROLE_ACCEPTED, ROLE_CONNECTED = 1, 2, 4
 
 
 class Section:
-    """Kinds of sections (SECTION_… of bpf/wire.h)."""
+    """Kinds of sections (SECTION_… of bpf/records.h)."""
 
     PATH_0, PATH_1, BASE_0, BASE_1, FILE, FILE_PATH, SOCKET, ADDRESS, DATA = range(1, 10)
     ARGS, ENV, EXE, EXE_PATH, FILENAME, CWD, UNIX_PATH, OPEN_HOW, FILTER = range(10, 19)

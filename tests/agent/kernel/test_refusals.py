@@ -146,7 +146,7 @@ def test_what_was_refused_is_named(error: CompileError | LibbpfError, sentence: 
 
 def test_only_what_nobody_foresaw_comes_with_lines_for_a_report():
     assert explained(Refused(Thing.PROGRAM, "send", errno.EACCES, VERIFIER), HERE)[1] == VERIFIER
-    assert explained(CompileError("unknown", "wire.h:1: error"), HERE)[1] == "wire.h:1: error"
+    assert explained(CompileError("unknown", "records.h:1: error"), HERE)[1] == "records.h:1: error"
     assert explained(Refused(Thing.TRACEPOINT, "sys_exit", errno.ENOENT), HERE)[1] == ""
     assert explained(CompileError("Operation not permitted", "lines"), HERE)[1] == ""
 

@@ -27,8 +27,7 @@ MACHINE = "x86_64"
 _SHIM = """
 #define __always_inline inline __attribute__((always_inline))
 typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
-#define FORGET(number) __asm__ volatile("" : "+r"(number))
-#define ANEW(number) (*(volatile __typeof__(number) *)&(number))
+#include "compiler.h"
 #include "automaton.h"
 #include "decide.h"
 void look_at_name(const u8 *table, const u8 *name, u32 length, struct accepts *accepts)

@@ -28,7 +28,7 @@ _MOST_TOLD = 3000  # characters of a log
 _INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
 _NAME_LENGTH = 15
 _CALLS_RING = 0x7FFF0002
-"""What bpf/shares.h calls the ring `calls` by, where bcc has no name for it."""
+"""What bpf/rate_limit.h calls the ring `calls` by, where bcc has no name for it."""
 _MAPPED = ("rows",)
 _MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
 

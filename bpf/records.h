@@ -1,5 +1,5 @@
 /* What travels to user space: a fixed header, then sections. All integers are the machine's own;
- * events/wire.py reads exactly this layout. */
+ * kernel/records.py reads exactly this layout. */
 
 #define ANCESTORS 8
 
