@@ -1,4 +1,4 @@
-"""What the kernel has counted by rule and cgroup: matches that it folded, calls that found no room (bpf/rate_limit.h)."""
+"""What the kernel has counted by rule and cgroup: matches that it folded, calls without room (bpf/rate_limit.h)."""
 
 from __future__ import annotations
 
