@@ -1,0 +1,36 @@
+"""Where an error came from, for the log: an error that is handled without being shown still leaves its trace."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import PurePath
+
+_OWN = "tiercel_"
+
+
+def located(error: BaseException) -> str:
+    """The error's type and place, such as ``ValueError at tiercel_agent/detection/detector.py:123``.
+
+    Where a library raised it, the place in it and the project's own line that led there: ``OSError at http/client.py:9,
+    called at tiercel_agent/sinks/http/post.py:20``. The error's message is left out: it may have secrets or others'
+    texts in it. An error that was never raised has no place: then it is the type alone.
+    """
+    name = type(error).__name__
+    frames = [(PurePath(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    if not frames:
+        return name
+    raised = frames[-1]
+    own = next((frame for frame in reversed(frames) if _package(frame[0]) is not None), None)
+    text = f"{name} at {_place(*raised)}"
+    return text if own is None or own == raised else f"{text}, called at {_place(*own)}"
+
+
+def _place(path: PurePath, line: int) -> str:
+    package = _package(path)
+    parts = path.parts[-2:] if package is None else path.parts[package:]
+    return f"{'/'.join(parts)}:{line}"
+
+
+def _package(path: PurePath) -> int | None:
+    """Where in the path the folder of one of the project's packages stands."""
+    return next((index for index, part in enumerate(path.parts[:-1]) if part.startswith(_OWN)), None)
