@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +31,17 @@ def _kept_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setattr("tiercel_agent.detection.detector.ProgramSettings", lambda: kept)
         patch.setattr("tiercel_agent.detection.verification.ProgramSettings", lambda: kept)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _loggers_as_before() -> Iterator[None]:
+    """What a test sets up for the log is undone after it."""
+    loggers = [logging.getLogger(name) for name in ("tiercel", "tiercel_agent", "tiercel_cli", "tiercel_engine")]
+    before = [(list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:], logger.propagate = handlers, propagate
+        logger.setLevel(level)
 
 
 @dataclass

@@ -23,7 +23,7 @@ from tiercel_agent.detection.source import EventSource
 from tiercel_agent.detection.watch import FLOOD_LIMIT
 from tiercel_agent.kernel.bytecode.provider import usual_programs
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.logs import hush_libraries
+from tiercel_agent.logs import send_warnings_to
 from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.sinks.factory import check_sink, open_sink
 from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
@@ -122,6 +122,7 @@ def detect(
     _refuse_bad_rules(rules, keep_going=keep_going)
     view = LiveView(sys.stdout) if sys.stdout.isatty() and not as_json else None
     say = view.say if view is not None else _to_stderr
+    send_warnings_to(lambda line: say([f"Warning: {line}"]))
     workloads = found_here(sockets, kubeconfig, node)
     outputs = Outputs(_dispatcher(wanted, workloads) if wanted else None)
     try:
@@ -180,7 +181,6 @@ def _read_sinks(urls: Sequence[str]) -> list[SinkSettings]:
 
 def _dispatcher(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> Dispatcher:
     place = Place.of(default_hostname(), workloads)
-    hush_libraries()
     try:
         for sink in sinks:
             check_sink(sink, place)

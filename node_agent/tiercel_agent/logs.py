@@ -1,4 +1,8 @@
-"""The agent's own log: one safe line a record, to stderr (the journal's level in front of it) and to syslog."""
+"""The agent's own log: one safe line a record, to stderr (the journal's level in front of it) and to syslog.
+
+Modules write to ``logging.getLogger(__name__)``; what is nobody's in particular goes to the logger ``tiercel``. Errors
+that are handled without being shown are logged with ``located``: their type and place.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,16 @@ import logging
 import logging.handlers
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from tiercel_agent.config.model import LogConfig
+from tiercel_engine.located import located
 from tiercel_engine.printable import printable
 
+__all__ = ["LOGGER", "hush_libraries", "located", "send_warnings_to", "set_up"]
+
 LOGGER = logging.getLogger("tiercel")
+_OWN = (LOGGER, *map(logging.getLogger, ("tiercel_agent", "tiercel_cli", "tiercel_engine")))
 
 # sd-daemon(3): the syslog severity in angle brackets.
 _SEVERITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6), (logging.DEBUG, 7))
@@ -28,8 +36,17 @@ class _JournalFormatter(_SafeFormatter):
         return f"<{severity}>{super().format(record)}"
 
 
+class _CallHandler(logging.Handler):
+    def __init__(self, take: Callable[[str], None]) -> None:
+        super().__init__()
+        self._take = take
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._take(self.format(record))
+
+
 def hush_libraries() -> None:
-    """What libraries log unheard would go to stderr as it is: texts of others, with addresses in them."""
+    """Keeps from stderr what libraries log and nobody handles: texts of others, with addresses in them."""
     root = logging.getLogger()
     if not root.handlers:
         root.addHandler(logging.NullHandler())
@@ -38,21 +55,16 @@ def hush_libraries() -> None:
 def set_up(config: LogConfig, environment: Mapping[str, str] = os.environ) -> None:
     """Directs the log to the configured targets, in place of what was set up before.
 
-    A syslog that can't be reached is said on stderr, and the log goes there.
+    Where syslog can't be reached, a line on stderr says so, and the log goes to stderr.
     """
-    for handler in list(LOGGER.handlers):
-        LOGGER.removeHandler(handler)
-        handler.close()
-    hush_libraries()
-    LOGGER.setLevel(config.level.upper())
-    LOGGER.propagate = False
+    handlers: list[logging.Handler] = []
     problem = ""
     if "syslog" in config.targets:
         try:
             syslog = logging.handlers.SysLogHandler("/dev/log", logging.handlers.SysLogHandler.LOG_DAEMON)
             syslog.ident = f"tiercel[{os.getpid()}]: "
             syslog.setFormatter(_SafeFormatter("%(message)s"))
-            LOGGER.addHandler(syslog)
+            handlers.append(syslog)
         except OSError as error:
             problem = f"syslog can't be reached at /dev/log: {error.strerror}"
     if "stderr" in config.targets or problem:
@@ -61,6 +73,27 @@ def set_up(config: LogConfig, environment: Mapping[str, str] = os.environ) -> No
             stderr.setFormatter(_JournalFormatter("%(message)s"))
         else:
             stderr.setFormatter(_SafeFormatter("%(asctime)s %(levelname)s %(message)s"))
-        LOGGER.addHandler(stderr)
+        handlers.append(stderr)
+    _use(handlers, config.level.upper())
     if problem:
         LOGGER.warning("%s", problem)
+
+
+def send_warnings_to(take: Callable[[str], None]) -> None:
+    """Gives each warning and error to ``take`` as one safe line, in place of what was set up before."""
+    handler = _CallHandler(take)
+    handler.setFormatter(_SafeFormatter("%(message)s"))
+    _use([handler], "WARNING")
+
+
+def _use(handlers: Iterable[logging.Handler], level: str) -> None:
+    hush_libraries()
+    for handler in {handler for logger in _OWN for handler in logger.handlers}:
+        for logger in _OWN:
+            logger.removeHandler(handler)
+        handler.close()
+    for logger in _OWN:
+        logger.setLevel(level)
+        logger.propagate = False
+        for handler in handlers:
+            logger.addHandler(handler)

@@ -18,7 +18,6 @@ from click.testing import CliRunner
 import tiercel_cli.agent
 import tiercel_cli.detect
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.logs import LOGGER
 from tiercel_cli.live_view import LiveView, Sighting, sighting
 from tiercel_cli.main import main
 from tiercel_cli.options import read_duration
@@ -289,10 +288,7 @@ def run_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, 
         captured = capfd.readouterr()
         return status, captured.out, captured.err
 
-    yield agent
-    for handler in list(LOGGER.handlers):
-        LOGGER.removeHandler(handler)
-    LOGGER.propagate = True
+    return agent
 
 
 def test_the_agent_writes_alerts_to_its_outputs_and_sums_up_in_the_log(run_agent, opened, tmp_path: Path):

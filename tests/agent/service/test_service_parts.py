@@ -18,10 +18,7 @@ from tiercel_agent.service.pid_file import AlreadyRunning, pid_file
 @pytest.fixture
 def written(capsys: pytest.CaptureFixture[str]):
     """What stands on standard error."""
-    yield lambda: capsys.readouterr().err
-    for handler in list(logs.LOGGER.handlers):
-        logs.LOGGER.removeHandler(handler)
-    logs.LOGGER.propagate = True
+    return lambda: capsys.readouterr().err
 
 
 def test_the_journal_gets_levels_and_no_time(written):
@@ -36,6 +33,24 @@ def test_hostile_text_stays_on_its_line(written):
     logs.set_up(LogConfig("info"), {"JOURNAL_STREAM": "8:123"})
     logs.LOGGER.info("name: %s", "a\n<0>forged\x1b[2J\udcff")
     assert written() == "<6>name: a\\n<0>forged\\x1b[2J\ufffd\n"
+
+
+def test_modules_write_to_their_own_loggers(written):
+    logs.set_up(LogConfig("info"), {"JOURNAL_STREAM": "8:123"})
+    for name in ("tiercel_agent.detection.loop", "tiercel_engine.telemetry", "tiercel_cli.agent", "tiercel.operator"):
+        logging.getLogger(name).warning("from %s", name)
+    assert written() == (
+        "<4>from tiercel_agent.detection.loop\n<4>from tiercel_engine.telemetry\n"
+        "<4>from tiercel_cli.agent\n<4>from tiercel.operator\n"
+    )
+
+
+def test_warnings_go_to_a_function_as_safe_lines(written):
+    lines: list[str] = []
+    logs.send_warnings_to(lines.append)
+    logging.getLogger("tiercel_agent.delivery").info("unseen")
+    logging.getLogger("tiercel_agent.delivery").warning("name: %s", "a\nb\x1b[2J")
+    assert (lines, written()) == (["name: a\\nb\\x1b[2J"], "")
 
 
 def test_what_libraries_log_is_not_on_standard_error():
