@@ -1,8 +1,8 @@
 /* What comes through of each rule in each cgroup: floods are counted here, and the buffer is shared fairly.
  *
- * Where the kernel alone decides that a rule matches, more than the limit a second are folded: counted, and reported as
- * one alert. Where user space must decide, nothing is cut unless the buffer is half full; then each rule and cgroup may
- * have a sixteenth of it, and what is more is lost, counted by rule. So a flood of one rule starves no other. */
+ * Where the kernel alone decides that a rule matches, more than the limit a second are suppressed: counted, and
+ * reported as one alert. Where user space must decide, nothing is cut unless the buffer is half full; then each rule and
+ * cgroup may have a sixteenth of it, and what is more is lost, counted by rule. So a flood of one rule starves no other. */
 
 struct share_key {
 	u64 cgroup;
@@ -17,7 +17,7 @@ struct share_key {
 
 struct share {
 	u64 passed;
-	u64 folded;
+	u64 suppressed;
 	u64 lost;
 	u64 second;    /* the one that in_second counts in */
 	u64 in_second;
@@ -112,7 +112,7 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 		counted = key->rule;
 		struct share *share = shares.lookup(key);
 		if (share && !crowd && is_decided(*rule, known))
-			__sync_fetch_and_add(&share->folded, 1);
+			__sync_fetch_and_add(&share->suppressed, 1);
 		else if (share)
 			__sync_fetch_and_add(&share->lost, 1);
 		if (crowd)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tiercel_agent.detection.source import Counters, Unwatched
-from tiercel_agent.filter.rule_counters import Folded
+from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.event import Event
@@ -61,7 +61,7 @@ class ScriptedSource:
     evaluated_events: list[Event] = field(default_factory=list)
     held: list[Event] = field(default_factory=list)
     """What waits until the end."""
-    floods: list[Folded] = field(default_factory=list)
+    floods: list[Suppressed] = field(default_factory=list)
     last_events: list[Event] = field(default_factory=list)
     """What an update hands out for the rules before."""
 
@@ -95,7 +95,7 @@ class ScriptedSource:
         held, self.held = self.held, []
         return held
 
-    def folded(self) -> list[Folded]:
+    def suppressed(self) -> list[Suppressed]:
         floods, self.floods = self.floods, []
         return floods
 

@@ -132,8 +132,8 @@ def _measure(rules: RuleSet, seconds: float) -> _Measured:
             told[str(event["evt.type"])] += 1
             matched.update(rule.name for rule, _ in rules.matcher.match(event))
             detector.evaluated(event)
-        for folded in detector.folded():
-            matched[folded.rule] += folded.count
+        for suppressed in detector.suppressed():
+            matched[suppressed.rule] += suppressed.count
     spent = time.thread_time_ns() - spent
     measured = detector.measured()
     detector.close()

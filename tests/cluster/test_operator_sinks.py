@@ -48,7 +48,7 @@ class Owner:
 
     def tell(self, node: str, **receipt: Any) -> None:
         """What the agent of a node tells of it."""
-        counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "folded"), 0)
+        counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 0)
         what = {"namespace": self._namespace, "name": "sink", "generation": 1, "failing": False, **counts, **receipt}
         self._cluster.report(node, "none", sinks=[what])
 

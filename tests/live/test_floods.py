@@ -25,7 +25,7 @@ RULES = {
 
 
 class Flooded:
-    """A detector, and how often each rule was reported, folded and lost."""
+    """A detector, and how often each rule was reported, suppressed and lost."""
 
     def __init__(self, flood_limit):
         rules = rules_of(RULES)
@@ -42,10 +42,10 @@ class Flooded:
         while not self.reported["end"]:
             self.take()
 
-    def folded(self):
+    def suppressed(self):
         counts = Counter()
-        for folded in self.detector.folded():
-            counts[folded.rule] += folded.count
+        for suppressed in self.detector.suppressed():
+            counts[suppressed.rule] += suppressed.count
         return counts
 
 
@@ -85,10 +85,10 @@ def test_every_match_of_a_flood_is_reported_or_counted(flooded):
     pid = in_child(("decided", 30_000), ("elsewhere", 3), ("end", 1))
     run.until_end()
     os.waitpid(pid, 0)
-    folded = run.folded()
-    assert run.reported["decided"] + folded["decided"] == 30_000
+    suppressed = run.suppressed()
+    assert run.reported["decided"] + suppressed["decided"] == 30_000
     assert run.reported["decided"] >= 20
-    assert folded["decided"] > 1000  # the whole flood can't have taken the fifty seconds in which none would be
+    assert suppressed["decided"] > 1000  # the whole flood can't have taken the fifty seconds in which none would be
     assert run.reported["decided elsewhere"] == 3
     assert not run.detector.counters().lost
 
@@ -98,7 +98,7 @@ def test_a_match_in_two_ways_is_counted_once(flooded):
     pid = in_child(("twice", 5000), ("end", 1))
     run.until_end()
     os.waitpid(pid, 0)
-    assert run.reported["in two ways"] + run.folded()["in two ways"] == 5000
+    assert run.reported["in two ways"] + run.suppressed()["in two ways"] == 5000
     assert not run.detector.counters().lost
 
 
@@ -107,22 +107,22 @@ def test_without_a_limit_every_match_is_reported(flooded):
     pid = in_child(("decided", 2000), ("end", 1))
     run.until_end()
     os.waitpid(pid, 0)
-    assert (run.reported["decided"], run.folded()) == (2000, Counter())
+    assert (run.reported["decided"], run.suppressed()) == (2000, Counter())
 
 
-def test_what_user_space_decides_is_not_folded(flooded):
+def test_what_user_space_decides_is_not_suppressed(flooded):
     run = flooded(20)
     pid = in_child(("asks", 2000), ("end", 1))
     run.until_end()
     os.waitpid(pid, 0)
-    assert (run.reported["asks"], run.folded()) == (2000, Counter())
+    assert (run.reported["asks"], run.suppressed()) == (2000, Counter())
 
 
 def test_a_flood_that_nobody_reads_leaves_room_for_others_and_is_counted_by_rule(flooded):
     run = flooded(20)
     os.waitpid(in_child(("asks", 50_000), ("another", 1), ("decided", 1), ("end", 1)), 0)
     run.until_end()
-    run.folded()
+    run.suppressed()
     lost = run.detector.counters().lost
     (cause,) = lost
     assert "'asks'" in cause
@@ -136,7 +136,7 @@ def test_calls_of_which_too_little_is_known_hide_no_match(flooded):
     run = flooded(20)
     os.waitpid(in_child(("x" * 200 + "/" + "y" * 200 + "/" + "z" * 200, 40_000), ("decided", 1), ("end", 1)), 0)
     run.until_end()
-    assert not run.folded()
+    assert not run.suppressed()
     assert run.reported["decided"] == 1
     assert all("several rules" in cause for cause in run.detector.counters().lost)
 
@@ -148,4 +148,4 @@ def test_the_events_of_the_old_rules_are_counted_after_a_change_too(flooded):
     rules = rules_of(RULES)
     for event in run.detector.update(Requirements.of(rules), rules):
         run.reported.update(rule.name for rule, _ in run.matcher.match(event))
-    assert run.reported["decided"] + run.folded()["decided"] == 5000
+    assert run.reported["decided"] + run.suppressed()["decided"] == 5000

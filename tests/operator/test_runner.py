@@ -286,7 +286,7 @@ def test_a_status_that_cannot_be_written_keeps_no_other_from_being() -> None:
 
 def test_agents_that_were_there_before_are_known_to_the_first_status() -> None:
     """Or a sink that is ready would be said not to be, for a moment, whenever an operator begins."""
-    counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "folded"), 1)
+    counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 1)
     receipt = {"namespace": "shop", "name": "chat", "generation": 1, "failing": False, **counts}
     agent = {"kind": "NodeAgent", "metadata": {"name": "n1"}, "status": {"sinks": [receipt]}}
     kube = FakeKube(alert_sink("chat"), agent)
@@ -316,7 +316,7 @@ def test_secrets_are_not_read_for_every_word_of_an_agent() -> None:
         if "chat" in kube.statuses and not told:
             told = True
             failing = {"namespace": "shop", "name": "chat", "generation": 1, "failing": True}
-            counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "folded"), 1)
+            counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 1)
             found.agent_event({"metadata": {"name": "n1"}, "status": {"sinks": [failing | counts]}}, exists=True)
         return any(each["reason"] == "DeliveryFails" for each in kube.statuses.get("chat", {}).get("conditions", ()))
 

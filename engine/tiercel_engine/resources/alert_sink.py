@@ -162,7 +162,7 @@ class AlertSinkStatus:
     lost: Count | None = field(default=None, metadata=says("Alerts that will never be delivered."))
     queued: Count | None = field(default=None, metadata=says("Alerts that wait to be delivered."))
     silenced: Count | None = field(default=None, metadata=says("Alerts that silences have kept back."))
-    folded: Count | None = field(default=None, metadata=says("Alerts that the throttle has counted in others."))
+    suppressed: Count | None = field(default=None, metadata=says("Alerts that the throttle has counted in others."))
     silences: tuple[SilenceState, ...] = field(default=(), metadata=says("The silences of the spec."))
     test: TestAlert | None = field(
         default=None, metadata=says("The last test alert, which the annotation tiercel.dev/send-test asks for.")

@@ -60,7 +60,7 @@ class SinkReceipt:
     lost: Count = field(metadata=says("Alerts that will never be delivered."))
     queued: Count = field(metadata=says("Alerts that wait to be delivered."))
     silenced: Count = field(metadata=says("Alerts that silences have kept back."))
-    folded: Count = field(metadata=says("Alerts that the throttle has counted in others."))
+    suppressed: Count = field(metadata=says("Alerts that the throttle has counted in others."))
     last_success: Time | None = field(default=None, metadata=says("When an alert was last delivered."))
     last_error: DeliveryError | None = field(default=None, metadata=says("Why one last couldn't be."))
     test: TestAlert | None = field(default=None, metadata=says("The test alert that this node has sent last."))

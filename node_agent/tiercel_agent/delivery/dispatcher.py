@@ -38,7 +38,7 @@ class Receipt:
     settings: SinkSettings
     totals: Totals
     silenced: int = 0
-    folded: int = 0
+    suppressed: int = 0
 
     @property
     def label(self) -> str:
@@ -108,7 +108,7 @@ class Dispatcher:
     def receipts(self) -> list[Receipt]:
         """Of all sinks, those that can't be opened included."""
         found = [
-            Receipt(route.settings, route.worker.totals(), route.silenced, route.folded)
+            Receipt(route.settings, route.worker.totals(), route.silenced, route.suppressed)
             for route in list(self._routes.values())
         ]
         return found + list(self._broken.values())

@@ -21,16 +21,16 @@ class Route:
         self.settings = settings
         self.silenced: int = before.silenced if before is not None else 0
         self.told = float("-inf")  # when the log was told of trouble, in monotonic seconds
-        self._folded = before.folded if before is not None else 0
+        self._suppressed = before.suppressed if before is not None else 0
         self._accepts: Test = accepts(settings)
         self._silences: Silences = silences(settings.spec.silences)
         self._throttle: Throttle | None = throttle_of(settings.spec.throttle)
         self.worker = worker()
 
     @property
-    def folded(self) -> int:
+    def suppressed(self) -> int:
         """Alerts that the throttle has counted in others."""
-        return self._folded + (self._throttle.folded if self._throttle is not None else 0)
+        return self._suppressed + (self._throttle.suppressed if self._throttle is not None else 0)
 
     def take(self, alerts: Iterable[Alert], now: float, monotonic: float, budget: CpuBudget | None = None) -> str:
         """Hands the worker those that are for it. ``now`` is seconds since the epoch. Tenants' sinks have CPU budgets.

@@ -32,20 +32,23 @@ Key = tuple[str | None, ...]
 class _Window:
     since: float
     sent: int = 1
-    folded: int = 0
+    suppressed: int = 0
     last: Alert | None = None
     held: int = 0
     """Bytes."""
 
 
 class Throttle:
-    """``window`` is in seconds; times are monotonic seconds. ``folded`` counts the alerts that are told by a count."""
+    """``window`` is in seconds; times are monotonic seconds.
+
+    ``suppressed`` is the number of alerts that other alerts have counted.
+    """
 
     def __init__(self, window: float, by: tuple[str, ...] = (), burst: int = 1) -> None:
         self._length = window
         self._by = by
         self._burst = burst
-        self.folded = 0
+        self.suppressed = 0
         self._held = 0
         self._windows: OrderedDict[Key, _Window] = OrderedDict()  # in the order of their beginning
 
@@ -66,10 +69,10 @@ class Throttle:
             window.sent += 1
             yield alert
         else:
-            window.folded += 1
+            window.suppressed += 1
             self._hold(window, weight(alert) - (weight(window.last) if window.last is not None else 0))
             window.last = alert
-            self.folded += 1
+            self.suppressed += 1
             yield from self._made_room()
 
     def ended(self, now: float) -> Iterator[Alert]:
@@ -106,8 +109,8 @@ class Throttle:
     def _ended(self, window: _Window) -> Iterator[Alert]:
         self._held -= window.held
         if window.last is not None:
-            self.folded -= 1
-            yield _summary(window.last, window.folded, self._length)
+            self.suppressed -= 1
+            yield _summary(window.last, window.suppressed, self._length)
 
 
 def throttle_of(spec: alert_sink.Throttle | None) -> Throttle | None:

@@ -16,7 +16,7 @@ from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
 from tiercel_agent.detection.handover import Handover
 from tiercel_agent.detection.partial import line, unwatched
-from tiercel_agent.detection.pending_events import LOOK, LateFacts
+from tiercel_agent.detection.pending_events import LOOK, PendingEvents
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
 from tiercel_agent.detection.watch import FLOOD_LIMIT, PROCEXIT, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
@@ -24,7 +24,7 @@ from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.processes import TICK, ProcessTable, image_of
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import BY_NAME, Syscall
-from tiercel_agent.filter.rule_counters import Folded
+from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.boot_clock import BootClock
@@ -53,8 +53,8 @@ _ALL = 1 << 30  # records
 class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
 
-    ``flood_limit`` is as ``watch.FLOOD_LIMIT`` (0: nothing is folded); ``meanwhile`` is called about once a second or
-    more often while programs are compiled; ``measuring``: the kernel counts every call, for ``measured``.
+    ``flood_limit`` is as ``watch.FLOOD_LIMIT`` (0: nothing is suppressed); ``meanwhile`` is called about once a second
+    or more often while programs are compiled; ``measuring``: the kernel counts every call, for ``measured``.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class Detector:
         self._clock = BootClock()
         self._retired: Counter[str] = Counter()
         self._lost_by_rule: Counter[str] = Counter()
-        self._folded: list[Folded] = []
+        self._suppressed: list[Suppressed] = []
         self._handover: Handover | None = None
-        self._late = LateFacts()
+        self._pending = PendingEvents()
         self._context = LookupContext(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(host_root=host_root()),
@@ -119,7 +119,7 @@ class Detector:
         return self._unwatched
 
     def poll(self, timeout: float) -> list[Event]:
-        self._read(min(timeout, LOOK) if self._late else timeout)
+        self._read(min(timeout, LOOK) if self._pending else timeout)
         return self._take_events()
 
     def evaluated(self, event: Event) -> None:
@@ -148,14 +148,14 @@ class Detector:
         return last
 
     def release(self) -> list[Event]:
-        return list(self._late.release())
+        return list(self._pending.release())
 
     def cgroup(self, event: Event) -> int:
         return event.record.header.cgroup if isinstance(event, LiveEvent) else 0
 
-    def folded(self) -> list[Folded]:
-        folded, self._folded = [*self._folded, *self._watch.shares.look()], []
-        return folded
+    def suppressed(self) -> list[Suppressed]:
+        suppressed, self._suppressed = [*self._suppressed, *self._watch.shares.look()], []
+        return suppressed
 
     def counters(self) -> Counters:
         totals = self._retired + Counter(self._watch.programs.counters())
@@ -171,7 +171,7 @@ class Detector:
 
     def measured(self) -> Measured:
         """What the kernel has counted since the last change of rules. Only of a detector that measures."""
-        self._folded += self._watch.shares.look()
+        self._suppressed += self._watch.shares.look()
         programs = self._watch.programs
         spent, runs = programs.run_time(ON_CALLS)
         seen: Counter[str] = Counter()
@@ -203,7 +203,7 @@ class Detector:
         for event in events:
             self._number += 1
             event.record.number = self._number
-        ready = self._late.sort(events)
+        ready = self._pending.sort(events)
         ready.sort(key=lambda event: event.time)
         return list(ready)
 
@@ -319,7 +319,7 @@ class Detector:
         self._poller.register(self._context.containers.inventory.fileno, select.POLLIN)
 
     def _retire(self, watch: Watch) -> None:
-        self._folded += watch.shares.look()
+        self._suppressed += watch.shares.look()
         self._lost_by_rule.update(watch.shares.lost())
         self._retired.update(watch.programs.counters())
         watch.close()

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 
-from tiercel_agent.filter.rule_counters import Folded
+from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.rule import Rule
 
-COUNT = "tiercel.folded"
+COUNT = "tiercel.suppressed"
 """The output field with the number of matches that an alert stands for."""
 
 _MOST_REMEMBERED = 1024
 
 
 class Floods:
-    """Remembers the last alert of each rule and cgroup, as an example of what is folded."""
+    """Remembers the last alert of each rule and cgroup, as an example of what is suppressed."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[str, int], Alert] = OrderedDict()
@@ -27,17 +27,15 @@ class Floods:
         if len(self._last) > _MOST_REMEMBERED:
             self._last.popitem(last=False)
 
-    def alert(self, folded: Folded, rule: Rule | None, hostname: str, time: int) -> Alert | None:
-        """The alert for what was folded; None if neither an example nor the rule is there any more."""
-        last = self._last.get((folded.rule, folded.cgroup))
-        matches, were = ("match", "was") if folded.count == 1 else ("matches", "were")
+    def alert(self, suppressed: Suppressed, rule: Rule | None, hostname: str, time: int) -> Alert | None:
+        """The alert for what was suppressed; None if neither an example nor the rule is there any more."""
+        last = self._last.get((suppressed.rule, suppressed.cgroup))
+        matches, were = ("match", "was") if suppressed.count == 1 else ("matches", "were")
         if last is not None:
-            output = (
-                f"{folded.count} more {matches} in the same cgroup {were} counted, the last one reported: {last.output}"
-            )
-            return replace(
-                last, time=time, output=output, output_fields={**last.output_fields, COUNT: folded.count}, id=uuid7()
-            )
+            more = f"{suppressed.count} more {matches} in the same cgroup {were} counted"
+            output = f"{more}, the last one reported: {last.output}"
+            fields = {**last.output_fields, COUNT: suppressed.count}
+            return replace(last, time=time, output=output, output_fields=fields, id=uuid7())
         if rule is None:
             return None
         return Alert(
@@ -46,8 +44,8 @@ class Floods:
             priority=rule.priority,
             source=rule.source,
             hostname=hostname,
-            output=f"{folded.count} {matches} in one cgroup {were} counted and not reported one by one",
+            output=f"{suppressed.count} {matches} in one cgroup {were} counted and not reported one by one",
             tags=rule.tags,
-            output_fields={COUNT: folded.count},
+            output_fields={COUNT: suppressed.count},
             origin=rule.origin,
         )

@@ -38,7 +38,7 @@ class Summary:
     alerts: Mapping[str, int]
     lost: Mapping[str, int]
     stopped: int = 0
-    folded: Mapping[str, int] = field(default_factory=dict)
+    suppressed: Mapping[str, int] = field(default_factory=dict)
     """Matches by rule that were counted in alerts of a flood."""
 
     def lines(self) -> list[str]:
@@ -53,7 +53,7 @@ class Summary:
         ]
 
     def _more(self, rule: str) -> str:
-        return f" ({self.folded[rule]} more matches were counted)" if rule in self.folded else ""
+        return f" ({self.suppressed[rule]} more matches were counted)" if rule in self.suppressed else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class EngineLoop:
         self._losses = LossWatch()
         self._parts_told = PartsTold()
         self._floods = Floods()
-        self._folded: Counter[str] = Counter()
+        self._suppressed: Counter[str] = Counter()
         self._checked = float("-inf")
         self._alerts: Counter[str] = Counter()
         self._of_rules: dict[tuple[Origin, str], RuleAlerts] = {}
@@ -135,7 +135,7 @@ class EngineLoop:
 
     def summary(self) -> Summary:
         counters = self._source.counters()
-        return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped, dict(self._folded))
+        return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped, dict(self._suppressed))
 
     def alerts_by_rule(self) -> list[RuleAlerts]:
         """Of the rules that run now."""
@@ -172,9 +172,9 @@ class EngineLoop:
 
     def _tell_floods(self) -> None:
         rules = {rule.key: rule for rule in self._rules.rules}
-        for folded in self._source.folded():
-            self._folded[folded.rule] += folded.count
-            alert = self._floods.alert(folded, rules.get(folded.rule), self._hostname, self._now())
+        for suppressed in self._source.suppressed():
+            self._suppressed[suppressed.rule] += suppressed.count
+            alert = self._floods.alert(suppressed, rules.get(suppressed.rule), self._hostname, self._now())
             if alert is not None:
                 self._alert(alert, None)
 

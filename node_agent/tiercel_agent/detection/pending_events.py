@@ -20,7 +20,7 @@ LOOK = 0.02
 _READ_WHILE_IT_RUNS = ("user.name", "group.name", "user.homedir", "user.shell")
 
 
-class LateFacts:
+class PendingEvents:
     def __init__(self, most: int = MOST_WAITING) -> None:
         self._most = most
         self._waiting: deque[LiveEvent] = deque()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from tiercel_agent.filter.rule_counters import Folded
+from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_engine.event import Event
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.rule import Rule
@@ -89,7 +89,7 @@ class EventSource(Protocol):
     def release(self) -> list[Event]:
         """The events that still wait for what is to be learned of their containers: nothing comes after."""
 
-    def folded(self) -> list[Folded]:
+    def suppressed(self) -> list[Suppressed]:
         """What of a flood was counted since the last call. To be called about once a second."""
 
     def counters(self) -> Counters: ...

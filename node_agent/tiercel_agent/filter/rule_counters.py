@@ -1,4 +1,4 @@
-"""What the kernel has counted by rule and cgroup: matches that it folded, calls without room (bpf/rate_limit.h)."""
+"""What the kernel counted by rule and cgroup: matches that it suppressed, calls without room (bpf/rate_limit.h)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _IDLE = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Folded:
+class Suppressed:
     """Matches of a rule, by its key, in one cgroup, by its id, that were counted and not reported one by one."""
 
     rule: str
@@ -37,25 +37,25 @@ class Shares:
         self._passed: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
 
-    def look(self) -> list[Folded]:
-        """What has been folded since the last look. To be called about once a second."""
-        folded = []
+    def look(self) -> list[Suppressed]:
+        """What has been suppressed since the last look. To be called about once a second."""
+        suppressed = []
         for key, value in self._map.items(_KEY.size, _SHARE.size):
             cgroup, number, _ = _KEY.unpack(key)
-            passed, folds, lost, *_ = _SHARE.unpack(value)
+            passed, suppressions, lost, *_ = _SHARE.unpack(value)
             before = self._seen.get(key, (0, 0, 0))
-            if (passed, folds, lost) == before:
+            if (passed, suppressions, lost) == before:
                 self._forget_idle(key)
                 continue
             self._idle.pop(key, None)
-            self._seen[key] = (passed, folds, lost)
+            self._seen[key] = (passed, suppressions, lost)
             rule = _UNKNOWN_RULE if number == UNCLASSIFIED else self._rules[number - 1]
             self._passed[rule] += passed - before[0]
             if lost > before[2]:
                 self._lost[rule] += lost - before[2]
-            if folds > before[1]:
-                folded.append(Folded(rule, cgroup, folds - before[1]))
-        return folded
+            if suppressions > before[1]:
+                suppressed.append(Suppressed(rule, cgroup, suppressions - before[1]))
+        return suppressed
 
     def passed(self) -> dict[str, int]:
         """Calls that went to user space for the sake of each rule, up to the last look."""

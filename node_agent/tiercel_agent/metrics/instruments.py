@@ -64,10 +64,10 @@ INSTRUMENTS = (
     _total("lost", "{item}", "Events that couldn't be looked at and alerts that were given up, by cause.", _lost),
     _total("alerts", "{alert}", "Alerts, by rule and the SecurityRule it stands in.", _rules(lambda each: each.alerts)),
     _total(
-        "matches.folded",
+        "matches.suppressed",
         "{match}",
         "Matches that were counted in alerts of a flood, by rule.",
-        _rules(lambda each: each.folded),
+        _rules(lambda each: each.suppressed),
     ),
     _total(
         "output.delivered", "{item}", "What an output has delivered.", _outputs(lambda delivery: delivery.delivered)
@@ -83,7 +83,12 @@ INSTRUMENTS = (
     ),
     _total("sink.lost", "{alert}", "Alerts that an AlertSink will never deliver.", _sinks(lambda sink: sink.lost)),
     _total("sink.silenced", "{alert}", "Alerts that silences have kept back.", _sinks(lambda sink: sink.silenced)),
-    _total("sink.folded", "{alert}", "Alerts that a throttle has counted in others.", _sinks(lambda sink: sink.folded)),
+    _total(
+        "sink.suppressed",
+        "{alert}",
+        "Alerts that a throttle has counted in others.",
+        _sinks(lambda sink: sink.suppressed),
+    ),
     _gauge("sink.queued", "Alerts that wait to be delivered.", _sinks(lambda sink: sink.queued), "{alert}"),
     _gauge("sink.failing", "Whether the last attempt of an AlertSink failed.", _sinks(lambda sink: int(sink.failing))),
     _gauge("rules", "Rules in force.", _one(lambda each: each.rules), "{rule}"),

@@ -37,7 +37,7 @@ class Readings:
     lost: Mapping[str, int] = field(default_factory=dict)
     """Events and alerts, by cause."""
     alerts: Mapping[RuleId, int] = field(default_factory=dict)
-    folded: Mapping[RuleId, int] = field(default_factory=dict)
+    suppressed: Mapping[RuleId, int] = field(default_factory=dict)
     """Matches that were counted in alerts of a flood."""
     rules: int = 0
     """Rules in force now."""
@@ -59,7 +59,7 @@ class Bounds:
 
     def __init__(self) -> None:
         self._alerts: dict[RuleId, None] = {}
-        self._folded: dict[RuleId, None] = {}
+        self._suppressed: dict[RuleId, None] = {}
         self._causes: dict[str, None] = {}
         self._sinks: dict[tuple[str, str], None] = {}
 
@@ -67,12 +67,12 @@ class Bounds:
         """The same with so few rules, causes and sinks that they can be told, their names safe to show."""
         lost = _counted((label(cause), count) for cause, count in readings.lost.items())
         alerts = _counted((_labels(rule), count) for rule, count in readings.alerts.items())
-        folded = _counted((_labels(rule), count) for rule, count in readings.folded.items())
+        suppressed = _counted((_labels(rule), count) for rule, count in readings.suppressed.items())
         return replace(
             readings,
             lost=_few(lost, self._causes, MOST_CAUSES, OTHER),
             alerts=_few(alerts, self._alerts, MOST_RULES, (None, OTHER)),
-            folded=_few(folded, self._folded, MOST_RULES, (None, OTHER)),
+            suppressed=_few(suppressed, self._suppressed, MOST_RULES, (None, OTHER)),
             sinks=self._few_sinks(readings.sinks),
         )
 
@@ -132,5 +132,5 @@ def _together(sinks: Sequence[SinkReceipt]) -> SinkReceipt:
         lost=sum(sink.lost for sink in sinks),
         queued=sum(sink.queued for sink in sinks),
         silenced=sum(sink.silenced for sink in sinks),
-        folded=sum(sink.folded for sink in sinks),
+        suppressed=sum(sink.suppressed for sink in sinks),
     )

@@ -141,7 +141,7 @@ def _receipt(receipt: Receipt, generation: int, node: str) -> SinkReceipt:
         lost=totals.lost,
         queued=totals.queued,
         silenced=receipt.silenced,
-        folded=receipt.folded,
+        suppressed=receipt.suppressed,
         last_success=_time(totals.last_success) if totals.last_success is not None else None,
         last_error=_error(totals.last_failure, node) if totals.last_failure is not None else None,
         test=_test(totals.test, node) if totals.test is not None else None,
@@ -160,7 +160,7 @@ def _unread_receipt(sink: UnreadSink, at: float, node: str) -> SinkReceipt:
         lost=0,
         queued=0,
         silenced=0,
-        folded=0,
+        suppressed=0,
         last_error=error,
     )
 

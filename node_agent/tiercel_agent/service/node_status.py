@@ -170,7 +170,7 @@ def _receipt_without_counters(receipt: SinkReceipt) -> SinkReceipt:
         retried=0,
         queued=0,
         silenced=0,
-        folded=0,
+        suppressed=0,
         last_success=None,
         last_error=replace(error, time="") if error is not None else None,
         test=replace(test, error=None) if test is not None else None,

@@ -163,7 +163,7 @@ class Service:
                 stopped=counters.stopped,
                 lost=summary.lost,
                 alerts=by_rule(summary.alerts, self._rules.rules),
-                folded=by_rule(summary.folded, self._rules.rules),
+                suppressed=by_rule(summary.suppressed, self._rules.rules),
                 rules=len(self._rules.rules),
                 bundle=self._rules.bundle,
                 outputs=self._outputs.deliveries(),

@@ -23,7 +23,7 @@ class Receipts:
     lost: int = 0
     queued: int = 0
     silenced: int = 0
-    folded: int = 0
+    suppressed: int = 0
     last_success: str = ""
     last_error: Error | None = None
     in_force: set[str] = field(default_factory=set)
@@ -49,7 +49,7 @@ class Receipts:
         self.lost += receipt.lost
         self.queued += receipt.queued
         self.silenced += receipt.silenced
-        self.folded += receipt.folded
+        self.suppressed += receipt.suppressed
         if receipt.last_success is not None and receipt.last_success > self.last_success:
             self.last_success = receipt.last_success
         error = None

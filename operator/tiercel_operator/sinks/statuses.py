@@ -28,7 +28,7 @@ _LONGEST = 1024
 _NAMED = 5
 _MOST_COUNTED = (1 << 63) - 1  # the API server takes no more for an integer
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
-_GROW = frozenset({"retried", "queued", "silenced", "folded"})
+_GROW = frozenset({"retried", "queued", "silenced", "suppressed"})
 _BEGIN = frozenset({"delivered", "lost", "lastSuccess", "lastError"})
 """That there is one at all is more than a number that grows."""
 
@@ -75,7 +75,7 @@ def sink_status(facts: SinkFacts, now: datetime) -> dict[str, Any]:
         lost=_count(receipts.lost, has_counts),
         queued=_count(receipts.queued, has_counts),
         silenced=_count(receipts.silenced, has_counts),
-        folded=_count(receipts.folded, has_counts),
+        suppressed=_count(receipts.suppressed, has_counts),
         silences=silences,
         test=facts.test,
     )

@@ -153,7 +153,7 @@ def test_a_sink_that_cannot_be_read_is_told_and_the_others_go_on(
     assert "throttle.window" in bad.totals.last_failure.message
 
 
-def test_silenced_and_folded_alerts_are_counted(
+def test_silenced_and_suppressed_alerts_are_counted(
     dispatcher: Dispatcher, destinations: Destinations, clock: Time
 ) -> None:
     clock.now = 1_769_860_000.0
@@ -166,7 +166,7 @@ def test_silenced_and_folded_alerts_are_counted(
     dispatcher.use([settings("chat", silences=[silence], throttle={"window": "10m"})])
     for rule in ("Quiet", "Loud", "Loud", "Loud"):
         dispatcher.put(alert(rule, rule=rule))
-    eventually(lambda: only(dispatcher).folded == 2)
+    eventually(lambda: only(dispatcher).suppressed == 2)
     assert only(dispatcher).silenced == 1
     clock.now += 900
     eventually(lambda: len(destinations.got.get("chat", [])) == 2)
@@ -283,7 +283,7 @@ def test_what_waits_for_a_sink_that_is_gone_is_not_sent_and_is_there_if_it_is_ba
     for number in range(20):
         dispatcher.put(alert(str(number), rule=f"Rule {number}"))
     dispatcher.put(alert("again", rule="Rule 0"))
-    eventually(lambda: only(dispatcher).totals.queued == 20 and only(dispatcher).folded == 1)
+    eventually(lambda: only(dispatcher).totals.queued == 20 and only(dispatcher).suppressed == 1)
     dispatcher.use([])
     eventually(lambda: not dispatcher.receipts())
     dispatcher.use([settings("chat")])
@@ -313,10 +313,10 @@ def test_a_changed_sink_goes_on_with_its_counts(dispatcher: Dispatcher, destinat
     dispatcher.use([settings("chat", throttle={"window": "10m"})])
     for number in range(4):
         dispatcher.put(alert(str(number)))
-    eventually(lambda: only(dispatcher).folded == 3)
+    eventually(lambda: only(dispatcher).suppressed == 3)
     dispatcher.use([settings("chat", throttle={"window": "20m"})])
     eventually(lambda: len(destinations.got.get("chat", [])) == 2)
-    assert only(dispatcher).folded == 2  # one of the three tells of the others
+    assert only(dispatcher).suppressed == 2  # one of the three tells of the others
 
 
 def test_a_thread_that_is_not_to_be_had_is_told_and_tried_again(

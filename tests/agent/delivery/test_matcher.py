@@ -110,7 +110,7 @@ def test_the_first_of_many_goes_out_and_the_others_are_told_by_one() -> None:
     assert told.output == "sh 42 (seen 41 more times in 10 min)"
     assert told.output_fields[SEEN_MORE] == 41
     assert told.id not in {each.id for each in others}
-    assert throttle.folded == 41
+    assert throttle.suppressed == 41
     assert list(throttle.ended(10_000)) == []
 
 
@@ -119,7 +119,7 @@ def test_one_that_is_alike_alone_goes_out_as_it_is() -> None:
     second = alert(output="second")
     assert [*throttle.take(alert(), 0), *throttle.take(second, 1)] == [alert()]
     (told,) = throttle.ended(60)
-    assert (told, throttle.folded) == (second, 0)
+    assert (told, throttle.suppressed) == (second, 0)
 
 
 def test_what_comes_after_the_window_goes_out_behind_what_is_told_of_it() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tiercel_agent.detection.floods import COUNT
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.rule_set import load_rule_set
-from tiercel_agent.filter.rule_counters import Folded
+from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.outputs import OutputQueue, Outputs
 
 RULE = """
@@ -56,7 +56,7 @@ def loop(scripted_source, rules):
 
 
 def test_a_flood_is_one_alert_with_the_count_and_the_last_match_as_example(loop, opened):
-    made, alerts = loop(batches=[[opened()]], floods=[Folded("Shadow read", 1, 4000)])
+    made, alerts = loop(batches=[[opened()]], floods=[Suppressed("Shadow read", 1, 4000)])
     made.turn()
     made.finish()
     first, flood = alerts
@@ -70,7 +70,7 @@ def test_a_flood_is_one_alert_with_the_count_and_the_last_match_as_example(loop,
 
 
 def test_a_flood_in_a_cgroup_without_an_example_is_told_too(loop, opened):
-    made, alerts = loop(batches=[[opened()]], floods=[Folded("Shadow read", 7, 1)])
+    made, alerts = loop(batches=[[opened()]], floods=[Suppressed("Shadow read", 7, 1)])
     made.turn()
     made.finish()
     assert alerts[1].output == "1 match in one cgroup was counted and not reported one by one"
@@ -78,11 +78,11 @@ def test_a_flood_in_a_cgroup_without_an_example_is_told_too(loop, opened):
 
 
 def test_a_flood_of_a_rule_that_is_gone_is_summed_up(loop):
-    made, alerts = loop(floods=[Folded("Gone", 7, 3)])
+    made, alerts = loop(floods=[Suppressed("Gone", 7, 3)])
     made.turn()
     made.finish()
     assert not alerts
-    assert made.summary().folded == {"Gone": 3}
+    assert made.summary().suppressed == {"Gone": 3}
 
 
 def test_the_last_events_before_a_change_are_for_the_old_rules(loop, rules, opened):

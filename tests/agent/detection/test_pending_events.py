@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from tiercel_agent.detection.pending_events import LateFacts
+from tiercel_agent.detection.pending_events import PendingEvents
 
 
 class World:
@@ -33,49 +33,49 @@ class _Event(dict):  # type: ignore[type-arg]
 
 def test_only_events_of_containers_that_are_not_settled_wait() -> None:
     world = World(known=True, new=False)
-    late = LateFacts()
+    pending = PendingEvents()
     host, known, new = world.event(None), world.event("known"), world.event("new")
-    assert late.sort([host, new, known]) == [host, known]
-    assert late
-    assert late.sort([]) == []
+    assert pending.sort([host, new, known]) == [host, known]
+    assert pending
+    assert pending.sort([]) == []
     world.settled["new"] = True
-    assert late.sort([]) == [new]
-    assert not late
+    assert pending.sort([]) == [new]
+    assert not pending
 
 
 def test_the_events_of_one_container_keep_their_order() -> None:
     world = World(new=False, other=False)
-    late = LateFacts()
+    pending = PendingEvents()
     first, second, third = (world.event("new", number) for number in range(3))
     other = world.event("other")
-    assert late.sort([first, other, second]) == []
+    assert pending.sort([first, other, second]) == []
     world.settled["new"] = True
-    assert late.sort([third]) == [first, second, third]
-    assert late.release() == [other]
+    assert pending.sort([third]) == [first, second, third]
+    assert pending.release() == [other]
 
 
 def test_what_a_process_may_take_with_it_is_read_at_once() -> None:
     world = World(new=False)
     event = world.event("new")
-    LateFacts().sort([event])
+    PendingEvents().sort([event])
     assert event.read == ["user.name"]
 
 
 def test_what_is_too_much_goes_out_with_what_is_known() -> None:
     world = World(new=False)
-    late = LateFacts(most=10)
+    pending = PendingEvents(most=10)
     events = [world.event("new", number) for number in range(25)]
-    assert late.sort(events) == events[:15]
-    assert late.release() == events[15:]
-    assert late.release() == []
+    assert pending.sort(events) == events[:15]
+    assert pending.release() == events[15:]
+    assert pending.release() == []
 
 
 def test_an_event_whose_wait_ends_at_any_moment_comes_out_once() -> None:
     """The clock goes on between one look and the next."""
     world = World(first=False, second=False)
-    late = LateFacts()
+    pending = PendingEvents()
     first, second = world.event("first"), world.event("second")
-    assert late.sort([first, second]) == []
+    assert pending.sort([first, second]) == []
     looks: list[str] = []
 
     def is_settled(container: str) -> bool:
@@ -83,4 +83,4 @@ def test_an_event_whose_wait_ends_at_any_moment_comes_out_once() -> None:
         return container == "first" or looks.count("second") > 1
 
     world.containers.inventory.is_settled = is_settled
-    assert [*late.sort([]), *late.sort([]), *late.release()] == [first, second]
+    assert [*pending.sort([]), *pending.sort([]), *pending.release()] == [first, second]

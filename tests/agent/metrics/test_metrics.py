@@ -37,14 +37,14 @@ CHAT = SinkReceipt(
     lost=3,
     queued=2,
     silenced=1,
-    folded=6,
+    suppressed=6,
 )
 READINGS = Readings(
     events=1000,
     stopped=5000,
     lost={"events: the ring was full": 7},
     alerts={(Origin("shop", "reads"), "Read"): 3, (None, "Write"): 1},
-    folded={(Origin("shop", "reads"), "Read"): 40},
+    suppressed={(Origin("shop", "reads"), "Read"): 40},
     rules=12,
     bundle="0123abcd",
     outputs={"stdout": Delivery(9, 2, 1, "")},
@@ -110,7 +110,7 @@ def test_prometheus_reads_what_was_published(metrics: Metrics) -> None:
             labels(rule="Read", namespace="shop", securityrule="reads"): 3,
             labels(rule="Write", namespace="", securityrule=""): 1,
         },
-        "tiercel_matches_folded_total": {labels(rule="Read", namespace="shop", securityrule="reads"): 40},
+        "tiercel_matches_suppressed_total": {labels(rule="Read", namespace="shop", securityrule="reads"): 40},
         "tiercel_output_delivered_total": {labels(output="stdout"): 9},
         "tiercel_output_dropped_total": {labels(output="stdout"): 2},
         "tiercel_output_failures_total": {labels(output="stdout"): 1},
@@ -119,7 +119,7 @@ def test_prometheus_reads_what_was_published(metrics: Metrics) -> None:
         "tiercel_sink_lost_total": {chat: 3},
         "tiercel_sink_queued": {chat: 2},
         "tiercel_sink_silenced_total": {chat: 1},
-        "tiercel_sink_folded_total": {chat: 6},
+        "tiercel_sink_suppressed_total": {chat: 6},
         "tiercel_sink_failing": {chat: 1},
         "tiercel_rules": {labels(): 12},
         "tiercel_uptime_seconds": {labels(): 61.5},
@@ -144,7 +144,7 @@ def test_the_next_scrape_tells_what_was_published_since(metrics: Metrics) -> Non
 
 def test_many_rules_become_few_series_and_none_is_lost(metrics: Metrics) -> None:
     rules: dict[RuleId, int] = {(Origin("shop", "many"), f"Rule {number}"): 1 for number in range(2000)}
-    metrics.publish(Readings(alerts=rules, folded=rules))
+    metrics.publish(Readings(alerts=rules, suppressed=rules))
     found = scrape(metrics)["tiercel_alerts_total"]
     other = labels(rule="other", namespace="", securityrule="")
     assert (len(found), found[other], sum(found.values())) == (501, 1500, 2000)
@@ -170,7 +170,7 @@ def test_many_sinks_and_causes_too(metrics: Metrics) -> None:
             lost=0,
             queued=0,
             silenced=0,
-            folded=0,
+            suppressed=0,
         )
         for number in range(300)
     ]

@@ -22,7 +22,7 @@ def world() -> World:
 
 def test_receipts_of_all_nodes_and_generations_are_added_up(world: World) -> None:
     world.sink("chat", generation=2)
-    counts = {"delivered": 3, "retried": 1, "lost": 2, "queued": 4, "silenced": 5, "folded": 6}
+    counts = {"delivered": 3, "retried": 1, "lost": 2, "queued": 4, "silenced": 5, "suppressed": 6}
     world.report("n1", receipt("chat", **counts), receipt("other", delivered=100))
     world.report("n2", receipt("chat", generation=2, **counts), receipt("chat", "elsewhere", delivered=100))
     status = world.turn()

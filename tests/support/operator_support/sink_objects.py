@@ -20,7 +20,7 @@ def time_after(seconds: float) -> str:
 
 
 def receipt(name: str, namespace: str = "shop", **more: Any) -> dict[str, Any]:
-    counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "folded"), 0)
+    counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 0)
     return {"namespace": namespace, "name": name, "generation": 1, "failing": False, **counts, **more}
 
 
