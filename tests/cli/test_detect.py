@@ -345,7 +345,7 @@ def test_the_agent_takes_a_falco_configuration(run_agent, opened):
         ),
         ("rules: rules.yaml\noutputs: {urls: ['gopher://x']}\n", "outputs.urls[0]: 'gopher' is no kind of sink"),
         ("rules: rules.yaml\noutputs: {urls: ['program:relative']}\n", "the program needs an absolute path"),
-        ("rules: rules.yaml\nreach: {allow: [10.0.0.1/8]}\n", "write such as 10.1.2.0/24"),
+        ("rules: rules.yaml\negress: {allow: [10.0.0.1/8]}\n", "write such as 10.1.2.0/24"),
         ("rules: rules.yaml\nmetrics: {port: 70000}\n", "write a port from 1 to 65535"),
     ],
 )
