@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from pathlib import Path
 
 import click
+
+from tiercel_engine.units import parse_duration
 
 CANNOT_WATCH = 3
 """Exit status: this machine can't be watched."""
@@ -46,15 +47,11 @@ def workload_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
-
-
 def read_duration(_ctx: click.Context, _param: click.Parameter, value: str | None) -> float | None:
-    """A duration in seconds; a callback of click's options."""
+    """The option's duration in seconds, None if it isn't given. A callback for click, which raises BadParameter."""
     if value is None:
         return None
-    match = _DURATION.fullmatch(value)
-    if match is None:
-        raise click.BadParameter(f"{value!r} is no duration: write 500ms, 10s, 2m or 1h")
-    return float(match[1]) * _UNITS[match[2]]
+    try:
+        return parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None

@@ -90,7 +90,7 @@ class Telemetry(Generic[Readings]):
         for each in instruments:
             make = meter.create_observable_counter if each.total else meter.create_observable_gauge
             make(each.name, [self._callback(each)], each.unit, each.description)
-        if _is_off():
+        if sdk_disabled():
             say("OTEL_SDK_DISABLED is true: there are no metrics but those of the process")
 
     def publish(self, readings: Readings) -> None:
@@ -142,7 +142,8 @@ def described(own: Mapping[str, str]) -> Resource:
     return Resource.create().merge(Resource(known)).merge(OTELResourceDetector().detect())
 
 
-def _is_off() -> bool:
+def sdk_disabled() -> bool:
+    """Whether OTEL_SDK_DISABLED switches OpenTelemetry off: by its standard, "true" in any case does, and no other word."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
@@ -154,7 +155,7 @@ def _set(name: str) -> str:
 def _asked_for() -> bool:
     """Whether metrics are to be sent: unlike the standard, which sends to localhost, not unless something says so."""
     exporters = [each.strip() for each in os.environ.get("OTEL_METRICS_EXPORTER", "").split(",") if each.strip()]
-    return not _is_off() and ("otlp" in exporters if exporters else bool(_set("ENDPOINT")))
+    return not sdk_disabled() and ("otlp" in exporters if exporters else bool(_set("ENDPOINT")))
 
 
 def _otlp(say: Callable[[str], None]) -> list[MetricReader]:

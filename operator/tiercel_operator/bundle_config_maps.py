@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tiercel_engine.rules.bundle import INDEX, MOST_OF_A_PART, Bundle, index_of, part_name
+from tiercel_engine.units import MEBIBYTE
 
 MOST_PARTS = 8
 """ConfigMaps that agents mount (the projected volume of their DaemonSet names them)."""
@@ -14,14 +15,11 @@ MOST_PARTS = 8
 LABELS = {"app.kubernetes.io/name": "tiercel", "app.kubernetes.io/managed-by": "tiercel-operator"}
 
 
-_MIB = 1 << 20
-
-
 def too_large(bundle: Bundle) -> str:
     """What is wrong with a bundle that the ConfigMaps can't hold, and what would be right; "" for another."""
     if len(bundle.parts) <= MOST_PARTS:
         return ""
-    size, most = sum(map(len, bundle.parts)) / _MIB, MOST_PARTS * MOST_OF_A_PART / _MIB
+    size, most = sum(map(len, bundle.parts)) / MEBIBYTE, MOST_PARTS * MOST_OF_A_PART / MEBIBYTE
     return (
         f"all SecurityRules together have {size:.1f} MiB, compressed, and {MOST_PARTS} ConfigMaps hold {most:.1f}:"
         " remove or suspend some; until then all nodes keep the rules that they have"

@@ -193,8 +193,8 @@ def test_a_machine_that_cannot_be_watched_is_status_three(run, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--for", "10"], "write 500ms, 10s, 2m or 1h"),
-        (["--for", "-1s"], "write 500ms, 10s, 2m or 1h"),
+        (["--for", "10"], "write one such as 500ms, 90s, 10m or 1h30m"),
+        (["--for", "-1s"], "write one such as 500ms, 90s, 10m or 1h30m"),
         (["--priority", "hihg"], "is no priority: one of EMERGENCY"),
         (["--rule-matching", "some"], "'some' is not one of"),
         (["--sink", "gopher://x"], "'gopher' is no kind of sink"),

@@ -12,6 +12,7 @@ from tiercel_engine.condition import Constant, Operator
 from tiercel_engine.fields import FieldType
 from tiercel_engine.language.lexer import shown
 from tiercel_engine.patterns import PatternError, compile_regex
+from tiercel_engine.units import parse_nanoseconds
 
 LARGEST_PORT = (1 << 16) - 1
 SMALLEST_INTEGER, LARGEST_INTEGER = -(1 << 63), (1 << 64) - 1
@@ -21,8 +22,6 @@ SMALLEST_INTEGER, LARGEST_INTEGER = -(1 << 63), (1 << 64) - 1
 _LONGEST_NUMBER = 64
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 _HEX = re.compile(r"0[xX][0-9a-fA-F]+")
-_DURATION = re.compile(r"([0-9]{1,9})(ns|us|ms|s|m|h|d)")
-_NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9, "d": 86400 * 10**9}
 _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
@@ -107,14 +106,15 @@ def _port(text: str) -> int:
 
 
 def _nanoseconds(text: str) -> int:
-    duration = _DURATION.fullmatch(text)
-    if duration:
-        nanoseconds = int(duration[1]) * _NANOSECONDS[duration[2]]
-        raise ConstantError(f"`{text}` is not a number of nanoseconds", f"{text} is {nanoseconds}")
     try:
         return _integer(text)
     except ConstantError as error:
-        raise ConstantError(error.message, "a number of nanoseconds, such as 5000000000 for five seconds") from None
+        message = error.message
+    try:
+        nanoseconds = parse_nanoseconds(text)
+    except ValueError:
+        raise ConstantError(message, "a number of nanoseconds, such as 5000000000 for five seconds") from None
+    raise ConstantError(f"`{shown(text)}` is not a number of nanoseconds", f"{shown(text)} is {nanoseconds}")
 
 
 def _boolean(text: str) -> bool:

@@ -18,12 +18,11 @@ from tiercel_engine.rules.documents.document import (
 )
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.source import Source, Span
+from tiercel_engine.units import parse_boolean
 
 INVALID = "CONFIG_INVALID"
 UNKNOWN_KEY = "CONFIG_UNKNOWN_KEY"
 UNSUPPORTED = "CONFIG_UNSUPPORTED"
-
-_BOOLEANS = {"true": True, "false": False, "yes": True, "no": False, "on": True, "off": False}
 
 
 class Section:
@@ -64,11 +63,11 @@ class Section:
 
     def boolean(self, key: str, default: bool) -> bool:
         text = self.text(key, str(default))
-        value = _BOOLEANS.get(text.lower())
-        if value is None:
+        try:
+            return parse_boolean(text)
+        except ValueError:
             self.error(key, f"{self._name(key)} is {text!r}", "write true or false")
             return default
-        return value
 
     def number(self, key: str, default: int) -> int:
         """A whole number from 0 to 1,000,000."""

@@ -25,6 +25,8 @@ from tiercel_agent.sinks.urls import sink_of_url
 from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings, found_here
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import EventsSink, OtlpProtocol, OtlpSink
+from tiercel_engine.telemetry import sdk_disabled
+from tiercel_engine.units import MEBIBYTE
 
 _LAST_PORT = 65535
 
@@ -134,8 +136,9 @@ def _otlp(section: Section) -> tuple[SinkSettings, ...]:
 
 def _asked_for() -> bool:
     """Whether the standard variables of OpenTelemetry ask for logs by themselves."""
-    is_off = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    return bool(_set("ENDPOINT")) and not is_off and os.environ.get("OTEL_LOGS_EXPORTER", "otlp").strip() != "none"
+    return (
+        bool(_set("ENDPOINT")) and not sdk_disabled() and os.environ.get("OTEL_LOGS_EXPORTER", "otlp").strip() != "none"
+    )
 
 
 def _urls(outputs: Section) -> tuple[SinkSettings, ...]:
@@ -151,7 +154,7 @@ def _urls(outputs: Section) -> tuple[SinkSettings, ...]:
 def _spool(section: Section) -> SpoolSettings:
     state = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]  # systemd's, where the unit asks for one
     folder = section.text("folder", f"{state}/spool" if state else "")
-    limit = section.number("max_mebibytes", SpoolSettings().limit >> 20) << 20
+    limit = section.number("max_mebibytes", SpoolSettings().limit // MEBIBYTE) * MEBIBYTE
     section.refuse_unknown()
     return SpoolSettings(section.resolved(folder) if folder else None, limit)
 

@@ -11,7 +11,7 @@ from tiercel_agent.delivery.stored_alert import weight
 from tiercel_agent.sinks.model import BadSink
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.resources import alert_sink
-from tiercel_engine.units import seconds
+from tiercel_engine.units import parse_duration
 
 SEEN_MORE = "tiercel.seen_more"
 """The output field with the number of alerts that one stands for besides itself."""
@@ -118,7 +118,7 @@ def throttle_of(spec: alert_sink.Throttle | None) -> Throttle | None:
     if spec is None:
         return None
     try:
-        length = seconds(spec.window)
+        length = parse_duration(spec.window)
     except ValueError as error:
         raise BadSink(f"throttle.window: {error}") from error
     return Throttle(length, spec.by, spec.burst or 1)

@@ -19,7 +19,7 @@ from tiercel_engine.rendering.template import TemplateError, parse_template
 from tiercel_engine.resources.alert_sink import DESTINATIONS
 from tiercel_engine.resources.destinations import OtlpProtocol
 from tiercel_engine.scope import SYSTEM_NAMESPACE
-from tiercel_engine.units import seconds
+from tiercel_engine.units import parse_duration
 
 Address = IPv4Address | IPv6Address
 
@@ -105,7 +105,7 @@ def _durations(spec: Mapping[str, Any]) -> Iterator[str]:
             continue
         where = f"spec.{'.'.join(path)}"
         try:
-            length = seconds(value)
+            length = parse_duration(value)
         except ValueError as error:
             yield f"{where}: {error}"
             continue

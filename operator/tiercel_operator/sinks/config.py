@@ -15,6 +15,7 @@ from tiercel_engine.printable import printable
 from tiercel_engine.resources.sink_config import FILE, WantedTest, write_sinks
 from tiercel_engine.rule import Origin
 from tiercel_engine.scope import SYSTEM_NAMESPACE
+from tiercel_engine.units import KIBIBYTE
 from tiercel_operator.bundle_config_maps import LABELS
 from tiercel_operator.objects import StoredSink
 from tiercel_operator.sinks.checks import MOST_SECRETS, is_reference, sink_errors
@@ -29,7 +30,6 @@ MOST_OF_A_NAMESPACE = 20
 ROOM_OF_A_NAMESPACE = (MOST - ROOM_FOR_TESTS) // 4
 """What a tenant's sinks have of the Secret, so that none crowds out the others."""
 _LONGEST = 1024
-_KIB = 1 << 10
 
 
 class NoSecret(Enum):
@@ -131,8 +131,8 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets, inside: Collection[str] 
         namespace = sink.origin.namespace
         if namespace != SYSTEM_NAMESPACE and tenants[namespace] + size > ROOM_OF_A_NAMESPACE:
             too_large[sink.origin] = (
-                f"this AlertSink with its secrets has {size / _KIB:.0f} KiB, and all of a namespace can have"
-                f" {ROOM_OF_A_NAMESPACE // _KIB}: shorten its template and silences, or remove or suspend some sinks"
+                f"this AlertSink with its secrets has {size / KIBIBYTE:.0f} KiB, and all of a namespace can have"
+                f" {ROOM_OF_A_NAMESPACE // KIBIBYTE}: shorten its template and silences, or remove or suspend some sinks"
             )
         elif used + size <= MOST - ROOM_FOR_TESTS:
             used += size
@@ -180,8 +180,8 @@ def _name(origin: Origin) -> tuple[str, str]:
 
 def _too_large(size: int, whole: int) -> str:
     return (
-        f"all AlertSinks with their secrets have {whole / _KIB:.0f} KiB, this one {size / _KIB:.0f}, and agents can be"
-        f" handed {(MOST - ROOM_FOR_TESTS) // _KIB}: shorten its template and silences, or remove or suspend some sinks"
+        f"all AlertSinks with their secrets have {whole / KIBIBYTE:.0f} KiB, this one {size / KIBIBYTE:.0f}, and agents can be"
+        f" handed {(MOST - ROOM_FOR_TESTS) // KIBIBYTE}: shorten its template and silences, or remove or suspend some sinks"
     )
 
 

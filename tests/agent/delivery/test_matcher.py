@@ -168,7 +168,7 @@ def test_memory_is_bounded_and_what_is_pushed_out_is_told() -> None:
 
 
 def test_a_window_that_is_no_duration_is_an_error() -> None:
-    with pytest.raises(BadSink, match=r"throttle\.window: 'soon' is no duration"):
+    with pytest.raises(BadSink, match=r"throttle\.window: 'soon' is not a duration"):
         throttle_of(spec(throttle={"window": "soon"}).throttle)
 
 

@@ -288,7 +288,7 @@ def test_addresses_with_other_letters_than_ascii() -> None:
         ({"to": ("a@b.example, c@d.example",)}, "to: .* is no address"),
         ({"to": ("a..b@c.example",)}, "to: .* is no address"),
         ({"to": ()}, "at least one"),
-        ({"digest": "soon"}, "digest: 'soon' is no duration"),
+        ({"digest": "soon"}, "digest: 'soon' is not a duration"),
         ({"server": "mail example"}, "server must be a host's name"),
         ({"username": "ann", "password_from": secret("password")}, "a password isn't sent without TLS"),
         ({"username": "ann"}, "given together"),

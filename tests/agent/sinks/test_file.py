@@ -246,7 +246,7 @@ def test_a_full_disk_tears_no_line_and_the_alerts_are_taken_once_there_is_room(t
     [
         (FileSink("alerts"), "must be absolute"),
         (FileSink("/tmp/a\0b"), "must be absolute"),
-        (FileSink("/tmp/alerts", max_age="soon"), "maxAge: 'soon' is no duration"),
+        (FileSink("/tmp/alerts", max_age="soon"), "maxAge: 'soon' is not a duration"),
     ],
 )
 def test_what_is_no_file_is_refused(sink: FileSink, message: str):

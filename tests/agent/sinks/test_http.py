@@ -362,7 +362,7 @@ def encrypted() -> str:
         ("http://x/", {"headers": (Header("X y", value="1"),)}, "headers: a name has other characters"),
         ("http://x/", {"headers": (Header("Content-Length", value="1"),)}, "Content-Length is up to the agent"),
         ("http://x/", {"headers": (Header("X", value_from=secret("missing")),)}, "isn't known here"),
-        ("http://x/", {"batch": Batch(5, "soon")}, "batch.wait: 'soon' is no duration"),
+        ("http://x/", {"batch": Batch(5, "soon")}, "batch.wait: 'soon' is not a duration"),
         ("https://x/", {"tls": Tls(server_name="a\0b")}, "tls.serverName must be a host's name or address"),
         ("https://x/", {"tls": Tls(server_name="." * 100)}, "tls.serverName must be a host's name or address"),
     ],

@@ -115,7 +115,7 @@ def test_what_only_the_systems_sinks_may(spec: dict[str, Any], said: str) -> Non
         ),
         ({"events": {}, "throttle": {"window": "0s"}}, "spec.throttle.window is zero"),
         ({"events": {}, "throttle": {"window": "1d1ms"}}, "spec.throttle.window is 1d1ms (write 24h at most)"),
-        ({"events": {}, "throttle": {"window": "soon"}}, "spec.throttle.window: 'soon' is no duration"),
+        ({"events": {}, "throttle": {"window": "soon"}}, "spec.throttle.window: 'soon' is not a duration"),
         ({"http": {"url": "https://x", "batch": {"size": 1, "wait": "2h"}}}, "spec.http.batch.wait is 2h (write 1h at"),
         ({"email": {"server": "x", "digest": "999999999d"}}, "spec.email.digest is 999999999d (write 24h at most)"),
         ({"events": {}, "format": "template"}, "spec.template is given if spec.format is template"),

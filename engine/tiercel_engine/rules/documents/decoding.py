@@ -7,6 +7,7 @@ from tiercel_engine.rules.documents.document import Mapping, Scalar, Sequence, Y
 from tiercel_engine.rules.documents.items import ExceptionItem, ExceptionValue, Names
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.source import Source, Span, Text, text_of
+from tiercel_engine.units import parse_boolean
 
 YAML_VALIDATE = "LOAD_ERR_YAML_VALIDATE"
 """The form of an item is wrong."""
@@ -15,13 +16,6 @@ VALIDATE = "LOAD_ERR_VALIDATE"
 
 MAX_COLUMNS = 100
 """Fields of one exception."""
-
-_BOOLEANS = {
-    word: value
-    for words, value in (("true yes on y", True), ("false no off n", False))
-    for plain in words.split()
-    for word in (plain, plain.capitalize(), plain.upper())
-}
 
 
 class DecodeError(Exception):
@@ -65,10 +59,10 @@ def text(source: Source, node: YamlNode, key: str) -> Text:
 
 
 def boolean(node: YamlNode, key: str) -> bool:
-    value = _BOOLEANS.get(scalar(node, key).value)
-    if value is None:
-        raise DecodeError(f"{key} must be true or false", node)
-    return value
+    try:
+        return parse_boolean(scalar(node, key).value)
+    except ValueError:
+        raise DecodeError(f"{key} must be true or false", node) from None
 
 
 def number(node: YamlNode, key: str) -> int:

@@ -13,6 +13,7 @@ from tiercel_engine.rules.documents.items import Define, RuleItem
 from tiercel_engine.rules.documents.reader import API_VERSION, MANIFEST_KIND, document_items, read_statements
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.source import Source
+from tiercel_engine.units import parse_boolean
 
 WIDTH = 90
 """Columns from which long texts are folded; a word may begin before and end after."""
@@ -21,8 +22,6 @@ MAX_NAME = 63
 _TEXT_KEYS = frozenset({"condition", "output", "desc"})
 _BOOLEAN_KEYS = frozenset({"enabled", "append", "warn_evttypes", "skip-if-unknown-filter", "capture"})
 _NUMBER_KEYS = frozenset({"required_engine_version", "capture_duration"})
-_TRUE = frozenset({"true", "yes", "on", "y"})
-_BOOLEANS = _TRUE | {"false", "no", "off", "n"}
 
 # Every YAML reader takes these for text; all other plain scalars are quoted, since readers differ
 # in what is a number, a boolean or a date (YAML 1.1 and 1.2).
@@ -89,8 +88,8 @@ def _node(node: YamlNode, folded: bool, key: str = "") -> yaml.Node:
             flow = bool(items) and all(isinstance(item, Scalar) for item in items)
             nodes = [_node(item, folded) for item in items]
             return yaml.SequenceNode("tag:yaml.org,2002:seq", nodes, flow_style=flow or not items)
-    if key in _BOOLEAN_KEYS and node.value.lower() in _BOOLEANS:  # in quotes too, which the API would refuse
-        return yaml.ScalarNode("tag:yaml.org,2002:bool", "true" if node.value.lower() in _TRUE else "false")
+    if (switch := _boolean(node, key)) is not None:
+        return yaml.ScalarNode("tag:yaml.org,2002:bool", "true" if switch else "false")
     if key in _NUMBER_KEYS and node.value.isdecimal():
         return yaml.ScalarNode("tag:yaml.org,2002:int", node.value)
     if node.is_null and key:
@@ -136,6 +135,16 @@ def _value(node: YamlNode, key: str = "") -> _Said:
             return {name.value: _value(value, name.value) for name, value in entries}
         case Sequence(items):
             return _said(items)
-    if key in _BOOLEAN_KEYS and node.value.lower() in _BOOLEANS:
-        return node.value.lower() in _TRUE
+    if (switch := _boolean(node, key)) is not None:
+        return switch
     return None if node.is_null and key else node.value
+
+
+def _boolean(node: Scalar, key: str) -> bool | None:
+    """The boolean of a key that has one, in quotes too, which the API would refuse; None for anything else."""
+    if key not in _BOOLEAN_KEYS:
+        return None
+    try:
+        return parse_boolean(node.value)
+    except ValueError:
+        return None

@@ -9,7 +9,7 @@ from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_agent.sinks.network.http_client import Client, Timeouts, address_of
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.destinations import Batch, HttpSink
-from tiercel_engine.units import seconds
+from tiercel_engine.units import parse_duration
 
 _MOST = 1000
 """Alerts of one request: more than that are held in memory for long."""
@@ -46,6 +46,6 @@ def _batch(batch: Batch | None) -> tuple[int, float]:
     if batch is None:
         return 1, 0.0
     try:
-        return min(batch.size, _MOST), seconds(batch.wait) if batch.wait else 0.0
+        return min(batch.size, _MOST), parse_duration(batch.wait) if batch.wait else 0.0
     except ValueError as error:
         raise BadSink(f"batch.wait: {error}") from None

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 from tiercel_agent.sinks.text import cut
 from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable
+from tiercel_engine.units import rfc3339
 
 CONTROLLER = "tiercel.dev/agent"
 NODES_NAMESPACES = ("default", "kube-system")
@@ -100,8 +100,7 @@ def reason_of(rule: str) -> str:
 
 def time_text(nanoseconds: int) -> str:
     """A MicroTime."""
-    seconds, rest = divmod(nanoseconds, 1_000_000_000)
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest // 1000:06d}Z"
+    return rfc3339(nanoseconds, digits=6)
 
 
 def _owner(alert: Alert) -> Reference | None:

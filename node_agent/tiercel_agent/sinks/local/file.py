@@ -15,7 +15,7 @@ from tiercel_agent.sinks.model import BadSink, Sink, Unavailable
 from tiercel_agent.sinks.text import one_line
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.destinations import FileSink
-from tiercel_engine.units import seconds
+from tiercel_engine.units import MEBIBYTE, parse_duration
 
 KEPT = 5
 """Earlier files that are kept if nothing else is said."""
@@ -40,13 +40,13 @@ def open_file(sink: FileSink, line: Callable[[Alert], bytes], clock: Callable[[]
     kept as the first of the earlier ones. Its age is counted from its first line.
     """
     try:
-        age = seconds(sink.max_age) if sink.max_age is not None else None
+        age = parse_duration(sink.max_age) if sink.max_age is not None else None
     except ValueError as error:
         raise BadSink(f"maxAge: {error}") from None
     path = Path(sink.path)
     if not path.is_absolute() or "\0" in sink.path:
         raise BadSink("the file's path must be absolute: /var/log/alerts.jsonl")
-    size = sink.max_mebibytes << 20 if sink.max_mebibytes is not None else None
+    size = sink.max_mebibytes * MEBIBYTE if sink.max_mebibytes is not None else None
     rotation = Rotation(size, age, KEPT if sink.keep is None else sink.keep)
     file = AppendedFile(path, _PATIENCE)
 

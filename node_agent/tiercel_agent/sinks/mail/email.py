@@ -15,7 +15,7 @@ from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_agent.sinks.network.tls import server_name, tls_context
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.destinations import EmailSink, StartTls
-from tiercel_engine.units import seconds
+from tiercel_engine.units import parse_duration
 
 _TIMEOUT = 15.0
 _PORT, _IMPLICIT_PORT = 587, 465
@@ -42,7 +42,7 @@ def open_email(sink: EmailSink, settings: SinkSettings, hostname: str, *, timeou
     if sink.digest is None:
         return Sink(send=send)
     try:
-        return Sink(send=send, batch=MOST, wait=seconds(sink.digest))
+        return Sink(send=send, batch=MOST, wait=parse_duration(sink.digest))
     except ValueError as error:
         raise BadSink(f"digest: {error}") from None
 
