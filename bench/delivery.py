@@ -149,11 +149,11 @@ def outage(folder: Path, port: int) -> None:
         dispatcher.put(alert(number))
         if number % 100 == 0:
             time.sleep(max(0.0, begun + (number - 1000) / OUTAGE_RATE - time.monotonic()))
-    (receipt,) = dispatcher.receipts()
+    (report,) = dispatcher.delivery_reports()
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) >> 20
     print(
-        f"down: {receipt.totals.queued} wait in {size} MiB, {receipt.totals.retried} attempts, "
-        f"memory {at_first} → {_memory()} MiB, {receipt.totals.lost} lost, {dispatcher.dropped} dropped"
+        f"down: {report.totals.queued} wait in {size} MiB, {report.totals.retried} attempts, "
+        f"memory {at_first} → {_memory()} MiB, {report.totals.lost} lost, {dispatcher.dropped} dropped"
     )
     receiver, begun = Receiver(port), time.monotonic()
     while receiver.counts()[0] < OUTAGE:

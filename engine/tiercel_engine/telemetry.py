@@ -143,7 +143,7 @@ def described(own: Mapping[str, str]) -> Resource:
 
 
 def sdk_disabled() -> bool:
-    """Whether OTEL_SDK_DISABLED switches OpenTelemetry off: by its standard, "true" in any case does, and no other word."""
+    """Whether OTEL_SDK_DISABLED switches OpenTelemetry off: "true" in any case does by the standard, no other word."""
     return os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 

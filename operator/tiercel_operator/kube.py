@@ -124,8 +124,8 @@ class Kube:
             return False
         return True
 
-    def tell(self, event: Mapping[str, Any]) -> None:
-        """Creates an Event."""
+    def post_event(self, event: Mapping[str, Any]) -> None:
+        """Creates a Kubernetes Event."""
         namespace = event["metadata"]["namespace"]
         self._resource("v1", "Event").create(body=dict(event), namespace=namespace, _request_timeout=_TIMEOUT)
 

@@ -21,7 +21,7 @@ LOSS_LASTS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class StoredRule:
     """A SecurityRule as the API server has it. ``status`` is JSON."""
 
     object: RuleObject

@@ -240,7 +240,7 @@ class Runner:
                 stored = self.state.rules.get(origin)
                 event = validity_event(stored, write) if stored is not None else None
                 if event is not None:
-                    await asyncio.to_thread(self._kube.tell, event)
+                    await asyncio.to_thread(self._kube.post_event, event)
 
     async def _put_status(
         self, kind: str, origin: Origin, status: Mapping[str, Any], before: Mapping[str, Any]
@@ -254,7 +254,7 @@ class Runner:
         """Secrets aren't watched, which would take the right to read all of them: they are looked at now and then."""
         looks = time.monotonic() - self._sinks_looked >= LOOK_AGAIN
         state = self.state.snapshot()
-        seen = state.sinks, state.receipts, state.inside()
+        seen = state.sinks, state.delivery_changes, state.cluster_addresses()
         if not looks and seen == self._sinks:
             return
         generations = {origin: sink.generation for origin, sink in state.sinks.items()}

@@ -10,7 +10,7 @@ from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
-from tiercel_operator.objects import LOSS_LASTS, Agent, Stored, StoredSink, wanted_test
+from tiercel_operator.objects import LOSS_LASTS, Agent, StoredRule, StoredSink, wanted_test
 
 _NUMERIC = ("InternalIP", "ExternalIP")
 
@@ -19,7 +19,7 @@ _NUMERIC = ("InternalIP", "ExternalIP")
 class State:
     """One thread changes it; others get a snapshot."""
 
-    rules: dict[Origin, Stored] = field(default_factory=dict)
+    rules: dict[Origin, StoredRule] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     sinks: dict[Origin, StoredSink] = field(default_factory=dict)
     nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -28,7 +28,7 @@ class State:
     """Of nodes, by name."""
     api_addresses: tuple[str, ...] = ()
     """Those at which the API server itself listens."""
-    receipts: int = 0
+    delivery_changes: int = 0
     """How often agents have told something new of AlertSinks."""
 
     def snapshot(self) -> State:
@@ -40,10 +40,10 @@ class State:
             nodes=dict(self.nodes),
             addresses=dict(self.addresses),
             api_addresses=self.api_addresses,
-            receipts=self.receipts,
+            delivery_changes=self.delivery_changes,
         )
 
-    def inside(self) -> set[str]:
+    def cluster_addresses(self) -> set[str]:
         """The addresses of all nodes and of the API server."""
         return {*self.api_addresses, *(address for each in self.addresses.values() for address in each)}
 
@@ -61,7 +61,7 @@ class State:
             found = RuleObject(origin.namespace, origin.name, _copied(spec))
             scope = scope_of(found)
         status = _copied(body.get("status") or {})
-        now = Stored(found, metadata["uid"], metadata.get("generation", 0), status, scope)
+        now = StoredRule(found, metadata["uid"], metadata.get("generation", 0), status, scope)
         self.rules[origin] = now
         return before != now
 
@@ -83,7 +83,7 @@ class State:
         name = body["metadata"]["name"]
         before = self.agents.get(name)
         if not exists:
-            self.receipts += 1
+            self.delivery_changes += 1
             return self.agents.pop(name, None) is not None
         try:
             status = from_json(NodeAgentStatus, _copied(body.get("status") or {}))
@@ -97,7 +97,7 @@ class State:
         if before is not None and has_news:
             sinks_lost_at = _sinks_lost_at(before, status, now)
         self.agents[name] = Agent(name, status, lost_at, sinks_lost_at)
-        self.receipts += has_news
+        self.delivery_changes += has_news
         return before is None or before.status != status
 
     def take_node(self, body: Mapping[str, Any], *, exists: bool) -> bool:

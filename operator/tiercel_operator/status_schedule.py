@@ -19,7 +19,7 @@ class StatusWrite:
     before: Mapping[str, Any]
 
 
-class DueWrites:
+class StatusSchedule:
     """Remembers when the status of each object was written. ``clock`` is monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:

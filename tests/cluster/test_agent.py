@@ -206,7 +206,7 @@ def test_alerts_outlive_an_agent_that_is_killed_while_their_sink_is_down(
         secret.write_text("x")
         mount(objects(rule("Secret read", f"evt.type in (open, openat) and fd.name = {secret}")))
 
-        def receipt() -> dict[str, Any]:
+        def report() -> dict[str, Any]:
             found: list[dict[str, Any]] = told().get("sinks") or []
             return found[0] if found else {}
 
@@ -214,10 +214,10 @@ def test_alerts_outlive_an_agent_that_is_killed_while_their_sink_is_down(
         until(lambda: "lastReport" in told() and told()["conditions"][0]["reason"] == "Running", "agent that runs")
         subprocess.run(["cat", secret], check=True, capture_output=True)
         first = until(lambda: orjson.loads(receiver.one().body), "attempt")
-        until(lambda: receipt().get("failing"), "receipt that tells of the failure")
-        assert receipt()["generation"] == 3
-        assert receipt()["lastError"]["node"] == namespace
-        assert "503" in receipt()["lastError"]["message"]
+        until(lambda: report().get("failing"), "report of the failure")
+        assert report()["generation"] == 3
+        assert report()["lastError"]["node"] == namespace
+        assert "503" in report()["lastError"]["message"]
         process.kill()
         process.wait(30)
 
@@ -229,5 +229,5 @@ def test_alerts_outlive_an_agent_that_is_killed_while_their_sink_is_down(
         again = orjson.loads(receiver.one().body)
         assert (again["rule"], again["uuid"]) == ("Secret read", first["uuid"])
         assert orjson.loads(receiver.one().body)["rule"] == "Tiercel: test alert"
-        until(lambda: (receipt().get("test") or {}).get("milliseconds") is not None, "receipt of the test")
-        until(lambda: (receipt()["failing"], receipt()["delivered"]) == (False, 2), "receipt of what was delivered")
+        until(lambda: (report().get("test") or {}).get("milliseconds") is not None, "report of the test")
+        until(lambda: (report()["failing"], report()["delivered"]) == (False, 2), "report of what was delivered")

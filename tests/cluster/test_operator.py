@@ -148,7 +148,7 @@ def test_two_operators_are_one(cluster: Cluster, namespace: str) -> None:
     cluster.settled("three", namespace, "Valid", "Loaded")
 
 
-def test_sinks_are_handed_to_the_agents_with_their_secrets(cluster: Cluster, namespace: str) -> None:
+def test_sinks_reach_the_agents_with_their_secrets(cluster: Cluster, namespace: str) -> None:
     core = CoreV1Api(cluster.api)
     reference = {"urlFrom": {"secretRef": {"name": "chat", "key": "url"}}}
     cluster.apply_sink("chat", namespace, slack=reference)
@@ -157,14 +157,14 @@ def test_sinks_are_handed_to_the_agents_with_their_secrets(cluster: Cluster, nam
     cluster.apply_sink("off", namespace, events={}, suspend=True)
     until(lambda: cluster.sink_reason("chat", namespace) == "SecretMissing", "word of the missing Secret")
     until(lambda: cluster.sink_reason("file", namespace) == "Refused", "refusal of a tenant's file")
-    until(lambda: cluster.handed_sinks() == {f"{namespace}/events": {}}, "sinks for the agents")
+    until(lambda: cluster.secrets_of_sinks() == {f"{namespace}/events": {}}, "sinks for the agents")
     core.create_namespaced_secret(namespace, {"metadata": {"name": "chat"}, "stringData": {"other": "x"}})
     cluster.apply_sink("again", namespace, events={})  # something new: Secrets are looked at
     until(lambda: cluster.sink_reason("chat", namespace) == "SecretKeyMissing", "word of the missing key")
     core.patch_namespaced_secret("chat", namespace, {"stringData": {"url": "https://chat.example.com/x"}})
     cluster.apply_sink("once-more", namespace, events={})
     until(lambda: cluster.sink_reason("chat", namespace) == "InOrder", "sink in order")
-    assert cluster.handed_sinks()[f"{namespace}/chat"] == {"chat/url": "https://chat.example.com/x"}
+    assert cluster.secrets_of_sinks()[f"{namespace}/chat"] == {"chat/url": "https://chat.example.com/x"}
 
 
 def test_an_outage_of_the_api_server_is_sat_out(cluster: Cluster, namespace: str, control_plane: ControlPlane) -> None:

@@ -76,12 +76,12 @@ def test_it_does_its_work_with_the_rights_that_it_has(
     certificates = until(lambda: CoreV1Api(api).read_namespaced_secret("tiercel-webhook", SYSTEM).data, "certificates")
     assert {"ca.crt", "tls.crt", "tls.key"} <= set(certificates)
 
-    def inside() -> set[str]:
-        """What tenants' sinks can't reach, as agents are handed it."""
+    def addresses() -> set[str]:
+        """What tenants' sinks can't reach, as agents get it."""
         content = CoreV1Api(api).read_namespaced_secret("tiercel-sinks", SYSTEM).data["sinks.json"]
-        return set(read_sinks(b64decode(content)).inside)
+        return set(read_sinks(b64decode(content)).cluster_addresses)
 
-    until(lambda: API_ADDRESS in inside(), "addresses of the API server")
+    until(lambda: API_ADDRESS in addresses(), "addresses of the API server")
 
     def refusal() -> str:
         try:
@@ -128,4 +128,4 @@ def test_a_secret_that_nobody_allows_it_to_read_is_asked_for(
     CoreV1Api(api).create_namespaced_secret(namespace, {"metadata": {"name": "chat"}, "stringData": {"url": "x"}})
     cluster.apply_sink("chat", namespace, slack={"urlFrom": {"secretRef": {"name": "chat", "key": "url"}}})
     until(lambda: cluster.sink_reason("chat", namespace) == "SecretNotReadable", "word of the right that lacks")
-    assert f"{namespace}/chat" not in cluster.handed_sinks()
+    assert f"{namespace}/chat" not in cluster.secrets_of_sinks()

@@ -1,4 +1,4 @@
-"""AlertSinks on a real API server: what agents are handed, what they tell, and what their owners see of it."""
+"""AlertSinks on a real API server: what agents get, what they report, and what their owners see of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cluster_support.operator_process import Cluster
 from cluster_support.waiting import until
 from kubernetes.client import ApiException, CoreV1Api, CustomObjectsApi
 
-from tiercel_engine.resources.sink_config import HandedSink, read_sinks
+from tiercel_engine.resources.sink_config import SinkConfig, read_sinks
 
 
 class Owner:
@@ -40,16 +40,16 @@ class Owner:
     def ask_for_test(self, id_: str) -> None:
         self.patch(metadata={"annotations": {"tiercel.dev/send-test": id_}})
 
-    def handed(self) -> HandedSink | None:
+    def sink_config(self) -> SinkConfig | None:
         """What agents read of it."""
         content = self._core.read_namespaced_secret("tiercel-sinks", SYSTEM).data["sinks.json"]
         sinks = read_sinks(base64.b64decode(content)).sinks
         return next((each for each in sinks if (each.namespace, each.name) == (self._namespace, "sink")), None)
 
-    def tell(self, node: str, **receipt: Any) -> None:
+    def report(self, node: str, **report: Any) -> None:
         """What the agent of a node tells of it."""
         counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 0)
-        what = {"namespace": self._namespace, "name": "sink", "generation": 1, "failing": False, **counts, **receipt}
+        what = {"namespace": self._namespace, "name": "sink", "generation": 1, "failing": False, **counts, **report}
         self._cluster.report(node, "none", sinks=[what])
 
 
@@ -60,16 +60,16 @@ def owner(cluster: Cluster, namespace: str) -> Owner:
 
 def test_what_agents_tell_stands_in_the_status(cluster: Cluster, namespace: str, owner: Owner) -> None:
     cluster.apply_sink("sink", namespace, events={})
-    until(lambda: owner.condition("Ready") == ("Unknown", "NoReceipts"), "word that nobody has told anything")
+    until(lambda: owner.condition("Ready") == ("Unknown", "NoReports"), "word that nobody has told anything")
     for node in ("a", "b"):
         create_node(cluster.api, f"{namespace}-{node}")
-        owner.tell(f"{namespace}-{node}", delivered=2, retried=1, lastSuccess="2026-11-25T01:02:03Z")
+        owner.report(f"{namespace}-{node}", delivered=2, retried=1, lastSuccess="2026-11-25T01:02:03Z")
     until(lambda: owner.condition("Ready") == ("True", "Delivering"), "word of deliveries")
     until(lambda: owner.status()["delivered"] == 4, "sum")
     assert (owner.status()["retried"], owner.status()["lastSuccess"]) == (2, "2026-11-25T01:02:03Z")
 
     error = {"time": "2026-11-25T01:03:00Z", "message": "no route"}
-    owner.tell(f"{namespace}-b", delivered=2, failing=True, lost=1, lastError=error)
+    owner.report(f"{namespace}-b", delivered=2, failing=True, lost=1, lastError=error)
     until(lambda: owner.condition("Ready") == ("False", "DeliveryFails"), "word of the failure")
     status = owner.status()
     assert status["lastError"] == {**error, "node": f"{namespace}-b"}
@@ -77,7 +77,7 @@ def test_what_agents_tell_stands_in_the_status(cluster: Cluster, namespace: str,
 
     owner.patch(spec={"suspend": True})
     until(lambda: owner.condition("Ready") == ("False", "Suspended"), "word of the suspension")
-    until(lambda: owner.handed() is None, "agents without it")
+    until(lambda: owner.sink_config() is None, "agents without it")
 
 
 def test_a_test_alert_is_sent_by_one_node_and_told_of(
@@ -88,25 +88,25 @@ def test_a_test_alert_is_sent_by_one_node_and_told_of(
     node = f"{namespace}-a"
     create_node(cluster.api, node)
     cluster.apply_sink("sink", namespace, events={})
-    owner.tell(node)
+    owner.report(node)
     until(lambda: owner.condition("Ready") == ("True", "NothingSentYet"), "sink that is ready")
     for id_, took in (("first", 1200), ("second", 34)):
         owner.ask_for_test(id_)
         until(lambda id_=id_: (owner.status().get("test") or {}).get("id") == id_, "test that is under way")
         assert owner.status()["test"] == {"id": id_, "node": node}
-        found = owner.handed()
+        found = owner.sink_config()
         assert found is not None
         assert found.test is not None
         assert (found.test.id, found.test.node) == (id_, node)
         told = {"id": id_, "node": node, "sent": "2026-11-25T01:02:03Z", "milliseconds": took}
-        owner.tell(node, delivered=1, test=told)
+        owner.report(node, delivered=1, test=told)
         until(lambda told=told: owner.status()["test"] == told, "result of the test")
         until(lambda: _has_no_test(owner), "agents that aren't told to send it any more")
     assert owner.condition("Ready") == ("True", "Delivering")
 
 
 def _has_no_test(owner: Owner) -> bool:
-    found = owner.handed()
+    found = owner.sink_config()
     return found is not None and found.test is None
 
 
@@ -120,7 +120,7 @@ def test_silences_stand_in_the_status(cluster: Cluster, namespace: str, owner: O
     assert [each["active"] for each in owner.status()["silences"]] == [False, True]
     owner.patch(spec={"silences": silences[:1]})
     until(lambda: owner.condition("Silenced") == ("False", "NoSilence"), "word of its end")
-    found = owner.handed()
+    found = owner.sink_config()
     assert found is not None
     assert found.generation == 2
 

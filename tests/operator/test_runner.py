@@ -79,7 +79,7 @@ class FakeKube:
         self._fail()
         self.writes.append(f"no {kind} {name}")
 
-    def tell(self, event: Mapping[str, Any]) -> None:
+    def post_event(self, event: Mapping[str, Any]) -> None:
         self._fail()
 
 
@@ -94,8 +94,8 @@ def alert_sink(name: str, namespace: str = "shop", **spec: Any) -> dict[str, Any
     return {"kind": "AlertSink", "metadata": where, "spec": spec or {"events": {}}}
 
 
-def handed(kube: FakeKube) -> set[str]:
-    """The names of the sinks that agents are handed."""
+def configured_sinks(kube: FakeKube) -> set[str]:
+    """The names of the sinks that agents get."""
     secret = kube.objects.get(("Secret", "tiercel-sinks", SYSTEM))
     if secret is None:
         return set()
@@ -249,7 +249,7 @@ def test_agents_have_their_rules_and_sinks_from_the_start() -> None:
     run(kube, lambda _found: "DaemonSet agents" in kube.writes, [AGENTS])
     written = kube.writes[: kube.writes.index("DaemonSet agents")]
     assert {"ConfigMap tiercel-bundle-0", "Secret tiercel-sinks"} <= set(written)
-    assert handed(kube) == {"chat"}
+    assert configured_sinks(kube) == {"chat"}
 
 
 def test_trouble_with_sinks_keeps_nothing_else_from_being_written() -> None:
@@ -267,7 +267,7 @@ def test_trouble_with_sinks_keeps_nothing_else_from_being_written() -> None:
     run(kube, lambda found: "DaemonSet agents" in kube.writes and found.counts.failures > 0, [AGENTS])
     assert "one" in kube.statuses
     assert "chat" not in kube.statuses  # not known isn't missing
-    assert handed(kube) == set()
+    assert configured_sinks(kube) == set()
 
 
 def test_a_status_that_cannot_be_written_keeps_no_other_from_being() -> None:
@@ -281,14 +281,14 @@ def test_a_status_that_cannot_be_written_keeps_no_other_from_being() -> None:
 
     kube.write_status = refuse_one  # type: ignore[method-assign,assignment]
     run(kube, lambda found: "good" in kube.statuses and found.counts.failures > 0)
-    assert handed(kube) == {"bad", "good"}
+    assert configured_sinks(kube) == {"bad", "good"}
 
 
 def test_agents_that_were_there_before_are_known_to_the_first_status() -> None:
     """Or a sink that is ready would be said not to be, for a moment, whenever an operator begins."""
     counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 1)
-    receipt = {"namespace": "shop", "name": "chat", "generation": 1, "failing": False, **counts}
-    agent = {"kind": "NodeAgent", "metadata": {"name": "n1"}, "status": {"sinks": [receipt]}}
+    delivery_report = {"namespace": "shop", "name": "chat", "generation": 1, "failing": False, **counts}
+    agent = {"kind": "NodeAgent", "metadata": {"name": "n1"}, "status": {"sinks": [delivery_report]}}
     kube = FakeKube(alert_sink("chat"), agent)
     run(kube, lambda _found: "chat" in kube.statuses)
     reasons = [condition["reason"] for condition in kube.statuses["chat"]["conditions"]]

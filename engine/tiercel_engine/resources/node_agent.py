@@ -48,7 +48,7 @@ class RuleAlerts:
 
 
 @dataclass(frozen=True, slots=True)
-class SinkReceipt:
+class SinkDeliveryReport:
     """What became of the alerts of one AlertSink on this node, since the agent's start."""
 
     namespace: str = field(metadata=says("The AlertSink's namespace."))
@@ -83,7 +83,7 @@ class NodeAgentStatus:
     events_seen: Count | None = field(default=None, metadata=says("Events looked at, since the agent's start."))
     lost: Lost | None = field(default=None, metadata=says("Events that couldn't be looked at."))
     alerts: tuple[RuleAlerts, ...] = field(default=(), metadata=says("Alerts by rule."))
-    sinks: tuple[SinkReceipt, ...] = field(default=(), metadata=says("What became of alerts, by AlertSink."))
+    sinks: tuple[SinkDeliveryReport, ...] = field(default=(), metadata=says("What became of alerts, by AlertSink."))
 
 
 NODE_AGENT = Resource(

@@ -1,4 +1,4 @@
-"""What the operator hands the agents of AlertSinks: one JSON file, secrets included, mounted from one Secret."""
+"""The configuration of AlertSinks that the operator gives to agents: one JSON file with all secrets, in one Secret."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class WantedTest:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedSink:
+class SinkConfig:
     """An AlertSink as agents get it. ``secrets`` are the values it refers to, by name and key of the Secret:
     ``chat/url``."""
 
@@ -48,29 +48,30 @@ class UnreadSink:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedSinks:
+class SinkConfigs:
     """What the file holds. ``unread`` are entries that can't be read: the others are good all the same.
 
-    ``inside`` are the addresses of nodes and of the API server, which tenants' sinks can't reach.
+    ``cluster_addresses`` are those of the nodes and of the API server, which tenants' sinks may not reach.
     """
 
-    sinks: tuple[HandedSink, ...]
+    sinks: tuple[SinkConfig, ...]
     unread: tuple[UnreadSink, ...] = ()
-    inside: tuple[str, ...] = ()
+    cluster_addresses: tuple[str, ...] = ()
 
 
-def write_sinks(sinks: Iterable[Mapping[str, Any]], inside: Iterable[str] = ()) -> bytes:
+def write_sinks(sinks: Iterable[Mapping[str, Any]], cluster_addresses: Iterable[str] = ()) -> bytes:
     """The file: ``sinks`` are the entries, with the specs as the API server has them. The same for the same sinks, to
     the byte."""
-    return orjson.dumps({"sinks": list(sinks), "inside": sorted(inside)}, option=orjson.OPT_SORT_KEYS)
+    document = {"sinks": list(sinks), "clusterAddresses": sorted(cluster_addresses)}
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
-def read_sinks(content: bytes) -> HandedSinks:
+def read_sinks(content: bytes) -> SinkConfigs:
     """Raises ValueError if the whole can't be read."""
     document = orjson.loads(content)
     if not isinstance(document, dict) or not isinstance(document.get("sinks"), list):
         raise ValueError('it must hold a list "sinks"')
-    found: dict[tuple[str, str], HandedSink] = {}
+    found: dict[tuple[str, str], SinkConfig] = {}
     unread = []
     for entry in document["sinks"]:
         try:
@@ -79,9 +80,9 @@ def read_sinks(content: bytes) -> HandedSinks:
                 raise ValueError("there are two of this name")
         except Exception as error:  # whatever an operator of another version writes costs this one sink alone
             unread.append(_unread(entry, error))
-    inside = document.get("inside")
-    addresses = tuple(each for each in inside if isinstance(each, str)) if isinstance(inside, list) else ()
-    return HandedSinks(tuple(found.values()), tuple(unread), addresses)
+    listed = document.get("clusterAddresses")
+    addresses = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
+    return SinkConfigs(tuple(found.values()), tuple(unread), addresses)
 
 
 def _unread(entry: object, error: Exception) -> UnreadSink:
@@ -96,11 +97,11 @@ def _unread(entry: object, error: Exception) -> UnreadSink:
     )
 
 
-def _sink(entry: Mapping[str, Any]) -> HandedSink:
+def _sink(entry: Mapping[str, Any]) -> SinkConfig:
     if not entry["namespace"] or not entry["name"]:  # those without a namespace are the agent's own
         raise ValueError("it has no namespace or no name")
     test = entry.get("test")
-    return HandedSink(
+    return SinkConfig(
         namespace=str(entry["namespace"]),
         name=str(entry["name"]),
         generation=int(entry["generation"]),

@@ -32,7 +32,7 @@ _TIDY = 3600.0  # seconds between two looks at what sinks have left that are gon
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class DeliveryReport:
     """What became of the alerts of one sink, since the agent's start."""
 
     settings: SinkSettings
@@ -74,7 +74,7 @@ class Dispatcher:
         self._closing = self._reopen = False
         self._workers: dict[Key, SinkWorker] = {}
         self._routes: dict[Key, Route] = {}
-        self._broken: dict[Key, Receipt] = {}
+        self._broken: dict[Key, DeliveryReport] = {}
         self._budgets: dict[str, CpuBudget] = {}  # by namespace
         self._lost: Counter[str] = Counter()
         self._again: tuple[float, Sequence[SinkSettings]] | None = None
@@ -100,15 +100,15 @@ class Dispatcher:
             self._changed.notify()
 
     def send_test(self, sink: Key, identifier: str, alert: Alert) -> None:
-        """Hands an alert to one sink, whatever it is for; the receipt's ``totals.test`` tells what becomes of it."""
+        """Hands an alert to one sink, whatever it is for; the report's ``totals.test`` tells what becomes of it."""
         with self._changed:
             self._tests.append((sink, identifier, alert))
             self._changed.notify()
 
-    def receipts(self) -> list[Receipt]:
+    def delivery_reports(self) -> list[DeliveryReport]:
         """Of all sinks, those that can't be opened included."""
         found = [
-            Receipt(route.settings, route.worker.totals(), route.silenced, route.suppressed)
+            DeliveryReport(route.settings, route.worker.totals(), route.silenced, route.suppressed)
             for route in list(self._routes.values())
         ]
         return found + list(self._broken.values())
@@ -202,10 +202,10 @@ class Dispatcher:
         if key in self._workers:
             self._workers[key].send_test(identifier, alert)
         elif key in self._broken:
-            receipt = self._broken[key]
-            why = receipt.totals.last_failure
+            report = self._broken[key]
+            why = report.totals.last_failure
             result = TestResult(identifier, self._now(), None, why.message if why is not None else "")
-            self._broken = {**self._broken, key: replace(receipt, totals=replace(receipt.totals, test=result))}
+            self._broken = {**self._broken, key: replace(report, totals=replace(report.totals, test=result))}
 
     def _route(self, alerts: Sequence[Alert]) -> None:
         now, monotonic = self._now(), self._clock()
@@ -228,7 +228,7 @@ class Dispatcher:
         parts = _parts(wanted, self._spool.limit)
         in_memory = _parts(wanted, IN_MEMORY)
         routes: dict[Key, Route] = {}
-        broken: dict[Key, Receipt] = {}
+        broken: dict[Key, DeliveryReport] = {}
         for settings in wanted:
             key = settings.namespace, settings.name
             try:
@@ -252,9 +252,9 @@ class Dispatcher:
             budget.share = OF_ALL / len(namespaces)
         self._budgets = {each: self._budgets[each] for each in namespaces}
 
-    def _is_broken(self, settings: SinkSettings, message: str) -> Receipt:
+    def _is_broken(self, settings: SinkSettings, message: str) -> DeliveryReport:
         self._say(f"sink {label(settings)}: {message}")
-        return Receipt(settings, Totals(failing=True, last_failure=Failure(self._now(), message)))
+        return DeliveryReport(settings, Totals(failing=True, last_failure=Failure(self._now(), message)))
 
     def _kept_or_made(self, settings: SinkSettings) -> Route:
         key = settings.namespace, settings.name

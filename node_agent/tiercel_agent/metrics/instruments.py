@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from tiercel_agent.metrics.readings import Readings, RuleId, label
 from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine import __version__
-from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.telemetry import Instrument, Measured
 
 Reads = Callable[[Readings], Iterable[Measured]]
@@ -31,7 +31,7 @@ def _outputs(read: Callable[[Delivery], int]) -> Reads:
     return lambda readings: [(read(each), {"output": label(name)}) for name, each in readings.outputs.items()]
 
 
-def _sinks(read: Callable[[SinkReceipt], float]) -> Reads:
+def _sinks(read: Callable[[SinkDeliveryReport], float]) -> Reads:
     return lambda readings: [
         (read(sink), {"namespace": label(sink.namespace), "sink": label(sink.name)}) for sink in readings.sinks
     ]

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine.printable import printable
-from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin, Rule
 
 RuleId = tuple[Origin | None, str]
@@ -44,7 +44,7 @@ class Readings:
     bundle: str = ""
     """The hash of the bundle in force now, "" if the rules are of files."""
     outputs: Mapping[str, Delivery] = field(default_factory=dict)
-    sinks: Sequence[SinkReceipt] = ()
+    sinks: Sequence[SinkDeliveryReport] = ()
     uptime: float = 0.0
     """Seconds since the agent's start."""
 
@@ -76,7 +76,7 @@ class Bounds:
             sinks=self._few_sinks(readings.sinks),
         )
 
-    def _few_sinks(self, sinks: Sequence[SinkReceipt]) -> tuple[SinkReceipt, ...]:
+    def _few_sinks(self, sinks: Sequence[SinkDeliveryReport]) -> tuple[SinkDeliveryReport, ...]:
         known = [(sink.namespace, sink.name) for sink in sinks]
         _admit(known, self._sinks, MOST_SINKS)
         rest = [sink for sink in sinks if (sink.namespace, sink.name) not in self._sinks]
@@ -121,8 +121,8 @@ def _few(counts: Mapping[Key, int], admitted: dict[Key, None], most: int, other:
     return found
 
 
-def _together(sinks: Sequence[SinkReceipt]) -> SinkReceipt:
-    return SinkReceipt(
+def _together(sinks: Sequence[SinkDeliveryReport]) -> SinkDeliveryReport:
+    return SinkDeliveryReport(
         namespace="",
         name=OTHER,
         generation=0,

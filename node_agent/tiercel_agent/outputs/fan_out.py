@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from tiercel_agent.delivery.dispatcher import Dispatcher, Receipt
+from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
 from tiercel_agent.outputs.queue import Delivery, OutputQueue
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
@@ -44,9 +44,9 @@ class Outputs:
     def deliveries(self) -> dict[str, Delivery]:
         return {queue.name: queue.counters() for queue in self._queues}
 
-    def receipts(self) -> list[Receipt]:
+    def delivery_reports(self) -> list[DeliveryReport]:
         """What became of alerts for the sinks."""
-        return self._dispatcher.receipts() if self._dispatcher is not None else []
+        return self._dispatcher.delivery_reports() if self._dispatcher is not None else []
 
     def lost(self) -> Mapping[str, int]:
         """Alerts that an output or sink didn't get, by cause in words."""
@@ -66,9 +66,9 @@ class Outputs:
         """A line for each output or sink of this agent's own that has lost alerts, since AlertSinks tell by themselves,
         and for each way in which the disk doesn't take what waits."""
         lost = [f"output {name}" for name, delivery in self.deliveries().items() if delivery.dropped]
-        receipts = self.receipts()
-        lost += [f"sink {each.label}" for each in receipts if each.totals.lost and not each.settings.namespace]
-        troubles = dict.fromkeys(each.totals.trouble for each in receipts if each.totals.trouble)
+        reports = self.delivery_reports()
+        lost += [f"sink {each.label}" for each in reports if each.totals.lost and not each.settings.namespace]
+        troubles = dict.fromkeys(each.totals.trouble for each in reports if each.totals.trouble)
         return [
             *(f"{name} has lost alerts: the agent's log tells why" for name in lost),
             *(f"alerts that wait for sinks are in memory and not on the disk: {trouble}" for trouble in troubles),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tiercel_agent.delivery.dispatcher import Dispatcher, Receipt
+from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
 from tiercel_agent.delivery.worker import Failure, TestResult
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.sinks.model import Place, SinkSettings
@@ -18,9 +18,9 @@ from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import DeliveryError, TestAlert
-from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.resources.resource import time_text
-from tiercel_engine.resources.sink_config import HandedSink, UnreadSink, read_sinks
+from tiercel_engine.resources.sink_config import SinkConfig, UnreadSink, read_sinks
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 
 RULE = "Tiercel: test alert"
@@ -51,7 +51,7 @@ class AlertSinks:
         self._trouble = ""
         self._unread: Sequence[UnreadSink] = ()
         self._read_at = 0.0
-        self._handed: Mapping[Key, HandedSink] = {}
+        self._configs: Mapping[Key, SinkConfig] = {}
         self._tested: dict[Key, str] = {}
         if path is None:
             dispatcher.use(own)
@@ -78,33 +78,33 @@ class AlertSinks:
         for each in found.unread:
             LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
         self._unread, self._read_at = found.unread, self._now() / 1e9
-        self._cluster_addresses(found.inside)
+        self._cluster_addresses(found.cluster_addresses)
         self._use(found.sinks)
 
-    def receipts(self) -> tuple[SinkReceipt, ...]:
+    def delivery_reports(self) -> tuple[SinkDeliveryReport, ...]:
         """What became of the alerts of each sink; the agent's own are in no namespace."""
-        found = [_unread_receipt(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
-        for each in self._dispatcher.receipts():
-            handed = self._handed.get((each.settings.namespace, each.settings.name))
-            if handed is not None or not each.settings.namespace:
-                found.append(_receipt(each, handed.generation if handed is not None else 0, self._place.node))
+        found = [_unread_report(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
+        for each in self._dispatcher.delivery_reports():
+            config = self._configs.get((each.settings.namespace, each.settings.name))
+            if config is not None or not each.settings.namespace:
+                found.append(_delivery_report(each, config.generation if config is not None else 0, self._place.node))
         return tuple(found)
 
-    def _use(self, sinks: Sequence[HandedSink]) -> None:
-        self._handed = {(each.namespace, each.name): each for each in sinks}
+    def _use(self, sinks: Sequence[SinkConfig]) -> None:
+        self._configs = {(each.namespace, each.name): each for each in sinks}
         has_events = any(each.namespace == SYSTEM_NAMESPACE and each.spec.events is not None for each in sinks)
         # An AlertSink that says how the cluster's Events are to be takes the place of those that are there by default.
         own = [each for each in self._own if not (has_events and each.spec.events is not None)]
         given = [SinkSettings(each.name, each.spec, each.namespace, each.secrets) for each in sinks]
         self._dispatcher.use([*own, *given])
-        for key, each in self._handed.items():
+        for key, each in self._configs.items():
             if each.test is not None and each.test.node == self._place.node and self._tested.get(key) != each.test.id:
                 self._tested[key] = each.test.id
                 self._dispatcher.send_test(key, each.test.id, self._test_alert(each))
-        self._tested = {key: value for key, value in self._tested.items() if key in self._handed}
+        self._tested = {key: value for key, value in self._tested.items() if key in self._configs}
         LOGGER.info("%d AlertSinks", len(sinks))
 
-    def _test_alert(self, sink: HandedSink) -> Alert:
+    def _test_alert(self, sink: SinkConfig) -> Alert:
         assert sink.test is not None
         return Alert(
             time=self._now(),
@@ -129,28 +129,28 @@ class AlertSinks:
         self._trouble = trouble
 
 
-def _receipt(receipt: Receipt, generation: int, node: str) -> SinkReceipt:
-    totals = receipt.totals
-    return SinkReceipt(
-        namespace=receipt.settings.namespace,
-        name=receipt.settings.name,
+def _delivery_report(report: DeliveryReport, generation: int, node: str) -> SinkDeliveryReport:
+    totals = report.totals
+    return SinkDeliveryReport(
+        namespace=report.settings.namespace,
+        name=report.settings.name,
         generation=generation,
         failing=totals.failing,
         delivered=totals.delivered,
         retried=totals.retried,
         lost=totals.lost,
         queued=totals.queued,
-        silenced=receipt.silenced,
-        suppressed=receipt.suppressed,
+        silenced=report.silenced,
+        suppressed=report.suppressed,
         last_success=_time(totals.last_success) if totals.last_success is not None else None,
         last_error=_error(totals.last_failure, node) if totals.last_failure is not None else None,
         test=_test(totals.test, node) if totals.test is not None else None,
     )
 
 
-def _unread_receipt(sink: UnreadSink, at: float, node: str) -> SinkReceipt:
+def _unread_report(sink: UnreadSink, at: float, node: str) -> SinkDeliveryReport:
     error = _error(Failure(at, printable(sink.message)), node)
-    return SinkReceipt(
+    return SinkDeliveryReport(
         namespace=sink.namespace,
         name=sink.name,
         generation=sink.generation,

@@ -18,7 +18,7 @@ from tiercel_agent.logs import LOGGER
 from tiercel_engine import __version__
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
-from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkReceipt
+from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkDeliveryReport
 from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
 
 EVERY = 30.0
@@ -45,7 +45,7 @@ def status_of(
     notes: Iterable[str],
     alerts: Iterable[RuleAlerts],
     since: str,
-    sinks: tuple[SinkReceipt, ...] = (),
+    sinks: tuple[SinkDeliveryReport, ...] = (),
     unwatched: Sequence[Unwatched] = (),
 ) -> NodeAgentStatus:
     """The status, but for when it is written. ``since`` is when the rules came into force, in RFC 3339."""
@@ -156,17 +156,17 @@ class Reporter:
 def _without_counters(status: NodeAgentStatus) -> NodeAgentStatus:
     alerted = tuple(sorted((replace(each, count=0, last=None) for each in status.alerts), key=repr))
     return replace(
-        status, events_seen=None, lost=None, alerts=alerted, sinks=tuple(map(_receipt_without_counters, status.sinks))
+        status, events_seen=None, lost=None, alerts=alerted, sinks=tuple(map(_report_without_counters, status.sinks))
     )
 
 
-def _receipt_without_counters(receipt: SinkReceipt) -> SinkReceipt:
+def _report_without_counters(report: SinkDeliveryReport) -> SinkDeliveryReport:
     """That alerts were delivered or lost at all is more than a number that grows, and so is another error."""
-    error, test = receipt.last_error, receipt.test
+    error, test = report.last_error, report.test
     return replace(
-        receipt,
-        delivered=bool(receipt.delivered),
-        lost=bool(receipt.lost),
+        report,
+        delivered=bool(report.delivered),
+        lost=bool(report.lost),
         retried=0,
         queued=0,
         silenced=0,

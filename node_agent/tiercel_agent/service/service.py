@@ -149,13 +149,13 @@ class Service:
     def _report(self) -> None:
         if self._reporter is None and self._metrics is None:
             return
-        counters, sinks = self._source.counters(), self._sinks.receipts()
+        counters, sinks = self._source.counters(), self._sinks.delivery_reports()
         if self._reporter is not None:
             notes = [*self._source.notes, *self._source.troubles(), *self._outputs.notes()]
-            handed = tuple(each for each in sinks if each.namespace)
+            alert_sinks = tuple(each for each in sinks if each.namespace)
             alerts = self._loop.alerts_by_rule()
             unwatched = self._source.unwatched()
-            self._reporter.offer(status_of(self._rules, counters, notes, alerts, self._since, handed, unwatched))
+            self._reporter.offer(status_of(self._rules, counters, notes, alerts, self._since, alert_sinks, unwatched))
         if self._metrics is not None:
             summary = self._loop.summary()
             readings = Readings(

@@ -19,7 +19,7 @@ from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.documents.reader import API_GROUP, MANIFEST_KIND
 from tiercel_engine.rules.objects import Resolved, RuleObject, refusal, resolve, told
-from tiercel_operator.rules.dependents import related, suspended
+from tiercel_operator.rules.dependents import dependents, suspended
 from tiercel_operator.sinks.checks import sink_errors
 
 API_VERSION: Final = "admission.k8s.io/v1"
@@ -106,7 +106,7 @@ def _object(request: Mapping[str, Any], key: str) -> RuleObject | None:
 
 
 def _rules_verdict(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject], suspending: bool) -> Verdict:
-    rest = related(new, old, (other for other in others if other.origin != new.origin and not suspended(other)))
+    rest = dependents(new, old, (other for other in others if other.origin != new.origin and not suspended(other)))
     resolved = resolve([*rest, new])
     own = resolved.objects[new.origin]
     after = resolve(rest) if suspended(new) else resolved

@@ -19,7 +19,7 @@ _BETWEEN_WORDS = str.maketrans(dict.fromkeys("()\"'=,", " "))
 """No name of a macro or list that a condition can use has one of these, or a blank."""
 
 
-def related(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject]) -> list[RuleObject]:
+def dependents(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject]) -> list[RuleObject]:
     """Of the others what the change of an object has to do with. Resolved together with it, the same of its rules are
     wrong as among all of them, and the same of their items become wrong by the change."""
     if new.namespace != SYSTEM_NAMESPACE:  # what the system defines is seen everywhere

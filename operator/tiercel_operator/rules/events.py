@@ -9,14 +9,14 @@ from typing import Any
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.resource import time_text
 from tiercel_operator.kube import GROUP_VERSION, MANAGER
-from tiercel_operator.objects import Stored
+from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.statuses import VALID
 from tiercel_operator.status_schedule import StatusWrite
 
 _LONGEST = 1024  # characters that the API takes
 
 
-def validity_event(stored: Stored, write: StatusWrite) -> dict[str, Any] | None:
+def validity_event(stored: StoredRule, write: StatusWrite) -> dict[str, Any] | None:
     """An Event if the object's rules have become valid, or aren't any more."""
     before, after = _condition(write.before), _condition(write.status)
     if after is None or (before is not None and before["status"] == after["status"]):

@@ -14,11 +14,11 @@ from tiercel_engine.rules.bundle import Bundle, pack
 from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, same
 from tiercel_engine.scope import Scope
 from tiercel_operator.bundle_config_maps import too_large
-from tiercel_operator.objects import Stored
+from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.nodes import Fleet, History, alerts_of, is_for
 from tiercel_operator.rules.statuses import Facts, Tested, differs, status_of
 from tiercel_operator.state import State
-from tiercel_operator.status_schedule import DueWrites, StatusWrite
+from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Planner:
         self._history = History()
         self._packed: tuple[Sequence[RuleObject], Bundle] | None = None
         self._tests: dict[Origin, tuple[RuleObject, ResolvedObject, Tested]] = {}
-        self._due = DueWrites(clock)
+        self._schedule = StatusSchedule(clock)
 
     def plan(self, state: State) -> Plan:
         objects = sorted(state.objects(), key=lambda each: (each.namespace, each.name))
@@ -62,16 +62,16 @@ class Planner:
             counted = alerts.get(origin, (0, None))
             facts = Facts(stored, found, tested, bundle.hash, fleet(stored.scope), counted, excess)
             status = status_of(facts, self._history, now)
-            if self._due.is_due(origin, differs(status, stored.status)):
+            if self._schedule.is_due(origin, differs(status, stored.status)):
                 writes.append(StatusWrite(origin, status, stored.status))
-        self._due.keep(state.rules)
+        self._schedule.keep(state.rules)
         for gone in self._tests.keys() - state.rules.keys():
             del self._tests[gone]
         return Plan(bundle, tuple(writes), excess)
 
     def written(self, origin: Origin) -> None:
         """A status was."""
-        self._due.written(origin)
+        self._schedule.written(origin)
 
     def _fleets(self, state: State) -> Callable[[Scope], Fleet]:
         """The nodes that a scope is for: worked out once for all scopes that say the same of nodes."""
@@ -96,7 +96,7 @@ class Planner:
             self._history.made(self._packed[1].hash, (found for found in objects if not found.spec.get("suspend")))
         return self._packed[1]
 
-    def _run_tests(self, stored: Stored, found: ResolvedObject) -> Tested:
+    def _run_tests(self, stored: StoredRule, found: ResolvedObject) -> Tested:
         """Tests are run anew when the object is another, or its rules are."""
         if not stored.object.spec.get("tests"):
             return Tested()

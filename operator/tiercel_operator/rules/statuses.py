@@ -24,7 +24,7 @@ from tiercel_engine.rule import Rule
 from tiercel_engine.rule_tests import Outcome
 from tiercel_engine.rules.objects import ResolvedObject, told
 from tiercel_operator.conditions import dated
-from tiercel_operator.objects import Stored
+from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.nodes import Fleet, History
 
 VALID, READY, DEGRADED = "Valid", "Ready", "DetectionDegraded"
@@ -45,7 +45,7 @@ class Tested:
 class Facts:
     """What is the case with one object."""
 
-    stored: Stored
+    stored: StoredRule
     resolved: ResolvedObject
     tested: Tested
     bundle: str

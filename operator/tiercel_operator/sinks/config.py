@@ -1,4 +1,4 @@
-"""AlertSinks: which are in order, and what the agents are handed of them, secrets included, in one Secret."""
+"""The configuration of AlertSinks for the agents: which are in order, and the Secret with all that agents need."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
-class Handed:
+class SinkEntries:
     """Entries of the file, sorted, and the sinks for which there is no room in it, with a message for each."""
 
-    entries: Mapping[Origin, Mapping[str, Any]]
+    fitting: Mapping[Origin, Mapping[str, Any]]
     too_large: Mapping[Origin, str]
 
 
@@ -107,8 +107,8 @@ def problem_of(sink: StoredSink, secrets: Secrets) -> Problem:
     return "", "the sink is in order"
 
 
-def hand(sinks: Iterable[StoredSink], secrets: Secrets, inside: Collection[str] = ()) -> Handed:
-    """What the file holds of these, which are in order, beside the addresses ``inside`` of the cluster.
+def sink_entries(sinks: Iterable[StoredSink], secrets: Secrets, addresses: Collection[str] = ()) -> SinkEntries:
+    """What the file holds of these, which are in order, beside the addresses of the cluster.
 
     Where there isn't room for all, the system's come first, which no tenant crowds out, and older ones before younger.
     A tenant has a part of it.
@@ -117,7 +117,7 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets, inside: Collection[str] 
     oversize: dict[Origin, int] = {}
     too_large: dict[Origin, str] = {}
     tenants: Counter[str] = Counter()
-    used, whole = len(write_sinks((), inside)), 0
+    used, whole = len(write_sinks((), addresses)), 0
     for sink in sorted(sinks, key=_precedence):
         entry = {
             "namespace": sink.origin.namespace,
@@ -131,8 +131,8 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets, inside: Collection[str] 
         namespace = sink.origin.namespace
         if namespace != SYSTEM_NAMESPACE and tenants[namespace] + size > ROOM_OF_A_NAMESPACE:
             too_large[sink.origin] = (
-                f"this AlertSink with its secrets has {size / KIBIBYTE:.0f} KiB, and all of a namespace can have"
-                f" {ROOM_OF_A_NAMESPACE // KIBIBYTE}: shorten its template and silences, or remove or suspend some sinks"
+                f"this AlertSink with its secrets has {size / KIBIBYTE:.0f} KiB, and all of a namespace can have "
+                f"{ROOM_OF_A_NAMESPACE // KIBIBYTE}: shorten its template and silences, or remove or suspend some sinks"
             )
         elif used + size <= MOST - ROOM_FOR_TESTS:
             used += size
@@ -141,24 +141,24 @@ def hand(sinks: Iterable[StoredSink], secrets: Secrets, inside: Collection[str] 
         else:
             oversize[sink.origin] = size
     too_large |= {origin: _too_large(size, whole) for origin, size in oversize.items()}
-    return Handed({origin: fitting[origin] for origin in sorted(fitting, key=_name)}, too_large)
+    return SinkEntries({origin: fitting[origin] for origin in sorted(fitting, key=_name)}, too_large)
 
 
-def file_of(handed: Handed, tests: Mapping[Origin, WantedTest], inside: Collection[str] = ()) -> bytes:
+def sinks_file(entries: SinkEntries, tests: Mapping[Origin, WantedTest], addresses: Collection[str] = ()) -> bytes:
     """The file, with as many of the tests as there is room for; the others' turn comes later."""
     room = ROOM_FOR_TESTS
-    entries: list[Mapping[str, Any]] = []
-    for origin, entry in handed.entries.items():
+    written: list[Mapping[str, Any]] = []
+    for origin, entry in entries.fitting.items():
         test = tests.get(origin)
         if test is not None:
             more = {"test": {"id": test.id, "node": test.node}}
             size = len(orjson.dumps(more))
             if size <= room:
                 room -= size
-                entries.append({**entry, **more})
+                written.append({**entry, **more})
                 continue
-        entries.append(entry)
-    return write_sinks(entries, inside)
+        written.append(entry)
+    return write_sinks(written, addresses)
 
 
 def sinks_secret(content: bytes, namespace: str, owner: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -179,9 +179,10 @@ def _name(origin: Origin) -> tuple[str, str]:
 
 
 def _too_large(size: int, whole: int) -> str:
+    room = (MOST - ROOM_FOR_TESTS) // KIBIBYTE
     return (
-        f"all AlertSinks with their secrets have {whole / KIBIBYTE:.0f} KiB, this one {size / KIBIBYTE:.0f}, and agents can be"
-        f" handed {(MOST - ROOM_FOR_TESTS) // KIBIBYTE}: shorten its template and silences, or remove or suspend some sinks"
+        f"all AlertSinks with their secrets have {whole / KIBIBYTE:.0f} KiB, this one {size / KIBIBYTE:.0f}, and agents"
+        f" can be given {room}: shorten its template and silences, or remove or suspend some sinks"
     )
 
 

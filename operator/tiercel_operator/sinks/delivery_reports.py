@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin
 from tiercel_operator.objects import Agent, StoredSink
 
@@ -14,7 +14,7 @@ Error = tuple[str, str, str]
 
 
 @dataclass(slots=True)
-class Receipts:
+class DeliverySummary:
     """Those of one AlertSink. Alerts of earlier generations count too."""
 
     generation: int
@@ -42,29 +42,29 @@ class Receipts:
         attempt didn't fail. "" if no node has the sink."""
         return self._best[-1] if self._best is not None else ""
 
-    def add(self, agent: Agent, receipt: SinkReceipt, silent: bool, loses: bool) -> None:
+    def add(self, agent: Agent, report: SinkDeliveryReport, silent: bool, loses: bool) -> None:
         node = agent.node
-        self.delivered += receipt.delivered
-        self.retried += receipt.retried
-        self.lost += receipt.lost
-        self.queued += receipt.queued
-        self.silenced += receipt.silenced
-        self.suppressed += receipt.suppressed
-        if receipt.last_success is not None and receipt.last_success > self.last_success:
-            self.last_success = receipt.last_success
+        self.delivered += report.delivered
+        self.retried += report.retried
+        self.lost += report.lost
+        self.queued += report.queued
+        self.silenced += report.silenced
+        self.suppressed += report.suppressed
+        if report.last_success is not None and report.last_success > self.last_success:
+            self.last_success = report.last_success
         error = None
-        if receipt.last_error is not None:
-            error = receipt.last_error.time, node, receipt.last_error.message or "no reason was given"
+        if report.last_error is not None:
+            error = report.last_error.time, node, report.last_error.message or "no reason was given"
             self.last_error = _later(self.last_error, error)
-        is_current = receipt.generation == self.generation
+        is_current = report.generation == self.generation
         if is_current:
             self.in_force.add(node)
-            if receipt.failing:
+            if report.failing:
                 self.failing.append(node)
                 self.failure = _later(self.failure, error)
         if loses:
             self.losing.append(node)
-        choice = silent, not is_current, receipt.failing, node
+        choice = silent, not is_current, report.failing, node
         if self._best is None or choice < self._best:
             self._best = choice
 
@@ -75,20 +75,20 @@ def _later(one: Error | None, other: Error | None) -> Error | None:
 
 def add_up(
     sinks: Iterable[StoredSink], agents: Iterable[Agent], clock: float, silent_since: str
-) -> dict[Origin, Receipts]:
-    """The receipts by sink. There may be thousands of agents with dozens of receipts each: each is looked at once.
+) -> dict[Origin, DeliverySummary]:
+    """What agents report, by sink. There may be thousands of agents with dozens of reports each: each is read once.
 
     ``clock`` is in monotonic seconds; agents that last reported before ``silent_since``, in RFC 3339, may be gone.
     """
-    found = {sink.origin: Receipts(sink.generation) for sink in sinks}
+    found = {sink.origin: DeliverySummary(sink.generation) for sink in sinks}
     by_name = {(origin.namespace, origin.name): each for origin, each in found.items()}
     for agent in agents:
         silent = is_silent(agent, silent_since)
-        for receipt in agent.status.sinks:
-            name = receipt.namespace, receipt.name
-            receipts = by_name.get(name)
-            if receipts is not None:
-                receipts.add(agent, receipt, silent, bool(agent.sinks_lost_at) and agent.loses_of(name, clock))
+        for report in agent.status.sinks:
+            name = report.namespace, report.name
+            summary = by_name.get(name)
+            if summary is not None:
+                summary.add(agent, report, silent, bool(agent.sinks_lost_at) and agent.loses_of(name, clock))
     return found
 
 
@@ -96,7 +96,7 @@ def is_silent(agent: Agent, since: str) -> bool:
     return agent.status.last_report is not None and agent.status.last_report < since
 
 
-def receipt_of(agents: Mapping[str, Agent], node: str, origin: Origin) -> SinkReceipt | None:
+def report_of(agents: Mapping[str, Agent], node: str, origin: Origin) -> SinkDeliveryReport | None:
     """What a node tells of a sink, if it has it."""
     agent = agents.get(node)
     if agent is None:

@@ -1,4 +1,4 @@
-"""From AlertSinks, their Secrets and what agents tell of them, to what agents are handed and the statuses."""
+"""From AlertSinks, their Secrets and what agents tell of them, to what agents get and the statuses."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
-from tiercel_operator.sinks.config import Secrets, file_of, hand, problem_of, too_many
+from tiercel_operator.sinks.config import Secrets, problem_of, sink_entries, sinks_file, too_many
 from tiercel_operator.sinks.delivery_reports import add_up
 from tiercel_operator.sinks.statuses import SinkFacts, differs, obstacle, sink_status
-from tiercel_operator.sinks.test_alerts import canary_of, wanted_of
+from tiercel_operator.sinks.test_alerts import test_alert_of, wanted_of
 from tiercel_operator.state import State
-from tiercel_operator.status_schedule import DueWrites, StatusWrite
+from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
 
 SILENT_AFTER = timedelta(minutes=15)
 """Agents report every five minutes, whatever happens: one that hasn't for longer sends no test alert."""
@@ -38,7 +38,7 @@ class SinkPlanner:
     ) -> None:
         self._clock = clock
         self._now = now
-        self._due = DueWrites(clock)
+        self._schedule = StatusSchedule(clock)
 
     def plan(self, state: State, secrets: Secrets) -> SinkPlan:
         now = self._now()
@@ -47,25 +47,25 @@ class SinkPlanner:
         beyond = too_many(sinks.values())
         problems = {origin: beyond.get(origin) or problem_of(sink, secrets) for origin, sink in sinks.items()}
         good = [sink for origin, sink in sinks.items() if not sink.suspended and not problems[origin][0]]
-        inside = state.inside()
-        handed = hand(good, secrets, inside)
-        receipts = add_up(sinks.values(), state.agents.values(), self._clock(), silent_since)
+        addresses = state.cluster_addresses()
+        entries = sink_entries(good, secrets, addresses)
+        summaries = add_up(sinks.values(), state.agents.values(), self._clock(), silent_since)
         nodes = sorted(state.agents)
         tests, writes = {}, []
         for origin, sink in sinks.items():
-            too_large = handed.too_large.get(origin, "")
+            too_large = entries.too_large.get(origin, "")
             _, reason = obstacle(sink, problems[origin], too_large)
-            test = canary_of(sink, receipts[origin], state.agents, silent_since, reason)
+            test = test_alert_of(sink, summaries[origin], state.agents, silent_since, reason)
             wanted = wanted_of(sink, test)
             if wanted is not None:
                 tests[origin] = wanted
-            facts = SinkFacts(sink, problems[origin], too_large, receipts[origin], nodes, test)
+            facts = SinkFacts(sink, problems[origin], too_large, summaries[origin], nodes, test)
             status = sink_status(facts, now)
-            if self._due.is_due(origin, differs(status, sink.status)):
+            if self._schedule.is_due(origin, differs(status, sink.status)):
                 writes.append(StatusWrite(origin, status, sink.status))
-        self._due.keep(sinks)
-        return SinkPlan(file_of(handed, tests, inside), tuple(writes))
+        self._schedule.keep(sinks)
+        return SinkPlan(sinks_file(entries, tests, addresses), tuple(writes))
 
     def written(self, origin: Origin) -> None:
         """A status was."""
-        self._due.written(origin)
+        self._schedule.written(origin)

@@ -21,7 +21,7 @@ from tiercel_operator.conditions import dated
 from tiercel_operator.objects import SEND_TEST, StoredSink
 from tiercel_operator.sinks.checks import time_of
 from tiercel_operator.sinks.config import Problem
-from tiercel_operator.sinks.delivery_reports import Error, Receipts
+from tiercel_operator.sinks.delivery_reports import DeliverySummary, Error
 
 VALID, READY, SILENCED, ALERTS_LOST = "Valid", "Ready", "Silenced", "AlertsLost"
 _LONGEST = 1024
@@ -41,14 +41,14 @@ class SinkFacts:
     problem: Problem
     too_large: str
     """Why there is no room for it, "" if there is."""
-    receipts: Receipts
+    summary: DeliverySummary
     nodes: Sequence[str]
     """All that have an agent, sorted."""
     test: TestAlert | None
 
 
 def obstacle(stored: StoredSink, problem: Problem, too_large: str) -> tuple[str, str]:
-    """Reason and message of why no node is handed a sink; ("", "") for one that is."""
+    """Reason and message of why no node gets a sink; ("", "") for one that nodes get."""
     if problem[0]:
         return problem
     if stored.suspended:
@@ -58,11 +58,11 @@ def obstacle(stored: StoredSink, problem: Problem, too_large: str) -> tuple[str,
 
 def sink_status(facts: SinkFacts, now: datetime) -> dict[str, Any]:
     """The status as JSON. What hasn't changed since the sink's own status was written keeps its time."""
-    stored, receipts = facts.stored, facts.receipts
+    stored, summary = facts.stored, facts.summary
     time = time_text(now)
     silences = tuple(_silences(stored.spec, now))
-    success, error = _last(stored.status, receipts, time)
-    conditions = (_valid(facts), _ready(facts, success), _silenced(silences), _alerts_lost(receipts))
+    success, error = _last(stored.status, summary, time)
+    conditions = (_valid(facts), _ready(facts, success), _silenced(silences), _alerts_lost(summary))
     has_counts = bool(facts.nodes)
     status = AlertSinkStatus(
         observed_generation=stored.generation,
@@ -70,12 +70,12 @@ def sink_status(facts: SinkFacts, now: datetime) -> dict[str, Any]:
         type=next((each for each in DESTINATIONS if stored.spec.get(each) is not None), ""),
         last_success=success or None,
         last_error=DeliveryError(error[0], _short(error[2]), error[1]) if error is not None else None,
-        delivered=_count(receipts.delivered, has_counts),
-        retried=_count(receipts.retried, has_counts),
-        lost=_count(receipts.lost, has_counts),
-        queued=_count(receipts.queued, has_counts),
-        silenced=_count(receipts.silenced, has_counts),
-        suppressed=_count(receipts.suppressed, has_counts),
+        delivered=_count(summary.delivered, has_counts),
+        retried=_count(summary.retried, has_counts),
+        lost=_count(summary.lost, has_counts),
+        queued=_count(summary.queued, has_counts),
+        silenced=_count(summary.silenced, has_counts),
+        suppressed=_count(summary.suppressed, has_counts),
         silences=silences,
         test=facts.test,
     )
@@ -102,7 +102,7 @@ def _count(number: int, known: bool) -> int | None:
     return min(number, _MOST_COUNTED) if known else None
 
 
-def _last(before: Mapping[str, Any], receipts: Receipts, now: str) -> tuple[str, Error | None]:
+def _last(before: Mapping[str, Any], summary: DeliverySummary, now: str) -> tuple[str, Error | None]:
     """When alerts were last delivered, and the last failure; also those that agents have forgotten since, for they tell
     what they have seen since their start."""
     success = before.get("lastSuccess")
@@ -110,8 +110,8 @@ def _last(before: Mapping[str, Any], receipts: Receipts, now: str) -> tuple[str,
         success = ""
     found: Mapping[str, Any] = before.get("lastError") or {}
     told = (str(found.get("time")), str(found.get("node", "")), str(found.get("message", "")))
-    errors = [*([told] if found and told[0] <= now else ()), *([receipts.last_error] if receipts.last_error else ())]
-    return max(success, receipts.last_success), max(errors, default=None)
+    errors = [*([told] if found and told[0] <= now else ()), *([summary.last_error] if summary.last_error else ())]
+    return max(success, summary.last_success), max(errors, default=None)
 
 
 def _valid(facts: SinkFacts) -> Condition:
@@ -120,22 +120,22 @@ def _valid(facts: SinkFacts) -> Condition:
 
 
 def _ready(facts: SinkFacts, last_success: str) -> Condition:
-    stored, receipts, nodes = facts.stored, facts.receipts, facts.nodes
+    stored, summary, nodes = facts.stored, facts.summary, facts.nodes
     reason, message = obstacle(stored, facts.problem, facts.too_large)
     if reason:
         return _condition(READY, _FALSE, reason, message)
-    if receipts.failing:
-        why = receipts.failure[2] if receipts.failure is not None else "no reason was given"
-        return _condition(READY, _FALSE, "DeliveryFails", f"on {_named(receipts.failing)}: {why}")
+    if summary.failing:
+        why = summary.failure[2] if summary.failure is not None else "no reason was given"
+        return _condition(READY, _FALSE, "DeliveryFails", f"on {_named(summary.failing)}: {why}")
     if not nodes:
-        return _condition(READY, _UNKNOWN, "NoReceipts", "no agent of a node has reported yet")
+        return _condition(READY, _UNKNOWN, "NoReports", "no agent of a node has reported yet")
     count = f"{len(nodes)} node{'s' * (len(nodes) != 1)}"
-    if not receipts.in_force:
-        return _condition(READY, _UNKNOWN, "NoReceipts", f"none of {count} has told yet that this is in force there")
-    if len(receipts.in_force) < len(nodes):
-        waiting = [node for node in nodes if node not in receipts.in_force]
+    if not summary.in_force:
+        return _condition(READY, _UNKNOWN, "NoReports", f"none of {count} has told yet that this is in force there")
+    if len(summary.in_force) < len(nodes):
+        waiting = [node for node in nodes if node not in summary.in_force]
         return _condition(READY, _UNKNOWN, "RollingOut", f"not in force yet on {_named(waiting)}")
-    if receipts.delivered or last_success:
+    if summary.delivered or last_success:
         return _condition(READY, _TRUE, "Delivering", f"on {count}")
     origin = stored.origin
     hint = (
@@ -163,9 +163,9 @@ def _silenced(silences: Sequence[SilenceState]) -> Condition:
     return _condition(SILENCED, _TRUE, "SilenceInForce", f"some alerts are kept back {told}{_more(len(active))}")
 
 
-def _alerts_lost(receipts: Receipts) -> Condition:
-    if receipts.losing:
-        return _condition(ALERTS_LOST, _TRUE, "AlertsLost", f"alerts were lost lately on {_named(receipts.losing)}")
+def _alerts_lost(summary: DeliverySummary) -> Condition:
+    if summary.losing:
+        return _condition(ALERTS_LOST, _TRUE, "AlertsLost", f"alerts were lost lately on {_named(summary.losing)}")
     return _condition(ALERTS_LOST, _FALSE, "NothingLost", "no alerts were lost lately")
 
 

@@ -10,7 +10,7 @@ from tiercel_engine.resources.alert_sink import TestAlert
 from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.sink_config import WantedTest
 from tiercel_operator.objects import Agent, StoredSink
-from tiercel_operator.sinks.delivery_reports import Receipts, is_silent, receipt_of
+from tiercel_operator.sinks.delivery_reports import DeliverySummary, is_silent, report_of
 
 _LONGEST = 1024
 
@@ -24,8 +24,8 @@ def last_test(sink: StoredSink) -> TestAlert | None:
         return None  # written by others
 
 
-def canary_of(
-    sink: StoredSink, receipts: Receipts, agents: Mapping[str, Agent], silent_since: str, obstacle: str
+def test_alert_of(
+    sink: StoredSink, summary: DeliverySummary, agents: Mapping[str, Agent], silent_since: str, obstacle: str
 ) -> TestAlert | None:
     """What is to be said of the test alert that is asked for, of the last one if none is.
 
@@ -39,14 +39,14 @@ def canary_of(
         return TestAlert(sink.wanted_test, error=f"not sent yet: {obstacle}"[:_LONGEST])
     under_way = last if last is not None and last.id == sink.wanted_test and last.node else None
     node = under_way.node if under_way is not None else ""
-    receipt = receipt_of(agents, node, sink.origin)
-    if receipt is None or is_silent(agents[node], silent_since):
-        node = receipts.best_node
-        receipt = receipt_of(agents, node, sink.origin)
+    report = report_of(agents, node, sink.origin)
+    if report is None or is_silent(agents[node], silent_since):
+        node = summary.best_node
+        report = report_of(agents, node, sink.origin)
     if not node:
         return TestAlert(sink.wanted_test, error="not sent yet: no node has told of this sink")
-    if receipt is not None and receipt.test is not None and receipt.test.id == sink.wanted_test:
-        told = receipt.test
+    if report is not None and report.test is not None and report.test.id == sink.wanted_test:
+        told = report.test
         error = printable(told.error)[:_LONGEST] if told.error is not None else None
         return TestAlert(told.id, node, told.sent, told.milliseconds, error)
     if under_way is not None and under_way.node == node:

@@ -12,7 +12,7 @@ import pytest
 from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.cpu_budget import CpuBudget
-from tiercel_agent.delivery.dispatcher import CAPACITY, MOST_BYTES, Dispatcher, Receipt
+from tiercel_agent.delivery.dispatcher import CAPACITY, MOST_BYTES, DeliveryReport, Dispatcher
 from tiercel_agent.delivery.quotas import quotas
 from tiercel_agent.delivery.spool_folders import KEPT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.sinks.model import Sink, SinkSettings, Unavailable
@@ -50,10 +50,10 @@ class Destinations:
         return Sink(send=send, batch=16)
 
 
-def only(dispatcher: Dispatcher) -> Receipt:
-    """The receipt of the first sink, as soon as there is one."""
-    eventually(lambda: bool(dispatcher.receipts()))
-    return dispatcher.receipts()[0]
+def only(dispatcher: Dispatcher) -> DeliveryReport:
+    """The report of the first sink, as soon as there is one."""
+    eventually(lambda: bool(dispatcher.delivery_reports()))
+    return dispatcher.delivery_reports()[0]
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_one_that_hangs_holds_no_other_up(dispatcher: Dispatcher, destinations: 
     for number in range(300):
         dispatcher.put(alert(str(number)))
     eventually(lambda: len(destinations.got.get("good", [])) == 300)
-    (stuck,) = [each for each in dispatcher.receipts() if each.label == "tiercel-system/stuck"]
+    (stuck,) = [each for each in dispatcher.delivery_reports() if each.label == "tiercel-system/stuck"]
     assert (stuck.totals.queued, stuck.totals.delivered) == (300, 0)
 
 
@@ -128,7 +128,7 @@ def test_a_sink_that_changes_keeps_what_waits_and_others_take_no_notice(
     destinations.down.clear()
     dispatcher.use([settings("chat", match={"rules": ["A*"]}), settings("good")])
     eventually(lambda: destinations.got.get("chat") == ["a"])
-    eventually(lambda: [each.totals.delivered for each in dispatcher.receipts()] == [1, 1])
+    eventually(lambda: [each.totals.delivered for each in dispatcher.delivery_reports()] == [1, 1])
 
 
 def test_a_sink_that_is_gone_gets_nothing_more(dispatcher: Dispatcher, destinations: Destinations) -> None:
@@ -139,7 +139,7 @@ def test_a_sink_that_is_gone_gets_nothing_more(dispatcher: Dispatcher, destinati
     dispatcher.put(alert("b"))
     eventually(lambda: destinations.got["good"] == ["a", "b"])
     assert destinations.got["chat"] == ["a"]
-    assert [each.label for each in dispatcher.receipts()] == ["tiercel-system/good"]
+    assert [each.label for each in dispatcher.delivery_reports()] == ["tiercel-system/good"]
 
 
 def test_a_sink_that_cannot_be_read_is_told_and_the_others_go_on(
@@ -148,7 +148,7 @@ def test_a_sink_that_cannot_be_read_is_told_and_the_others_go_on(
     dispatcher.use([settings("bad", throttle={"window": "soon"}), settings("good")])
     dispatcher.put(alert("a"))
     eventually(lambda: destinations.got == {"good": ["a"]})
-    (bad,) = [each for each in dispatcher.receipts() if each.totals.failing]
+    (bad,) = [each for each in dispatcher.delivery_reports() if each.totals.failing]
     assert bad.totals.last_failure is not None
     assert "throttle.window" in bad.totals.last_failure.message
 
@@ -214,7 +214,12 @@ def test_losses_of_tenants_sinks_are_not_the_admins(destinations: Destinations) 
     destinations.down = {"chat", "mine", "own"}
     dispatcher.use([settings("chat", "shop"), settings("mine"), settings("own", "")])
     dispatcher.put(alert("a"))
-    eventually(lambda: all(each.totals.retried for each in dispatcher.receipts()) and len(dispatcher.receipts()) == 3)
+    eventually(
+        lambda: (
+            all(each.totals.retried for each in dispatcher.delivery_reports())
+            and len(dispatcher.delivery_reports()) == 3
+        )
+    )
     dispatcher.close(0.1)
     assert dispatcher.lost() == {"tiercel-system/mine": 1, "own": 1}
 
@@ -267,7 +272,7 @@ def test_no_tenant_takes_what_is_others() -> None:
 def test_a_sink_that_cannot_be_read_leaves_no_thread(dispatcher: Dispatcher, destinations: Destinations) -> None:
     for number in range(5):
         dispatcher.use([settings("bad", throttle={"window": f"soon{number}"})])
-        eventually(lambda: f"soon{number}" in str([each.totals.last_failure for each in dispatcher.receipts()]))  # noqa: B023
+        eventually(lambda: f"soon{number}" in str([each.totals.last_failure for each in dispatcher.delivery_reports()]))  # noqa: B023
     assert not [each for each in threading.enumerate() if each.name == "sink-tiercel-system/bad"]
     dispatcher.use([settings("bad")])  # mended: nobody else has its spool
     dispatcher.put(alert("a"))
@@ -285,7 +290,7 @@ def test_what_waits_for_a_sink_that_is_gone_is_not_sent_and_is_there_if_it_is_ba
     dispatcher.put(alert("again", rule="Rule 0"))
     eventually(lambda: only(dispatcher).totals.queued == 20 and only(dispatcher).suppressed == 1)
     dispatcher.use([])
-    eventually(lambda: not dispatcher.receipts())
+    eventually(lambda: not dispatcher.delivery_reports())
     dispatcher.use([settings("chat")])
     eventually(lambda: only(dispatcher).totals.queued == 21)  # on the disk, although the old one still hangs
     destinations.held["chat"].set()
@@ -326,15 +331,15 @@ def test_a_thread_that_is_not_to_be_had_is_told_and_tried_again(
         raise RuntimeError("can't start new thread")
 
     dispatcher.use([settings("good")])
-    eventually(lambda: len(dispatcher.receipts()) == 1)
+    eventually(lambda: len(dispatcher.delivery_reports()) == 1)
     with monkeypatch.context() as patch:
         patch.setattr(threading.Thread, "start", failing)
         dispatcher.use([settings("good"), settings("late")])
-        eventually(lambda: any(each.totals.failing for each in dispatcher.receipts()))
+        eventually(lambda: any(each.totals.failing for each in dispatcher.delivery_reports()))
     dispatcher.put(alert("a"))
     eventually(lambda: destinations.got == {"good": ["a"]})
     clock.now += 60
-    eventually(lambda: not any(each.totals.failing for each in dispatcher.receipts()))
+    eventually(lambda: not any(each.totals.failing for each in dispatcher.delivery_reports()))
     dispatcher.put(alert("b"))
     eventually(lambda: destinations.got == {"good": ["a", "b"], "late": ["b"]})
 

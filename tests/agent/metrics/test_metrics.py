@@ -21,13 +21,13 @@ from tiercel_agent.metrics import Metrics, Readings, RuleId, by_rule, serve_metr
 from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine.diagnostics import Location
 from tiercel_engine.priority import Priority
-from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin, Rule
 
 Request = metrics_service_pb2.ExportMetricsServiceRequest
 Labels = frozenset[tuple[str, str]]
 
-CHAT = SinkReceipt(
+CHAT = SinkDeliveryReport(
     namespace="shop",
     name="chat",
     generation=1,
@@ -160,7 +160,7 @@ def test_many_rules_become_few_series_and_none_is_lost(metrics: Metrics) -> None
 
 def test_many_sinks_and_causes_too(metrics: Metrics) -> None:
     sinks = [
-        SinkReceipt(
+        SinkDeliveryReport(
             namespace="shop",
             name=f"sink-{number}",
             generation=1,

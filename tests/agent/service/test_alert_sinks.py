@@ -18,7 +18,7 @@ from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import EventsSink
 from tiercel_engine.resources.encoding import to_json
-from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.resources.sink_config import write_sinks
 
 OWN = SinkSettings("events", AlertSinkSpec(events=EventsSink()))
@@ -53,7 +53,7 @@ class Mounted:
 
         return Sink(send=send)
 
-    def hand(self, *entries: dict[str, Any]) -> None:
+    def write(self, *entries: dict[str, Any]) -> None:
         self.path.write_bytes(write_sinks(entries))
         self.sinks.look()
 
@@ -61,9 +61,9 @@ class Mounted:
         fields: dict[str, Any] = {"k8s.ns.name": "shop"}
         self.dispatcher.put(Alert(1, "A rule", Priority.WARNING, "syscall", "h", "seen", (), fields))
 
-    def receipts(self) -> list[SinkReceipt]:
+    def delivery_reports(self) -> list[SinkDeliveryReport]:
         """Those of AlertSinks."""
-        return [each for each in self.sinks.receipts() if each.namespace]
+        return [each for each in self.sinks.delivery_reports() if each.namespace]
 
     def names(self) -> set[str]:
         return {name for name, _ in self.got}
@@ -77,7 +77,7 @@ def mounted(tmp_path: Path) -> Iterator[Mounted]:
 
 
 def test_alert_sinks_get_alerts_with_their_secrets(mounted: Mounted) -> None:
-    mounted.hand(entry("chat"), entry("other", "bank"), entry("all", "tiercel-system"))
+    mounted.write(entry("chat"), entry("other", "bank"), entry("all", "tiercel-system"))
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"events", "chat", "all"})
     (chat,) = [each for each in mounted.opened if each.name == "chat"]
@@ -85,24 +85,24 @@ def test_alert_sinks_get_alerts_with_their_secrets(mounted: Mounted) -> None:
     assert "secret" not in repr(chat.secrets) or "secrets" not in repr(chat)
 
 
-def test_before_the_operator_has_handed_any_the_agents_own_work(mounted: Mounted) -> None:
+def test_before_the_operator_has_given_any_the_agents_own_work(mounted: Mounted) -> None:
     mounted.sinks.look()
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"events"})
 
 
 def test_an_events_sink_of_the_system_takes_the_place_of_the_default(mounted: Mounted) -> None:
-    mounted.hand(entry("mine", "tiercel-system", spec={"events": {"perMinute": 5}}))
+    mounted.write(entry("mine", "tiercel-system", spec={"events": {"perMinute": 5}}))
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"mine"})
-    mounted.hand(entry("of-a-tenant", spec={"events": {}}))
+    mounted.write(entry("of-a-tenant", spec={"events": {}}))
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"mine", "events", "of-a-tenant"})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"sinks": 5}', b"\xff\xfe"])
 def test_a_file_that_cannot_be_read_changes_nothing(mounted: Mounted, content: bytes) -> None:
-    mounted.hand(entry("chat"))
+    mounted.write(entry("chat"))
     mounted.path.write_bytes(content)
     mounted.sinks.look()
     mounted.raise_alert()
@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_read_changes_nothing(mounted: Mounted, content: b
 
 
 def test_a_file_that_is_gone_changes_nothing(mounted: Mounted) -> None:
-    mounted.hand(entry("chat"))
+    mounted.write(entry("chat"))
     mounted.path.unlink()
     mounted.sinks.look()
     mounted.raise_alert()
@@ -130,21 +130,21 @@ def test_a_file_that_is_gone_changes_nothing(mounted: Mounted) -> None:
     ],
 )
 def test_one_entry_that_cannot_be_read_costs_no_other(mounted: Mounted, bad: Any) -> None:
-    mounted.hand(bad, entry("chat"))
+    mounted.write(bad, entry("chat"))
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"events", "chat"})
 
 
-def test_receipts_tell_of_each(mounted: Mounted) -> None:
-    mounted.hand(entry("chat", generation=7), entry("broken", generation=3))
+def test_delivery_reports_tell_of_each(mounted: Mounted) -> None:
+    mounted.write(entry("chat", generation=7), entry("broken", generation=3))
     mounted.raise_alert()
     eventually(
         lambda: (
-            [(each.name, each.generation, each.failing, each.delivered) for each in mounted.receipts()]
+            [(each.name, each.generation, each.failing, each.delivered) for each in mounted.delivery_reports()]
             == [("chat", 7, False, 1), ("broken", 3, True, 0)]
         )
     )
-    chat, broken = mounted.receipts()
+    chat, broken = mounted.delivery_reports()
     assert chat.last_success is not None
     assert broken.last_error is not None
     assert (broken.last_error.message, broken.last_error.node) == (
@@ -152,39 +152,41 @@ def test_receipts_tell_of_each(mounted: Mounted) -> None:
         "node-1",
     )
     assert broken.queued == 1
-    assert [each.name for each in mounted.sinks.receipts() if not each.namespace] == ["events"]  # the agent's own
+    assert [each.name for each in mounted.sinks.delivery_reports() if not each.namespace] == [
+        "events"
+    ]  # the agent's own
     assert "hook" not in str(to_json(broken))
 
 
 def test_what_tenants_cannot_reach_comes_with_the_sinks(mounted: Mounted) -> None:
     mounted.path.write_bytes(write_sinks([entry("chat")], ["10.0.0.2", "10.0.0.1"]))
     mounted.sinks.look()
-    mounted.path.write_bytes(b'{"sinks": [], "inside": "nonsense"}')
+    mounted.path.write_bytes(b'{"sinks": [], "clusterAddresses": "nonsense"}')
     mounted.sinks.look()
     assert mounted.addresses == [("10.0.0.1", "10.0.0.2"), ()]
 
 
 def test_a_test_alert_is_sent_once_by_the_node_that_is_asked(mounted: Mounted) -> None:
     asked = {"id": "try \x1b[31m 1", "node": "node-1"}
-    mounted.hand(entry("chat", test=asked), entry("other", test={"id": "x", "node": "node-2"}))
+    mounted.write(entry("chat", test=asked), entry("other", test={"id": "x", "node": "node-2"}))
     eventually(lambda: len(mounted.got) == 1)
     name, alert = mounted.got[0]
     assert (name, alert.rule) == ("chat", "Tiercel: test alert")
     assert "shop/chat" in alert.output
-    eventually(lambda: getattr(mounted.receipts()[0].test, "milliseconds", None) is not None)
-    mounted.hand(entry("chat", generation=2, test=asked))  # the sink has changed, the test is the same
-    mounted.hand(entry("chat", test={"id": "try 2", "node": "node-1"}))
+    eventually(lambda: getattr(mounted.delivery_reports()[0].test, "milliseconds", None) is not None)
+    mounted.write(entry("chat", generation=2, test=asked))  # the sink has changed, the test is the same
+    mounted.write(entry("chat", test={"id": "try 2", "node": "node-1"}))
     eventually(lambda: len(mounted.got) == 2)
-    tested = mounted.receipts()[0].test
+    tested = mounted.delivery_reports()[0].test
     assert tested is not None
     assert tested.id == "try 2"
 
 
 def test_a_test_alert_that_cannot_be_delivered_tells_why(mounted: Mounted) -> None:
     mounted.down = True
-    mounted.hand(entry("chat", test={"id": "1", "node": "node-1"}))
-    eventually(lambda: getattr(mounted.receipts()[0].test if mounted.receipts() else None, "error", None))
-    tested = mounted.receipts()[0].test
+    mounted.write(entry("chat", test={"id": "1", "node": "node-1"}))
+    eventually(lambda: any(each.test is not None and each.test.error for each in mounted.delivery_reports()))
+    tested = mounted.delivery_reports()[0].test
     assert tested is not None
     assert (tested.error, tested.milliseconds, tested.node) == ("answers 503", None, "node-1")
 
@@ -196,24 +198,24 @@ def test_at_the_start_the_agents_own_work_whatever_the_file_is(mounted: Mounted,
     mounted.sinks.look()
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"events"})
-    mounted.hand(entry("chat"))
+    mounted.write(entry("chat"))
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"events", "chat"})
 
 
 def test_a_sink_that_this_agent_cannot_read_is_told_of(mounted: Mounted) -> None:
-    mounted.hand(entry("new", generation=4, spec={"http": {"batch": 5}}), entry("chat"))
-    eventually(lambda: len(mounted.receipts()) == 2)
-    (unread,) = [each for each in mounted.receipts() if each.name == "new"]
+    mounted.write(entry("new", generation=4, spec={"http": {"batch": 5}}), entry("chat"))
+    eventually(lambda: len(mounted.delivery_reports()) == 2)
+    (unread,) = [each for each in mounted.delivery_reports() if each.name == "new"]
     assert (unread.namespace, unread.generation, unread.failing, unread.delivered) == ("shop", 4, True, 0)
     assert unread.last_error is not None
     assert unread.last_error.message.startswith("this agent can't read it: ")
-    mounted.hand(entry("chat"))
-    eventually(lambda: [each.name for each in mounted.receipts()] == ["chat"])
+    mounted.write(entry("chat"))
+    eventually(lambda: [each.name for each in mounted.delivery_reports()] == ["chat"])
 
 
 def test_no_entry_of_the_file_passes_for_the_agents_own(mounted: Mounted) -> None:
-    mounted.hand(entry("mine", ""), entry("chat"), entry("chat", spec={"stdout": {}}))
+    mounted.write(entry("mine", ""), entry("chat"), entry("chat", spec={"stdout": {}}))
     mounted.raise_alert()
     eventually(lambda: mounted.names() == {"events", "chat"})
     assert "mine" not in {each.name for each in mounted.opened}

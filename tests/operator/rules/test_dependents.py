@@ -10,7 +10,7 @@ from operator_support.rule_objects import BAD, GOOD, SYSTEM, macro, of, rule
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, resolve
-from tiercel_operator.rules.dependents import related
+from tiercel_operator.rules.dependents import dependents
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 CONDITIONS = st.builds(
@@ -46,7 +46,7 @@ def test_the_related_rules_are_enough(
     items = new.spec["rules"]
     new = RuleObject(new.namespace, new.name, {"rules": items, "suspend": now})
     was = None if before is None else of(new.namespace, new.name, *items[:kept], *before, *items[kept:], suspend=then)
-    few = related(new, was, others)
+    few = dependents(new, was, others)
 
     def wrong(all_of: list[RuleObject], found: RuleObject | None, origin: Origin) -> set[tuple[str, str]]:
         resolved = resolve([*all_of, found] if found else all_of).objects
@@ -65,9 +65,9 @@ def test_the_related_rules_are_enough(
 def test_of_a_thousand_others_few_are_looked_at() -> None:
     others = [of(SYSTEM, f"o{at}", rule(f"r{at}", f"mine and proc.name = x{at}")) for at in range(1000)]
     terms = of(SYSTEM, "terms", macro("mine", GOOD), macro("yours", "mine"), rule("uses", "yours"))
-    assert [found.name for found in related(of(SYSTEM, "new", rule("r7", "mine")), None, [terms, *others])] == [
+    assert [found.name for found in dependents(of(SYSTEM, "new", rule("r7", "mine")), None, [terms, *others])] == [
         "terms",
         "o7",
     ]
-    assert len(related(terms, None, others)) == 1000
-    assert related(of(SYSTEM, "terms", *terms.spec["rules"], rule("more", GOOD)), terms, others) == []
+    assert len(dependents(terms, None, others)) == 1000
+    assert dependents(of(SYSTEM, "terms", *terms.spec["rules"], rule("more", GOOD)), terms, others) == []

@@ -1,4 +1,4 @@
-"""What agents are handed of AlertSinks, and what is said of those that they can't be handed."""
+"""Which AlertSinks agents get, with their secrets, and what is said of those that they don't get."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from base64 import b64encode
 from typing import Any
 
 import pytest
-from operator_support.sink_objects import World, receipt
+from operator_support.sink_objects import World, delivery_report
 
 from tiercel_engine.resources.sink_config import read_sinks
 from tiercel_operator.sinks.config import MOST, MOST_OF_A_NAMESPACE, NoSecret, referred
@@ -27,11 +27,11 @@ def test_agents_read_what_the_operator_writes() -> None:
     world.secrets = {("shop", "chat"): {"url": b64encode(b"https://chat.example.com/x").decode(), "other": "eA=="}}
     world.sink("chat", generation=7, slack=chat())
     world.turn()
-    handed = world.handed()["shop/chat"]
-    assert (handed.generation, handed.test) == (7, None)
-    assert handed.spec.slack is not None
-    assert handed.secrets == {"chat/url": "https://chat.example.com/x"}
-    assert "chat.example.com" not in repr(handed)
+    config = world.sink_configs()["shop/chat"]
+    assert (config.generation, config.test) == (7, None)
+    assert config.spec.slack is not None
+    assert config.secrets == {"chat/url": "https://chat.example.com/x"}
+    assert "chat.example.com" not in repr(config)
     assert "chat.example.com" not in str(world.status("chat"))
 
 
@@ -43,13 +43,13 @@ def test_agents_read_what_the_operator_writes() -> None:
         ({("shop", "chat"): {"other": "eA=="}}, "SecretKeyMissing"),
     ],
 )
-def test_a_sink_whose_secret_lacks_is_not_handed(secrets: Any, reason: str) -> None:
+def test_a_sink_whose_secret_lacks_is_not_given_to_agents(secrets: Any, reason: str) -> None:
     world = World()
     world.secrets = secrets
     world.sink("chat", slack=chat())
     world.sink("events")
     world.turn()
-    assert set(world.handed()) == {"shop/events"}
+    assert set(world.sink_configs()) == {"shop/events"}
     assert world.condition("Valid", "chat")[:2] == ("False", reason)
     assert world.ready()[:2] == ("False", reason)
 
@@ -63,11 +63,11 @@ def test_a_name_that_leads_to_another_namespace_is_not_asked_for() -> None:
     assert world.ready()[:2] == ("False", "Refused")
 
 
-def test_a_sink_that_is_suspended_is_not_handed() -> None:
+def test_a_sink_that_is_suspended_is_not_given_to_agents() -> None:
     world = World()
     world.sink("chat", events={}, suspend=True)
     world.turn()
-    assert world.handed() == {}
+    assert world.sink_configs() == {}
     assert world.ready()[:2] == ("False", "Suspended")
     assert world.condition("Valid", "chat")[0] == "True"
 
@@ -82,21 +82,21 @@ def test_what_does_not_fit_is_told_and_crowds_out_neither_older_sinks_nor_the_sy
     world.sink("small")
     world.turn()
     assert len(world.plan.content) <= MOST
-    handed = set(world.handed())
-    assert {f"{SYSTEM}/last", "s00/chat", "shop/small"} <= handed
-    left_out = [f"s{number:02}" for number in range(20) if f"s{number:02}/chat" not in handed]
+    given = set(world.sink_configs())
+    assert {f"{SYSTEM}/last", "s00/chat", "shop/small"} <= given
+    left_out = [f"s{number:02}" for number in range(20) if f"s{number:02}/chat" not in given]
     assert left_out == [f"s{number:02}" for number in range(20 - len(left_out), 20)]
     assert left_out
     for namespace in left_out:
         status, reason, message = world.ready("chat", namespace)
         assert (status, reason) == ("False", "TooLarge")
-        assert "this one 59, and agents can be handed 960: shorten" in message
+        assert "this one 59, and agents can be given 960: shorten" in message
     assert world.condition("Valid", "chat", left_out[0])[0] == "True"
 
     world.sink("chat", "s00", generation=2, **template(60_000), suspend=True)
     world.turn()
-    assert f"{left_out[0]}/chat" in world.handed()
-    assert world.ready("chat", left_out[0])[1] == "NoReceipts"
+    assert f"{left_out[0]}/chat" in world.sink_configs()
+    assert world.ready("chat", left_out[0])[1] == "NoReports"
 
 
 def test_a_tenant_crowds_out_nobody_else() -> None:
@@ -107,7 +107,7 @@ def test_a_tenant_crowds_out_nobody_else() -> None:
     world.passed += 1
     world.sink("chat", "other", **template(60_000))
     world.turn()
-    assert set(world.handed()) == {"other/chat", "shop/s0", "shop/s1", "shop/s2", "shop/s3"}
+    assert set(world.sink_configs()) == {"other/chat", "shop/s0", "shop/s1", "shop/s2", "shop/s3"}
     status, reason, message = world.ready("s4")
     assert (status, reason) == ("False", "TooLarge")
     assert "all of a namespace can have 240: shorten" in message
@@ -124,7 +124,7 @@ def test_a_tenant_has_so_many_sinks_and_no_more() -> None:
     assert referred(world.state.sinks.values()) == wanted
     world.secrets = {name: {"url": "eA=="} for name in wanted}
     world.turn()
-    assert len(world.handed()) == 2 * MOST_OF_A_NAMESPACE + 1
+    assert len(world.sink_configs()) == 2 * MOST_OF_A_NAMESPACE + 1
     assert world.ready(f"s{MOST_OF_A_NAMESPACE}")[:2] == ("False", "TooMany")
     assert world.condition("Valid", f"s{MOST_OF_A_NAMESPACE}")[:2] == ("False", "TooMany")
 
@@ -148,13 +148,13 @@ def test_tests_take_no_sink_out_of_force() -> None:
         world.sink(f"s{number:02}", SYSTEM, test="\N{GRINNING FACE}" * 256, **template(65_000))
     for number in range(200):
         world.sink(f"t{number:03}", SYSTEM, test="\N{GRINNING FACE}" * 256)
-    world.report("n1", *(receipt(f"t{number:03}", SYSTEM) for number in range(200)))
+    world.report("n1", *(delivery_report(f"t{number:03}", SYSTEM) for number in range(200)))
     world.turn()
-    handed = world.handed()
+    given = world.sink_configs()
     assert len(world.plan.content) <= MOST
-    tested = {name for name in handed if name.startswith(f"{SYSTEM}/t")}
+    tested = {name for name in given if name.startswith(f"{SYSTEM}/t")}
     assert tested == {f"{SYSTEM}/t{number:03}" for number in range(200)}
-    assert 0 < sum(each.test is not None for each in handed.values()) < 200
+    assert 0 < sum(each.test is not None for each in given.values()) < 200
 
 
 def test_the_addresses_of_nodes_and_of_the_api_server_come_with_the_sinks() -> None:
@@ -170,9 +170,9 @@ def test_the_addresses_of_nodes_and_of_the_api_server_come_with_the_sinks() -> N
     assert node("b", ("InternalIP", "10.0.0.2"))
     world.state.api_addresses = ("10.0.1.1",)
     world.turn()
-    assert read_sinks(world.plan.content).inside == ("10.0.0.1", "10.0.0.2", "10.0.1.1", "203.0.113.1")
+    assert read_sinks(world.plan.content).cluster_addresses == ("10.0.0.1", "10.0.0.2", "10.0.1.1", "203.0.113.1")
     assert not node("b", ("InternalIP", "10.0.0.2"))  # nothing new
     assert node("b", ("InternalIP", "10.0.0.3"))
     assert node("a", exists=False)
     world.turn()
-    assert read_sinks(world.plan.content).inside == ("10.0.0.3", "10.0.1.1")
+    assert read_sinks(world.plan.content).cluster_addresses == ("10.0.0.3", "10.0.1.1")

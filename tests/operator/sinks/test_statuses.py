@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from operator_support.sink_objects import World, failure, receipt, time_after
+from operator_support.sink_objects import World, delivery_report, failure, time_after
 
 
 def silence(seconds: float, owner: str = "alice") -> dict[str, Any]:
@@ -20,28 +20,30 @@ def world() -> World:
     return found
 
 
-def test_receipts_of_all_nodes_and_generations_are_added_up(world: World) -> None:
+def test_delivery_reports_of_all_nodes_and_generations_are_added_up(world: World) -> None:
     world.sink("chat", generation=2)
     counts = {"delivered": 3, "retried": 1, "lost": 2, "queued": 4, "silenced": 5, "suppressed": 6}
-    world.report("n1", receipt("chat", **counts), receipt("other", delivered=100))
-    world.report("n2", receipt("chat", generation=2, **counts), receipt("chat", "elsewhere", delivered=100))
+    world.report("n1", delivery_report("chat", **counts), delivery_report("other", delivered=100))
+    world.report(
+        "n2", delivery_report("chat", generation=2, **counts), delivery_report("chat", "elsewhere", delivered=100)
+    )
     status = world.turn()
     assert {key: status[key] for key in counts} == {key: 2 * value for key, value in counts.items()}
 
 
 def test_the_latest_of_all_nodes_is_told_with_its_node(world: World) -> None:
-    world.report("n1", receipt("chat", lastSuccess=time_after(-5), lastError=failure("late", -5)))
-    world.report("n2", receipt("chat", lastSuccess=time_after(-9), lastError=failure("early", -9)))
+    world.report("n1", delivery_report("chat", lastSuccess=time_after(-5), lastError=failure("late", -5)))
+    world.report("n2", delivery_report("chat", lastSuccess=time_after(-9), lastError=failure("early", -9)))
     status = world.turn()
     assert status["lastSuccess"] == time_after(-5)
     assert status["lastError"] == {"time": time_after(-5), "message": "late", "node": "n1"}
 
 
 def test_what_agents_have_forgotten_since_they_started_anew_stays(world: World) -> None:
-    world.report("n1", receipt("chat", delivered=1, lastSuccess=time_after(-5), lastError=failure("why", -5)))
+    world.report("n1", delivery_report("chat", delivered=1, lastSuccess=time_after(-5), lastError=failure("why", -5)))
     before = world.turn()
     world.passed = 60
-    world.report("n1", receipt("chat"))
+    world.report("n1", delivery_report("chat"))
     status = world.turn()
     assert (status["lastSuccess"], status["lastError"]) == (before["lastSuccess"], before["lastError"])
     assert status["delivered"] == 0
@@ -49,23 +51,23 @@ def test_what_agents_have_forgotten_since_they_started_anew_stays(world: World) 
 
 def test_it_is_ready_once_all_nodes_have_it(world: World) -> None:
     world.turn()
-    assert world.ready() == ("Unknown", "NoReceipts", "no agent of a node has reported yet")
-    world.report("n1", receipt("chat"))
-    world.report("n2", receipt("chat"))
+    assert world.ready() == ("Unknown", "NoReports", "no agent of a node has reported yet")
+    world.report("n1", delivery_report("chat"))
+    world.report("n2", delivery_report("chat"))
     world.turn()
     status, reason, message = world.ready()
     assert (status, reason) == ("True", "NothingSentYet")
     assert "kubectl annotate alertsink chat -n shop --overwrite tiercel.dev/send-test=1" in message
-    world.report("n2", receipt("chat", delivered=1))
+    world.report("n2", delivery_report("chat", delivered=1))
     world.turn()
     assert world.ready() == ("True", "Delivering", "on 2 nodes")
     world.sink("chat", generation=2)
     world.turn()
-    assert world.ready() == ("Unknown", "NoReceipts", "none of 2 nodes has told yet that this is in force there")
-    world.report("n2", receipt("chat", generation=2, delivered=1))
+    assert world.ready() == ("Unknown", "NoReports", "none of 2 nodes has told yet that this is in force there")
+    world.report("n2", delivery_report("chat", generation=2, delivered=1))
     world.turn()
     assert world.ready() == ("Unknown", "RollingOut", "not in force yet on n1")
-    world.report("n1", receipt("chat", generation=2))
+    world.report("n1", delivery_report("chat", generation=2))
     world.turn()
     assert world.ready() == ("True", "Delivering", "on 2 nodes")
 
@@ -73,39 +75,39 @@ def test_it_is_ready_once_all_nodes_have_it(world: World) -> None:
 def test_a_failure_on_one_node_is_enough(world: World) -> None:
     for number in range(7):
         error = failure("\x1b[31mno route", number) if number < 6 else None
-        world.report(f"n{number}", receipt("chat", delivered=1, failing=number < 6, lastError=error))
+        world.report(f"n{number}", delivery_report("chat", delivered=1, failing=number < 6, lastError=error))
     world.turn()
     status, reason, message = world.ready()
     assert (status, reason) == ("False", "DeliveryFails")
     assert message == "on n0, n1, n2, n3, n4 and 1 more: \\x1b[31mno route"
     for number in range(7):
-        world.report(f"n{number}", receipt("chat", delivered=2, lastError=failure("over")))
+        world.report(f"n{number}", delivery_report("chat", delivered=2, lastError=failure("over")))
     world.turn()
     assert world.ready()[1] == "Delivering"
 
 
 def test_a_failure_of_what_was_there_before_is_none_of_what_is_there_now(world: World) -> None:
     world.sink("chat", generation=2)
-    world.report("n1", receipt("chat", failing=True, lastError=failure("wrong address")))
+    world.report("n1", delivery_report("chat", failing=True, lastError=failure("wrong address")))
     world.turn()
-    assert world.ready()[1] == "NoReceipts"
+    assert world.ready()[1] == "NoReports"
 
 
 def test_losses_are_told_for_ten_minutes(world: World) -> None:
-    world.report("n1", receipt("chat", lost=5))
+    world.report("n1", delivery_report("chat", lost=5))
     world.turn()  # of before this operator was there
     assert world.condition("AlertsLost", "chat")[0] == "False"
-    world.report("n1", receipt("chat", lost=6))
+    world.report("n1", delivery_report("chat", lost=6))
     world.turn()
     assert world.condition("AlertsLost", "chat") == ("True", "AlertsLost", "alerts were lost lately on n1")
     world.passed = 599
-    world.report("n1", receipt("chat", lost=6, delivered=9))
+    world.report("n1", delivery_report("chat", lost=6, delivered=9))
     world.turn()
     assert world.condition("AlertsLost", "chat")[0] == "True"
     world.passed = 600
     world.turn()
     assert world.condition("AlertsLost", "chat")[0] == "False"
-    world.report("n1", receipt("chat", lost=1))  # started anew, and lost one
+    world.report("n1", delivery_report("chat", lost=1))  # started anew, and lost one
     world.turn()
     assert world.condition("AlertsLost", "chat")[0] == "True"
 
@@ -125,12 +127,13 @@ def test_silences_end_by_themselves(world: World) -> None:
 
 
 def test_numbers_alone_are_written_every_half_minute(world: World) -> None:
-    world.report("n1", receipt("chat", delivered=1, lastSuccess=time_after(0)))
+    world.report("n1", delivery_report("chat", delivered=1, lastSuccess=time_after(0)))
     world.turn()
     writes = world.writes
     for second in range(1, 30):
         world.passed = second
-        world.report("n1", receipt("chat", delivered=1 + second, queued=second % 2, lastSuccess=time_after(second)))
+        counts = {"delivered": 1 + second, "queued": second % 2}
+        world.report("n1", delivery_report("chat", **counts, lastSuccess=time_after(second)))
         world.turn()
     assert world.writes == writes
     world.passed = 30
@@ -141,11 +144,11 @@ def test_numbers_alone_are_written_every_half_minute(world: World) -> None:
 
 
 def test_a_failure_is_written_at_once_and_other_words_for_it_later(world: World) -> None:
-    world.report("n1", receipt("chat"))
+    world.report("n1", delivery_report("chat"))
     world.turn()
     writes = world.writes
     for second in range(1, 20):
-        world.report("n1", receipt("chat", failing=True, lastError=failure(f"refused {second} times", second)))
+        world.report("n1", delivery_report("chat", failing=True, lastError=failure(f"refused {second} times", second)))
         world.turn()
     assert world.writes == writes + 1
     world.passed = 30
@@ -155,8 +158,8 @@ def test_a_failure_is_written_at_once_and_other_words_for_it_later(world: World)
 
 def test_more_than_the_api_server_can_count_is_no_trouble(world: World) -> None:
     """Whoever takes over a node can have its agent tell anything."""
-    world.report("n1", receipt("chat", delivered=(1 << 63) - 1))
-    world.report("n2", receipt("chat", delivered=(1 << 63) - 1))
+    world.report("n1", delivery_report("chat", delivered=(1 << 63) - 1))
+    world.report("n2", delivery_report("chat", delivered=(1 << 63) - 1))
     assert world.turn()["delivered"] == (1 << 63) - 1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from operator_support.sink_objects import World, failure, receipt, time_after
+from operator_support.sink_objects import World, delivery_report, failure, time_after
 
 
 def outcome(id_: str, **more: Any) -> dict[str, Any]:
@@ -13,7 +13,7 @@ def outcome(id_: str, **more: Any) -> dict[str, Any]:
 
 
 def asked(world: World) -> tuple[str, str] | None:
-    test = world.handed()["shop/chat"].test
+    test = world.sink_configs()["shop/chat"].test
     return (test.id, test.node) if test is not None else None
 
 
@@ -23,7 +23,7 @@ def world() -> World:
     found = World()
     found.sink("chat")
     for node in ("n3", "n2", "n1"):
-        found.report(node, receipt("chat"))
+        found.report(node, delivery_report("chat"))
     found.turn()
     return found
 
@@ -33,15 +33,15 @@ def test_a_test_alert_is_asked_for_told_of_and_over(world: World) -> None:
     world.sink("chat", test="first")
     assert world.turn()["test"] == {"id": "first", "node": "n1"}
     assert asked(world) == ("first", "n1")
-    world.report("n1", receipt("chat", test=outcome("first", error="no answer")))
+    world.report("n1", delivery_report("chat", test=outcome("first", error="no answer")))
     assert world.turn()["test"] == {"id": "first", "node": "n1", "sent": time_after(1), "error": "no answer"}
     assert asked(world) == ("first", "n1")
-    world.report("n1", receipt("chat", test=outcome("first", milliseconds=42)))
+    world.report("n1", delivery_report("chat", test=outcome("first", milliseconds=42)))
     done = {"id": "first", "node": "n1", "sent": time_after(1), "milliseconds": 42}
     assert world.turn()["test"] == done
     assert asked(world) is None
 
-    world.report("n1", receipt("chat"))  # started anew
+    world.report("n1", delivery_report("chat"))  # started anew
     world.gone("n2")
     assert world.turn()["test"] == done
     world.sink("chat")  # the annotation goes
@@ -67,20 +67,20 @@ def test_whatever_the_annotation_says_is_an_id(world: World, value: str, id_: st
     world.sink("chat", test=value)
     assert world.turn()["test"]["id"] == id_
     assert asked(world) == (id_, "n1")
-    world.report("n1", receipt("chat", test=outcome(id_, milliseconds=1)))
+    world.report("n1", delivery_report("chat", test=outcome(id_, milliseconds=1)))
     assert world.turn()["test"]["milliseconds"] == 1
 
 
 def test_a_node_is_taken_that_works(world: World) -> None:
     world.sink("chat", generation=2, test="t")
-    world.report("n1", receipt("chat", generation=2, failing=True, lastError=failure("x")))
-    world.report("n3", receipt("chat", generation=2))
+    world.report("n1", delivery_report("chat", generation=2, failing=True, lastError=failure("x")))
+    world.report("n3", delivery_report("chat", generation=2))
     assert world.turn()["test"]["node"] == "n3"
 
 
 def test_of_nodes_that_do_not_work_one_is_taken_all_the_same(world: World) -> None:
     for node in ("n1", "n2", "n3"):
-        world.report(node, receipt("chat", failing=True))
+        world.report(node, delivery_report("chat", failing=True))
     world.sink("chat", generation=2, test="t")
     assert world.turn()["test"]["node"] == "n1"
 
@@ -91,10 +91,10 @@ def test_another_node_relieves_one_that_is_gone_or_silent(world: World) -> None:
     world.gone("n1")
     assert world.turn()["test"] == {"id": "t", "node": "n2"}
     assert asked(world) == ("t", "n2")
-    world.report("n1", receipt("chat"))
+    world.report("n1", delivery_report("chat"))
     assert world.turn()["test"]["node"] == "n2"  # it isn't sent twice for no reason
     world.passed = 3600
-    world.report("n3", receipt("chat"))
+    world.report("n3", delivery_report("chat"))
     assert world.turn()["test"]["node"] == "n3"
     world.report("n3")  # it has the sink no more
     assert world.turn()["test"]["node"] == "n1"
@@ -105,11 +105,11 @@ def test_without_a_node_it_waits_and_says_so() -> None:
     world.sink("chat", test="t")
     assert world.turn()["test"] == {"id": "t", "error": "not sent yet: no node has told of this sink"}
     assert asked(world) is None
-    world.report("n1", receipt("chat", generation=0))
+    world.report("n1", delivery_report("chat", generation=0))
     assert world.turn()["test"] == {"id": "t", "node": "n1"}
 
 
-def test_a_sink_that_is_not_handed_sends_no_test(world: World) -> None:
+def test_a_sink_that_agents_do_not_get_sends_no_test(world: World) -> None:
     world.sink("chat", generation=2, test="t", events={}, suspend=True)
     assert world.turn()["test"] == {"id": "t", "error": "not sent yet: spec.suspend is true"}
     world.sink("chat", generation=3, test="t", file={"path": "/x"})
@@ -119,7 +119,7 @@ def test_a_sink_that_is_not_handed_sends_no_test(world: World) -> None:
 
 
 def test_word_of_another_test_is_not_taken_for_this_one(world: World) -> None:
-    world.report("n1", receipt("chat", test=outcome("old", milliseconds=5)))
-    world.report("n2", receipt("chat", test=outcome("new", milliseconds=5)))
+    world.report("n1", delivery_report("chat", test=outcome("old", milliseconds=5)))
+    world.report("n2", delivery_report("chat", test=outcome("new", milliseconds=5)))
     world.sink("chat", test="new")
     assert world.turn()["test"] == {"id": "new", "node": "n1"}

@@ -63,8 +63,8 @@ class Cluster:
         conditions = (found.get("status") or {}).get("conditions") or ()
         return next((each["reason"] for each in conditions if each["type"] == "Valid"), "")
 
-    def handed_sinks(self) -> dict[str, dict[str, str]]:
-        """The secrets of the sinks that agents are handed, by the sink."""
+    def secrets_of_sinks(self) -> dict[str, dict[str, str]]:
+        """The secrets of the sinks that agents get, by the sink."""
         try:
             secret = self._core.read_namespaced_secret("tiercel-sinks", SYSTEM)
         except ApiException:
@@ -102,7 +102,7 @@ class Cluster:
         return status
 
     def bundle(self) -> tuple[str, set[str]]:
-        """Hash and objects of the bundle that agents are handed."""
+        """Hash and objects of the bundle that agents get."""
         parts: dict[str, bytes] = {}
         index: dict[str, Any] = {}
         for found in self._core.list_namespaced_config_map(SYSTEM).items:

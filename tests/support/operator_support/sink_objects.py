@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tiercel_engine.resources.sink_config import HandedSink, read_sinks
+from tiercel_engine.resources.sink_config import SinkConfig, read_sinks
 from tiercel_engine.rule import Origin
 from tiercel_operator.objects import SEND_TEST
 from tiercel_operator.sinks.config import Secrets
@@ -19,7 +19,7 @@ def time_after(seconds: float) -> str:
     return (START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def receipt(name: str, namespace: str = "shop", **more: Any) -> dict[str, Any]:
+def delivery_report(name: str, namespace: str = "shop", **more: Any) -> dict[str, Any]:
     counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 0)
     return {"namespace": namespace, "name": name, "generation": 1, "failing": False, **counts, **more}
 
@@ -57,9 +57,9 @@ class World:
         }
         self._take(origin)
 
-    def report(self, node: str, *receipts: dict[str, Any]) -> None:
+    def report(self, node: str, *reports: dict[str, Any]) -> None:
         """What an agent says now."""
-        status = {"lastReport": time_after(self.passed), "sinks": list(receipts)}
+        status = {"lastReport": time_after(self.passed), "sinks": list(reports)}
         self.state.take_agent({"metadata": {"name": node}, "status": status}, exists=True, now=self.passed)
 
     def gone(self, node: str) -> None:
@@ -88,7 +88,7 @@ class World:
     def ready(self, name: str = "chat", namespace: str = "shop") -> tuple[str, str, str]:
         return self.condition("Ready", name, namespace)
 
-    def handed(self) -> dict[str, HandedSink]:
+    def sink_configs(self) -> dict[str, SinkConfig]:
         """As agents read it."""
         found = read_sinks(self.plan.content)
         assert found.unread == ()
