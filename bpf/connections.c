@@ -42,7 +42,7 @@ static __always_inline u32 connection_row(struct record *record, struct plan *pl
 				return NOTHING_KNOWN;
 		}
 	}
-	u32 *row = connection_rows.lookup(key);
+	u32 *row = connection_sets.lookup(key);
 	return row ? *row : NOTHING_KNOWN;
 }
 
@@ -52,7 +52,7 @@ int connection(struct bpf_raw_tracepoint_args *ctx)
 	s64 result = READ_ONCE(ctx->args[1]); /* at once: the verifier doesn't take an address within the context */
 	struct record *record = scratch();
 	struct plan *plan = record ? plan_of(record->call_number) : NULL;
-	const u64 *table = rows.lookup(&zero);
+	const u64 *table = candidate_sets.lookup(&zero);
 	if (!record)
 		return 0;
 	if (!plan || !table)

@@ -32,7 +32,7 @@ struct survivors {
 
 static __always_inline u64 row_word(const u64 *rows, u32 index)
 {
-	index &= ROWS - 1;
+	index &= CANDIDATE_SET_WORDS - 1;
 	barrier_var(index);
 	return rows[index];
 }

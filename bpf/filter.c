@@ -12,7 +12,7 @@ static __always_inline struct call_memo *memo_of(struct record *record, struct c
 	record->call_slot = slot;
 	if (memo->valid && !((words[0] ^ known[0]) | (words[1] ^ known[1]) | (words[2] ^ known[2])))
 		return memo;
-	u32 *found = call_rows.lookup(key);
+	u32 *found = call_sets.lookup(key);
 	memo->key = *key;
 	memo->valid = 1;
 	memo->row = found ? *found : NOTHING_KNOWN;
@@ -113,7 +113,7 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 	}
 	if (memo->process != looks->process) {
 		u32 zero = 0;
-		const u64 *table = rows.lookup(&zero);
+		const u64 *table = candidate_sets.lookup(&zero);
 		if (!table)
 			return FAMILY_ADMIT;
 		memo->possible = any_possible_yet(table, looks, READ_ONCE(plan->words));
@@ -132,7 +132,7 @@ int admit(struct bpf_raw_tracepoint_args *ctx)
 	u32 zero = 0;
 	struct record *record = scratch();
 	struct settings *now = settings.lookup(&zero);
-	const u64 *table = rows.lookup(&zero);
+	const u64 *table = candidate_sets.lookup(&zero);
 	if (!record)
 		return 0;
 	if (!now || !table)

@@ -62,11 +62,11 @@ struct settings {
 };
 
 BPF_ARRAY(settings, struct settings, 1);
-/* One value each of a size that the loader chooses: ROWS words, AUTOMATON_SIZE bytes. */
-BPF_ARRAY(rows, u64, 1);
+/* One value each of a size that the loader chooses: CANDIDATE_SET_WORDS words, AUTOMATON_SIZE bytes. */
+BPF_ARRAY(candidate_sets, u64, 1);
 BPF_ARRAY(automaton, u64, 1);
-BPF_TABLE("lru_hash", struct call_key, u32, call_rows, 8192);
-BPF_TABLE("lru_hash", struct connection_key, u32, connection_rows, 8192);
+BPF_TABLE("lru_hash", struct call_key, u32, call_sets, 8192);
+BPF_TABLE("lru_hash", struct connection_key, u32, connection_sets, 8192);
 BPF_ARRAY(process_classes, struct process_class, PROCESS_SLOTS);
 BPF_ARRAY(changed, u64, PROCESS_SLOTS); /* when something of a process of the slot changed, ns since boot */
 

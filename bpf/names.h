@@ -244,7 +244,7 @@ static __always_inline u32 judge_names(struct record *record, struct plan *plan,
 {
 	u32 zero = 0, words = READ_ONCE(plan->words);
 	struct looks *looks = &record->looks;
-	const u64 *table = rows.lookup(&zero);
+	const u64 *table = candidate_sets.lookup(&zero);
 
 	if (!table)
 		return FAMILY_ADMIT;

@@ -25,7 +25,7 @@ struct share {
 	u64 since;     /* records written from there on */
 };
 
-BPF_HASH(shares, struct share_key, struct share, 16384);
+BPF_HASH(rule_counters, struct share_key, struct share, 16384);
 BPF_ARRAY(clause_rules, u32, 1024);
 
 #define RECORD_ESTIMATE 1024 /* bytes */
@@ -41,12 +41,12 @@ static u64 (*query_ring)(void *ring, u64 flag) = (void *)134;
 
 static __always_inline struct share *share_of(struct share_key *key)
 {
-	struct share *share = shares.lookup(key);
+	struct share *share = rule_counters.lookup(key);
 	if (share)
 		return share;
 	struct share none = {};
-	shares.insert(key, &none);
-	return shares.lookup(key);
+	rule_counters.insert(key, &none);
+	return rule_counters.lookup(key);
 }
 
 /* Whether one more record of this share may go into the buffer. */
@@ -110,7 +110,7 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 		if (key->rule == counted) /* the clauses of a rule follow each other */
 			continue;
 		counted = key->rule;
-		struct share *share = shares.lookup(key);
+		struct share *share = rule_counters.lookup(key);
 		if (share && !crowd && is_decided(*rule, known))
 			__sync_fetch_and_add(&share->suppressed, 1);
 		else if (share)
@@ -124,7 +124,7 @@ static __always_inline u32 admitted(struct survivors *survivors, struct share_ke
 /* The buffer had no room after all. */
 static __always_inline void lost_record(struct share_key *key)
 {
-	struct share *share = key->rule ? shares.lookup(key) : NULL;
+	struct share *share = key->rule ? rule_counters.lookup(key) : NULL;
 	if (share)
 		__sync_fetch_and_add(&share->lost, 1);
 	else

@@ -84,8 +84,8 @@ def _shown(found: Explanation, width: int) -> Iterable[str]:
         yield f"    {'*' * number} {note}"
     if found.decided:
         yield f"  The kernel alone decides it for {', '.join(found.decided)}."
-    if found.told:
-        yield f"  Every {' and '.join(found.told)} is told to user space anyway."
+    if found.always_reported:
+        yield f"  Every {' and '.join(found.always_reported)} is told to user space anyway."
     if found.expense is not None:
         yield f"  Expensive: {found.expense.message}."
         yield f"  Better: {found.expense.advice}."

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import click
 
-from tiercel_agent.filter.clauses import cut
+from tiercel_agent.filter.clauses import make_clauses
 from tiercel_agent.filter.expense import expenses
 from tiercel_engine.diagnostics import Diagnostic, Severity, as_json, render
 from tiercel_engine.rule import Rule
@@ -53,7 +53,7 @@ def lint(paths: tuple[str, ...], as_object: bool) -> None:
 def _expensive(rules: Iterable[Rule]) -> list[Diagnostic]:
     """A warning for each rule that sends ordinary calls to user space."""
     watched = [rule for rule in rules if rule.enabled and rule.source == "syscall"]
-    clauses = cut(watched)
+    clauses = make_clauses(watched)
     left_out = [
         Diagnostic(
             Severity.WARNING,

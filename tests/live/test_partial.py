@@ -169,7 +169,7 @@ def test_without_word_of_new_names_the_kernel_learns_nothing_of_processes(refusi
     with watching() as watch:
         act(watch)
     assert ("process_classes" in told) == (not part)
-    assert "call_rows" in told, "what it learns of calls no name makes void"
+    assert "call_sets" in told, "what it learns of calls no name makes void"
 
 
 def test_what_no_rule_asks_for_is_nothing_to_speak_of(refusing, watching):

@@ -154,7 +154,7 @@ class Detector:
         return event.record.header.cgroup if isinstance(event, LiveEvent) else 0
 
     def suppressed(self) -> list[Suppressed]:
-        suppressed, self._suppressed = [*self._suppressed, *self._watch.shares.look()], []
+        suppressed, self._suppressed = [*self._suppressed, *self._watch.rule_counters.read()], []
         return suppressed
 
     def counters(self) -> Counters:
@@ -164,21 +164,21 @@ class Detector:
             "process starts and ends, because the ring buffer was full": totals["lost processes"],
             "records that could not be read": totals["failed records"],
         }
-        by_rule = self._lost_by_rule + Counter(self._watch.shares.lost())
+        by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
         lost |= {f"system calls that {rule!r} may match: too many at once": number for rule, number in by_rule.items()}
         told = {cause: number for cause, number in lost.items() if number}
         return Counters(self._number, told, self._watch.types, totals["filtered calls"])
 
     def measured(self) -> Measured:
         """What the kernel has counted since the last change of rules. Only of a detector that measures."""
-        self._suppressed += self._watch.shares.look()
+        self._suppressed += self._watch.rule_counters.read()
         programs = self._watch.programs
         spent, runs = programs.run_time(ON_CALLS)
         seen: Counter[str] = Counter()
         for number, count in programs.calls_seen().items():
             if (call := self._watch.call_of(number)) is not None:
                 seen[call.name] += count
-        return Measured(dict(seen), self._watch.shares.passed(), spent, runs)
+        return Measured(dict(seen), self._watch.rule_counters.passed(), spent, runs)
 
     def close(self) -> None:
         self._watch.close()
@@ -319,8 +319,8 @@ class Detector:
         self._poller.register(self._context.containers.inventory.fileno, select.POLLIN)
 
     def _retire(self, watch: Watch) -> None:
-        self._suppressed += watch.shares.look()
-        self._lost_by_rule.update(watch.shares.lost())
+        self._suppressed += watch.rule_counters.read()
+        self._lost_by_rule.update(watch.rule_counters.lost())
         self._retired.update(watch.programs.counters())
         watch.close()
 

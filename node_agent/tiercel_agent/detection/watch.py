@@ -11,9 +11,9 @@ from struct import Struct
 
 from tiercel_agent.detection.partial import families_lost, is_reported, is_silent
 from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, known_numbers, plans
-from tiercel_agent.filter.learner import Learner, Maps, Rows
-from tiercel_agent.filter.rule_counters import Shares
-from tiercel_agent.filter.tables import Tables, row_words, table_size
+from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
+from tiercel_agent.filter.rule_counters import RuleCounters
+from tiercel_agent.filter.tables import Tables, automaton_size, candidate_set_words
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.loading.libbpf import possible_cpus
 from tiercel_agent.kernel.loading.loader import DIRECT_READS, Size
@@ -61,7 +61,7 @@ class Watch:
         take_cgroup: Callable[[bytes], None],
     ) -> None:
         self.requirements = requirements
-        self.notes = [tables.clauses.note] if tables is not None and tables.clauses.note else []
+        self.notes = [tables.clauses.warning] if tables is not None and tables.clauses.warning else []
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         self.programs = ProgramSet(
@@ -78,21 +78,21 @@ class Watch:
         self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in known_numbers(call, machine)}
         self.types = frozenset(call.name for call in seen)
         maps = self.programs.maps
-        self.shares = Shares(maps["shares"], [rule.key for rule in rules])
+        self.rule_counters = RuleCounters(maps["rule_counters"], [rule.key for rule in rules])
         self.learner: Learner | None = None
         self._memory: mmap.mmap | None = None
         self._words: memoryview | None = None
         filtered: Mapping[int, tuple[int, ...]] = {}
         if tables is not None:
-            self._memory = mmap.mmap(maps["rows"].fd, row_words(tables) * 8)
+            self._memory = mmap.mmap(maps["candidate_sets"].fd, candidate_set_words(tables) * 8)
             self._words = memoryview(self._memory).cast("Q")
-            self._words[: len(tables.rows)] = memoryview(tables.rows)
-            maps["automaton"].update(_u32(0), tables.automaton.ljust(table_size(tables), b"\0"))
+            self._words[: len(tables.candidate_sets)] = memoryview(tables.candidate_sets)
+            maps["automaton"].update(_u32(0), tables.automaton.ljust(automaton_size(tables), b"\0"))
             for clause, rule in enumerate(tables.clause_rules):
                 maps["clause_rules"].update(_u32(clause), _u32(rule))
             filtered = tables.plans
             learned = Maps(*(maps[name] for name in Maps._fields))
-            self.learner = Learner(learned, tables, Rows(self._words, len(tables.rows)))
+            self.learner = Learner(learned, tables, CandidateSetStore(self._words, len(tables.candidate_sets)))
         limit = flood_limit or 0xFFFF_FFFF
         maps["settings"].update(_u32(0), _SETTINGS.pack(limit, os.getpid(), 0))
         self.programs.set_plans(plans(asked, machine, filtered))
@@ -101,7 +101,7 @@ class Watch:
         """From now on there are records. Raises LibbpfError."""
         self.programs.attach()
         if self.learner is not None:
-            self.learner.with_processes = not any(OPTIONAL[name].process_rows for name in self.programs.missing)
+            self.learner.with_processes = not any(OPTIONAL[name].learns_processes for name in self.programs.missing)
             self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
 
     def call_of(self, number: int) -> Syscall | None:
@@ -120,7 +120,7 @@ class Watch:
 
 def map_sizes(tables: Tables | None) -> dict[str, Size]:
     """Of the maps that are made to measure."""
-    sizes = {"rows": Size(1, 8 * row_words(tables)), "automaton": Size(1, table_size(tables))}
+    sizes = {"candidate_sets": Size(1, 8 * candidate_set_words(tables)), "automaton": Size(1, automaton_size(tables))}
     if tables is not None:
         sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
     return sizes
@@ -142,8 +142,8 @@ def program_macros(
         "CALLS_PAGES": _CALLS_PAGES,
         "PROCESSES_PAGES": _PROCESSES_PAGES,
         "CGROUPS_PAGES": _CGROUPS_PAGES,
-        "AUTOMATON_SIZE": table_size(tables),
-        "ROWS": row_words(tables),
+        "AUTOMATON_SIZE": automaton_size(tables),
+        "CANDIDATE_SET_WORDS": candidate_set_words(tables),
     }
 
 

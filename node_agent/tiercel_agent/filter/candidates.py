@@ -1,55 +1,56 @@
-"""Which clauses a look leaves possible: the rows that the kernel joins (bpf/decide.h)."""
+"""Which clauses the values of some signals leave as candidates: the sets that the kernel intersects (bpf/decide.h)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from tiercel_agent.filter.clauses import Clauses, Space
-from tiercel_agent.filter.decidability import Look
+from tiercel_agent.filter.clauses import Clauses, Partition
+from tiercel_agent.filter.decidability import Signal
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.graph import Graph, Negation
 
 Value = bool | None
-"""Of a condition: None is undecided."""
+"""The value of a condition; None where it is undecided."""
 
 
-class Possible:
-    """Of one space and some looks: what of its clauses they leave, by the atoms that hold.
+class CandidateSets:
+    """The candidate sets of one partition by some signals.
 
-    Work is done for those clauses only of which an atom holds; for the others it has been done once.
+    A set is computed only for the clauses of which a test holds. All others come out the same each time, and are
+    computed once.
     """
 
-    def __init__(self, clauses: Clauses, space: Space, looks: Collection[Look]) -> None:
+    def __init__(self, clauses: Clauses, partition: Partition, signals: Collection[Signal]) -> None:
         self._clauses = clauses
-        self._space = space
-        self._atoms = frozenset(atom for atom, look in space.looks.items() if look in looks)
+        self._partition = partition
+        self._atoms = frozenset(atom for atom, signal in partition.signals.items() if signal in signals)
         self._orders: dict[int, list[int]] = {}
         self._bits_of: dict[int, list[int]] = {}
-        self._none = 0
-        for bit, clause in enumerate(space.clauses):
+        self._where_none_holds = 0
+        for bit, clause in enumerate(partition.clauses):
             order = sorted(clauses.graph.reachable(clause.parts))
             touched = [number for number in order if number in self._atoms]
             for atom in touched:
                 self._bits_of.setdefault(atom, []).append(bit)
             if touched:
                 self._orders[bit] = order
-            if not touched or self._is_possible(bit, frozenset()):
-                self._none |= 1 << bit
+            if not touched or self._is_candidate(bit, frozenset()):
+                self._where_none_holds |= 1 << bit
 
-    def row(self, holding: Iterable[int]) -> int:
-        """The clauses that are possible where these atoms hold and the looks' others don't, as a bit set."""
+    def of(self, holding: Iterable[int]) -> int:
+        """The candidate set, as an integer's bits, where of the signals' atoms these hold and the others don't."""
         held = self._atoms.intersection(holding)
-        row = self._none
+        candidates = self._where_none_holds
         for bit in {bit for atom in held for bit in self._bits_of.get(atom, ())}:
-            if self._is_possible(bit, held):
-                row |= 1 << bit
+            if self._is_candidate(bit, held):
+                candidates |= 1 << bit
             else:
-                row &= ~(1 << bit)
-        return row
+                candidates &= ~(1 << bit)
+        return candidates
 
-    def _is_possible(self, bit: int, held: frozenset[int]) -> bool:
+    def _is_candidate(self, bit: int, held: frozenset[int]) -> bool:
         values = evaluate(self._clauses.graph, self._orders[bit], lambda atom: self._atom(atom, held))
-        return all(values[part] is not False for part in self._space.clauses[bit].parts)
+        return all(values[part] is not False for part in self._partition.clauses[bit].parts)
 
     def _atom(self, atom: int, held: frozenset[int]) -> Value:
         if atom not in self._atoms:
@@ -64,7 +65,7 @@ class Possible:
 
 
 def evaluate(graph: Graph, order: Iterable[int], atom: Callable[[int], Value]) -> dict[int, Value]:
-    """The values of nodes, given bottom-up, by Kleene's logic."""
+    """The values of nodes by Kleene's three-valued logic. ``order`` has operands before what they are operands of."""
     values: dict[int, Value] = {}
     for number in order:
         part = graph.parts[number]
@@ -82,6 +83,6 @@ def evaluate(graph: Graph, order: Iterable[int], atom: Callable[[int], Value]) -
     return values
 
 
-def words(row: int, count: int) -> list[int]:
-    """A bit set as so many words of 64 bits."""
-    return [row >> 64 * word & 0xFFFF_FFFF_FFFF_FFFF for word in range(count)]
+def to_words(candidates: int, count: int) -> list[int]:
+    """A candidate set as so many words of 64 bits, the lowest bits first."""
+    return [candidates >> 64 * word & 0xFFFF_FFFF_FFFF_FFFF for word in range(count)]

@@ -1,7 +1,7 @@
-"""What the kernel's looks at a call decide.
+"""Which tests the kernel can decide, and by which signal.
 
-A look decides a field if every two calls that are alike in it have the same value of the field. What isn't listed here
-no look decides: user space has to.
+A signal decides a field if the field has the same value in all calls that have the same value of the signal. Fields
+that aren't listed here are decided by no signal, so that their tests are left to user space.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tiercel_engine.evaluation.walk import atom_fields
 from tiercel_engine.fields import FAMILIES, stages
 
 LARGEST_RESULT = 16
-"""Results from here on are alike (bpf/filter.h)."""
+"""The kernel takes all results from this one on for the same (bpf/filter.h)."""
 
 
-class Look(Enum):
-    """What the kernel looks at; the values are what people read."""
+class Signal(Enum):
+    """One thing that the kernel knows of a call. The values are names for people to read."""
 
     OWN = "process"
     """The process itself."""
@@ -34,17 +34,20 @@ class Look(Enum):
     CONNECTION = "ends of the connection"
 
 
-OF_NAMES = frozenset({Look.NAME, Look.FLOATING_NAME, Look.RAW_NAME, Look.RAW_FLOATING_NAME})
+NAME_SIGNALS = frozenset({Signal.NAME, Signal.FLOATING_NAME, Signal.RAW_NAME, Signal.RAW_FLOATING_NAME})
 
 _FAMILIES = tuple(family for family in FAMILIES if family in stages.OWN)
 _NAMED_ELSEWHERE = frozenset({"uid", "gid"})
-"""Kinds of arguments whose text isn't their number's alone."""
+"""Kinds of arguments whose text depends on more than their number."""
 
 
 @dataclass(frozen=True, slots=True)
-class Determined:
-    """What the looks at one kind of call decide: the fields that the call's key has the values of, those that the
-    name of the file decides, whether there is a connection, and whether ``fd.num`` is the result."""
+class DecidableFields:
+    """The fields that are decided in the kernel for one kind of call, beside those of its process.
+
+    ``values`` are decided by its arguments and result, ``names`` by the file's name, ``raw_names`` by the name as it
+    was passed, ``connection`` by the connection's ends. ``result_is_descriptor``: ``fd.num`` is the call's result.
+    """
 
     values: frozenset[str]
     names: frozenset[str]
@@ -52,23 +55,24 @@ class Determined:
     connection: frozenset[str]
     result_is_descriptor: bool
 
-    def look_at(self, atom: Atom) -> Look | None:
-        """The look that decides the atom, or a part of it (``filter.name_tests``); None if none does."""
+    def signal_for(self, atom: Atom) -> Signal | None:
+        """The signal that decides the atom, or at least rules it out for some values (``filter.name_tests``). None if
+        there is none."""
         fields = frozenset(fields_of(atom))
-        for look, of_look in (
-            (Look.OWN, stages.OWN),
-            (Look.PROCESS, stages.PROCESS),
-            (Look.CONNECTION, self.connection),
+        for signal, of_signal in (
+            (Signal.OWN, stages.OWN),
+            (Signal.PROCESS, stages.PROCESS),
+            (Signal.CONNECTION, self.connection),
         ):
-            if fields <= of_look:
-                return look
+            if fields <= of_signal:
+                return signal
         if fields <= self.names:
             test = name_test(atom)
-            return None if test is None else Look.FLOATING_NAME if test.floats else Look.NAME
-        if fields <= self.raw_names:  # as written: components and slashes aren't cleaned
+            return None if test is None else Signal.FLOATING_NAME if test.floats else Signal.NAME
+        if fields <= self.raw_names:  # as passed: neither components nor slashes are cleaned
             test = name_test(atom) if atom.operator is not Operator.PMATCH else None
-            return None if test is None else Look.RAW_FLOATING_NAME if test.floats else Look.RAW_NAME
-        return Look.CALL if all(self._has_value(key, atom) for key in fields) else None
+            return None if test is None else Signal.RAW_FLOATING_NAME if test.floats else Signal.RAW_NAME
+        return Signal.CALL if all(self._has_value(key, atom) for key in fields) else None
 
     def _has_value(self, key: str, atom: Atom) -> bool:
         if key in self.values:
@@ -80,7 +84,8 @@ class Determined:
         return False
 
 
-def determined_by(call: Syscall) -> Determined:
+def decidable_fields(call: Syscall) -> DecidableFields:
+    """What the kernel decides for this kind of call."""
     names = {f"evt.arg.{parameter.name}" for parameter in keyed(call) if parameter.kind not in _NAMED_ELSEWHERE}
     arguments = {f"evt.arg.{parameter.name}" for parameter in call.parameters}
     fields = stages.CALL | names
@@ -92,20 +97,22 @@ def determined_by(call: Syscall) -> Determined:
         fields -= stages.FLAGS
     nothing = frozenset[str]()
     if call.flags & SUBJECT_PATH:
-        # what the call has no argument for has no value, whatever the call is like
+        # an argument that this kind of call doesn't have never has a value
         fields |= stages.OPENED | (stages.NAME_ARGUMENTS - arguments)
-        return Determined(fields, stages.NAME | (stages.NAME_ARGUMENTS & arguments), stages.RAW_NAME, nothing, True)
+        return DecidableFields(
+            fields, stages.NAME | (stages.NAME_ARGUMENTS & arguments), stages.RAW_NAME, nothing, True
+        )
     if call.flags & SUBJECT_END:
-        accepts = call.descriptor == RETURNED  # the client's port is another one each time
-        return Determined(
+        accepts = call.descriptor == RETURNED  # the client's port differs each time
+        return DecidableFields(
             fields, nothing, nothing, stages.CONNECTION - stages.CLIENT_PORT if accepts else stages.CONNECTION, False
         )
-    return Determined(fields, nothing, nothing, nothing, False)
+    return DecidableFields(fields, nothing, nothing, nothing, False)
 
 
 def fields_of(atom: Atom) -> Iterable[str]:
-    """The keys that an atom reads, with arguments left out: ``proc.aname[2]`` is decided where ``proc.aname`` is,
-    ``k8s.pod.label.app`` where ``k8s.pod.label`` is."""
+    """The keys of the fields that an atom reads, without their arguments: ``proc.aname[2]`` is decided where
+    ``proc.aname`` is, ``k8s.pod.label.app`` where ``k8s.pod.label`` is."""
     return (_without_argument(operand.key) for operand in atom_fields(atom))
 
 
@@ -115,7 +122,8 @@ def _without_argument(key: str) -> str:
 
 
 def _is_below(atom: Atom, limit: int) -> bool:
-    """Whether the atom compares with numbers below a limit only: it comes out the same for all values from there on."""
+    """Whether the atom compares with numbers below a limit only, so that its result is the same for all values from the
+    limit on."""
     if not isinstance(atom.right, tuple):
         return False
     return all(isinstance(constant, int) and constant < limit for constant in atom.right)

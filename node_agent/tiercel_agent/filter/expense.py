@@ -1,7 +1,7 @@
-"""Rules that cost: of which the kernel can't tell for ordinary calls that they don't match.
+"""Which rules are expensive: the kernel can't rule them out for ordinary calls.
 
-A rule is put before ordinary calls of ordinary processes. Where it stays possible by everything that the kernel looks
-at, each such call goes to user space.
+Each rule is tried on ordinary calls of ordinary processes. Where it stays a candidate by all signals, every such call
+goes to user space.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 from tiercel_agent.events.syscalls import RETURNED
 from tiercel_agent.filter.automaton import build
-from tiercel_agent.filter.candidates import Possible
-from tiercel_agent.filter.clauses import Clauses, Space
-from tiercel_agent.filter.decidability import OF_NAMES, Look
+from tiercel_agent.filter.candidates import CandidateSets
+from tiercel_agent.filter.clauses import Clauses, Partition
+from tiercel_agent.filter.decidability import NAME_SIGNALS, Signal
 from tiercel_engine.condition import Atom, Operator, Transformed
 from tiercel_engine.evaluation.codegen import compile_program
 from tiercel_engine.evaluation.walk import atom_fields
@@ -105,7 +105,8 @@ _KINDS: Mapping[str, dict[str, Value | None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Expense:
-    """What of a rule costs: calls, in words; the tests that only user space can make, as text; and what would help."""
+    """Why a rule is expensive: the ``calls`` that go to user space, as phrases; the tests that only user space can
+    make, as text; and ``advice`` how to avoid it."""
 
     calls: tuple[str, ...]
     undecided: tuple[str, ...]
@@ -118,24 +119,24 @@ class Expense:
 
 
 def expenses(clauses: Clauses, rules: int) -> dict[int, Expense]:
-    """What of each of so many rules costs, by position; nothing for those that don't."""
+    """By position, the expense of each expensive rule among the first ``rules``."""
     calls: dict[int, dict[str, set[tuple[str, str]]]] = {}
     undecided: dict[int, dict[str, None]] = {}
     atoms: dict[int, list[Atom]] = {}
-    for space in clauses.spaces:
-        frequent = [call.name for call in space.calls if call.name in FREQUENT]
+    for partition in clauses.partitions:
+        frequent = [call.name for call in partition.calls if call.name in FREQUENT]
         if not frequent:
             continue
-        ordinary = _ordinary(clauses, space)
-        for kind, place, row in ordinary:
-            for bit, clause in enumerate(space.clauses):
-                if not row >> bit & 1 or not 0 <= clause.rule < rules:
+        ordinary = _ordinary(clauses, partition)
+        for kind, place, candidates in ordinary:
+            for bit, clause in enumerate(partition.clauses):
+                if not candidates >> bit & 1 or not 0 <= clause.rule < rules:
                     continue
                 for name in frequent:
                     calls.setdefault(clause.rule, {}).setdefault(name, set()).add((kind, place))
                 for number in sorted(clauses.graph.reachable(clause.parts)):
                     part = clauses.graph.parts[number]
-                    if isinstance(part, Atom) and number not in space.looks:
+                    if isinstance(part, Atom) and number not in partition.signals:
                         undecided.setdefault(clause.rule, {})[_shortened(print_node(part))] = None
                         atoms.setdefault(clause.rule, []).append(part)
     return {
@@ -148,30 +149,34 @@ def expenses(clauses: Clauses, rules: int) -> dict[int, Expense]:
     }
 
 
-def _ordinary(clauses: Clauses, space: Space) -> list[tuple[str, str, int]]:
-    """Kind of call, place of the process, and the clauses that the kernel leaves possible."""
-    possible = {look: Possible(clauses, space, {look}) for look in set(space.looks.values()) | {Look.PROCESS}}
-    plain = sorted(atom for atom, look in space.looks.items() if look not in OF_NAMES)
+def _ordinary(clauses: Clauses, partition: Partition) -> list[tuple[str, str, int]]:
+    """By kind of ordinary call and place of the process: the candidates that are left, as a bit set."""
+    sets_of_signals = [
+        CandidateSets(clauses, partition, {signal}) for signal in set(partition.signals.values()) | {Signal.PROCESS}
+    ]
+    plain = sorted(atom for atom, signal in partition.signals.items() if signal not in NAME_SIGNALS)
     program = compile_program(clauses.graph, [(atom, atom) for atom in plain])
-    named = [atom for atom, look in space.looks.items() if look in OF_NAMES and _name_holds(clauses, atom)]
-    found = []
-    for kind, fields in _kinds(space).items():
+    named = [
+        atom for atom, signal in partition.signals.items() if signal in NAME_SIGNALS and _name_holds(clauses, atom)
+    ]
+    ordinary = []
+    for kind, fields in _kinds(partition).items():
         for place, container in _PLACES.items():
-            event = Event("syscall", 0, {**_PROCESS, **container, **fields, "evt.type": space.calls[0].name})
+            event = Event("syscall", 0, {**_PROCESS, **container, **fields, "evt.type": partition.calls[0].name})
             event |= {"evt.res": "SUCCESS", "evt.failed": False, "evt.dir": "<", "evt.num": 1}
             holding = [*program(event), *named]
-            row = (1 << len(space.clauses)) - 1
-            for of_look in possible.values():
-                row &= of_look.row(holding)
-            found.append((kind, place, row))
-    return found
+            candidates = (1 << len(partition.clauses)) - 1
+            for sets in sets_of_signals:
+                candidates &= sets.of(holding)
+            ordinary.append((kind, place, candidates))
+    return ordinary
 
 
-def _kinds(space: Space) -> dict[str, dict[str, Value | None]]:
-    if space.determined.names:
+def _kinds(partition: Partition) -> dict[str, dict[str, Value | None]]:
+    if partition.decidable.names:
         return {f" {kind}": fields for kind, fields in _KINDS.items()}
-    result = {"evt.rawres": 7 if space.calls[0].descriptor == RETURNED else 0}
-    return {"": {**_CONNECTED, **result} if space.determined.connection else {**result}}
+    result = {"evt.rawres": 7 if partition.calls[0].descriptor == RETURNED else 0}
+    return {"": {**_CONNECTED, **result} if partition.decidable.connection else {**result}}
 
 
 def _name_holds(clauses: Clauses, atom: int) -> bool:
@@ -196,7 +201,8 @@ def _advice(atoms: Iterable[Atom]) -> str:
 
 
 def _phrases(calls: Mapping[str, set[tuple[str, str]]]) -> tuple[str, ...]:
-    """``every open and openat for reading in containers``, by call the kinds and places that cost."""
+    """Phrases such as ``every open and openat for reading in containers``. ``calls`` has by call the kinds and places
+    for which it goes to user space."""
     alike: dict[tuple[str, str], list[str]] = {}
     for call, variants in calls.items():
         kinds, places = {kind for kind, _ in variants}, {place for _, place in variants}

@@ -1,4 +1,4 @@
-"""Where each test of a rule is made, and what the rule costs."""
+"""Where each test of a rule is made, in the kernel or in user space, and whether the rule is expensive."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tiercel_agent.events.syscalls import SYSCALLS, Syscall
-from tiercel_agent.filter.clauses import Clauses, cut
-from tiercel_agent.filter.decidability import Look, determined_by
+from tiercel_agent.filter.clauses import Clauses, make_clauses
+from tiercel_agent.filter.decidability import Signal, decidable_fields
 from tiercel_agent.filter.expense import Expense, expenses
 from tiercel_engine.condition import And, Atom, Node, Not, Or
 from tiercel_engine.language.printer import print_node
@@ -15,14 +15,14 @@ from tiercel_engine.matching.requirements import event_types, tests_event_type
 from tiercel_engine.rule import Rule
 
 KERNEL, PROCESS, USER = "kernel", "process", "user space"
-_TOLD_ANYWAY = frozenset({"execve", "execveat", "procexit"})
-"""Events that user space is told of whatever the rules are: it keeps the table of processes from them."""
+_ALWAYS_REPORTED = frozenset({"execve", "execveat", "procexit"})
+"""Calls that always come to user space, whatever the rules are: the process table is kept from them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of a condition: ``all of``, ``any of`` or a test, which alone has a ``place``: where it is made.
-    ``elsewhere`` names the calls for which it is made at another place."""
+    """One line of a condition: ``all of``, ``any of`` or a test. Only a test has a ``place``, where it is made, and
+    ``elsewhere``, the calls for which it is made at another place."""
 
     depth: int
     text: str
@@ -32,20 +32,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """``decided``: the calls of which the kernel alone decides whether the rule matches, given that it knows the
-    process; ``told``: those that user space hears of anyway."""
+    """How one rule is evaluated. ``calls`` are the names of the calls that it may match.
+
+    For the calls in ``decided`` the kernel alone decides whether the rule matches, provided that it knows the process.
+    The calls in ``always_reported`` come to user space whatever the rules are.
+    """
 
     rule: Rule
     calls: tuple[str, ...]
     lines: tuple[Line, ...]
     decided: tuple[str, ...]
-    told: tuple[str, ...]
+    always_reported: tuple[str, ...]
     expense: Expense | None
 
 
 def explain(rules: Sequence[Rule]) -> list[Explanation]:
     """How these rules are evaluated together."""
-    clauses = cut(rules)
+    clauses = make_clauses(rules)
     costs = expenses(clauses, len(rules))
     exact = _decided(clauses, len(rules))
     explained = []
@@ -53,25 +56,27 @@ def explain(rules: Sequence[Rule]) -> list[Explanation]:
         types = event_types(rule.condition, "syscall")
         calls = [call for call in SYSCALLS if types is None or call.name in types]
         names = tuple(call.name for call in calls) if types is not None else ("all",)
-        told = tuple(call.name for call in calls if call.name in _TOLD_ANYWAY)
-        decided = tuple(call.name for call in calls if call.name in exact[position] and call.name not in _TOLD_ANYWAY)
+        always_reported = tuple(call.name for call in calls if call.name in _ALWAYS_REPORTED)
+        decided = tuple(
+            call.name for call in calls if call.name in exact[position] and call.name not in _ALWAYS_REPORTED
+        )
         lines = tuple(_lines(rule.condition, calls))
-        explained.append(Explanation(rule, names, lines, decided, told, costs.get(position)))
+        explained.append(Explanation(rule, names, lines, decided, always_reported, costs.get(position)))
     return explained
 
 
 def _decided(clauses: Clauses, rules: int) -> list[set[str]]:
     """By rule, the calls for which all of its clauses are exact."""
     decided: list[set[str]] = [set() for _ in range(rules)]
-    for space in clauses.spaces:
-        inexact = {clause.rule for clause in space.clauses if not clause.exact}
-        for rule in {clause.rule for clause in space.clauses} - inexact - {-1}:
-            decided[rule].update(call.name for call in space.calls)
+    for partition in clauses.partitions:
+        inexact = {clause.rule for clause in partition.clauses if not clause.exact}
+        for rule in {clause.rule for clause in partition.clauses} - inexact - {-1}:
+            decided[rule].update(call.name for call in partition.calls)
     return decided
 
 
 def _lines(root: Node, calls: Sequence[Syscall]) -> list[Line]:
-    """The condition as a tree of lines, top-down and without recursion."""
+    """The condition as a tree of lines from the top down, made without recursion."""
     lines = []
     stack: list[tuple[Node, int, str]] = [(root, 0, "")]
     while stack:
@@ -88,7 +93,7 @@ def _lines(root: Node, calls: Sequence[Syscall]) -> list[Line]:
 
 
 def _flat(kind: type, operands: Sequence[Node]) -> list[Node]:
-    """The operands, with those of the same kind of junction among them replaced by their own."""
+    """The operands, where each junction of the same kind among them is replaced by its own operands."""
     flat: list[Node] = []
     stack = list(reversed(operands))
     while stack:
@@ -105,8 +110,8 @@ def _place(atom: Atom, calls: Sequence[Syscall]) -> tuple[str, str]:
         return KERNEL, ""
     by_place: dict[str, list[str]] = {}
     for call in calls:
-        look = determined_by(call).look_at(atom)
-        place = USER if look is None else PROCESS if look in (Look.OWN, Look.PROCESS) else KERNEL
+        signal = decidable_fields(call).signal_for(atom)
+        place = USER if signal is None else PROCESS if signal in (Signal.OWN, Signal.PROCESS) else KERNEL
         by_place.setdefault(place, []).append(call.name)
     if not by_place:
         return USER, ""

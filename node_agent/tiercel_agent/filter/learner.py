@@ -1,7 +1,7 @@
-"""Learning: from a call that came through, the rows by which the kernel judges its like.
+"""Learning: each call that reaches user space tells the candidate sets by which the kernel filters calls like it.
 
-Rows are evaluated exactly, by what the rules ask of the process, of the call's arguments and result, and of the ends
-of a connection. What can't be told with certainty is not told: the kernel then takes everything for possible.
+The sets are computed exactly, from what the rules ask of the process, of the call's arguments and result, and of the
+ends of a connection. What isn't certain is not written to the kernel, which then takes all clauses for candidates.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.processes import NO_IMAGE
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, Family
-from tiercel_agent.filter.candidates import Possible, words
-from tiercel_agent.filter.clauses import Space
-from tiercel_agent.filter.decidability import Look
+from tiercel_agent.filter.candidates import CandidateSets, to_words
+from tiercel_agent.filter.clauses import Partition
+from tiercel_agent.filter.decidability import Signal
 from tiercel_agent.filter.tables import Tables
 from tiercel_agent.kernel.loading.libbpf import Map
 from tiercel_agent.kernel.records import LINEAGE_ENDS, Section
@@ -35,7 +35,7 @@ _CONNECTION = Struct("=6HI16s16s24s")
 _KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_CONNECTION, _NOT_TO_BE_LEARNED = 1, 2, 8, 16  # bpf/filter.h
 _KIND_UNKNOWN = 0xFF
 _PATIENCE = 3
-"""Calls of a process that come through before it is worth a row: many processes end before."""
+"""A process is learned from its third call that comes to user space on: many processes end before."""
 _USED: dict[int, int] = {AF_INET: 8, AF_INET6: 24}
 """Bytes of a socket address up to the end of the address proper."""
 _MAX_PROCESSES = 16384
@@ -59,106 +59,113 @@ class Facts(NamedTuple):
 
 
 class Maps(NamedTuple):
-    call_rows: Map
-    connection_rows: Map
+    """The kernel's maps that are written here, by their names in bpf/."""
+
+    call_sets: Map
+    connection_sets: Map
     process_classes: Map
 
 
-class Rows:
-    """The rows that are learned: equal ones are stored once, behind those that were there from the beginning."""
+class CandidateSetStore:
+    """Where the learned candidate sets are stored: in the kernel's map, behind the sets that were made with the rules,
+    which end at the word ``begin``. Equal sets are stored once."""
 
     def __init__(self, memory: memoryview, begin: int) -> None:
         self._memory = memory
         self._end = begin
         self._places: dict[tuple[int, ...], int] = {}
 
-    def place(self, row: tuple[int, ...]) -> int | None:
-        """Where the row stands; None if there is no room for it."""
-        place = self._places.get(row)
+    def place(self, words: tuple[int, ...]) -> int | None:
+        """The index of the set's first word; None if there is no room for the set."""
+        place = self._places.get(words)
         if place is None:
-            if self._end + len(row) > len(self._memory):
+            if self._end + len(words) > len(self._memory):
                 return None
-            place = self._places[row] = self._end
-            for offset, word in enumerate(row):
+            place = self._places[words] = self._end
+            for offset, word in enumerate(words):
                 self._memory[place + offset] = word
-            self._end += len(row)
+            self._end += len(words)
         return place
 
 
 class Learner:
-    """Learns for one set of rules; the rows are those of the programs that run with them.
+    """Learns for one set of rules and the programs that run with them.
 
-    ``since``, ns since boot, is when these were attached: of changes from before they know nothing, so that what a
-    process was then is not learned.
+    ``since``, in ns since boot, is when the programs were attached. They don't know what changed before, so nothing is
+    learned from what a process was before.
     """
 
-    def __init__(self, maps: Maps, tables: Tables, rows: Rows) -> None:
+    def __init__(self, maps: Maps, tables: Tables, store: CandidateSetStore) -> None:
         self.since = 0
         self.with_processes = True
-        """Whether changes of processes are told: else nothing of them may be learned."""
+        """Whether the programs notice changes of processes. If they don't, nothing may be learned of processes."""
         self._maps = maps
-        self._rows = rows
+        self._store = store
         self._waiting: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._told: OrderedDict[tuple[int, int, int], tuple[int, ContainerId | None]] = OrderedDict()
+        self._learned: OrderedDict[tuple[int, int, int], tuple[int, ContainerId | None]] = OrderedDict()
         self._clauses = tables.clauses
-        spaces = self._clauses.spaces
+        partitions = self._clauses.partitions
         self._words = tables.process_words
-        self._space_of = {number: space for space in spaces for number in space.numbers()}
-        self._firsts = tables.firsts
-        of_processes = self._atoms(spaces, {Look.OWN, Look.PROCESS})
+        self._partition_of = {number: partition for partition in partitions for number in partition.numbers()}
+        self._first_words = tables.first_words
+        of_processes = self._atoms(partitions, {Signal.OWN, Signal.PROCESS})
         self._holding = compile_program(self._clauses.graph, [(atom, atom) for atom in of_processes])
-        self._by_process = {space: Possible(self._clauses, space, {Look.OWN, Look.PROCESS}) for space in spaces}
-        self._by_own = {space: Possible(self._clauses, space, {Look.OWN}) for space in spaces}
-        self._evaluators: dict[tuple[Space, Look], Callable[[LiveEvent], int]] = {}
+        self._by_process = {
+            partition: CandidateSets(self._clauses, partition, {Signal.OWN, Signal.PROCESS}) for partition in partitions
+        }
+        self._by_own = {partition: CandidateSets(self._clauses, partition, {Signal.OWN}) for partition in partitions}
+        self._evaluators: dict[tuple[Partition, Signal], Callable[[LiveEvent], int]] = {}
 
     def learn(self, event: LiveEvent) -> None:
-        """Called for an event that came through."""
+        """Learns from an event that has come to user space."""
         section = event.record.sections.get(Section.FILTER)
         if section is None:
             return
         facts = Facts._make(_FACTS.unpack_from(section[1]))
-        space = self._space_of.get(facts.call)
-        if facts.known & _NOT_TO_BE_LEARNED or space is None:
+        partition = self._partition_of.get(facts.call)
+        if facts.known & _NOT_TO_BE_LEARNED or partition is None:
             return
         if not facts.known & _KNOWN_CALL and facts.kind != _KIND_UNKNOWN:
-            self._tell(self._maps.call_rows, section[1][:_CALL_KEY_SIZE], space, Look.CALL, event)
+            self._write(self._maps.call_sets, section[1][:_CALL_KEY_SIZE], partition, Signal.CALL, event)
         if self.with_processes and facts.as_of > self.since:
             self._process(event, facts)
         if event.record.call.flags & SUBJECT_END and not facts.known & _KNOWN_CONNECTION:
             key = _connection(facts.call, event.record)
             if key is not None:
-                self._tell(self._maps.connection_rows, key, space, Look.CONNECTION, event)
+                self._write(self._maps.connection_sets, key, partition, Signal.CONNECTION, event)
 
     def forget(self, containers: Collection[ContainerId] | None) -> None:
-        """What was learned of the processes in these is void, of all processes if None: something that their rows say
-        isn't so any more. They are learned anew."""
-        for (pid, _, _), (_, container) in self._told.items():
+        """Makes void what was learned of the processes in these containers (None: of all processes), since something
+        that it was computed from has changed. The processes are then learned anew."""
+        for (pid, _, _), (_, container) in self._learned.items():
             if containers is None or container in containers:
                 self._void(pid)
 
     def _void(self, pid: int) -> None:
         self._maps.process_classes.update(_u32(pid % _PROCESS_SLOTS), bytes(_PROCESS.size))
 
-    def _atoms(self, spaces: Iterable[Space], looks: set[Look]) -> list[int]:
-        return sorted({atom for space in spaces for atom, look in space.looks.items() if look in looks})
+    def _atoms(self, partitions: Iterable[Partition], signals: set[Signal]) -> list[int]:
+        return sorted(
+            {atom for partition in partitions for atom, signal in partition.signals.items() if signal in signals}
+        )
 
-    def _tell(self, map_: Map, key: bytes, space: Space, look: Look, event: LiveEvent) -> None:
-        evaluator = self._evaluators.get((space, look))
+    def _write(self, map_: Map, key: bytes, partition: Partition, signal: Signal, event: LiveEvent) -> None:
+        evaluator = self._evaluators.get((partition, signal))
         if evaluator is None:
-            evaluator = self._evaluators[space, look] = self._evaluator(space, look)
-        place = self._rows.place(tuple(words(evaluator(event), space.words)))
+            evaluator = self._evaluators[partition, signal] = self._evaluator(partition, signal)
+        place = self._store.place(tuple(to_words(evaluator(event), partition.words)))
         if place is not None:
             map_.update(key, _u32(place))
 
-    def _evaluator(self, space: Space, look: Look) -> Callable[[LiveEvent], int]:
-        possible = Possible(self._clauses, space, {look})
-        holding = compile_program(self._clauses.graph, [(atom, atom) for atom in self._atoms([space], {look})])
-        return lambda event: possible.row(holding(event))
+    def _evaluator(self, partition: Partition, signal: Signal) -> Callable[[LiveEvent], int]:
+        sets = CandidateSets(self._clauses, partition, {signal})
+        holding = compile_program(self._clauses.graph, [(atom, atom) for atom in self._atoms([partition], {signal})])
+        return lambda event: sets.of(holding(event))
 
     # processes
 
     def _process(self, event: LiveEvent, facts: Facts) -> None:
-        """Tells the rows of the event's process, which the kernel doesn't know, if they are still true."""
+        """Writes the candidate sets of the event's process, which the kernel doesn't know, if they are still true."""
         record = event.record
         pid, header = record.process.pid, record.header
         if header.flags & LINEAGE_ENDS or not record.context.containers.is_known(header.cgroup, pid):
@@ -166,7 +173,7 @@ class Learner:
         if not _is_known(record):
             return
         identity = (pid, facts.start, facts.cred)
-        if facts.as_of < self._told.get(identity, (0, None))[0]:  # the record is older than what was told since
+        if facts.as_of < self._learned.get(identity, (0, None))[0]:  # the record is older than what was written since
             return
         patience = self._waiting[pid, facts.start] = self._waiting.get((pid, facts.start), 0) + 1
         if len(self._waiting) > _MAX_PROCESSES:
@@ -174,44 +181,47 @@ class Learner:
         if patience < _PATIENCE:
             return
         holding = self._holding(event)
-        row, own = self._process_row(self._by_process, holding), self._process_row(self._by_own, holding)
-        if row is None or own is None:
+        whole, own = self._process_set(self._by_process, holding), self._process_set(self._by_own, holding)
+        if whole is None or own is None:
             return
-        self._tell_process(event, facts, row, own)
-        self._told[identity] = clock_gettime_ns(CLOCK_BOOTTIME), record.container
-        if len(self._told) > _MAX_PROCESSES:
-            (oldest, _, _), _ = self._told.popitem(last=False)
+        self._write_process(event, facts, whole, own)
+        self._learned[identity] = clock_gettime_ns(CLOCK_BOOTTIME), record.container
+        if len(self._learned) > _MAX_PROCESSES:
+            (oldest, _, _), _ = self._learned.popitem(last=False)
             self._void(oldest)
 
-    def _process_row(self, possible: dict[Space, Possible], holding: list[int]) -> int | None:
-        row = [0] * self._words
-        for space, of_space in possible.items():
-            first = self._firsts[space]
-            row[first : first + space.words] = words(of_space.row(holding), space.words)
-        return self._rows.place(tuple(row))
+    def _process_set(self, by_partition: dict[Partition, CandidateSets], holding: list[int]) -> int | None:
+        words = [0] * self._words
+        for partition, sets in by_partition.items():
+            first = self._first_words[partition]
+            words[first : first + partition.words] = to_words(sets.of(holding), partition.words)
+        return self._store.place(tuple(words))
 
-    def _tell_process(self, event: LiveEvent, facts: Facts, row: int, own: int) -> None:
-        """In steps: the entry is void while it is written. What has changed since ``as_of`` the kernel knows itself."""
+    def _write_process(self, event: LiveEvent, facts: Facts, whole: int, own: int) -> None:
+        """Writes the entry in steps, so that it is void while it is being written. If the process has changed since
+        ``as_of``, the kernel itself knows that the entry is void."""
         pid = event.record.process.pid
         classes, slot = self._maps.process_classes, _u32(pid % _PROCESS_SLOTS)
-        entry = (facts.start, facts.cred, event.record.header.cgroup, facts.as_of, row, own)
+        entry = (facts.start, facts.cred, event.record.header.cgroup, facts.as_of, whole, own)
         self._void(pid)
         classes.update(slot, _PROCESS.pack(*entry, 0, pid))
         classes.update(slot, _PROCESS.pack(*entry, 1, pid))
 
 
 def _is_known(record: SyscallRecord) -> bool:
-    """Whether it is known what the process and its ancestors execute: what is missing now may be told later."""
+    """Whether it is known what the process and all of its ancestors execute. What is unknown now may become known
+    later."""
     images = (record.image, *map(record.ancestor_image, range(len(record.ancestors))))
     return all(image is not NO_IMAGE for image in images)
 
 
 def _connection(call: int, record: SyscallRecord) -> bytes | None:
-    """A socket as the filter puts it together (connection_row of bpf/filter.c)."""
-    found = record.descriptor
-    if not isinstance(found, OpenSocket):
+    """The key by which the kernel's filter knows a connection (``struct connection_key`` of bpf/filter.h); None if the
+    record doesn't have all of it."""
+    socket = record.descriptor
+    if not isinstance(socket, OpenSocket):
         return None
-    facts = found.facts
+    facts = socket.facts
     kind = (call, facts.family, facts.type, facts.protocol)
     if facts.family not in (AF_INET, AF_INET6):
         return _CONNECTION.pack(*kind, 0, 0, 0, b"", b"", b"")

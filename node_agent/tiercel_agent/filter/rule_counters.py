@@ -1,4 +1,5 @@
-"""What the kernel counted by rule and cgroup: matches that it suppressed, calls without room (bpf/rate_limit.h)."""
+"""What the kernel counts by rule and control group: matches that it suppressed, and calls that the buffer had no room
+for. The kernel's side is bpf/rate_limit.h."""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ from tiercel_agent.filter.tables import UNCLASSIFIED
 from tiercel_agent.kernel.loading.libbpf import Map
 
 _KEY = Struct("=QII")
-_SHARE = Struct("=7Q")
+_COUNTERS = Struct("=7Q")
 _UNKNOWN_RULE = "several rules"
-_IDLE = 60
-"""Looks after which the kernel may forget a share that nothing has come of."""
+_IDLE_READS = 60
+"""An entry that hasn't changed for so many readings is deleted from the map."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +27,11 @@ class Suppressed:
     count: int
 
 
-class Shares:
-    """Reads the counts of one set of programs."""
+class RuleCounters:
+    """Reads the counters of one set of programs.
+
+    ``rules`` are the keys of the rules, in the order in which the programs number them from 1.
+    """
 
     def __init__(self, map_: Map, rules: Sequence[str]) -> None:
         self._map = map_
@@ -37,15 +41,15 @@ class Shares:
         self._passed: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
 
-    def look(self) -> list[Suppressed]:
-        """What has been suppressed since the last look. To be called about once a second."""
+    def read(self) -> list[Suppressed]:
+        """What has been suppressed since the last reading. It is meant to be called about once a second."""
         suppressed = []
-        for key, value in self._map.items(_KEY.size, _SHARE.size):
+        for key, value in self._map.items(_KEY.size, _COUNTERS.size):
             cgroup, number, _ = _KEY.unpack(key)
-            passed, suppressions, lost, *_ = _SHARE.unpack(value)
+            passed, suppressions, lost, *_ = _COUNTERS.unpack(value)
             before = self._seen.get(key, (0, 0, 0))
             if (passed, suppressions, lost) == before:
-                self._forget_idle(key)
+                self._delete_if_idle(key)
                 continue
             self._idle.pop(key, None)
             self._seen[key] = (passed, suppressions, lost)
@@ -58,16 +62,16 @@ class Shares:
         return suppressed
 
     def passed(self) -> dict[str, int]:
-        """Calls that went to user space for the sake of each rule, up to the last look."""
+        """By rule: the calls that were passed to user space because they may match it, up to the last reading."""
         return dict(self._passed)
 
     def lost(self) -> dict[str, int]:
-        """Calls that each rule might have matched and that found no room in the buffer, up to the last look."""
+        """By rule: the calls that may match it and were lost since the buffer was full, up to the last reading."""
         return dict(self._lost)
 
-    def _forget_idle(self, key: bytes) -> None:
+    def _delete_if_idle(self, key: bytes) -> None:
         self._idle[key] += 1
-        if self._idle[key] > _IDLE:
+        if self._idle[key] > _IDLE_READS:
             self._map.delete(key)
             self._idle.pop(key)
             self._seen.pop(key, None)

@@ -1,4 +1,5 @@
-"""What the kernel's filter is given with the rules: the automaton of names, rows, and where each call finds its own.
+"""What the kernel's filter is given together with the rules: the automaton of names, candidate sets, and where the sets
+of each call are.
 
 The layouts are those of bpf/automaton.h, bpf/decide.h and struct plan of bpf/maps.h.
 """
@@ -11,88 +12,104 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tiercel_agent.filter.automaton import UNKNOWN, Automaton, Pattern, build
-from tiercel_agent.filter.candidates import Possible, words
-from tiercel_agent.filter.clauses import Clause, Clauses, Space, cut
-from tiercel_agent.filter.decidability import Look
+from tiercel_agent.filter.candidates import CandidateSets, to_words
+from tiercel_agent.filter.clauses import Clause, Clauses, Partition, make_clauses
+from tiercel_agent.filter.decidability import Signal
 from tiercel_agent.filter.name_tests import UNCLEAN
 from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF
 EXACT = 0x80000000  # both: bpf/rate_limit.h
 RULE = 0xFFFFFF
-_KNOWN = {Look.OWN: 1, Look.PROCESS: 1, Look.CALL: 2, Look.NAME: 4, Look.FLOATING_NAME: 4, Look.CONNECTION: 8}
+_KNOWN = {
+    Signal.OWN: 1,
+    Signal.PROCESS: 1,
+    Signal.CALL: 2,
+    Signal.NAME: 4,
+    Signal.FLOATING_NAME: 4,
+    Signal.CONNECTION: 8,
+}
 _MOST_STATES = 40_000
 _SMALLEST_TABLE = 1 << 20  # bytes
-_LEARNED = 1 << 16  # words
+_LEARNED = 1 << 16  # words of candidate sets
 _FLOATING_STATES = 6_000
-"""Of the automaton for names that contain or end with something, beyond what its literals need at least."""
+"""How many states the automaton for names that contain or end with something may have, beyond those that its literals
+need at least."""
 _START = 1028
 _SETTLED = 1
 _UNCLEAN = 1 << 31  # all: bpf/automaton.h
 
 
-class Filtered(NamedTuple):
-    """The part of a plan that the filter reads: words of rows, the row of ones, and the first of the rows by accept
-    number, look by look; 0 if nobody asks for names."""
+class FilterPlan(NamedTuple):
+    """The part of a call's plan that the filter reads.
+
+    ``first`` is the first word of the call's partition in a process's candidate set, and ``words`` are the words that a
+    set of the partition has. The others are places in ``Tables.candidate_sets``: of the set of all clauses, and for
+    each signal on names, of the first of the sets that follow each other by accept number (0 if no clause tests names).
+    """
 
     first: int
     words: int
-    everything: int
+    all_clauses: int
     names: int
     floating: int
     raw_names: int
     raw_floating: int
 
 
-_LOOKS = (Look.NAME, Look.FLOATING_NAME, Look.RAW_NAME, Look.RAW_FLOATING_NAME)
+_NAME_SIGNALS = (Signal.NAME, Signal.FLOATING_NAME, Signal.RAW_NAME, Signal.RAW_FLOATING_NAME)
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
+    """All that the kernel needs to filter by one set of rules."""
+
     clauses: Clauses
     automaton: bytes
-    rows: array[int]
-    """64-bit words; index 0 is nobody's row."""
-    plans: Mapping[int, Filtered]
-    """By the call's number on this machine."""
+    candidate_sets: array[int]
+    """Words of 64 bits. No set begins at index 0."""
+    plans: Mapping[int, FilterPlan]
+    """By the number that the call has on this machine."""
     clause_rules: Sequence[int]
-    """For each clause (64 times the word, and the bit), the rule's position + 1, with EXACT and what that needs."""
-    firsts: Mapping[Space, int]
-    """The word where each space begins in the row of a process."""
+    """By clause (64 times the word, plus the bit): the rule's position + 1, and for an exact clause EXACT and the
+    signals that must be known, as ``KNOWN_…`` of bpf/filter.h, shifted by 24 bits."""
+    first_words: Mapping[Partition, int]
+    """The word at which each partition begins in the candidate set of a process."""
 
     @property
     def process_words(self) -> int:
+        """The words of a process's candidate set, which spans all partitions."""
         return len(self.clause_rules) // 64
 
 
 def make_tables(rules: Sequence[Rule]) -> Tables:
-    """The tables for these rules."""
-    clauses = cut(rules)
+    """The tables for these rules, in the order that rules are numbered in."""
+    clauses = make_clauses(rules)
     begun = _Names.of(clauses, floating=False)
     floating = _Names.of(clauses, floating=True)
-    rows = array("Q", [0])
-    plans: dict[int, Filtered] = {}
+    candidate_sets = array("Q", [0])
+    plans: dict[int, FilterPlan] = {}
     clause_rules: list[int] = []
-    firsts: dict[Space, int] = {}
-    for space in clauses.spaces:
-        first = firsts[space] = len(clause_rules) // 64
-        everything = len(rows)
-        rows.extend(words((1 << len(space.clauses)) - 1, space.words))
-        names = [0] * len(_LOOKS)
-        if space.asks_for_names:
-            for index, look in enumerate(_LOOKS if space.asks_for_raw_names else _LOOKS[:2]):
-                names[index] = len(rows)
-                which = floating if look in (Look.FLOATING_NAME, Look.RAW_FLOATING_NAME) else begun
-                _add_rows(rows, clauses, space, look, which)
-        clause_rules += [*map(_entry, space.clauses), *[0] * (-len(space.clauses) % 64)]
-        plans.update(dict.fromkeys(space.numbers(), Filtered(first, space.words, everything, *names)))
-    return Tables(clauses, _encoded(begun, floating), rows, plans, clause_rules, firsts)
+    first_words: dict[Partition, int] = {}
+    for partition in clauses.partitions:
+        first = first_words[partition] = len(clause_rules) // 64
+        all_clauses = len(candidate_sets)
+        candidate_sets.extend(to_words((1 << len(partition.clauses)) - 1, partition.words))
+        names = [0] * len(_NAME_SIGNALS)
+        if partition.asks_for_names:
+            for index, signal in enumerate(_NAME_SIGNALS if partition.asks_for_raw_names else _NAME_SIGNALS[:2]):
+                names[index] = len(candidate_sets)
+                which = floating if signal in (Signal.FLOATING_NAME, Signal.RAW_FLOATING_NAME) else begun
+                _add_sets(candidate_sets, clauses, partition, signal, which)
+        clause_rules += [*map(_entry, partition.clauses), *[0] * (-len(partition.clauses) % 64)]
+        plans.update(dict.fromkeys(partition.numbers(), FilterPlan(first, partition.words, all_clauses, *names)))
+    return Tables(clauses, _encoded(begun, floating), candidate_sets, plans, clause_rules, first_words)
 
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """An automaton of names. ``held``: the atoms that may hold, by accept number, or None where that isn't known;
-    ``accepts``: the accept number of each state, with ``_UNCLEAN``."""
+    """An automaton of names. ``held`` has by accept number the atoms that may hold, None where that isn't known.
+    ``accepts`` has by state its accept number, with the bit ``_UNCLEAN`` where the name isn't clean."""
 
     automaton: Automaton
     held: Sequence[Sequence[int] | None]
@@ -124,20 +141,22 @@ class _Names:
         return cls(automaton, held, [number | marks[number] for number in automaton.accepts])
 
 
-def _add_rows(rows: array[int], clauses: Clauses, space: Space, look: Look, names: _Names) -> None:
-    """Appends a row for each accept number."""
-    possible = Possible(clauses, space, {look})
-    everything = (1 << len(space.clauses)) - 1
+def _add_sets(
+    candidate_sets: array[int], clauses: Clauses, partition: Partition, signal: Signal, names: _Names
+) -> None:
+    """Appends the candidate set of each accept number."""
+    sets = CandidateSets(clauses, partition, {signal})
+    all_clauses = (1 << len(partition.clauses)) - 1
     for atoms in names.held:
-        rows.extend(words(everything if atoms is None else possible.row(atoms), space.words))
+        candidate_sets.extend(to_words(all_clauses if atoms is None else sets.of(atoms), partition.words))
 
 
 def _entry(clause: Clause) -> int:
-    """What clause_rules says of a clause."""
+    """The clause's entry in ``Tables.clause_rules``."""
     rule = clause.rule + 1 if clause.rule >= 0 else UNCLASSIFIED
     if not clause.exact:
         return rule
-    return rule | EXACT | sum({_KNOWN[look] for look in clause.looks}) << 24
+    return rule | EXACT | sum({_KNOWN[signal] for signal in clause.signals}) << 24
 
 
 def _encoded(begun: _Names, floating: _Names) -> bytes:
@@ -164,14 +183,14 @@ def _states(names: _Names, begin: int) -> bytes:
     return table.tobytes()
 
 
-def table_size(tables: Tables | None) -> int:
-    """The size of the map for the automaton in bytes: a power of two."""
+def automaton_size(tables: Tables | None) -> int:
+    """The size in bytes of the map for the automaton: a power of two."""
     return _power_of_two(_SMALLEST_TABLE, len(tables.automaton) if tables is not None else 0)
 
 
-def row_words(tables: Tables | None) -> int:
-    """The size of the map for rows, learned ones too, in words: a power of two."""
-    return _power_of_two(2 * _LEARNED, len(tables.rows) + _LEARNED if tables is not None else 0)
+def candidate_set_words(tables: Tables | None) -> int:
+    """The size in words of the map for candidate sets, those that will be learned included: a power of two."""
+    return _power_of_two(2 * _LEARNED, len(tables.candidate_sets) + _LEARNED if tables is not None else 0)
 
 
 def _power_of_two(least: int, needed: int) -> int:

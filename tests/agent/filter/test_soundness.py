@@ -27,7 +27,7 @@ from tiercel_agent.events.syscalls import (
     plans,
 )
 from tiercel_agent.filter import clauses as cutting
-from tiercel_agent.filter.decidability import determined_by
+from tiercel_agent.filter.decidability import decidable_fields
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.records import LINEAGE_ENDS, FileFacts, Section
 from tiercel_engine.condition import And, Node, Not, Or
@@ -183,14 +183,14 @@ def stream(kernel: Kernel, matcher: Matcher, rules: list[Any], made: list[Call])
     """The calls one after the other, each checked if it is stopped and learned from if it isn't; how many were."""
     stopped = 0
     for call in made:
-        look = kernel.look(call)
-        event = Seen(call, look.facts or b"")
+        decision = kernel.decide(call)
+        event = Seen(call, decision.facts or b"")
         matched = {match.name for match, _ in matcher.match(event)}
-        if look.facts is None:
+        if decision.facts is None:
             assert not matched, (call, matched)
             stopped += 1
         else:
-            assert {rules[position].name for position in look.certain} <= matched, (call, matched)
+            assert {rules[position].name for position in decision.certain} <= matched, (call, matched)
             kernel.learner.learn(event)  # type: ignore[arg-type]
     return stopped
 
@@ -209,7 +209,7 @@ def test_what_is_stopped_matches_nothing_and_what_is_certain_matches(data: st.Da
 @settings(max_examples=15, deadline=None)
 @given(st.data())
 def test_many_rules_at_once(data: st.DataObject) -> None:
-    """So many that rows have several words."""
+    """So many that candidate sets have several words."""
     processes = data.draw(PROCESSES)
     conditions = data.draw(st.lists(CONDITIONS, min_size=60, max_size=90))
     rules = [rule(node, name=str(at)) for at, node in enumerate(conditions)]
@@ -266,7 +266,7 @@ def test_names_need_not_be_learned(name: str) -> None:
 def test_the_kernel_is_certain_of_what_it_decides_alone(condition: Node, certain: bool) -> None:
     kernel, matcher, rules = learned(And((atom("evt.type", "=", "openat"), condition)))
     stream(kernel, matcher, rules, [OPEN] * 5)
-    assert kernel.look(OPEN).certain == ({0} if certain else frozenset())
+    assert kernel.decide(OPEN).certain == ({0} if certain else frozenset())
 
 
 @pytest.mark.parametrize(
@@ -279,17 +279,17 @@ def test_the_kernel_is_certain_of_what_it_decides_alone(condition: Node, certain
         And((atom("fd.typechar", "=", "f"), atom("user.name", "=", "other"))),
     ],
 )
-def test_what_no_look_decides_is_not_stopped(condition: Node) -> None:
+def test_what_no_signal_decides_is_not_stopped(condition: Node) -> None:
     assert stream(*learned(condition), [OPEN] * 20) == 0
 
 
-def test_a_process_whose_lineage_is_about_to_change_gets_no_row() -> None:
+def test_a_process_whose_lineage_is_about_to_change_is_not_learned() -> None:
     kernel, _, _ = learned(atom("proc.name", "=", "other"))
     for _ in range(20):
-        facts = kernel.look(OPEN).facts
+        facts = kernel.decide(OPEN).facts
         assert facts is not None
         kernel.learner.learn(Seen(OPEN, facts, LINEAGE_ENDS))  # type: ignore[arg-type]
-    assert kernel.look(OPEN).facts is not None
+    assert kernel.decide(OPEN).facts is not None
 
 
 def test_what_a_process_was_before_the_programs_ran_is_not_learned() -> None:
@@ -304,7 +304,7 @@ def test_what_a_process_was_before_the_programs_ran_is_not_learned() -> None:
 def test_nothing_is_learned_from_a_record_without_a_key() -> None:
     """A 32-bit call has no key of its own."""
     kernel, _, _ = learned(atom("proc.name", "=", "other"))
-    facts = kernel.look(OPEN).facts
+    facts = kernel.decide(OPEN).facts
     assert facts is not None
     for _ in range(20):
         kernel.learner.learn(Seen(OPEN, facts[:24] + b"\x10" + facts[25:]))  # type: ignore[arg-type]
@@ -316,12 +316,12 @@ def test_rules_that_are_too_many_for_the_kernel_are_left_to_user_space(monkeypat
     conditions = [And((atom("evt.type", "=", "openat"), atom("fd.name", "=", f"/{at}"))) for at in range(10)]
     kernel, matcher, rules = learned(*conditions)
     assert kernel.tables.clauses.left_out == tuple(map(str, range(3, 10)))
-    assert kernel.tables.clauses.note.endswith("goes to user space: 3 and 6 more")
+    assert kernel.tables.clauses.warning.endswith("goes to user space: 3 and 6 more")
     made = [Call("openat", Process(1, {}), 3, text=f"/{at}", real=f"/{at}") for at in range(12)]
     assert stream(kernel, matcher, rules, made * 2) == 0
 
 
-# What is said to be determined
+# What is said to be decidable
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
@@ -336,10 +336,10 @@ def test_each_call_is_judged_by_its_own_rules(machine: str, monkeypatch: pytest.
 @pytest.mark.parametrize("call", SYSCALLS, ids=lambda call: call.name)
 def test_the_arguments_that_decide_are_those_of_the_plan(call: Any) -> None:
     numbers = native_numbers(call, MACHINE)
-    determined = {name for name in determined_by(call).values if name.startswith("evt.arg.")}
+    decidable = {name for name in decidable_fields(call).values if name.startswith("evt.arg.")}
     told = {f"evt.arg.{parameter.name}" for parameter in keyed(call)}
     has = {f"evt.arg.{parameter.name}" for parameter in call.parameters}
-    assert determined & has <= told  # what the call hasn't got has no value, whatever is passed
+    assert decidable & has <= told  # what the call hasn't got has no value, whatever is passed
     for number in numbers:
         plan = plans([call], MACHINE, {})[number]
         wanted = [int(parameter.source) for parameter in keyed(call)]
@@ -352,21 +352,21 @@ def test_the_arguments_that_decide_are_those_of_the_plan(call: Any) -> None:
 @settings(max_examples=20, deadline=None)
 def test_an_argument_is_printed_from_the_32_bits_that_the_key_holds(call: Any, low: int, high: int) -> None:
     for parameter in keyed(call):
-        if f"evt.arg.{parameter.name}" in determined_by(call).values:
+        if f"evt.arg.{parameter.name}" in decidable_fields(call).values:
             shown = render.KINDS[parameter.kind]
             assert shown(low) == shown(high << 32 | low)
 
 
-def test_what_others_name_is_not_determined_by_a_number() -> None:
+def test_names_of_users_are_not_decidable_by_their_number() -> None:
     for name in ("fchownat", "chown", "setuid"):
-        assert not {"evt.arg.uid", "evt.arg.gid"} & determined_by(BY_NAME[name]).values
+        assert not {"evt.arg.uid", "evt.arg.gid"} & decidable_fields(BY_NAME[name]).values
 
 
 def test_the_registry_tells_where_fields_are_tested() -> None:
     """What the documentation of fields says of the kernel is what the filter does for some call."""
     decided = {"evt.rawres", "fd.num"}
     for call in SYSCALLS:
-        determined = determined_by(call)
-        decided |= determined.values | determined.names | determined.raw_names | determined.connection
+        decidable = decidable_fields(call)
+        decided |= decidable.values | decidable.names | decidable.raw_names | decidable.connection
     of_kernel = {field.name for field in documented() if field.stage is Stage.KERNEL}
     assert of_kernel == {field.name for field in documented() if field.name in decided}

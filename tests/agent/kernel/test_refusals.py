@@ -110,10 +110,10 @@ TOO_LARGE = "BPF program is too large. Processed 1000001 insn\nprocessed 1000001
             "bpf_probe_read_kernel#113): kernel lockdown does that, boot with lockdown=integrity",
         ),
         (Refused(Thing.PROGRAM, "send", errno.EPERM), MODULE),
-        (Refused(Thing.MAP, "rows", errno.EACCES), MODULE),
+        (Refused(Thing.MAP, "candidate_sets", errno.EACCES), MODULE),
         (
-            Refused(Thing.MAP, "rows", errno.ENOMEM),
-            f"kernel {RELEASE} has no memory for the map rows: free some, or allow this control group more",
+            Refused(Thing.MAP, "candidate_sets", errno.ENOMEM),
+            f"kernel {RELEASE} has no memory for the map candidate_sets: free some, or allow this control group more",
         ),
         (
             Refused(Thing.MAP, "calls", errno.EINVAL),
@@ -152,7 +152,7 @@ def test_only_what_nobody_foresaw_comes_with_lines_for_a_report():
 
 
 def test_before_5_11_what_is_not_permitted_may_be_locked_memory():
-    refused = Refused(Thing.MAP, "rows", errno.EPERM)
+    refused = Refused(Thing.MAP, "candidate_sets", errno.EPERM)
     assert explained(refused, DEBIAN_11)[0] == (
         "kernel 5.10.0-32-amd64 counts eBPF programs and maps as locked memory, of which this process may have 64 KiB, "
         "and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, docker run --ulimit memlock=-1), or "

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
-from tiercel_agent.filter.learner import Learner, Maps, Rows
-from tiercel_agent.filter.tables import EXACT, RULE, Tables, make_tables, row_words, table_size
+from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
+from tiercel_agent.filter.tables import EXACT, RULE, Tables, automaton_size, candidate_set_words, make_tables
 from tiercel_engine.rule import Rule
 
 MACHINE = "x86_64"
@@ -32,10 +32,11 @@ typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; 
 #include "decide.h"
 void look_at_name(const u8 *table, const u8 *name, u32 length, struct accepts *accepts)
 { *accepts = accepts_of(table, name, length); }
-u32 is_possible(const u64 *rows, struct looks *looks, u32 words) { return any_possible(rows, looks, words); }
-u32 is_possible_yet(const u64 *rows, struct looks *looks, u32 words) { return any_possible_yet(rows, looks, words); }
-void survivors_of(const u64 *rows, struct looks *looks, u32 first, u32 words, struct survivors *survivors)
-{ find_survivors(rows, looks, first, words, survivors); }
+u32 is_possible(const u64 *rows, struct looks *signals, u32 words) { return any_possible(rows, signals, words); }
+u32 is_possible_yet(const u64 *rows, struct looks *signals, u32 words)
+{ return any_possible_yet(rows, signals, words); }
+void survivors_of(const u64 *rows, struct looks *signals, u32 first, u32 words, struct survivors *survivors)
+{ find_survivors(rows, signals, first, words, survivors); }
 """
 _KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_NAME = 1, 2, 4
 _KIND_UNKNOWN = 0xFF
@@ -47,14 +48,14 @@ class Accepts(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint32) for name in ("begun", "floating", "unclean")]
 
 
-class Looks(ctypes.Structure):
+class Signals(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_uint32)
         for name in "process call given given_floating real real_floating raw raw_floating connection".split()
     ]
 
 
-class Survivors(ctypes.Structure):
+class Candidates(ctypes.Structure):
     _fields_ = [
         ("count", ctypes.c_uint32),
         ("clause", ctypes.c_uint32 * 8),
@@ -65,7 +66,7 @@ class Survivors(ctypes.Structure):
 
 
 @cache
-def compiled(table: int, rows: int) -> ctypes.CDLL:
+def compiled(table: int, words: int) -> ctypes.CDLL:
     """The decision as a library, for tables of these sizes."""
     compiler = shutil.which("cc")
     if compiler is None:
@@ -74,7 +75,7 @@ def compiled(table: int, rows: int) -> ctypes.CDLL:
         source, library = Path(folder, "decide.c"), Path(folder, "decide.so")
         source.write_text(_SHIM)
         include = str(files("tiercel_agent").joinpath("bpf"))
-        sizes = [f"-DAUTOMATON_SIZE={table}", f"-DROWS={rows}"]
+        sizes = [f"-DAUTOMATON_SIZE={table}", f"-DCANDIDATE_SET_WORDS={words}"]
         command = [
             compiler,
             "-O2",
@@ -105,7 +106,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Call:
-    """One call: ``text`` is the path passed, ``real`` that of the file opened, ``rest`` what no look decides."""
+    """One call: ``text`` is the path passed, ``real`` that of the file opened, ``rest`` what no signal decides."""
 
     name: str
     process: Process
@@ -123,53 +124,55 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Look:
-    """``facts``: what the record tells; None if the call is stopped. ``certain``: positions of rules that the kernel
-    takes for matched, which it may count instead of reporting."""
+class Decision:
+    """``facts``: the filter's section of the record; None if the call is stopped. ``certain``: positions of rules that
+    the kernel takes for matched, which it may count instead of reporting."""
 
     facts: bytes | None
     certain: frozenset[int] = frozenset()
 
 
 class Kernel:
-    """The maps, and the look at a call as next_program() of bpf/filter.c takes it."""
+    """The maps, and the decision about a call as next_program() of bpf/filter.c makes it."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self.tables: Tables = make_tables(rules)
         self.maps = Maps(*(Table() for _ in Maps._fields))  # type: ignore[arg-type]
-        self._rows = array("Q", bytes(8 * row_words(self.tables)))
-        self._rows[: len(self.tables.rows)] = self.tables.rows
-        self._automaton = self.tables.automaton.ljust(table_size(self.tables), b"\0")
-        self._library = compiled(table_size(self.tables), row_words(self.tables))
-        self._address = (ctypes.c_uint64 * len(self._rows)).from_buffer(self._rows)
-        self.learner = Learner(self.maps, self.tables, Rows(memoryview(self._rows), len(self.tables.rows)))
+        self._sets = array("Q", bytes(8 * candidate_set_words(self.tables)))
+        self._sets[: len(self.tables.candidate_sets)] = self.tables.candidate_sets
+        self._automaton = self.tables.automaton.ljust(automaton_size(self.tables), b"\0")
+        self._library = compiled(automaton_size(self.tables), candidate_set_words(self.tables))
+        self._address = (ctypes.c_uint64 * len(self._sets)).from_buffer(self._sets)
+        self.learner = Learner(
+            self.maps, self.tables, CandidateSetStore(memoryview(self._sets), len(self.tables.candidate_sets))
+        )
 
-    def look(self, call: Call) -> Look:
+    def decide(self, call: Call) -> Decision:
         number = native_numbers(BY_NAME[call.name], MACHINE)[0]
         plan = self.tables.plans.get(number)
         if plan is None:  # no rule can match the call: nobody asks for it
-            return Look(None)
-        looks = Looks(*[plan.everything] * 9)
+            return Decision(None)
+        signals = Signals(*[plan.all_clauses] * 9)
         known = 0
         entry = self.maps.process_classes.get(call.process.pid.to_bytes(4, "little"))  # type: ignore[attr-defined]
         if entry:
-            start, cred, cgroup, _, row, _own, confirmed, _ = Struct("=4Q4I").unpack(entry)
+            start, cred, cgroup, _, process_set, _own, confirmed, _ = Struct("=4Q4I").unpack(entry)
             if confirmed and (start, cred, cgroup) == (call.process.pid, 7, 1):
-                looks.process, known = row + plan.first, known | _KNOWN_PROCESS
+                signals.process, known = process_set + plan.first, known | _KNOWN_PROCESS
         kind = call.kind if call.is_open and call.result >= 0 else 0
         key = _KEY.pack(number, min(call.result, 16), *call.numbers, 0, kind)
-        found = self.maps.call_rows.get(key)  # type: ignore[attr-defined]
-        if found:
-            looks.call, known = int.from_bytes(found, "little"), known | _KNOWN_CALL
-        if self._library.is_possible_yet(self._address, ctypes.byref(looks), plan.words):
+        call_set = self.maps.call_sets.get(key)  # type: ignore[attr-defined]
+        if call_set:
+            signals.call, known = int.from_bytes(call_set, "little"), known | _KNOWN_CALL
+        if self._library.is_possible_yet(self._address, ctypes.byref(signals), plan.words):
             if plan.names and kind != _KIND_UNKNOWN:
-                known |= self._look_at_names(call, plan, looks)
-            if self._library.is_possible(self._address, ctypes.byref(looks), plan.words):
+                known |= self._read_names(call, plan, signals)
+            if self._library.is_possible(self._address, ctypes.byref(signals), plan.words):
                 facts = _FACTS.pack(key, known, 0, call.process.pid, 7, 0 if known & _KNOWN_PROCESS else 1)
-                return Look(facts, self._certain(plan, looks, known))
-        return Look(None)
+                return Decision(facts, self._certain(plan, signals, known))
+        return Decision(None)
 
-    def _look_at_names(self, call: Call, plan: Any, looks: Looks) -> int:
+    def _read_names(self, call: Call, plan: Any, signals: Signals) -> int:
         given = call.text if call.text.startswith("/") else f"{call.folder.rstrip('/')}/{call.text}"
         if call.result in (-errno.EACCES, -errno.EPERM):
             return 0
@@ -177,14 +180,14 @@ class Kernel:
         of_real = self._accepts(call.real) if call.result >= 0 else of_given
         if plan.raw_names:
             passed = self._accepts(call.text)
-            looks.raw = plan.raw_names + passed.begun * plan.words
-            looks.raw_floating = plan.raw_floating + passed.floating * plan.words
+            signals.raw = plan.raw_names + passed.begun * plan.words
+            signals.raw_floating = plan.raw_floating + passed.floating * plan.words
         if of_given.unclean:
             return 0
-        looks.given = plan.names + of_given.begun * plan.words
-        looks.given_floating = plan.floating + of_given.floating * plan.words
-        looks.real = plan.names + of_real.begun * plan.words
-        looks.real_floating = plan.floating + of_real.floating * plan.words
+        signals.given = plan.names + of_given.begun * plan.words
+        signals.given_floating = plan.floating + of_given.floating * plan.words
+        signals.real = plan.names + of_real.begun * plan.words
+        signals.real_floating = plan.floating + of_real.floating * plan.words
         known = of_given.begun and of_given.floating and of_real.begun and of_real.floating
         return _KNOWN_NAME if known else 0
 
@@ -194,11 +197,11 @@ class Kernel:
         self._library.look_at_name(self._automaton, raw + bytes(16), len(raw), ctypes.byref(accepts))
         return accepts
 
-    def _certain(self, plan: Any, looks: Looks, known: int) -> frozenset[int]:
-        survivors = Survivors()
-        arguments = (self._address, ctypes.byref(looks), plan.first * 64, plan.words, ctypes.byref(survivors))
+    def _certain(self, plan: Any, signals: Signals, known: int) -> frozenset[int]:
+        candidates = Candidates()
+        arguments = (self._address, ctypes.byref(signals), plan.first * 64, plan.words, ctypes.byref(candidates))
         self._library.survivors_of(*arguments)
-        if survivors.count > 4:
+        if candidates.count > 4:
             return frozenset()
-        rules = [self.tables.clause_rules[clause] for clause in survivors.clause[: survivors.count]]
+        rules = [self.tables.clause_rules[clause] for clause in candidates.clause[: candidates.count]]
         return frozenset((rule & RULE) - 1 for rule in rules if rule & EXACT and not rule >> 24 & 15 & ~known)

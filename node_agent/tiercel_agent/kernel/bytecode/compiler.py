@@ -57,14 +57,14 @@ MAPS = (
     "ended",
     "records",
     "settings",
-    "rows",
+    "candidate_sets",
     "automaton",
-    "call_rows",
-    "connection_rows",
+    "call_sets",
+    "connection_sets",
     "process_classes",
     "changed",
     "clause_rules",
-    "shares",
+    "rule_counters",
 )
 
 # Included by bcc's own preamble; with kconfig.h in place they may be empty.

@@ -29,7 +29,7 @@ _INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
 _NAME_LENGTH = 15
 _CALLS_RING = 0x7FFF0002
 """What bpf/rate_limit.h calls the ring `calls` by, where bcc has no name for it."""
-_MAPPED = ("rows",)
+_MAPPED = ("candidate_sets",)
 _MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
 
 

@@ -16,7 +16,7 @@ class Dependents:
 
     families: frozenset[int] = frozenset()
     """FAMILY_… of bpf/maps.h: calls of these can't be reported."""
-    process_rows: bool = False
+    learns_processes: bool = False
     """The filter must learn nothing of processes: a change that makes it void would go unnoticed."""
     cost: str = ""
     """What else that costs, in words."""
@@ -29,7 +29,7 @@ OPTIONAL: Mapping[str, Dependents] = {
     "message": Dependents(families=frozenset({4})),
     "exec_failed": Dependents(families=frozenset({5})),
     "on_rename": Dependents(
-        process_rows=True,
+        learns_processes=True,
         cost="more calls come to user space, since the kernel can't be told which processes no rule can match",
     ),
     "on_cgroup_made": Dependents(cost="a container is known from its first event on, and not before"),
