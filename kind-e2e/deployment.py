@@ -19,6 +19,8 @@ import yaml
 from cluster_support.kubelet import SYSTEM, mount_bundle, mount_sinks
 from kubernetes.client import ApiClient
 
+from tiercel_engine.api_group import API_GROUP
+
 ROOT = Path(__file__).resolve().parents[1]
 DEADLINE = 240.0  # seconds until a test gives up: images start, the kubelet mounts ConfigMaps once a minute
 _TIERCEL = str(Path(sys.executable).with_name("tiercel"))
@@ -70,7 +72,7 @@ def deployed(kubectl: Kubectl) -> Iterator[None]:
 def local(kubectl: Kubectl, api: ApiClient) -> Iterator[None]:
     """As processes of this machine, whose node goes by its name."""
     node = platform.node().lower()
-    for path in sorted((ROOT / "crds").glob("tiercel.dev_*.yaml")):
+    for path in sorted((ROOT / "crds").glob(f"{API_GROUP}_*.yaml")):
         kubectl.apply(path.read_text())
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": SYSTEM}}
     kubectl.apply(yaml.safe_dump(namespace))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 from typing import Any
 
+from custom_objects import is_ready, rule_manifest
 from deployment import SYSTEM, Kubectl, until
-from test_security_rules import is_ready, manifest
 
 IMAGE = "docker.io/tiercel/agent:dev"
 
@@ -19,7 +19,7 @@ def events_on(kubectl: Kubectl, name: str) -> list[dict[str, Any]]:
 def test_an_alert_stands_on_its_pod_or_on_the_node(kubectl: Kubectl, namespace: str, runs_local: bool) -> None:
     rule = f"events-{namespace}"
     condition = f"evt.type in (execve, execveat) and proc.args contains {namespace}"
-    kubectl.apply(manifest(rule, SYSTEM, condition, rule="Seen by the tests"))
+    kubectl.apply(rule_manifest(rule, SYSTEM, condition, "Seen by the tests"))
     try:
         until(lambda: is_ready(kubectl, rule, SYSTEM), "node that runs the rule")
         if runs_local:

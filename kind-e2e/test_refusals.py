@@ -6,18 +6,11 @@ from typing import Any
 
 import pytest
 import yaml
+from cluster_support.custom_resources import rule
+from custom_objects import manifest
 from deployment import SYSTEM, Kubectl, until
 
 EXEC = "evt.type = execve"
-
-
-def manifest(kind: str, name: str, namespace: str, spec: dict[str, Any]) -> str:
-    metadata = {"name": name, "namespace": namespace}
-    return yaml.safe_dump({"apiVersion": "tiercel.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec})
-
-
-def rule(name: str, condition: str) -> dict[str, Any]:
-    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"}
 
 
 @pytest.fixture
@@ -42,24 +35,24 @@ def knows_cel(kubectl: Kubectl) -> None:
 )
 def test_the_schema_refuses(kubectl: Kubectl, namespace: str, kind: str, spec: dict[str, Any], told: str) -> None:
     for options in ((), ("--dry-run=server",)):
-        text = manifest(kind, "bad", namespace, spec)
+        text = manifest(kind, "bad", namespace, **spec)
         done = kubectl("apply", "--validate=false", *options, "-f", "-", text=text, check=False)
         assert done.returncode != 0
         assert told in done.stderr
 
 
 def test_a_name_that_is_taken_and_a_macro_that_is_in_use(kubectl: Kubectl, namespace: str) -> None:
-    kubectl.apply(manifest("SecurityRule", "terms", namespace, {"rules": [{"macro": "mine", "condition": EXEC}]}))
-    uses = manifest("SecurityRule", "uses", namespace, {"rules": [rule("Seen", "mine")]})
+    kubectl.apply(manifest("SecurityRule", "terms", namespace, rules=[{"macro": "mine", "condition": EXEC}]))
+    uses = manifest("SecurityRule", "uses", namespace, rules=[rule("Seen", "mine")])
     until(lambda: kubectl.apply(uses, check=False).returncode == 0, "operator that has seen the macro")
-    taken = manifest("SecurityRule", "zz", namespace, {"rules": [rule("Seen", EXEC)]})
+    taken = manifest("SecurityRule", "zz", namespace, rules=[rule("Seen", EXEC)])
 
     def refusal() -> str:
         done = kubectl("apply", "--validate=false", "--dry-run=server", "-f", "-", text=taken, check=False)
         return done.stderr if done.returncode else ""
 
     assert f"SecurityRule {namespace}/uses has a rule of this name already" in until(refusal, "refusal")
-    without = manifest("SecurityRule", "terms", namespace, {"rules": [{"macro": "other", "condition": EXEC}]})
+    without = manifest("SecurityRule", "terms", namespace, rules=[{"macro": "other", "condition": EXEC}])
     done = kubectl.apply(without)
     assert f"this breaks SecurityRule {namespace}/uses" in done.stderr
 

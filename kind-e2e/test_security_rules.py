@@ -7,35 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from custom_objects import is_ready, rule_manifest, status
 from deployment import SYSTEM, Kubectl, until
 
 
-def manifest(name: str, namespace: str, condition: str, rule: str = "Seen", **spec: Any) -> str:
-    item = {"rule": rule, "desc": "d", "condition": condition, "output": "%proc.cmdline", "priority": "WARNING"}
-    return yaml.safe_dump(
-        {
-            "apiVersion": "tiercel.dev/v1alpha1",
-            "kind": "SecurityRule",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"rules": [item], **spec},
-        }
-    )
-
-
-def status(kubectl: Kubectl, name: str, namespace: str) -> dict[str, Any]:
-    found = kubectl.read("securityrule", name, "-n", namespace)
-    told: dict[str, Any] = found.get("status") or {}
-    return told if told.get("observedGeneration") == found.get("metadata", {}).get("generation") else {}
-
-
-def is_ready(kubectl: Kubectl, name: str, namespace: str) -> bool:
-    conditions = status(kubectl, name, namespace).get("conditions") or []
-    return any((each["type"], each["status"]) == ("Ready", "True") for each in conditions)
-
-
 def alerts(kubectl: Kubectl, name: str, namespace: str) -> int:
-    return int(status(kubectl, name, namespace).get("alerts") or 0)
+    return int(status(kubectl, "SecurityRule", name, namespace).get("alerts") or 0)
 
 
 def test_a_rule_of_the_system_watches_every_node_and_counts_its_alerts(
@@ -43,7 +20,7 @@ def test_a_rule_of_the_system_watches_every_node_and_counts_its_alerts(
 ) -> None:
     name = f"all-{namespace}"
     condition = f"evt.type in (execve, execveat) and proc.args contains {namespace}"
-    kubectl.apply(manifest(name, SYSTEM, condition))
+    kubectl.apply(rule_manifest(name, SYSTEM, condition))
     try:
         until(lambda: is_ready(kubectl, name, SYSTEM), "node that runs the rule")
         if runs_local:
@@ -62,7 +39,9 @@ def test_a_rule_of_the_system_watches_every_node_and_counts_its_alerts(
 
 
 def test_a_tenants_rule_is_valid_and_ready(kubectl: Kubectl, namespace: str) -> None:
-    kubectl.apply(manifest("mine", namespace, "evt.type = execve", selector={"pods": {"matchLabels": {"app": "web"}}}))
+    kubectl.apply(
+        rule_manifest("mine", namespace, "evt.type = execve", selector={"pods": {"matchLabels": {"app": "web"}}})
+    )
     until(lambda: is_ready(kubectl, "mine", namespace), "node that runs the rule")
     printed = kubectl("get", "securityrules", "-n", namespace).stdout.splitlines()
     assert printed[0].split()[:5] == ["NAME", "RULES", "READY", "NODES", "ALERTS"]
@@ -86,7 +65,7 @@ def test_a_tenants_rule_is_valid_and_ready(kubectl: Kubectl, namespace: str) -> 
 )
 def test_a_mistake_is_refused_at_the_door(kubectl: Kubectl, namespace: str, spec: dict[str, Any], told: str) -> None:
     def refusal() -> str:
-        done = kubectl.apply(manifest("bad", namespace, **spec), check=False)
+        done = kubectl.apply(rule_manifest("bad", namespace, **spec), check=False)
         if done.returncode == 0:  # the API server may not know the webhook yet
             kubectl("delete", "securityrule", "bad", "-n", namespace)
         return done.stderr if done.returncode else ""
@@ -95,7 +74,7 @@ def test_a_mistake_is_refused_at_the_door(kubectl: Kubectl, namespace: str, spec
 
 
 def test_a_dry_run_gets_the_same_answer(kubectl: Kubectl, namespace: str) -> None:
-    text = manifest("bad", namespace, "proc.nmae = x")
+    text = rule_manifest("bad", namespace, "proc.nmae = x")
     done = kubectl("apply", "--validate=false", "--dry-run=server", "-f", "-", text=text, check=False)
     assert "there is no field proc.nmae" in done.stderr
     assert kubectl.read("securityrule", "bad", "-n", namespace) == {}

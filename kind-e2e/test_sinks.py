@@ -8,60 +8,53 @@ from typing import Any
 
 import pytest
 import yaml
+from custom_objects import condition, manifest, status
 from deployment import SYSTEM, Kubectl, until
 
 SAMPLE = Path(__file__).resolve().parents[1] / "config/samples/chat-sink.yaml"
 
 
-def manifest(name: str, namespace: str, **spec: Any) -> str:
-    metadata = {"name": name, "namespace": namespace}
-    return yaml.safe_dump(
-        {"apiVersion": "tiercel.dev/v1alpha1", "kind": "AlertSink", "metadata": metadata, "spec": spec}
-    )
-
-
-def status(kubectl: Kubectl, name: str, namespace: str) -> dict[str, Any]:
-    """Of what was applied last."""
-    found = kubectl.read("alertsink", name, "-n", namespace)
-    told: dict[str, Any] = found.get("status") or {}
-    return told if told.get("observedGeneration") == found.get("metadata", {}).get("generation") else {}
-
-
-def condition(kubectl: Kubectl, type_: str, name: str, namespace: str) -> tuple[str, str]:
-    conditions = status(kubectl, name, namespace).get("conditions") or ()
-    return next(((each["status"], each["reason"]) for each in conditions if each["type"] == type_), ("", ""))
-
-
 def test_a_test_alert_arrives_and_its_time_is_told(kubectl: Kubectl, namespace: str) -> None:
-    kubectl.apply(manifest("events", namespace, events={}))
+    kubectl.apply(manifest("AlertSink", "events", namespace, events={}))
     kubectl("annotate", "alertsink", "events", "-n", namespace, "tiercel.dev/send-test=first")
 
     def result() -> dict[str, Any]:
-        test: dict[str, Any] = status(kubectl, "events", namespace).get("test") or {}
+        test: dict[str, Any] = status(kubectl, "AlertSink", "events", namespace).get("test") or {}
         return test if "milliseconds" in test else {}
 
     test = until(result, "test alert that has arrived")
     nodes = {each["metadata"]["name"] for each in kubectl.read("nodes")["items"]}
     assert (test["id"], test["node"] in nodes) == ("first", True)
-    until(lambda: condition(kubectl, "Ready", "events", namespace) == ("True", "Delivering"), "sink that is ready")
-    told = status(kubectl, "events", namespace)
+    until(
+        lambda: condition(kubectl, "Ready", "AlertSink", "events", namespace) == ("True", "Delivering"),
+        "sink that is ready",
+    )
+    told = status(kubectl, "AlertSink", "events", namespace)
     assert (told["delivered"] > 0, told["lost"], told["type"]) == (True, 0, "events")
 
 
 def test_a_sink_that_nobody_answers_says_so(kubectl: Kubectl, namespace: str) -> None:
-    kubectl.apply(manifest("http", namespace, http={"url": "https://nobody.invalid/"}))
+    kubectl.apply(manifest("AlertSink", "http", namespace, http={"url": "https://nobody.invalid/"}))
     kubectl("annotate", "alertsink", "http", "-n", namespace, "tiercel.dev/send-test=first")
-    until(lambda: condition(kubectl, "Ready", "http", namespace) == ("False", "DeliveryFails"), "word of the failure")
-    assert status(kubectl, "http", namespace)["lastError"]["message"]
+    until(
+        lambda: condition(kubectl, "Ready", "AlertSink", "http", namespace) == ("False", "DeliveryFails"),
+        "word of the failure",
+    )
+    assert status(kubectl, "AlertSink", "http", namespace)["lastError"]["message"]
 
 
 def test_a_silence_ends_by_itself(kubectl: Kubectl, namespace: str) -> None:
     until_then = (datetime.now(UTC) + timedelta(seconds=20)).strftime("%Y-%m-%dT%H:%M:%SZ")
     silence = {"matcher": {"rules": ["*"]}, "until": until_then, "owner": "the tests", "reason": "to see its end"}
-    kubectl.apply(manifest("quiet", namespace, events={}, silences=[silence]))
-    until(lambda: condition(kubectl, "Silenced", "quiet", namespace) == ("True", "SilenceInForce"), "silence")
-    until(lambda: condition(kubectl, "Silenced", "quiet", namespace) == ("False", "NoSilence"), "end of the silence")
-    (told,) = status(kubectl, "quiet", namespace)["silences"]
+    kubectl.apply(manifest("AlertSink", "quiet", namespace, events={}, silences=[silence]))
+    until(
+        lambda: condition(kubectl, "Silenced", "AlertSink", "quiet", namespace) == ("True", "SilenceInForce"), "silence"
+    )
+    until(
+        lambda: condition(kubectl, "Silenced", "AlertSink", "quiet", namespace) == ("False", "NoSilence"),
+        "end of the silence",
+    )
+    (told,) = status(kubectl, "AlertSink", "quiet", namespace)["silences"]
     assert (told["owner"], told["active"]) == ("the tests", False)
 
 
@@ -73,12 +66,8 @@ def test_a_sink_waits_for_its_secret(kubectl: Kubectl, namespace: str) -> None:
         body["metadata"]["namespace"] = namespace
         kubectl.apply(yaml.safe_dump(body))
 
-    def is_valid() -> tuple[str, str] | None:
-        found = kubectl.read("alertsink", "chat", "-n", namespace)
-        for condition in (found.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "Valid":
-                return condition["status"], condition["reason"]
-        return None
+    def is_valid() -> tuple[str, ...]:
+        return condition(kubectl, "Valid", "AlertSink", "chat", namespace)
 
     apply(sink)
     told = until(is_valid, "word on the sink")

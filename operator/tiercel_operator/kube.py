@@ -13,8 +13,9 @@ from kubernetes import client, config
 from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ConflictError, DynamicApiError, NotFoundError
 
+from tiercel_engine.api_group import API_VERSION
+
 MANAGER = "tiercel-operator"
-GROUP_VERSION = "tiercel.dev/v1alpha1"
 _TIMEOUT = 10.0  # seconds
 _LONG = 60.0
 
@@ -76,7 +77,7 @@ class Kube:
         """Replaces the status that was there before; False if the object is gone."""
         body = {"status": _merge_patch(before, status)}
         try:
-            self._resource(GROUP_VERSION, kind).status.patch(
+            self._resource(API_VERSION, kind).status.patch(
                 body=body,
                 name=name,
                 namespace=namespace,

@@ -13,6 +13,7 @@ from typing import Any
 
 import kopf
 
+from tiercel_engine.api_group import API_GROUP, VERSION
 from tiercel_operator.admission.service import AdmissionService, Endpoint
 from tiercel_operator.agents.daemonset import AgentSettings, agent_config_map, daemonset
 from tiercel_operator.bundle_config_maps import MOST_PARTS
@@ -20,8 +21,6 @@ from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.runner import Runner
-
-GROUP, VERSION = "tiercel.dev", "v1alpha1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +91,15 @@ def _registry(runner: Runner, settings: Settings) -> kopf.OperatorRegistry:
     login = kopf.login_with_kubeconfig if settings.kubeconfig is not None else kopf.login_with_service_account
     kopf.on.login(registry=registry)(login)
 
-    @kopf.on.event(GROUP, VERSION, "securityrules", registry=registry)
+    @kopf.on.event(API_GROUP, VERSION, "securityrules", registry=registry)
     async def rule(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.rule_event(body, exists=type != "DELETED")
 
-    @kopf.on.event(GROUP, VERSION, "nodeagents", registry=registry)
+    @kopf.on.event(API_GROUP, VERSION, "nodeagents", registry=registry)
     async def agent(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.agent_event(body, exists=type != "DELETED")
 
-    @kopf.on.event(GROUP, VERSION, "alertsinks", registry=registry)
+    @kopf.on.event(API_GROUP, VERSION, "alertsinks", registry=registry)
     async def sink(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.sink_event(body, exists=type != "DELETED")
 

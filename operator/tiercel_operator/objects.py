@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tiercel_engine.printable import printable
+from tiercel_engine.resources.alert_sink import SEND_TEST
 from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import Scope
 
-SEND_TEST = "tiercel.dev/send-test"
-"""The annotation that asks for a test alert; another value asks for another one."""
 _LONGEST_ID = 256
 
 LOSS_LASTS = 600.0

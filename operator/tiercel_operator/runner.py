@@ -12,9 +12,10 @@ from typing import Any
 
 from kubernetes.dynamic.exceptions import ForbiddenError
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rule import Origin
 from tiercel_operator.bundle_config_maps import MOST_PARTS, bundle_config_maps, config_map_name, is_there
-from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
+from tiercel_operator.kube import Kube, Trouble, said
 from tiercel_operator.leadership import RENEW_EVERY, Leadership
 from tiercel_operator.objects import StoredSink
 from tiercel_operator.rules.events import validity_event
@@ -170,8 +171,8 @@ class Runner:
         if time.monotonic() - self._listed < LIST_AGAIN:
             return
         for kind, version, take, known in (
-            ("SecurityRule", GROUP_VERSION, self.state.take_rule, lambda: dict(self.state.rules)),
-            ("AlertSink", GROUP_VERSION, self.state.take_sink, lambda: dict(self.state.sinks)),
+            ("SecurityRule", API_VERSION, self.state.take_rule, lambda: dict(self.state.rules)),
+            ("AlertSink", API_VERSION, self.state.take_sink, lambda: dict(self.state.sinks)),
             ("Node", "v1", self.state.take_node, lambda: dict(self.state.nodes)),
         ):
             items = await asyncio.to_thread(self._kube.list, version, kind)
@@ -182,7 +183,7 @@ class Runner:
                 if key not in listed:
                     take({"metadata": _metadata(key)}, exists=False)
         if not self.synced:  # statuses tell of all agents at once, or they would say for a moment that there are none
-            for item in await asyncio.to_thread(self._kube.list, GROUP_VERSION, "NodeAgent"):
+            for item in await asyncio.to_thread(self._kube.list, API_VERSION, "NodeAgent"):
                 self.state.take_agent(item, exists=True, now=time.monotonic())
         self.state.api_addresses = await asyncio.to_thread(self._api_addresses)
         self._listed = time.monotonic()
@@ -302,7 +303,7 @@ class Runner:
             if name in self.state.nodes or not self.synced:
                 self._gone_since.pop(name, None)
             elif now - self._gone_since.setdefault(name, now) > _NODE_IS_GONE_AFTER:
-                await asyncio.to_thread(self._kube.delete, GROUP_VERSION, "NodeAgent", name)
+                await asyncio.to_thread(self._kube.delete, API_VERSION, "NodeAgent", name)
                 LOGGER.info("removed the NodeAgent of the node %s, which is gone", name)
 
 

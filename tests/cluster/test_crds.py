@@ -15,6 +15,7 @@ import yaml
 from cluster_support.control_plane import ControlPlane
 from kubernetes.client import ApiClient, ApiextensionsV1Api, CustomObjectsApi, VersionApi
 
+from tiercel_engine.api_group import API_GROUP, API_VERSION, VERSION
 from tiercel_engine.resources import (
     RESOURCES,
     AlertSinkStatus,
@@ -29,11 +30,9 @@ from tiercel_engine.resources.node_agent import Lost
 from tiercel_engine.resources.security_rule import Summary
 from tiercel_engine.rules.documents.files import read_rules
 from tiercel_engine.rules.documents.manifest import manifest_name, to_manifest
-from tiercel_engine.rules.documents.reader import API_GROUP, API_VERSION
 
 HERE = Path(__file__).parents[2]
 STOCK = HERE.parent / "shared/falco-rules"
-VERSION = API_VERSION.removeprefix(f"{API_GROUP}/")
 READY = (Condition("Ready", ConditionStatus.TRUE, "Known", "It is so.", "2026-11-25T00:00:00Z"),)
 Kubectl = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, ClassVar, Final
 
+from tiercel_engine.api_group import API_GROUP
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources import destinations as to
 from tiercel_engine.resources.labels import LabelSelector
@@ -20,6 +21,9 @@ DESTINATIONS: Final = (
     *("events", "otlp", "stdout", "file", "syslog", "program", "http", "slack", "email", "alertmanager", "notify"),
 )
 """The keys of `spec` of which exactly one is there."""
+
+SEND_TEST: Final = f"{API_GROUP}/send-test"
+"""The annotation that asks for a test alert; another value asks for another one."""
 
 PriorityName = Enum("PriorityName", {member.name: member.title for member in Priority})  # type: ignore[misc]
 """As priorities stand in alerts: ``Warning``."""
@@ -165,7 +169,7 @@ class AlertSinkStatus:
     suppressed: Count | None = field(default=None, metadata=says("Alerts that the throttle has counted in others."))
     silences: tuple[SilenceState, ...] = field(default=(), metadata=says("The silences of the spec."))
     test: TestAlert | None = field(
-        default=None, metadata=says("The last test alert, which the annotation tiercel.dev/send-test asks for.")
+        default=None, metadata=says(f"The last test alert, which the annotation {SEND_TEST} asks for.")
     )
 
 

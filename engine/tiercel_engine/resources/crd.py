@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import yaml
 
+from tiercel_engine.api_group import API_GROUP, API_VERSION, VERSION
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.resources.node_agent import NODE_AGENT
 from tiercel_engine.resources.resource import Column, Resource
 from tiercel_engine.resources.schema import Schema, schema_of
 from tiercel_engine.resources.security_rule import SECURITY_RULE
-from tiercel_engine.rules.documents.reader import API_GROUP, API_VERSION
 
 RESOURCES: Final[Mapping[str, Resource]] = {
     resource.kind: resource for resource in (SECURITY_RULE, ALERT_SINK, NODE_AGENT)
@@ -45,7 +45,7 @@ def crd(kind: str) -> dict[str, Any]:
     """The CustomResourceDefinition of a kind."""
     resource = RESOURCES[kind]
     version = {
-        "name": API_VERSION.removeprefix(f"{API_GROUP}/"),
+        "name": VERSION,
         "served": True,
         "storage": True,
         "subresources": {"status": {}},

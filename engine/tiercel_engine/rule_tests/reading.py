@@ -9,6 +9,7 @@ from math import isfinite
 
 import yaml
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.condition import Node
 from tiercel_engine.event import Event, Value
 from tiercel_engine.event_types import EVENT_TYPES
@@ -20,7 +21,7 @@ from tiercel_engine.rules.documents.decoding import VALIDATE, YAML_VALIDATE, Dec
 from tiercel_engine.rules.documents.document import Mapping, Scalar, YamlError, YamlNode, compose, repeated_keys
 from tiercel_engine.rules.documents.document import Sequence as SequenceNode
 from tiercel_engine.rules.documents.files import RulesFile
-from tiercel_engine.rules.documents.reader import API_VERSION, MANIFEST_KIND
+from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.selector import read_scope
 from tiercel_engine.rules.documents.source import Source, Span

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules.compiler import Compiler
@@ -21,7 +22,7 @@ from tiercel_engine.rules.definitions import collect
 from tiercel_engine.rules.documents.decoding import VALIDATE, DecodeError
 from tiercel_engine.rules.documents.document import Mapping, YamlError, compose
 from tiercel_engine.rules.documents.items import Broken, Define, RuleItem, Statement, kind_of
-from tiercel_engine.rules.documents.reader import API_VERSION, MANIFEST_KIND, read_statements
+from tiercel_engine.rules.documents.reader import MANIFEST_KIND, read_statements
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.selector import read_scope
 from tiercel_engine.rules.documents.source import Source, Span

@@ -16,6 +16,7 @@ from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.source import Counters, Unwatched
 from tiercel_agent.logs import LOGGER
 from tiercel_engine import __version__
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkDeliveryReport
@@ -29,7 +30,7 @@ _AT_LEAST = 1.0
 _MOST = 500  # rules that are told of one by one
 _LONGEST = 500  # characters of one reason
 _MANAGER = "tiercel-agent"
-_PATH = "/apis/tiercel.dev/v1alpha1/nodeagents/{}"
+_PATH = f"/apis/{API_VERSION}/nodeagents/{{}}"
 _TIMEOUT = 10.0
 
 
@@ -150,7 +151,7 @@ class Reporter:
 
     def _object(self, more: Mapping[str, Any]) -> dict[str, Any]:
         metadata = {"name": self._node}
-        return {"apiVersion": "tiercel.dev/v1alpha1", "kind": "NodeAgent", "metadata": metadata, **more}
+        return {"apiVersion": API_VERSION, "kind": "NodeAgent", "metadata": metadata, **more}
 
 
 def _without_counters(status: NodeAgentStatus) -> NodeAgentStatus:

@@ -13,17 +13,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from tiercel_engine.api_group import API_GROUP
 from tiercel_engine.diagnostics import Diagnostic
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.rule_tests import run, tests_of
-from tiercel_engine.rules.documents.reader import API_GROUP, MANIFEST_KIND
+from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 from tiercel_engine.rules.objects import Resolved, RuleObject, refusal, resolve, told
 from tiercel_operator.rules.dependents import dependents, suspended
 from tiercel_operator.sinks.checks import sink_errors
 
-API_VERSION: Final = "admission.k8s.io/v1"
-KIND: Final = "AdmissionReview"
+REVIEW_VERSION: Final = "admission.k8s.io/v1"
+REVIEW_KIND: Final = "AdmissionReview"
 MOST_WARNINGS: Final = 10
 LONGEST_WARNING: Final = 256
 """Characters. The API server cuts warnings, and leaves out what is beyond 4 KiB."""
@@ -64,15 +65,15 @@ def answer(body: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
         response["status"] = {"status": "Failure", "code": 422, "reason": "Invalid", "message": message}
     if verdict.warnings:
         response["warnings"] = _at_most(MOST_WARNINGS, [_line(text, LONGEST_WARNING) for text in verdict.warnings])
-    return {"apiVersion": API_VERSION, "kind": KIND, "response": response}
+    return {"apiVersion": REVIEW_VERSION, "kind": REVIEW_KIND, "response": response}
 
 
 def _request(body: object) -> Mapping[str, Any]:
-    if not isinstance(body, Mapping) or body.get("kind") != KIND or body.get("apiVersion") != API_VERSION:
-        raise NotAReview(f"the body must be an {KIND} of {API_VERSION}")
+    if not isinstance(body, Mapping) or body.get("kind") != REVIEW_KIND or body.get("apiVersion") != REVIEW_VERSION:
+        raise NotAReview(f"the body must be an {REVIEW_KIND} of {REVIEW_VERSION}")
     request = body.get("request")
     if not isinstance(request, Mapping) or not isinstance(request.get("uid"), str) or not request["uid"]:
-        raise NotAReview(f"the {KIND} must have a request with a uid")
+        raise NotAReview(f"the {REVIEW_KIND} must have a request with a uid")
     return request
 
 
@@ -85,7 +86,7 @@ def _verdict(request: Mapping[str, Any], others: Iterable[RuleObject]) -> Verdic
         return Verdict(warnings=(f"tiercel checks only {MANIFEST_KIND} and {ALERT_SINK.kind} of {API_GROUP}",))
     new, old = _object(request, "object"), _object(request, "oldObject")
     if new is None:
-        raise NotAReview(f"the {KIND} must have an object of a name and a namespace")
+        raise NotAReview(f"the {REVIEW_KIND} must have an object of a name and a namespace")
     if old is not None and new.spec == old.spec:
         return Verdict()
     suspending = old is not None and new.spec == {**old.spec, "suspend": True}

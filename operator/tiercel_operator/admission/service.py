@@ -8,10 +8,11 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import Certificates, kept_or_made, service_names, to_secret
 from tiercel_operator.admission.webhook import Webhook, webhook_configuration
-from tiercel_operator.kube import GROUP_VERSION, Kube, Trouble, said
+from tiercel_operator.kube import Kube, Trouble, said
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger("tiercel.operator")
@@ -96,7 +97,7 @@ class AdmissionService:
         raise OSError("others change the Secret of the webhook all the time")
 
     async def _fresh(self) -> list[RuleObject]:
-        items = await asyncio.to_thread(self._kube.list, GROUP_VERSION, "SecurityRule")
+        items = await asyncio.to_thread(self._kube.list, API_VERSION, "SecurityRule")
         return [
             RuleObject(item["metadata"]["namespace"], item["metadata"]["name"], item.get("spec") or {})
             for item in items

@@ -19,20 +19,20 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
+from tiercel_engine.api_group import API_GROUP, VERSION
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.resources.security_rule import SECURITY_RULE
 from tiercel_engine.rule import Origin
-from tiercel_engine.rules.documents.reader import API_GROUP
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import SERVICE, Certificates
 from tiercel_operator.admission.review import NotAReview, Verdict, answer, review
 
 LOGGER = logging.getLogger("tiercel.webhook")
 
-NAME: Final = "validate.tiercel.dev"
+NAME: Final = f"validate.{API_GROUP}"
 PATH: Final = "/validate"
-EXEMPTION: Final = "tiercel.dev/admission"
+EXEMPTION: Final = f"{API_GROUP}/admission"
 """The label by which an administrator exempts a namespace, with the value ``disabled``."""
 TIMEOUT: Final = 5
 """Seconds that the API server waits."""
@@ -134,7 +134,7 @@ def webhook_configuration(namespace: str, ca: bytes, url: str | None = None) -> 
     client = {"url": url, "caBundle": bundle} if url else {"service": service, "caBundle": bundle}
     rule = {
         "apiGroups": [API_GROUP],
-        "apiVersions": ["v1alpha1"],
+        "apiVersions": [VERSION],
         "operations": ["CREATE", "UPDATE"],
         "resources": [SECURITY_RULE.plural, ALERT_SINK.plural],
         "scope": "Namespaced",

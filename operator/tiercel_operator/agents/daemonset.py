@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 from tiercel_engine import __version__
+from tiercel_engine.api_group import API_GROUP
 from tiercel_engine.resources.sink_config import FILE
 from tiercel_operator.bundle_config_maps import config_map_name
 from tiercel_operator.sinks.config import SECRET
@@ -167,7 +168,7 @@ def daemonset(settings: AgentSettings, parts: int, owner: Mapping[str, Any] | No
     # Agents read most of their configuration when they start: another one restarts them.
     config_hash = hashlib.sha256(agent_config(settings).encode()).hexdigest()[:16]
     annotations = {
-        "tiercel.dev/config-hash": config_hash,
+        f"{API_GROUP}/config-hash": config_hash,
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(METRICS_PORT),
     }

@@ -6,9 +6,10 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.resource import time_text
-from tiercel_operator.kube import GROUP_VERSION, MANAGER
+from tiercel_operator.kube import MANAGER
 from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.statuses import VALID
 from tiercel_operator.status_schedule import StatusWrite
@@ -30,7 +31,7 @@ def validity_event(stored: StoredRule, write: StatusWrite) -> dict[str, Any] | N
         "kind": "Event",
         "metadata": {"name": f"{found.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": found.namespace},
         "involvedObject": {
-            "apiVersion": GROUP_VERSION,
+            "apiVersion": API_VERSION,
             "kind": "SecurityRule",
             "name": found.name,
             "namespace": found.namespace,

@@ -10,6 +10,7 @@ from typing import Any
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import (
     DESTINATIONS,
+    SEND_TEST,
     AlertSinkStatus,
     DeliveryError,
     SilenceState,
@@ -18,7 +19,7 @@ from tiercel_engine.resources.alert_sink import (
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
 from tiercel_operator.conditions import dated
-from tiercel_operator.objects import SEND_TEST, StoredSink
+from tiercel_operator.objects import StoredSink
 from tiercel_operator.sinks.checks import time_of
 from tiercel_operator.sinks.config import Problem
 from tiercel_operator.sinks.delivery_reports import DeliverySummary, Error

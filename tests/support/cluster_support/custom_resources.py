@@ -12,9 +12,11 @@ import yaml
 from kubernetes.client import ApiClient, ApiException, ApiextensionsV1Api
 
 from cluster_support.waiting import until
+from tiercel_engine.api_group import API_GROUP, API_VERSION, VERSION
+from tiercel_engine.scope import SYSTEM_NAMESPACE
 
-SYSTEM = "tiercel-system"
-API = ("tiercel.dev", "v1alpha1")
+SYSTEM = SYSTEM_NAMESPACE
+API = (API_GROUP, VERSION)
 """Group and version, as ``CustomObjectsApi`` takes them."""
 _CRDS = Path(__file__).parents[3] / "crds"
 
@@ -31,7 +33,7 @@ def unless_there(create: Callable[[], object]) -> None:
 def define_custom_resources(api: ApiClient) -> None:
     """Has the API server know the custom resources, and waits until it serves them."""
     extensions = ApiextensionsV1Api(api)
-    for path in sorted(_CRDS.glob("tiercel.dev_*.yaml")):
+    for path in sorted(_CRDS.glob(f"{API_GROUP}_*.yaml")):
         definition = yaml.safe_load(path.read_text())
         unless_there(partial(extensions.create_custom_resource_definition, definition))
         name = definition["metadata"]["name"]
@@ -45,19 +47,17 @@ def define_custom_resources(api: ApiClient) -> None:
 
 def rule(name: str, condition: str = "evt.type = execve", **more: Any) -> dict[str, Any]:
     """A rule as an item of a SecurityRule."""
-    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE", **more}
+    return {"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"} | more
+
+
+def custom_object(kind: str, name: str, namespace: str, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": namespace}
+    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def security_rule(name: str, namespace: str, *items: Any, **spec: Any) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": namespace}
-    return {
-        "apiVersion": "/".join(API),
-        "kind": "SecurityRule",
-        "metadata": metadata,
-        "spec": {"rules": list(items), **spec},
-    }
+    return custom_object("SecurityRule", name, namespace, rules=list(items), **spec)
 
 
 def alert_sink(name: str, namespace: str, **spec: Any) -> dict[str, Any]:
-    metadata = {"name": name, "namespace": namespace}
-    return {"apiVersion": "/".join(API), "kind": "AlertSink", "metadata": metadata, "spec": spec}
+    return custom_object("AlertSink", name, namespace, **spec)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from kubernetes.client import ApiClient, CoreV1Api
 
-SYSTEM = "tiercel-system"
+from cluster_support.custom_resources import SYSTEM
 
 
 def mount_bundle(api: ApiClient, folder: Path) -> bool:

@@ -16,6 +16,7 @@ from kubernetes.client import ApiClient, ApiException, CoreV1Api, CustomObjectsA
 
 from cluster_support.custom_resources import API, SYSTEM, alert_sink, security_rule, unless_there
 from cluster_support.waiting import until
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rules.bundle import INDEX, Bundle, part_name, unpack
 
 
@@ -116,7 +117,7 @@ class Cluster:
 
     def report(self, node: str, bundle: str, **status: Any) -> None:
         """What the agent of a node would say."""
-        body = {"apiVersion": "/".join(API), "kind": "NodeAgent", "metadata": {"name": node}}
+        body = {"apiVersion": API_VERSION, "kind": "NodeAgent", "metadata": {"name": node}}
         unless_there(partial(self._objects.create_cluster_custom_object, *API, "nodeagents", body))
         self._objects.patch_cluster_custom_object_status(
             *API, "nodeagents", node, {"status": {"bundle": bundle, **status}}

@@ -6,11 +6,12 @@ import re
 
 import yaml
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.printable import printable
 from tiercel_engine.rules.documents.document import BLOCK_STYLES, Mapping, Scalar, Sequence, YamlNode, compose
 from tiercel_engine.rules.documents.files import RulesFile
 from tiercel_engine.rules.documents.items import Define, RuleItem
-from tiercel_engine.rules.documents.reader import API_VERSION, MANIFEST_KIND, document_items, read_statements
+from tiercel_engine.rules.documents.reader import MANIFEST_KIND, document_items, read_statements
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.source import Source
 from tiercel_engine.units import parse_boolean

@@ -8,6 +8,7 @@ from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rules.documents import decoding
 from tiercel_engine.rules.documents.decoding import VALIDATE, YAML_VALIDATE, DecodeError, kind_word, span
 from tiercel_engine.rules.documents.document import (
@@ -27,8 +28,6 @@ from tiercel_engine.rules.documents.versions import check_engine_version, check_
 from tiercel_engine.scope import Scope
 
 YAML_PARSE = "LOAD_ERR_YAML_PARSE"
-API_GROUP = "tiercel.dev"
-API_VERSION = f"{API_GROUP}/v1alpha1"
 MANIFEST_KIND = "SecurityRule"
 
 _Changes = tuple[str, tuple[str, ...], tuple[str, ...]]

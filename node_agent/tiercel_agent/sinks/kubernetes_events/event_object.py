@@ -11,10 +11,11 @@ from typing import Any
 
 from tiercel_agent.sinks.text import cut
 from tiercel_engine.alert import Alert
+from tiercel_engine.api_group import API_GROUP
 from tiercel_engine.printable import printable
 from tiercel_engine.units import rfc3339
 
-CONTROLLER = "tiercel.dev/agent"
+CONTROLLER = f"{API_GROUP}/agent"
 NODES_NAMESPACES = ("default", "kube-system")
 """Where Events on what is in no namespace belong: API servers before 1.21 take such Events in the second alone."""
 
@@ -64,10 +65,10 @@ def event_object(
         "metadata": {
             "name": f"{regarding['name'][: _LONGEST_NAME - len(identifier) - 1].rstrip('.-')}.{identifier}",
             "namespace": regarding.get("namespace", nodes_namespace),
-            "labels": {"app.kubernetes.io/name": "tiercel", "tiercel.dev/priority": alert.priority.title},
+            "labels": {"app.kubernetes.io/name": "tiercel", f"{API_GROUP}/priority": alert.priority.title},
             "annotations": {
-                "tiercel.dev/rule": cut(printable(alert.rule), _LONGEST_ANNOTATION),
-                "tiercel.dev/alert": alert.id,
+                f"{API_GROUP}/rule": cut(printable(alert.rule), _LONGEST_ANNOTATION),
+                f"{API_GROUP}/alert": alert.id,
             },
         },
         "eventTime": time,
