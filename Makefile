@@ -2,6 +2,8 @@
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
 # make demo    as root: an API server, the operator and an agent on this machine, and what to try there
 # make test    linters and all tests; the first time an API server is built for them, which takes some minutes
+# make docs    the site, with its links checked, into build/site
+# make reference   makes docs/reference anew from the code
 # make test-kernels   as root: all of Debian's kernels, x86-64 and arm64, in virtual machines, with the live tests in each; it takes
 #              hours, and writes docs/kernels.md. KERNELS="6.1 arm64-6.12" tries some of them
 # make bench   what the engine costs
@@ -16,7 +18,7 @@ BIN := .venv/bin
 ARGS ?=
 KERNELS ?= all
 
-.PHONY: setup run demo test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator clean
+.PHONY: setup run demo docs reference test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator clean
 
 setup:
 	@scripts/setup
@@ -40,6 +42,14 @@ test: lint
 	@scripts/setup-control-plane >/dev/null || true
 	@scripts/setup-kernels || true
 	$(BIN)/pytest
+
+docs: setup
+	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site 8000"
+
+reference: setup
+	@PYTHONPATH=scripts $(BIN)/python -m reference_pages
 
 test-kernels: setup
 	@scripts/setup-kernels amd64 arm64
