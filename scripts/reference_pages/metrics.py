@@ -11,7 +11,7 @@ from reference_pages.markdown import code, prose, table
 from tiercel_agent.metrics.instruments import INSTRUMENTS as AGENT
 from tiercel_agent.metrics.readings import Readings as AgentReadings
 from tiercel_agent.outputs.queue import Delivery
-from tiercel_engine.resources.node_agent import SinkReceipt
+from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin
 from tiercel_engine.telemetry import Instrument, Telemetry
 from tiercel_operator.metrics import INSTRUMENTS as OPERATOR
@@ -25,7 +25,7 @@ the process. Beside these there are the usual metrics of the process (`process_â
 
 `config/monitoring` has what Prometheus needs, with alerting rules, and `config/dashboards` a dashboard for Grafana."""
 
-_SINK = SinkReceipt(
+_SINK = SinkDeliveryReport(
     namespace="shop",
     name="chat",
     generation=1,
