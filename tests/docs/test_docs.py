@@ -10,8 +10,10 @@ from urllib.parse import unquote
 import click
 import pytest
 import yaml
+from reference_pages.configuration import settings
 
 from tiercel_cli.main import main
+from tiercel_engine.fields import lookup
 from tiercel_engine.rule_tests import read_tests, run
 from tiercel_engine.rules import load, read_rules
 from tiercel_operator.sinks.checks import sink_errors
@@ -38,6 +40,9 @@ _PACKAGES = {
 }
 _LINK = re.compile(r"\]\(([^)\s]+)\)|<(?:img|a)[^>]* (?:src|href)=\"([^\"]+)\"")
 _BLOCK = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_DOTTED = re.compile(r"[a-z_0-9]+(\.[a-z_0-9]+)+")
+_FIELDS = frozenset("evt proc fd fs user group thread container k8s".split())
+_SECTIONS = frozenset("containers kubernetes outputs spool egress programs metrics log".split())
 _COMMAND = re.compile(r"^(?:\$ )?(?:\.venv/bin/)?tiercel (.*)$", re.MULTILINE)
 
 
@@ -84,6 +89,29 @@ def test_commands_that_are_shown_have_these_options(page: Path) -> None:
         known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
         used = {word.partition("=")[0] for word in words if re.fullmatch(r"--?[a-z][\w-]*(=.*)?", word)}
         assert used <= known | {"-h", "--help"}, line
+
+
+@every_page
+def test_fields_and_settings_that_are_named_exist(page: Path) -> None:
+    dotted = [code for code in _CODE.findall(_BLOCK.sub("", page.read_text())) if _DOTTED.fullmatch(code)]
+    known = settings()
+    unknown = [
+        name
+        for name in dotted
+        if (name.partition(".")[0] in _FIELDS and lookup(name) is None)
+        or (name.partition(".")[0] in _SECTIONS and name not in known)
+    ]
+
+    assert unknown == []
+
+
+@pytest.mark.parametrize("name", ["troubleshooting.md", "cluster.md"])
+def test_conditions_and_reasons_that_are_named_exist(name: str) -> None:
+    words = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", (ROOT / "docs" / name).read_text())
+    sources = [file.read_text() for folder in ("operator", "engine") for file in (ROOT / folder).glob("**/*.py")]
+
+    assert words
+    assert [word for word in words if not any(f'"{word}"' in source for source in sources)] == []
 
 
 @every_page
