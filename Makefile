@@ -43,9 +43,10 @@ test: lint
 	@scripts/setup-kernels || true
 	$(BIN)/pytest
 
+# mkdocs with --quiet would keep warnings from --strict.
 docs: setup
 	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
-	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site 8000"
 
 reference: setup
