@@ -13,6 +13,8 @@ from tiercel_agent.detection.source import Counters, Unwatched
 from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.loss import Loss
+from tiercel_agent.warning import AgentWarning
 from tiercel_engine.event import Event
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.rule import Rule
@@ -49,14 +51,14 @@ class ScriptedSource:
     """An event source that hands out batches of events, one a poll, and then calls ``at_end`` at each poll."""
 
     batches: list[list[Event]] = field(default_factory=list)
-    notes: Sequence[str] = ()
-    lost: dict[str, int] = field(default_factory=dict)
+    lasting_warnings: Sequence[AgentWarning] = ()
+    lost: dict[Loss, int] = field(default_factory=dict)
     at_end: Callable[[], None] = lambda: None
     refuse: str = ""
     requirements: Requirements | None = None
     events: int = 0
     closed: bool = False
-    told_troubles: Sequence[str] = ()
+    warnings_now: Sequence[AgentWarning] = ()
     parts_refused: Sequence[Unwatched] = ()
     evaluated_events: list[Event] = field(default_factory=list)
     held: list[Event] = field(default_factory=list)
@@ -65,8 +67,8 @@ class ScriptedSource:
     last_events: list[Event] = field(default_factory=list)
     """What an update hands out for the rules before."""
 
-    def troubles(self) -> Sequence[str]:
-        return self.told_troubles
+    def current_warnings(self) -> Sequence[AgentWarning]:
+        return self.warnings_now
 
     def unwatched(self) -> Sequence[Unwatched]:
         return self.parts_refused

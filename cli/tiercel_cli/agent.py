@@ -15,6 +15,7 @@ from tiercel_agent.config import Config, read_config
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
+from tiercel_agent.detection.partial import restrictions
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.metrics import Metrics, serve_metrics
@@ -140,8 +141,8 @@ def _run(path: Path, config: Config) -> None:
         say=_log_warning,
         meanwhile=busy,
     )
-    for note in source.notes:
-        LOGGER.warning("%s", note)
+    for line in restrictions(source):
+        LOGGER.warning("%s", line)
     try:
         service = Service(
             source=source,
@@ -151,7 +152,6 @@ def _run(path: Path, config: Config) -> None:
                 outputs,
                 hostname=config.hostname,
                 secrets=config.secrets,
-                warn=_log_warning,
             ),
             outputs=outputs,
             reloader=reloader,

@@ -18,6 +18,7 @@ from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
+from tiercel_agent.detection.partial import restrictions
 from tiercel_agent.detection.rule_set import RuleSet, default_rules, load_rule_set, showing
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.detection.watch import FLOOD_LIMIT
@@ -157,7 +158,6 @@ def detect(
         outputs,
         hostname=default_hostname(),
         recording=events,
-        warn=lambda line: say([f"Warning: {line}"]),
     )
     try:
         stop = _StopSignals()
@@ -214,7 +214,7 @@ def _start_lines(source: EventSource, rules: RuleSet) -> list[str]:
     ]
     if rules.errors:
         counts.append(f"{len(rules.errors)} errors")
-    return [*(f"note: {note}" for note in source.notes), f"watching: {', '.join(counts)}"]
+    return [*(f"Warning: {line}" for line in restrictions(source)), f"watching: {', '.join(counts)}"]
 
 
 def _watch(loop: EngineLoop, outputs: Outputs, seconds: float | None, stop: _StopSignals) -> None:

@@ -18,12 +18,15 @@ from click.testing import CliRunner
 import tiercel_cli.agent
 import tiercel_cli.detect
 from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.loss import Loss
+from tiercel_agent.warning import AgentWarning
 from tiercel_cli.live_view import LiveView, Sighting, sighting
 from tiercel_cli.main import main
 from tiercel_cli.options import read_duration
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
 from tiercel_engine.priority import Priority
+from tiercel_engine.resources.node_agent import LossCause, WarningKind
 
 SHADOW = """
 - rule: Shadow read
@@ -92,9 +95,10 @@ def test_json_lines(run, opened):
 
 def test_what_this_kernel_lacks_and_how_many_warnings_there_are_is_said_before_watching(run):
     rules = SHADOW + "- macro: unused\n  condition: proc.name = x\n"
-    _, _, err = run(rules=rules, notes=["no loginuid: user.loginuid has no value"])
+    lacking = AgentWarning(WarningKind.KERNEL_LACKS, detail="no loginuid: user.loginuid has no value")
+    _, _, err = run(rules=rules, lasting_warnings=[lacking])
     assert err.startswith(
-        "note: no loginuid: user.loginuid has no value\n"
+        "Warning: no loginuid: user.loginuid has no value\n"
         "watching: 1 rules, 1 system calls, 1 warnings (tiercel lint shows them)\n"
     )
 
@@ -174,9 +178,9 @@ def test_first_match_and_priority_are_handed_on(run, opened):
 
 
 def test_losses_are_in_the_summary_and_an_alert(run):
-    _, out, err = run(lost={"ring buffer full": 3})
+    _, out, err = run(lost={Loss(LossCause.CALL_BUFFER_FULL): 3})
     assert "Critical Events or alerts were lost" in out
-    assert "Lost: 3 (ring buffer full)" in err
+    assert "Lost: 3 (system calls, because the ring buffer was full)" in err
 
 
 def test_a_machine_that_cannot_be_watched_is_status_three(run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -26,7 +26,7 @@ from tiercel_engine.resources import (
     to_json,
 )
 from tiercel_engine.resources.crd import file_name
-from tiercel_engine.resources.node_agent import Lost
+from tiercel_engine.resources.node_agent import LossCause, LossOfCause, Lost, NodeWarning, WarningKind
 from tiercel_engine.resources.security_rule import Summary
 from tiercel_engine.rules.documents.files import read_rules
 from tiercel_engine.rules.documents.manifest import manifest_name, to_manifest
@@ -232,8 +232,9 @@ def test_columns_of_alert_sinks(kubectl: Kubectl, api: ApiClient, namespace: str
 def test_columns_of_node_agents(kubectl: Kubectl, api: ApiClient, namespace: str) -> None:
     made = yaml.safe_dump({"apiVersion": API_VERSION, "kind": "NodeAgent", "metadata": {"name": namespace}})
     assert apply(kubectl, "default", made).returncode == 0
-    lost = Lost(4, {"ring buffer full": 3, "too late": 1})
-    status = NodeAgentStatus(conditions=READY, kernel="6.18.5", rules=90, bundle="0f3a9c", lost=lost)
+    lost = Lost(4, (LossOfCause(LossCause.RATE_LIMIT, 3, "shop/Bob's"), LossOfCause(LossCause.CALL_BUFFER_FULL, 1)))
+    warnings = (NodeWarning(WarningKind.TOO_MANY_RULES, "too many", ("shop/Bob's",)),)
+    status = NodeAgentStatus(conditions=READY, kernel="6.18.5", rules=90, bundle="0f3a9c", lost=lost, warnings=warnings)
     tell(api, "NodeAgent", "", namespace, status)
     header, row = table(kubectl, "nodeagents", namespace)
     assert header == "NAME READY KERNEL RULES BUNDLE LOST AGE".split()

@@ -103,8 +103,8 @@ def test_losses_are_told_where_they_may_matter(cluster: Cluster, namespace: str)
     cluster.apply("two", namespace, rule("Two"))
     cluster.report(f"{namespace}-a", "none", lost={"total": 0})
     cluster.settled("one", namespace, "Ready", "RollingOut")
-    cause = f"system calls that '{namespace}/One' may match: too many at once"
-    cluster.report(f"{namespace}-a", "none", lost={"total": 7, "causes": {cause: 7}})
+    loss = {"cause": "RateLimit", "count": 7, "rule": f"{namespace}/One"}
+    cluster.report(f"{namespace}-a", "none", lost={"total": 7, "byCause": [loss]})
     cluster.settled("one", namespace, "DetectionDegraded", "EventsLost")
     assert cluster.conditions("two", namespace)["DetectionDegraded"] == ("False", "NothingLost")
 

@@ -20,6 +20,7 @@ from tiercel_agent.workloads.cluster.cluster import Cluster
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.model import Owner, Workload
 from tiercel_agent.workloads.settings import NoCluster
+from tiercel_engine.resources.node_agent import WarningKind
 
 Start = Callable[..., Inventory]
 
@@ -138,7 +139,7 @@ def test_an_outage_leaves_what_is_known_and_ends_by_itself(
     known = learned(inventory, made.metadata.uid)
     control_plane.stop()
     try:
-        until(inventory.complaints, "complaint")
+        until(inventory.current_warnings, "warning")
         inventory.take_news()  # that all pods are told comes after the pods
         new = ContainerId("1" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
         assert inventory.workload(ContainerId("0" * 64, "containerd", made.metadata.uid)) == known
@@ -148,7 +149,7 @@ def test_an_outage_leaves_what_is_known_and_ends_by_itself(
         control_plane.start()
     later = create_pod(api, namespace, "later", node=namespace)
     learned(inventory, later.metadata.uid)
-    assert inventory.complaints() == []
+    assert inventory.current_warnings() == []
 
 
 def test_a_server_that_was_never_there_costs_a_wait_and_no_more(
@@ -159,7 +160,7 @@ def test_a_server_that_was_never_there_costs_a_wait_and_no_more(
     nowhere = tmp_path / "kubeconfig"
     nowhere.write_text(yaml.safe_dump(settings))
     inventory = start("node", kubeconfig=nowhere)
-    until(inventory.complaints, "complaint")
+    until(inventory.current_warnings, "warning")
     assert not inventory.is_settled(ContainerId("0" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a"))
     assert inventory.is_settled(ContainerId("0" * 64, "docker"))
 
@@ -200,9 +201,9 @@ def test_annotations_as_large_as_they_may_be(api: ApiClient, namespace: str, sta
 
 def test_without_the_right_to_list_pods_it_says_so(control_plane: ControlPlane, start: Start) -> None:
     inventory = start("node", kubeconfig=control_plane.kubeconfig_for("nobody"))
-    until(inventory.complaints, "complaint")
-    assert "can't be read" in inventory.complaints()[0]
-    assert "403 pods is forbidden" in inventory.complaints()[0]
+    until(inventory.current_warnings, "warning")
+    assert inventory.current_warnings()[0].kind is WarningKind.KUBERNETES_FAILS
+    assert "403 pods is forbidden" in inventory.current_warnings()[0].detail
 
 
 def test_in_a_pod_the_service_account_is_the_way_and_its_token_may_change(
@@ -221,8 +222,8 @@ def test_in_a_pod_the_service_account_is_the_way_and_its_token_may_change(
     made = create_pod(api, namespace, "web", node=namespace)
     inventory = Inventory(None, partial(Cluster, None, namespace, ()), patience=DEADLINE)
     try:
-        until(inventory.complaints, "complaint")
-        assert "401" in inventory.complaints()[0]
+        until(inventory.current_warnings, "warning")
+        assert "401" in inventory.current_warnings()[0].detail
         (tmp_path / "token").write_text(f"{control_plane.token('agent')}\n")
         learned(inventory, made.metadata.uid)
     finally:

@@ -9,10 +9,12 @@ from contextlib import suppress
 
 import pytest
 
+from tiercel_agent.loss import Loss
 from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.resources.node_agent import LossCause
 
-CALLS = "system calls, because the ring buffer was full"
-PROCESSES = "process starts and ends, because the ring buffer was full"
+CALLS = Loss(LossCause.CALL_BUFFER_FULL)
+PROCESSES = Loss(LossCause.PROCESS_BUFFER_FULL)
 
 
 @pytest.fixture
@@ -131,7 +133,7 @@ def test_record_that_trips_the_reader(own, call, collect, monkeypatch):
         open_once(call, "/lost/in/reading")
         while not own.counters().lost:
             assert own.poll(0) == []
-    assert list(own.counters().lost) == ["records that could not be read"]
+    assert list(own.counters().lost) == [Loss(LossCause.UNREADABLE_RECORD)]
     pid = open_once(call, "/read/again")
     found = collect(own, lambda event: event["fd.name"] == "/read/again")
     assert [event["proc.pid"] for event in found if event["fd.name"] == "/read/again"] == [pid]

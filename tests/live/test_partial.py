@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from live_support.watching import Watching, rule_set
 
-from tiercel_agent.detection.partial import RULE
+from tiercel_agent.detection.partial import RULE, restrictions
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
 from tiercel_agent.kernel.loading import programs
@@ -133,15 +133,15 @@ def test_a_part_that_is_refused_takes_nothing_else_with_it(refusing, watching, p
         act(watch)
         assert rules_that_fired(watch) == set(CONDITIONS) - SILENT.get(part, set()) | {RULE}
         (alert,) = watch.of(RULE)
-        (note,) = [note for note in watch.detector.notes if part in note]
-    assert note.startswith(f"kernel {platform.release()} refuses the program {part} (Permission denied; R0 !read_ok): ")
+        (line,) = [line for line in restrictions(watch.detector) if part in line]
+    assert line.startswith(f"kernel {platform.release()} refuses the program {part} (Permission denied; R0 !read_ok): ")
     for rule, share in MISSED[part].items():
-        assert f"{rule!r} ({share} event types)" in note
-    assert note.count(" event types)") == len(MISSED[part])
-    assert OPTIONAL[part].cost in note
-    assert alert.output == f"This kernel doesn't let everything be watched: {note}"
+        assert f"{rule!r} ({share} event types)" in line
+    assert line.count(" event types)") == len(MISSED[part])
+    assert OPTIONAL[part].cost in line
+    assert alert.output == f"This kernel doesn't let everything be watched: {line}"
     assert alert.priority is (Priority.CRITICAL if MISSED[part] else Priority.WARNING)
-    assert f"unwatched.{part}" in alert.output_fields
+    assert alert.output_fields["unwatched.parts"] == part
 
 
 @pytest.mark.parametrize("program", ["on_return", "admit", "begin", "send", "image", "on_exec", "on_fork", "on_exit"])
@@ -155,8 +155,8 @@ def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, watc
     with watching() as watch:
         act(watch)
         assert rules_that_fired(watch) == {*CONDITIONS, RULE}
-        (note,) = [note for note in watch.detector.notes if "tracepoint" in note]
-    assert note == f"kernel {platform.release()} has no tracepoint tiercel_none: {OPTIONAL['on_rename'].cost}"
+        (line,) = [line for line in restrictions(watch.detector) if "tracepoint" in line]
+    assert line == f"kernel {platform.release()} has no tracepoint tiercel_none: {OPTIONAL['on_rename'].cost}"
 
 
 @pytest.mark.parametrize("part", ["", "on_rename"])
@@ -179,7 +179,7 @@ def test_what_no_rule_asks_for_is_nothing_to_speak_of(refusing, watching):
         for _ in range(3):
             watch.loop.turn(0.01)
         assert not watch.alerts
-        assert not [note for note in watch.detector.notes if "message" in note]
+        assert not [line for line in restrictions(watch.detector) if "message" in line]
 
 
 def test_with_new_rules_it_is_said_anew_what_they_miss(refusing, watching):
@@ -194,7 +194,7 @@ def test_with_new_rules_it_is_said_anew_what_they_miss(refusing, watching):
 
 
 def test_it_is_said_in_the_tool_s_own_words_at_the_start(detect, tmp_path: Path):
-    """As `tiercel detect` shows it: a note before it watches."""
+    """As `tiercel detect` shows it: a warning before it watches."""
     program = tmp_path / "sitecustomize.py"
     program.write_text(
         "import tiercel_agent.kernel.loading.loader as loader\n"
@@ -202,8 +202,8 @@ def test_it_is_said_in_the_tool_s_own_words_at_the_start(detect, tmp_path: Path)
         f"loader._load = lambda name, code: load(name, {REFUSED!r} if name == 'plain' else code)\n"
     )
     result = detect(lambda: None, {"PYTHONPATH": str(tmp_path)})
-    note = f"note: kernel {platform.release()} refuses the program plain (Permission denied; R0 !read_ok): "
+    line = f"Warning: kernel {platform.release()} refuses the program plain (Permission denied; R0 !read_ok): "
     assert result.stderr.startswith(
-        note + "bpf can't be seen; rules concerned: 'Bpf' (1 of its 1 event types)\nwatching: 1 rules, 0 system calls"
+        line + "bpf can't be seen; rules concerned: 'Bpf' (1 of its 1 event types)\nwatching: 1 rules, 0 system calls"
     )
     assert result.returncode == 0

@@ -217,6 +217,6 @@ def test_programs_that_do_not_compile_come_with_the_compilers_words(detect, tmp_
 
 def test_what_fewer_capabilities_cost_is_said_at_the_start(detect):
     result = detect(lambda: drop(SYS_PTRACE))
-    assert result.stderr.startswith("note: CAP_SYS_PTRACE is missing: of processes that run already, ")
+    assert result.stderr.startswith("Warning: CAP_SYS_PTRACE is missing: of processes that run already, ")
     assert "\nwatching: 1 rules" in result.stderr
     assert result.returncode == 0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from tiercel_engine.resources.alert_sink import DeliveryError, TestAlert
 from tiercel_engine.resources.resource import AGE, READY, Column, Conditions, Count, Resource, Time
@@ -18,12 +18,91 @@ class RefusedRule:
     reason: str = field(metadata=says("Why it can't."))
 
 
+class LossCause(Enum):
+    """Why events or alerts were lost. The API, metrics and alerts show these words: they stay."""
+
+    CALL_BUFFER_FULL = "CallBufferFull"
+    """The kernel had no room for records of system calls."""
+    PROCESS_BUFFER_FULL = "ProcessBufferFull"
+    """The kernel had no room for records of starts and ends of processes."""
+    RATE_LIMIT = "RateLimit"
+    """Too many system calls at once that a rule may match."""
+    UNREADABLE_RECORD = "UnreadableRecord"
+    """The agent could not read a record of the kernel's."""
+    EVALUATION_FAILED = "EvaluationFailed"
+    """An error ended the evaluation of rules on an event."""
+    RECORDING_FAILED = "RecordingFailed"
+    """The recording of events was too slow or failed."""
+    OUTPUT_FAILED = "OutputFailed"
+    """An output of the agent's own was too slow or failed."""
+    SINK_FAILED = "SinkFailed"
+    """A sink failed for too long, or refused alerts."""
+    TOO_MANY_ALERTS = "TooManyAlerts"
+    """There were too many alerts at once for all sinks together."""
+
+
+class WarningKind(Enum):
+    """What restricts detection or delivery on a node."""
+
+    KERNEL_LACKS = "KernelLacks"
+    """The kernel lacks something, so that some fields have no value."""
+    CAPABILITY_MISSING = "CapabilityMissing"
+    """The agent lacks a capability."""
+    TOO_MANY_RULES = "TooManyRules"
+    """Rules that are too many for the kernel to filter for."""
+    FIELDS_WITHOUT_SOURCE = "FieldsWithoutSource"
+    """Rules ask for fields that neither a runtime nor the API of Kubernetes is asked for."""
+    RUNTIME_FAILS = "RuntimeFails"
+    """A container runtime does not answer as it should."""
+    KUBERNETES_FAILS = "KubernetesFails"
+    """The API of Kubernetes does not answer as it should."""
+    NODE_NAME_DIFFERS = "NodeNameDiffers"
+    """The node is another one than the agent was told."""
+    OUTPUT_LOSES_ALERTS = "OutputLosesAlerts"
+    """An output of the agent's own has lost alerts."""
+    SINK_LOSES_ALERTS = "SinkLosesAlerts"
+    """A sink of the agent's own has lost alerts."""
+    SPOOL_UNUSABLE = "SpoolUnusable"
+    """Alerts that wait are not kept on the disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWarning:
+    """Something that restricts detection or delivery on this node."""
+
+    kind: WarningKind = field(metadata=says("What it is."))
+    message: str = field(metadata=says("The same for people."))
+    names: tuple[str, ...] = field(
+        default=(), metadata=says("The rules, fields, outputs, sinks or objects that are concerned.")
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class LossOfCause:
+    """Events that couldn't be looked at, of one cause."""
+
+    cause: LossCause = field(metadata=says("Why."))
+    count: Count = field(metadata=says("How many, since the agent's start."))
+    rule: str = field(
+        default="", metadata=says("The rule that may have matched them, as namespace/rule; any rule if there is none.")
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """Events that couldn't be looked at."""
 
     total: Count = field(metadata=says("How many, since the agent's start."))
-    causes: Mapping[str, Count] | None = field(default=None, metadata=says("How many by cause."))
+    by_cause: tuple[LossOfCause, ...] = field(default=(), metadata=says("How many by cause and rule."))
+
+
+@dataclass(frozen=True, slots=True)
+class ConcernedRule:
+    """A rule that a part is missing for."""
+
+    rule: str = field(metadata=says("The rule, as namespace/rule."))
+    missing: Count = field(metadata=says("How many of the event types that it can match are not seen."))
+    event_types: Count = field(metadata=says("How many event types it can match."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +113,8 @@ class UnwatchedPart:
     reason: str = field(metadata=says("Why the kernel refuses it."))
     calls: tuple[str, ...] = field(default=(), metadata=says("Types of events that can't be seen without it."))
     only_failed: bool = field(default=False, metadata=says("Whether those can be seen that succeed."))
+    cost: str = field(default="", metadata=says("What else that costs."))
+    rules: tuple[ConcernedRule, ...] = field(default=(), metadata=says("The rules that are concerned."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +159,7 @@ class NodeAgentStatus:
     rules: Count | None = field(default=None, metadata=says("How many rules are in force."))
     refused: tuple[RefusedRule, ...] = field(default=(), metadata=says("Rules of the bundle that this node can't run."))
     missing: tuple[str, ...] = field(default=(), metadata=says("Capabilities of the agent that it lacks."))
-    notes: tuple[str, ...] = field(default=(), metadata=says("What else restricts detection here."))
+    warnings: tuple[NodeWarning, ...] = field(default=(), metadata=says("What else restricts detection here."))
     unwatched: tuple[UnwatchedPart, ...] = field(default=(), metadata=says("Parts that this node's kernel refuses."))
     events_seen: Count | None = field(default=None, metadata=says("Events looked at, since the agent's start."))
     lost: Lost | None = field(default=None, metadata=says("Events that couldn't be looked at."))

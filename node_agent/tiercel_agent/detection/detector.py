@@ -15,7 +15,7 @@ from tiercel_agent.context.cgroups import CgroupTable
 from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
 from tiercel_agent.detection.handover import Handover
-from tiercel_agent.detection.partial import line, unwatched
+from tiercel_agent.detection.partial import unwatched
 from tiercel_agent.detection.pending_events import LOOK, PendingEvents
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
 from tiercel_agent.detection.watch import FLOOD_LIMIT, PROCEXIT, Watch, program_macros, rule_macros
@@ -36,12 +36,15 @@ from tiercel_agent.kernel.loading.programs import ON_CALLS
 from tiercel_agent.kernel.machine import Machine, look_at_machine, refused
 from tiercel_agent.kernel.memory import give_back_memory
 from tiercel_agent.kernel.refusals import in_short
+from tiercel_agent.loss import Loss
+from tiercel_agent.warning import AgentWarning
 from tiercel_agent.workloads.containers import Containers
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.settings import NoCluster, WorkloadSettings
 from tiercel_agent.workloads.start import start_inventory
 from tiercel_engine.event import Event
 from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
 _CGROUPS_AT_ONCE = 256
@@ -104,16 +107,13 @@ class Detector:
         return self._context.containers
 
     @property
-    def notes(self) -> Sequence[str]:
-        return [
-            *self._machine.notes,
-            *self._watch.notes,
-            *map(line, self._unwatched),
-            *self._context.containers.inventory.notes(self._watch.requirements.condition_fields),
-        ]
+    def lasting_warnings(self) -> Sequence[AgentWarning]:
+        inventory = self._context.containers.inventory
+        fields = self._watch.requirements.condition_fields
+        return [*self._machine.warnings, *self._watch.warnings, *inventory.lasting_warnings(fields)]
 
-    def troubles(self) -> Sequence[str]:
-        return self._context.containers.inventory.complaints()
+    def current_warnings(self) -> Sequence[AgentWarning]:
+        return self._context.containers.inventory.current_warnings()
 
     def unwatched(self) -> Sequence[Unwatched]:
         return self._unwatched
@@ -160,14 +160,14 @@ class Detector:
     def counters(self) -> Counters:
         totals = self._retired + Counter(self._watch.programs.counters())
         lost = {
-            "system calls, because the ring buffer was full": totals["lost calls"],
-            "process starts and ends, because the ring buffer was full": totals["lost processes"],
-            "records that could not be read": totals["failed records"],
+            Loss(LossCause.CALL_BUFFER_FULL): totals["lost calls"],
+            Loss(LossCause.PROCESS_BUFFER_FULL): totals["lost processes"],
+            Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
         }
         by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
-        lost |= {f"system calls that {rule!r} may match: too many at once": number for rule, number in by_rule.items()}
-        told = {cause: number for cause, number in lost.items() if number}
-        return Counters(self._number, told, self._watch.types, totals["filtered calls"])
+        lost |= {Loss(LossCause.RATE_LIMIT, rule=rule): count for rule, count in by_rule.items()}
+        lost = {loss: count for loss, count in lost.items() if count}
+        return Counters(self._number, lost, self._watch.types, totals["filtered calls"])
 
     def measured(self) -> Measured:
         """What the kernel has counted since the last change of rules. Only of a detector that measures."""

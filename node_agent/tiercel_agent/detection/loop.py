@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -12,18 +13,24 @@ from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.partial import PartsTold, partial_alert
 from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.source import EventSource
+from tiercel_agent.logs import located
+from tiercel_agent.loss import Loss, Losses, listed
 from tiercel_agent.outputs.fan_out import Outputs
 from tiercel_agent.outputs.queue import OutputQueue
+from tiercel_agent.warning import AgentWarning, describe
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
 from tiercel_engine.rendering.alerts import make_alert
+from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Origin
+
+LOGGER = logging.getLogger(__name__)
 
 POLL = 0.2
 """Seconds that one turn waits for events at most."""
 
 REMIND = 600.0
-"""Seconds between two words on a trouble that lasts."""
+"""Seconds between two lines of the log on a warning that lasts."""
 
 HOUSEKEEPING = 1.0
 """Seconds between two looks at the counters."""
@@ -36,7 +43,7 @@ class Summary:
 
     events: int
     alerts: Mapping[str, int]
-    lost: Mapping[str, int]
+    lost: Losses
     stopped: int = 0
     suppressed: Mapping[str, int] = field(default_factory=dict)
     """Matches by rule that were counted in alerts of a flood."""
@@ -44,12 +51,11 @@ class Summary:
     def lines(self) -> list[str]:
         """For people: alerts by rule, the most frequent first, events seen, what was lost."""
         counted = sorted(self.alerts.items(), key=lambda item: (-item[1], item[0]))
-        lost = ", ".join(f"{count} ({cause})" for cause, count in self.lost.items()) or "none"
         return [
             f"Alerts: {sum(self.alerts.values())}",
             *(f"{count:>8}  {rule}{self._more(rule)}" for rule, count in counted),
             f"Events seen: {self.events}" + (f", stopped in the kernel: {self.stopped}" if self.stopped else ""),
-            f"Lost: {lost}",
+            f"Lost: {listed(self.lost) or 'none'}",
         ]
 
     def _more(self, rule: str) -> str:
@@ -69,8 +75,7 @@ class RuleAlerts:
 class EngineLoop:
     """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch.
 
-    ``secrets`` is whether alerts show those of command lines. ``warn`` gets a line for what people should know of and
-    is no alert.
+    ``secrets`` is whether alerts show those of command lines.
     """
 
     def __init__(
@@ -82,7 +87,6 @@ class EngineLoop:
         hostname: str,
         secrets: bool = False,
         recording: OutputQueue[Event] | None = None,
-        warn: Callable[[str], None] = lambda _line: None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -92,8 +96,7 @@ class EngineLoop:
         self._hostname = hostname
         self._secrets = secrets
         self._recording = recording
-        self._warn = warn
-        self._troubles: dict[str, float] = {}
+        self._warned: dict[AgentWarning, float] = {}
         self._clock = clock
         self._now = now
         self._losses = LossWatch()
@@ -103,7 +106,7 @@ class EngineLoop:
         self._checked = float("-inf")
         self._alerts: Counter[str] = Counter()
         self._of_rules: dict[tuple[Origin, str], RuleAlerts] = {}
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[Loss] = Counter()
 
     def turn(self, timeout: float = POLL) -> None:
         """Takes what the source has, or waits for it for ``timeout`` seconds."""
@@ -114,7 +117,7 @@ class EngineLoop:
             self._tell_floods()
             self._tell_losses()
             self._tell_unwatched()
-            self._tell_troubles()
+            self._log_warnings()
 
     def replace(self, rules: RuleSet) -> None:
         """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
@@ -140,7 +143,7 @@ class EngineLoop:
     def alerts_by_rule(self) -> list[RuleAlerts]:
         """Of the rules that run now."""
         running = {(rule.origin, rule.name) for rule in self._rules.rules}
-        self._of_rules = {key: found for key, found in self._of_rules.items() if key in running}
+        self._of_rules = {key: alerts for key, alerts in self._of_rules.items() if key in running}
         return list(self._of_rules.values())
 
     def _take(self, event: Event) -> None:
@@ -156,7 +159,10 @@ class EngineLoop:
                 for rule, view in matches
             ]
         except Exception as error:  # one event that trips the engine must not end detection
-            self._failures[f"events that could not be evaluated: {type(error).__name__}"] += 1
+            loss = Loss(LossCause.EVALUATION_FAILED, error=type(error).__name__)
+            if not self._failures[loss]:
+                LOGGER.error("an event could not be evaluated: %s", located(error))
+            self._failures[loss] += 1
             return
         for alert, view in alerts:
             self._floods.remember(alert, self._source.cgroup(event))
@@ -188,22 +194,22 @@ class EngineLoop:
         if news:
             self._alert(partial_alert(news, self._hostname, self._now()), None)
 
-    def _tell_troubles(self) -> None:
-        """Each when it begins, and now and then while it lasts."""
-        now = self._clock()
-        lasting = {trouble: self._troubles.get(trouble) for trouble in self._source.troubles()}
-        for trouble, told in lasting.items():
-            if told is None or now - told >= REMIND:
-                self._warn(trouble)
-                lasting[trouble] = now
-        # what comes and goes is not told each time
-        recent = {trouble: told for trouble, told in self._troubles.items() if now - told < REMIND}
-        self._troubles = recent | {trouble: told for trouble, told in lasting.items() if told is not None}
+    def _log_warnings(self) -> None:
+        """Logs each warning when it begins, and each ten minutes while it lasts.
 
-    def _lost(self) -> dict[str, int]:
-        lost = {cause: count for cause, count in self._source.counters().lost.items() if count}
+        One that ends and begins again within that time isn't logged again.
+        """
+        now = self._clock()
+        self._warned = {warning: at for warning, at in self._warned.items() if now - at < REMIND}
+        for warning in self._source.current_warnings():
+            if warning not in self._warned:
+                LOGGER.warning("%s", describe(warning))
+                self._warned[warning] = now
+
+    def _lost(self) -> dict[Loss, int]:
+        lost = {loss: count for loss, count in self._source.counters().lost.items() if count}
         lost |= self._failures
         lost |= self._outputs.lost()
         if self._recording is not None and (dropped := self._recording.counters().dropped):
-            lost["events for the recording: it was too slow or failed"] = dropped
+            lost[Loss(LossCause.RECORDING_FAILED)] = dropped
         return lost

@@ -1,63 +1,92 @@
-"""What was lost becomes an alert of the tool's own: at once, and then not more often than each ten seconds."""
+"""What was lost becomes an alert of the agent's own: at once, and then not more often than each ten seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable
 
+from tiercel_agent.loss import Loss, Losses, listed
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 
 RULE = "Tiercel: events lost"
 INTERVAL = 10.0
 """Seconds between two alerts."""
-OF_ALERTS = "alerts for "
-"""How causes begin that are about alerts: the alert that tells of them may be the next one that is lost."""
 LONGEST = 3600.0
+"""Seconds between two alerts of lost alerts, at most."""
+_MOST_NAMES = 10
 
 
 class LossWatch:
-    """Compares totals by cause with those that were last told.
+    """Compares totals with those that were last reported.
 
-    What tells of lost alerts goes the same way as they do, and would be lost for ever and told for ever where an output
-    fails for good: between two such tellings the time doubles, up to an hour, until none was lost for that long.
+    An alert of lost alerts goes the same way as they do. Where an output fails for good it is lost too, and would be
+    reported and lost for ever: so between two such alerts the time doubles, up to an hour, until none was lost for that
+    long.
     """
 
     def __init__(self) -> None:
-        self._told: dict[str, int] = {}
-        self._told_at = self._alerts_told_at = float("-inf")
+        self._reported: dict[Loss, int] = {}
+        self._reported_at = self._alerts_reported_at = float("-inf")
         self._alerts_pause = INTERVAL
 
-    def news(self, lost: Mapping[str, int], now: float, *, last: bool = False) -> dict[str, int]:
-        """What was lost by cause since the last answer that wasn't empty.
+    def news(self, lost: Losses, now: float, *, last: bool = False) -> dict[Loss, int]:
+        """What was lost since the last answer that wasn't empty.
 
-        Empty if nothing was, or if that answer is younger than ``INTERVAL``; ``now`` is monotonic
+        It is empty if nothing was lost, or if that answer is younger than ``INTERVAL``; ``now`` is monotonic
         seconds. With ``last`` the age doesn't matter: detection ends.
         """
-        if now - self._told_at < INTERVAL and not last:
+        if now - self._reported_at < INTERVAL and not last:
             return {}
-        news = {cause: count - self._told.get(cause, 0) for cause, count in lost.items()}
-        news = {cause: count for cause, count in news.items() if count > 0}
-        if not last and now - self._alerts_told_at < self._alerts_pause:
-            news = {cause: count for cause, count in news.items() if not cause.startswith(OF_ALERTS)}
-        elif any(cause.startswith(OF_ALERTS) for cause in news):
-            goes_on = now - self._alerts_told_at < 2 * self._alerts_pause
+        news = {loss: count - self._reported.get(loss, 0) for loss, count in lost.items()}
+        news = {loss: count for loss, count in news.items() if count > 0}
+        if not last and now - self._alerts_reported_at < self._alerts_pause:
+            news = {loss: count for loss, count in news.items() if not _of_alerts(loss)}
+        elif any(map(_of_alerts, news)):
+            goes_on = now - self._alerts_reported_at < 2 * self._alerts_pause
             self._alerts_pause = min(LONGEST, 2 * self._alerts_pause) if goes_on else INTERVAL
-            self._alerts_told_at = now
+            self._alerts_reported_at = now
         if news:
-            self._told |= {cause: lost[cause] for cause in news}
-            self._told_at = now
+            self._reported |= {loss: lost[loss] for loss in news}
+            self._reported_at = now
         return news
 
 
-def loss_alert(news: Mapping[str, int], hostname: str, time: int) -> Alert:
-    causes = ", ".join(f"{count} ({cause})" for cause, count in news.items())
+def _of_alerts(loss: Loss) -> bool:
+    return loss.unit == "alerts"
+
+
+def loss_alert(news: Losses, hostname: str, time: int) -> Alert:
+    """``time`` is nanoseconds since the epoch.
+
+    The alert's fields are counts (``lost.calls``, ``lost.processes``, ``lost.records``, ``lost.events``,
+    ``lost.alerts``), and names as a text with commas: ``lost.cause``, ``lost.rule``, ``lost.output``, ``lost.sink``,
+    ``lost.error``. What isn't the case has no field.
+    """
+    counts: Counter[str] = Counter()
+    for loss, count in news.items():
+        counts[f"lost.{loss.unit}"] += count
+    names = {
+        "lost.cause": joined(loss.cause.value for loss in news),
+        "lost.rule": joined(loss.rule for loss in news),
+        "lost.output": joined(loss.output for loss in news),
+        "lost.sink": joined(loss.sink for loss in news),
+        "lost.error": joined(loss.error for loss in news),
+    }
     return Alert(
         time=time,
         rule=RULE,
         priority=Priority.CRITICAL,
         source="internal",
         hostname=hostname,
-        output=f"Events or alerts were lost, attacks among them would not be seen: {causes}",
+        output=f"Events or alerts were lost, attacks among them would not be seen: {listed(news)}",
         tags=("tiercel",),
-        output_fields={f"lost.{cause}": count for cause, count in news.items()},
+        output_fields={**counts, **{key: text for key, text in names.items() if text}},
     )
+
+
+def joined(names: Iterable[str], most: int = _MOST_NAMES) -> str:
+    """The names once each, as one value of an alert's field: ``a, b and 3 more``. Empty names are left out."""
+    known = [name for name in dict.fromkeys(names) if name]
+    rest = len(known) - most
+    return ", ".join(known[:most]) + (f" and {rest} more" if rest > 0 else "")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tiercel_agent.detection.source import Concerned, Unwatched
+from tiercel_agent import warning
+from tiercel_agent.detection.losses import joined
+from tiercel_agent.detection.source import Concerned, EventSource, Unwatched
 from tiercel_agent.events.syscalls import ONLY_FAILED, SYSCALLS, Syscall
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_engine.alert import Alert
@@ -14,7 +16,8 @@ from tiercel_engine.priority import Priority
 from tiercel_engine.rule import Rule
 
 RULE = "Tiercel: not everything is watched"
-_MOST_CALLS, _MOST_RULES, _MOST_FIELDS = 6, 10, 100
+_MOST_CALLS, _MOST_RULES = 6, 10  # in a line
+_MOST_FIELD_CALLS, _MOST_FIELD_RULES = 50, 100
 
 
 def families_lost(missing: Iterable[str]) -> frozenset[int]:
@@ -39,7 +42,7 @@ def unwatched(
 
     ``wanted`` are the types of events that somebody asks for, None for all; programs that nobody needs are left out.
     """
-    found = []
+    parts = []
     for name, reason in missing.items():
         part = OPTIONAL[name]
         calls = tuple(
@@ -48,42 +51,42 @@ def unwatched(
             if not is_reported(call, part.families) and (wanted is None or call.name in wanted)
         )
         if calls or not part.families:
-            found.append(Unwatched(name, reason, part.cost, calls, tuple(_concerned(rules, frozenset(calls)))))
-    return tuple(found)
+            parts.append(Unwatched(name, reason, part.cost, calls, tuple(_concerned(rules, frozenset(calls)))))
+    return tuple(parts)
 
 
 def _concerned(rules: Sequence[Rule], calls: frozenset[str]) -> Iterable[Concerned]:
     for rule in rules:
         types = event_types(rule.condition, rule.source)
-        of = SYSCALL_EVENT_TYPES if types is None else types
-        if of & calls:
-            yield Concerned(rule.key, len(of & calls), len(of))
+        types = SYSCALL_EVENT_TYPES if types is None else types
+        if types & calls:
+            yield Concerned(rule.key, len(types & calls), len(types))
 
 
-def line(part: Unwatched) -> str:
+def describe(part: Unwatched) -> str:
     """For the log and for people: what is lost, the rules concerned, and why."""
     costs = [part.cost] if part.cost else []
     if part.calls:
         where = " where they fail" if only_failed(part.calls) else ""
-        costs.append(f"{_listed(part.calls, _MOST_CALLS)} can't be seen{where}")
+        costs.append(f"{joined(part.calls, _MOST_CALLS)} can't be seen{where}")
     text = f"{part.reason}: {'; '.join(costs)}"
     if part.rules:
-        text += f"; rules concerned: {_listed([_rule(each) for each in part.rules], _MOST_RULES)}"
+        text += f"; rules concerned: {joined([_rule(each) for each in part.rules], _MOST_RULES)}"
     return text
 
 
-def only_failed(calls: Iterable[str]) -> bool:
+def restrictions(source: EventSource) -> list[str]:
+    """A line for people on each thing that restricts detection as long as the rules stay the same."""
+    return [*map(warning.describe, source.lasting_warnings), *map(describe, source.unwatched())]
+
+
+def only_failed(calls: Sequence[str]) -> bool:
     """Whether what isn't seen of these calls are those that fail: a successful exec is told by a tracepoint."""
-    return {call.name for call in SYSCALLS if call.flags & ONLY_FAILED}.issuperset(calls)
+    return bool(calls) and {call.name for call in SYSCALLS if call.flags & ONLY_FAILED}.issuperset(calls)
 
 
 def _rule(rule: Concerned) -> str:
-    return f"{rule.key!r} ({rule.lost} of its {rule.types} event types)"
-
-
-def _listed(names: Sequence[str], most: int) -> str:
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return f"{rule.key!r} ({rule.missing} of its {rule.types} event types)"
 
 
 class PartsTold:
@@ -101,18 +104,24 @@ class PartsTold:
 
 
 def partial_alert(parts: Sequence[Unwatched], hostname: str, time: int) -> Alert:
-    """``time`` is nanoseconds since the epoch. Critical where rules miss something."""
-    rules = {each.key: f"{each.lost} of {each.types} event types" for part in parts for each in part.rules}
+    """``time`` is nanoseconds since the epoch. The alert is critical where rules miss something.
+
+    Its fields are names as a text with commas: ``unwatched.parts``, and ``unwatched.calls`` and ``unwatched.rules``
+    where there are any.
+    """
+    rules = [rule.key for part in parts for rule in part.rules]
+    names = {
+        "unwatched.parts": joined(part.part for part in parts),
+        "unwatched.calls": joined((call for part in parts for call in part.calls), _MOST_FIELD_CALLS),
+        "unwatched.rules": joined(rules, _MOST_FIELD_RULES),
+    }
     return Alert(
         time=time,
         rule=RULE,
         priority=Priority.CRITICAL if rules else Priority.WARNING,
         source="internal",
         hostname=hostname,
-        output=f"This kernel doesn't let everything be watched: {'. '.join(map(line, parts))}",
+        output=f"This kernel doesn't let everything be watched: {'. '.join(map(describe, parts))}",
         tags=("tiercel",),
-        output_fields={
-            **{f"unwatched.{part.part}": ", ".join(part.calls) or part.cost for part in parts},
-            **{f"unwatched.rule.{key}": told for key, told in list(rules.items())[:_MOST_FIELDS]},
-        },
+        output_fields={key: text for key, text in names.items() if text},
     )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tiercel_agent.filter.rule_counters import Suppressed
+from tiercel_agent.loss import Losses
+from tiercel_agent.warning import AgentWarning
 from tiercel_engine.event import Event
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.rule import Rule
@@ -18,8 +20,8 @@ class Counters:
 
     events: int = 0
     """Events that reached user space."""
-    lost: Mapping[str, int] = field(default_factory=dict)
-    """Events lost, by cause in words."""
+    lost: Losses = field(default_factory=dict)
+    """Events, or records of them, that were lost."""
     system_calls: frozenset[str] = frozenset()
     """The system calls that are watched now."""
     stopped: int = 0
@@ -39,37 +41,42 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Concerned:
-    """A rule by its key: so many of the event types that it can match are not seen, of so many."""
+    """A rule that doesn't see all that it asks for."""
 
     key: str
-    lost: int
+    missing: int
+    """How many of the event types that it can match are not seen."""
     types: int
+    """How many event types it can match."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unwatched:
-    """A part that the kernel has refused: its name, the kernel's reason, what that costs in words, which calls are not
-    seen, and the rules that these concern."""
+    """A part of the programs that the kernel has refused, while the rest watches."""
 
     part: str
     reason: str
+    """Why the kernel refused it, for people."""
     cost: str
+    """What that costs apart from calls, for people; "" if it costs nothing else."""
     calls: tuple[str, ...]
+    """The system calls that are not seen."""
     rules: tuple[Concerned, ...]
+    """The rules that can match these calls."""
 
 
 class EventSource(Protocol):
     """Events in the order in which they reach user space. One thread calls all methods."""
 
     @property
-    def notes(self) -> Sequence[str]:
-        """One line for each thing that this kernel lacks or can't take of the rules, and what it costs."""
+    def lasting_warnings(self) -> Sequence[AgentWarning]:
+        """What this machine lacks, and what it can't take of the rules. It changes with the rules alone."""
 
-    def troubles(self) -> Sequence[str]:
-        """One line for each thing that it can't learn at present, and what that costs."""
+    def current_warnings(self) -> Sequence[AgentWarning]:
+        """What can't be learned at present."""
 
     def unwatched(self) -> Sequence[Unwatched]:
-        """What this kernel doesn't let it see of what the rules ask for; it is among the notes, too."""
+        """What this kernel doesn't let it see of what the rules ask for. It changes with the rules alone."""
 
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""
@@ -81,16 +88,16 @@ class EventSource(Protocol):
         """
 
     def evaluated(self, event: Event) -> None:
-        """Told of an event that the rules were evaluated on: what they can't match of its like need not come."""
+        """Tells the source that the rules were evaluated on an event: it may stop what is like it and matches none."""
 
     def cgroup(self, event: Event) -> int:
         """The id of the cgroup in which the event occurred."""
 
     def release(self) -> list[Event]:
-        """The events that still wait for what is to be learned of their containers: nothing comes after."""
+        """The events that still wait until more is known of their containers. They are the last."""
 
     def suppressed(self) -> list[Suppressed]:
-        """What of a flood was counted since the last call. To be called about once a second."""
+        """The matches that were suppressed since the last call. To be called about once a second."""
 
     def counters(self) -> Counters: ...
 

@@ -21,8 +21,10 @@ from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.kernel.loading.programs import ProgramSet
 from tiercel_agent.kernel.machine import Machine
 from tiercel_agent.kernel.probes.direct_reads import DirectReads
+from tiercel_agent.warning import AgentWarning
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.resources.node_agent import WarningKind
 from tiercel_engine.rule import Rule
 
 FLOOD_LIMIT = 100
@@ -61,7 +63,8 @@ class Watch:
         take_cgroup: Callable[[bytes], None],
     ) -> None:
         self.requirements = requirements
-        self.notes = [tables.clauses.warning] if tables is not None and tables.clauses.warning else []
+        left_out = tables.clauses.left_out if tables is not None else ()
+        self.warnings = [AgentWarning(WarningKind.TOO_MANY_RULES, left_out)] if left_out else []
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         self.programs = ProgramSet(

@@ -80,15 +80,6 @@ class Clauses:
     """By atom, for the atoms that the name of a file decides, as it is or as it was passed."""
     left_out: tuple[str, ...]
 
-    @property
-    def warning(self) -> str:
-        """A sentence about the rules that were left out; "" if none were."""
-        if not self.left_out:
-            return ""
-        first, more = self.left_out[0], len(self.left_out) - 1
-        others = f" and {more} more" if more else ""
-        return f"too many rules for the kernel, every call that they ask for goes to user space: {first}{others}"
-
 
 def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS) -> Clauses:
     """The clauses of these rules for these calls. Calls that no rule can match belong to no partition."""

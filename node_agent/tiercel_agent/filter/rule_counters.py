@@ -13,7 +13,8 @@ from tiercel_agent.kernel.loading.libbpf import Map
 
 _KEY = Struct("=QII")
 _COUNTERS = Struct("=7Q")
-_UNKNOWN_RULE = "several rules"
+SEVERAL_RULES = ""
+"""Stands for a rule's key where too little is known of a call to say which rules it may match."""
 _IDLE_READS = 60
 """An entry that hasn't changed for so many readings is deleted from the map."""
 
@@ -53,7 +54,7 @@ class RuleCounters:
                 continue
             self._idle.pop(key, None)
             self._seen[key] = (passed, suppressions, lost)
-            rule = _UNKNOWN_RULE if number == UNCLASSIFIED else self._rules[number - 1]
+            rule = SEVERAL_RULES if number == UNCLASSIFIED else self._rules[number - 1]
             self._passed[rule] += passed - before[0]
             if lost > before[2]:
                 self._lost[rule] += lost - before[2]

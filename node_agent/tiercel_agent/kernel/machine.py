@@ -15,17 +15,19 @@ from tiercel_agent.kernel.probes.direct_reads import DirectReads, direct_reads
 from tiercel_agent.kernel.probes.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.probes.permissions import Facts, allow_locked_memory, blind_spots, read_facts, refusal
 from tiercel_agent.kernel.refusals import explained
+from tiercel_agent.warning import AgentWarning
+from tiercel_engine.resources.node_agent import WarningKind
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """``offsets`` are those of kernel/offsets.py, ``direct_reads`` is how programs may read the kernel's memory, and
-    ``notes`` have a line for each thing that lacks."""
+    ``warnings`` are about what lacks."""
 
     facts: Facts
     offsets: Mapping[str, int]
     direct_reads: DirectReads | None
-    notes: Sequence[str]
+    warnings: Sequence[AgentWarning]
 
 
 def look_at_machine() -> Machine:
@@ -36,8 +38,12 @@ def look_at_machine() -> Machine:
     facts = allow_locked_memory(facts)
     try:
         with closing(Btf()) as btf:
-            offsets, notes = resolve(btf, platform.machine())
-            return Machine(facts, offsets, direct_reads(btf), [*notes, *blind_spots(facts)])
+            offsets, costs = resolve(btf, platform.machine())
+            warnings = [
+                *(AgentWarning(WarningKind.KERNEL_LACKS, detail=cost) for cost in costs),
+                *(AgentWarning(WarningKind.CAPABILITY_MISSING, detail=line) for line in blind_spots(facts)),
+            ]
+            return Machine(facts, offsets, direct_reads(btf), warnings)
     except LibbpfError as error:
         raise DetectorError(str(error.strerror)) from error
     except MissingMembers as error:

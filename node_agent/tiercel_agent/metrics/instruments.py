@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from tiercel_agent.metrics.readings import Readings, RuleId, label
 from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine import __version__
-from tiercel_engine.resources.node_agent import SinkDeliveryReport
+from tiercel_engine.resources.node_agent import LossCause, SinkDeliveryReport
 from tiercel_engine.telemetry import Instrument, Measured
 
 Reads = Callable[[Readings], Iterable[Measured]]
@@ -38,7 +39,10 @@ def _sinks(read: Callable[[SinkDeliveryReport], float]) -> Reads:
 
 
 def _lost(readings: Readings) -> Iterable[Measured]:
-    return [(count, {"cause": cause}) for cause, count in readings.lost.items()]
+    counts: Counter[LossCause] = Counter()
+    for loss, count in readings.lost.items():
+        counts[loss.cause] += count
+    return [(count, {"cause": cause.value}) for cause, count in counts.items()]
 
 
 def _bundle(readings: Readings) -> Iterable[Measured]:

@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from tiercel_agent.loss import Losses
 from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.node_agent import SinkDeliveryReport
@@ -17,7 +18,6 @@ RuleId = tuple[Origin | None, str]
 
 MOST_RULES = 500
 MOST_SINKS = 200
-MOST_CAUSES = 50
 LONGEST = 128
 """Characters of a label."""
 OTHER = "other"
@@ -34,8 +34,8 @@ class Readings:
     """Events that reached the rules."""
     stopped: int = 0
     """System calls that were left in the kernel, because no rule can match them."""
-    lost: Mapping[str, int] = field(default_factory=dict)
-    """Events and alerts, by cause."""
+    lost: Losses = field(default_factory=dict)
+    """Events and alerts."""
     alerts: Mapping[RuleId, int] = field(default_factory=dict)
     suppressed: Mapping[RuleId, int] = field(default_factory=dict)
     """Matches that were counted in alerts of a flood."""
@@ -60,17 +60,14 @@ class Bounds:
     def __init__(self) -> None:
         self._alerts: dict[RuleId, None] = {}
         self._suppressed: dict[RuleId, None] = {}
-        self._causes: dict[str, None] = {}
         self._sinks: dict[tuple[str, str], None] = {}
 
     def bounded(self, readings: Readings) -> Readings:
-        """The same with so few rules, causes and sinks that they can be told, their names safe to show."""
-        lost = _counted((label(cause), count) for cause, count in readings.lost.items())
+        """The same with at most so many rules and sinks that each can have its own series, their names safe to show."""
         alerts = _counted((_labels(rule), count) for rule, count in readings.alerts.items())
         suppressed = _counted((_labels(rule), count) for rule, count in readings.suppressed.items())
         return replace(
             readings,
-            lost=_few(lost, self._causes, MOST_CAUSES, OTHER),
             alerts=_few(alerts, self._alerts, MOST_RULES, (None, OTHER)),
             suppressed=_few(suppressed, self._suppressed, MOST_RULES, (None, OTHER)),
             sinks=self._few_sinks(readings.sinks),
@@ -96,15 +93,15 @@ def _labels(rule: RuleId) -> RuleId:
 
 def _counted(counts: Iterable[tuple[Key, int]]) -> Counter[Key]:
     """Names that look the same are counted together."""
-    found: Counter[Key] = Counter()
+    sums: Counter[Key] = Counter()
     for key, count in counts:
-        found[key] += count
-    return found
+        sums[key] += count
+    return sums
 
 
-def _admit(found: Iterable[Key], admitted: dict[Key, None], most: int) -> None:
-    """Changes who is admitted: those that are gone make room."""
-    there = dict.fromkeys(found)
+def _admit(keys: Iterable[Key], admitted: dict[Key, None], most: int) -> None:
+    """Changes which keys are admitted: those that are gone make room."""
+    there = dict.fromkeys(keys)
     for key in [key for key in admitted if key not in there]:
         del admitted[key]
     for key in there:
@@ -115,10 +112,10 @@ def _admit(found: Iterable[Key], admitted: dict[Key, None], most: int) -> None:
 
 def _few(counts: Mapping[Key, int], admitted: dict[Key, None], most: int, other: Key) -> dict[Key, int]:
     _admit(counts, admitted, most)
-    found = {key: counts[key] for key in admitted}
+    few = {key: counts[key] for key in admitted}
     if rest := sum(count for key, count in counts.items() if key not in admitted):
-        found[other] = found.get(other, 0) + rest
-    return found
+        few[other] = few.get(other, 0) + rest
+    return few
 
 
 def _together(sinks: Sequence[SinkDeliveryReport]) -> SinkDeliveryReport:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TypeVar
 
 from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
+from tiercel_agent.loss import Loss, Losses
 from tiercel_agent.outputs.queue import Delivery, OutputQueue
+from tiercel_agent.warning import AgentWarning
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
+from tiercel_engine.resources.node_agent import LossCause, WarningKind
 
 Item = TypeVar("Item")
 
@@ -48,30 +51,31 @@ class Outputs:
         """What became of alerts for the sinks."""
         return self._dispatcher.delivery_reports() if self._dispatcher is not None else []
 
-    def lost(self) -> Mapping[str, int]:
-        """Alerts that an output or sink didn't get, by cause in words."""
-        found = {
-            f"alerts for output {name}: it was too slow or failed": delivery.dropped
+    def lost(self) -> Losses:
+        """Alerts that an output or sink didn't get, since the agent's start."""
+        lost = {
+            Loss(LossCause.OUTPUT_FAILED, output=name): delivery.dropped
             for name, delivery in self.deliveries().items()
             if delivery.dropped
         }
         if self._dispatcher is not None:
             for name, count in self._dispatcher.lost().items():
-                found[f"alerts for sink {name}: it failed for too long, or refused them"] = count
+                lost[Loss(LossCause.SINK_FAILED, sink=name)] = count
             if self._dispatcher.dropped:
-                found["alerts for all sinks: there were too many at once"] = self._dispatcher.dropped
-        return found
+                lost[Loss(LossCause.TOO_MANY_ALERTS)] = self._dispatcher.dropped
+        return lost
 
-    def notes(self) -> list[str]:
-        """A line for each output or sink of this agent's own that has lost alerts, since AlertSinks tell by themselves,
+    def warnings(self) -> list[AgentWarning]:
+        """One for each output or sink of this agent's own that has lost alerts, since AlertSinks have a status for it,
         and for each way in which the disk doesn't take what waits."""
-        lost = [f"output {name}" for name, delivery in self.deliveries().items() if delivery.dropped]
+        outputs = [name for name, delivery in self.deliveries().items() if delivery.dropped]
         reports = self.delivery_reports()
-        lost += [f"sink {each.label}" for each in reports if each.totals.lost and not each.settings.namespace]
+        sinks = [each.label for each in reports if each.totals.lost and not each.settings.namespace]
         troubles = dict.fromkeys(each.totals.trouble for each in reports if each.totals.trouble)
         return [
-            *(f"{name} has lost alerts: the agent's log tells why" for name in lost),
-            *(f"alerts that wait for sinks are in memory and not on the disk: {trouble}" for trouble in troubles),
+            *(AgentWarning(WarningKind.OUTPUT_LOSES_ALERTS, (name,)) for name in outputs),
+            *(AgentWarning(WarningKind.SINK_LOSES_ALERTS, (name,)) for name in sinks),
+            *(AgentWarning(WarningKind.SPOOL_UNUSABLE, detail=trouble) for trouble in troubles),
         ]
 
     def reopen(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import threading
 import time
@@ -14,7 +15,9 @@ from tiercel_agent.detection.loop import RuleAlerts
 from tiercel_agent.detection.partial import only_failed
 from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.source import Counters, Unwatched
-from tiercel_agent.logs import LOGGER
+from tiercel_agent.logs import located
+from tiercel_agent.loss import Losses
+from tiercel_agent.warning import AgentWarning, describe
 from tiercel_engine import __version__
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.resources import node_agent
@@ -22,12 +25,14 @@ from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkDeliveryReport
 from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
 
+LOGGER = logging.getLogger(__name__)
+
 EVERY = 30.0
 """Seconds between two reports in which only counters have grown."""
 HEARTBEAT = 300.0
 """Seconds between two reports although nothing has changed."""
 _AT_LEAST = 1.0
-_MOST = 500  # rules that are told of one by one
+_MOST = 500  # rules and names that are in the status one by one
 _LONGEST = 500  # characters of one reason
 _MANAGER = "tiercel-agent"
 _PATH = f"/apis/{API_VERSION}/nodeagents/{{}}"
@@ -43,15 +48,14 @@ class Applies(Protocol):
 def status_of(
     rules: RuleSet,
     counters: Counters,
-    notes: Iterable[str],
+    warnings: Iterable[AgentWarning],
     alerts: Iterable[RuleAlerts],
     since: str,
     sinks: tuple[SinkDeliveryReport, ...] = (),
     unwatched: Sequence[Unwatched] = (),
 ) -> NodeAgentStatus:
     """The status, but for when it is written. ``since`` is when the rules came into force, in RFC 3339."""
-    lost = sum(counters.lost.values())
-    told = sorted(alerts, key=lambda each: -each.last)[:_MOST]
+    latest = sorted(alerts, key=lambda each: -each.last)[:_MOST]
     return NodeAgentStatus(
         conditions=(_ready(rules, since),),
         version=__version__,
@@ -62,20 +66,32 @@ def status_of(
             node_agent.RefusedRule(f"{each.origin.namespace}/{each.origin.name}", each.reason[:_LONGEST])
             for each in rules.refused[:_MOST]
         ),
-        notes=tuple(note[:_LONGEST] for note in notes),
-        unwatched=tuple(
-            node_agent.UnwatchedPart(each.part, each.reason[:_LONGEST], each.calls, only_failed(each.calls))
-            for each in unwatched
-            if each.calls  # what others cost is among the notes
-        ),
+        warnings=tuple(map(_warning, warnings)),
+        unwatched=tuple(map(_unwatched, unwatched)),
         events_seen=counters.events,
-        lost=node_agent.Lost(lost, dict(counters.lost) or None),
+        lost=_lost(counters.lost),
         alerts=tuple(
             node_agent.RuleAlerts(each.origin.namespace, each.origin.name, each.rule, each.count, _time(each.last))
-            for each in told
+            for each in latest
         ),
         sinks=sinks,
     )
+
+
+def _warning(warning: AgentWarning) -> node_agent.NodeWarning:
+    return node_agent.NodeWarning(warning.kind, describe(warning)[:_LONGEST], warning.names[:_MOST])
+
+
+def _unwatched(part: Unwatched) -> node_agent.UnwatchedPart:
+    rules = tuple(node_agent.ConcernedRule(rule.key, rule.missing, rule.types) for rule in part.rules[:_MOST])
+    reason, failed = part.reason[:_LONGEST], only_failed(part.calls)
+    return node_agent.UnwatchedPart(part.part, reason, part.calls, failed, part.cost, rules)
+
+
+def _lost(lost: Losses) -> node_agent.Lost:
+    most = sorted(lost.items(), key=lambda item: -item[1])[:_MOST]
+    by_cause = tuple(node_agent.LossOfCause(loss.cause, count, loss.rule) for loss, count in most)
+    return node_agent.Lost(sum(lost.values()), by_cause)
 
 
 def _ready(rules: RuleSet, since: str) -> Condition:
@@ -142,7 +158,7 @@ class Reporter:
             self._api.apply(path, _MANAGER, self._object({"status": status}), _TIMEOUT)
         except Exception as error:  # whatever the API or the way to it has: detection goes on, and it is tried again
             if not self._failures:
-                LOGGER.warning("this node's status can't be written: %s", error)
+                LOGGER.warning("this node's status can't be written: %s (%s)", error, located(error))
             self._failures, self._written = self._failures + 1, None
             return
         if self._failures:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import time
 from collections.abc import Callable
 
 from tiercel_agent.config import Config
 from tiercel_agent.detection.loop import HOUSEKEEPING, EngineLoop
+from tiercel_agent.detection.partial import restrictions
 from tiercel_agent.detection.rule_set import RuleSet, Signature
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.logs import LOGGER
 from tiercel_agent.metrics import Metrics, Readings, by_rule
 from tiercel_agent.outputs import Outputs
 from tiercel_agent.service.alert_sinks import AlertSinks
@@ -19,6 +20,8 @@ from tiercel_agent.service.node_status import Reporter, status_of
 from tiercel_agent.service.reload import Reloader, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
 from tiercel_engine.resources.resource import time_text
+
+LOGGER = logging.getLogger(__name__)
 
 LOOK = 0.25
 """Seconds between two looks at the rules files: a change is in force within two seconds."""
@@ -137,8 +140,8 @@ class Service:
             return
         if fixed(config) != fixed(self._reloader.config):
             LOGGER.warning("only rules, priority and rule_matching change while it runs: the rest does at a restart")
-        for note in self._source.notes:
-            LOGGER.warning("%s", note)
+        for line in restrictions(self._source):
+            LOGGER.warning("%s", line)
         log_refused(rules)
         self._reloader.accept(config, files)
         if rules.bundle != self._rules.bundle:
@@ -151,11 +154,14 @@ class Service:
             return
         counters, sinks = self._source.counters(), self._sinks.delivery_reports()
         if self._reporter is not None:
-            notes = [*self._source.notes, *self._source.troubles(), *self._outputs.notes()]
+            source = self._source
+            warnings = [*source.lasting_warnings, *source.current_warnings(), *self._outputs.warnings()]
             alert_sinks = tuple(each for each in sinks if each.namespace)
             alerts = self._loop.alerts_by_rule()
-            unwatched = self._source.unwatched()
-            self._reporter.offer(status_of(self._rules, counters, notes, alerts, self._since, alert_sinks, unwatched))
+            unwatched = source.unwatched()
+            self._reporter.offer(
+                status_of(self._rules, counters, warnings, alerts, self._since, alert_sinks, unwatched)
+            )
         if self._metrics is not None:
             summary = self._loop.summary()
             readings = Readings(

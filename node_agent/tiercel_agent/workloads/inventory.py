@@ -15,6 +15,7 @@ from threading import Lock
 from typing import Protocol
 
 from tiercel_agent.context.container import ContainerId
+from tiercel_agent.warning import AgentWarning
 from tiercel_agent.workloads.model import NOTHING, Container, Labelled, Pod, Workload
 from tiercel_agent.workloads.news import (
     NAMESPACE,
@@ -25,6 +26,7 @@ from tiercel_agent.workloads.news import (
     PodNews,
     Synced,
 )
+from tiercel_engine.resources.node_agent import WarningKind
 
 _MOST_CONTAINERS = 8192
 _MOST_GONE_PODS = 1024
@@ -47,7 +49,7 @@ class Finder(Protocol):
     def close(self) -> None: ...
 
     @property
-    def complaint(self) -> str: ...
+    def failure(self) -> str: ...
 
 
 class ClusterSource(Protocol):
@@ -58,7 +60,7 @@ class ClusterSource(Protocol):
     @property
     def connected(self) -> bool: ...
     @property
-    def complaint(self) -> str: ...
+    def failure(self) -> str: ...
     def ask_for(self, kind: str) -> None: ...
     def close(self) -> None: ...
 
@@ -122,8 +124,8 @@ class Inventory:
         """The name of the Kubernetes node, "" outside of a cluster."""
         return self._cluster.node if self._cluster is not None else ""
 
-    def notes(self, fields: Collection[str]) -> list[str]:
-        """A line if these fields are asked for, and there is nobody who could tell them."""
+    def lasting_warnings(self, fields: Collection[str]) -> list[AgentWarning]:
+        """A warning if these fields are asked for, and there is nobody who could tell them."""
         prefixes = () if self._cluster is not None else _OF_CLUSTER if self._finder is not None else ("k8s.",)
         unknown = sorted(field for field in fields if field.startswith(prefixes)) if prefixes else []
         if not unknown:
@@ -131,26 +133,27 @@ class Inventory:
         what = "no Kubernetes API is asked" + (
             "" if self._finder is not None else ", and there is no container runtime"
         )
-        return [f"{what}: rules that ask for {', '.join(unknown)} can't match"]
+        return [AgentWarning(WarningKind.FIELDS_WITHOUT_SOURCE, tuple(unknown), what)]
 
-    def complaints(self) -> list[str]:
-        """What the sources fail at now."""
-        sources = (self._finder, self._cluster)
-        said = [source.complaint for source in sources if source is not None and source.complaint]
-        return [*said, *self._of_another_node()]
+    def current_warnings(self) -> list[AgentWarning]:
+        """What runtimes and the API of Kubernetes fail at now."""
+        sources = ((WarningKind.RUNTIME_FAILS, self._finder), (WarningKind.KUBERNETES_FAILS, self._cluster))
+        failures = [(kind, source.failure) for kind, source in sources if source is not None]
+        return [
+            *(AgentWarning(kind, detail=failure) for kind, failure in failures if failure),
+            *self._of_another_node(),
+        ]
 
-    def _of_another_node(self) -> list[str]:
-        """A line if pods run here that the API server doesn't count among this node's."""
+    def _of_another_node(self) -> list[AgentWarning]:
+        """A warning if pods run here that the API server doesn't count among this node's."""
         if self._cluster is None or not self._cluster.connected or not self._synced:
             return []
         late = self._clock() - _API_IS_SURE_AFTER
         for entry in self._entries.values():
             pod = entry.found.pod if entry.found is not None else None
             if pod is not None and entry.workload.pod is pod and entry.deadline < late:
-                node = self._cluster.node
-                return [
-                    f"{pod.namespace}/{pod.name} runs here, and is none of the pods of {node}: is this node {node}?"
-                ]
+                names = f"{pod.namespace}/{pod.name}", self._cluster.node
+                return [AgentWarning(WarningKind.NODE_NAME_DIFFERS, names)]
         return []
 
     def ask_for(self, fields: Collection[str]) -> None:

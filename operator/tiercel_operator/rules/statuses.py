@@ -155,12 +155,12 @@ def _degraded(facts: Facts) -> Condition:
 
 def _losses(facts: Facts) -> str:
     """Where events were lost lately; losses that aren't of one rule may have hidden something from each."""
-    keys = [rule.key for rule in facts.resolved.rules]
-    hit: list[str] = []
-    for agent in facts.fleet.losing:
-        causes = (agent.status.lost.causes if agent.status.lost is not None else None) or {}
-        if any("'" not in cause or any(f"'{key}'" in cause for key in keys) for cause in causes):
-            hit.append(agent.node)
+    keys = {"", *(rule.key for rule in facts.resolved.rules)}
+    hit = [
+        agent.node
+        for agent in facts.fleet.losing
+        if agent.status.lost is not None and any(loss.rule in keys for loss in agent.status.lost.by_cause)
+    ]
     if not hit:
         return ""
     return f"events were lost on {_listed(hit)}: what these rules ask for may be among them"

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tiercel_agent.detection.loop import EngineLoop
-from tiercel_agent.detection.losses import LossWatch
+from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.loss import Loss
 from tiercel_agent.outputs import OutputQueue, Outputs
+from tiercel_agent.warning import AgentWarning
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
 from tiercel_engine.priority import Priority
+from tiercel_engine.resources.node_agent import LossCause, WarningKind
+
+FULL = Loss(LossCause.CALL_BUFFER_FULL)
 
 RULES = """
 - rule: Shadow read
@@ -124,7 +130,7 @@ def test_losses_become_an_alert_at_once_and_then_at_most_each_ten_seconds(script
     run = Run(source, rules())
 
     def lose_and_turn(count: int, seconds: float) -> None:
-        source.lost = {"ring buffer full": count}
+        source.lost = {FULL: count}
         run.clock.time += seconds
         run.loop.turn()
 
@@ -134,12 +140,12 @@ def test_losses_become_an_alert_at_once_and_then_at_most_each_ten_seconds(script
     lose_and_turn(9, 4)
     lose_and_turn(9, 1)
     lose_and_turn(9, 60)
-    source.lost = {"ring buffer full": 12}
+    source.lost = {FULL: 12}
     got = run.finish()
     assert [alert.output_fields for alert in got] == [
-        {"lost.ring buffer full": 7},
-        {"lost.ring buffer full": 2},
-        {"lost.ring buffer full": 3},
+        {"lost.calls": 7, "lost.cause": "CallBufferFull"},
+        {"lost.calls": 2, "lost.cause": "CallBufferFull"},
+        {"lost.calls": 3, "lost.cause": "CallBufferFull"},
     ]
     first = got[0]
     assert (first.rule, first.priority, first.source, first.time) == (
@@ -148,17 +154,32 @@ def test_losses_become_an_alert_at_once_and_then_at_most_each_ten_seconds(script
         "internal",
         5,
     )
-    assert "7 (ring buffer full)" in first.output
-    assert run.loop.summary().lost == {"ring buffer full": 12}
-    assert run.loop.summary().lines()[-1] == "Lost: 12 (ring buffer full)"
+    assert "7 (system calls, because the ring buffer was full)" in first.output
+    assert run.loop.summary().lost == {FULL: 12}
+    assert run.loop.summary().lines()[-1] == "Lost: 12 (system calls, because the ring buffer was full)"
 
 
 def test_the_watch_tells_new_causes_only():
-    watch = LossWatch()
-    assert watch.news({"a": 1}, 0) == {"a": 1}
-    assert watch.news({"a": 1, "b": 2}, 9.9) == {}
-    assert watch.news({"a": 1, "b": 2}, 10) == {"b": 2}
-    assert watch.news({"a": 4, "b": 2}, 10.1, last=True) == {"a": 3}
+    watch, one, other = LossWatch(), Loss(LossCause.RATE_LIMIT, rule="a"), Loss(LossCause.RATE_LIMIT, rule="b")
+    assert watch.news({one: 1}, 0) == {one: 1}
+    assert watch.news({one: 1, other: 2}, 9.9) == {}
+    assert watch.news({one: 1, other: 2}, 10) == {other: 2}
+    assert watch.news({one: 4, other: 2}, 10.1, last=True) == {one: 3}
+
+
+def test_an_alert_of_losses_has_few_fields_whatever_names_there_are():
+    news = {Loss(LossCause.RATE_LIMIT, rule=f"shop/Rule {number}'s"): 1 for number in range(100)}
+    news |= {Loss(LossCause.SINK_FAILED, sink="shop/chat"): 7, Loss(LossCause.EVALUATION_FAILED, error="KeyError"): 2}
+    fields = dict(loss_alert(news, "node-1", 5).output_fields)
+    assert fields.pop("lost.rule") == ", ".join(f"shop/Rule {number}'s" for number in range(10)) + " and 90 more"
+    assert fields == {
+        "lost.calls": 100,
+        "lost.alerts": 7,
+        "lost.events": 2,
+        "lost.cause": "RateLimit, SinkFailed, EvaluationFailed",
+        "lost.sink": "shop/chat",
+        "lost.error": "KeyError",
+    }
 
 
 def test_what_an_output_dropped_is_told_through_the_others(scripted_source, opened, rules):
@@ -176,19 +197,23 @@ def test_what_an_output_dropped_is_told_through_the_others(scripted_source, open
     assert told
     assert "alerts for output stuck" in told[0].output
     assert len([alert for alert in got if alert.rule == "Shadow read"]) == 10
-    assert run.loop.summary().lost["alerts for output stuck: it was too slow or failed"] >= 16
+    assert run.loop.summary().lost[Loss(LossCause.OUTPUT_FAILED, output="stuck")] >= 16
 
 
-def test_an_event_that_cannot_be_evaluated_is_counted_and_detection_goes_on(scripted_source, opened, rules):
+def test_an_event_that_cannot_be_evaluated_is_counted_and_detection_goes_on(
+    scripted_source, opened, rules, caplog: pytest.LogCaptureFixture
+):
     class Broken(Event):
         def __missing__(self, key: str):
             raise ValueError(key)
 
     broken = Broken("syscall", 1, {"evt.type": "openat"})
-    run = Run(scripted_source([[broken, opened("/etc/shadow", "less")]]), rules())
+    run = Run(scripted_source([[broken, broken, opened("/etc/shadow", "less")]]), rules())
     got = run.finish()
     assert [alert.rule for alert in got] == ["Shadow read", "Tiercel: events lost"]
-    assert run.loop.summary().lost == {"events that could not be evaluated: ValueError": 1}
+    (line,) = caplog.messages
+    assert re.fullmatch(r"an event could not be evaluated: ValueError at .*/test_loop\.py:\d+, called at .*", line)
+    assert run.loop.summary().lost == {Loss(LossCause.EVALUATION_FAILED, error="ValueError"): 2}
 
 
 def test_replaced_rules_count_from_the_next_event_and_the_source_learns_of_them(scripted_source, opened, rules):
@@ -243,27 +268,35 @@ def test_what_still_waits_at_the_end_is_evaluated(scripted_source, opened, rules
     assert [alert.rule for alert in run.finish()] == ["Shadow read", "By cat"]
 
 
-def test_troubles_are_told_when_they_begin_and_again_while_they_last(scripted_source, rules):
-    told: list[str] = []
+def test_warnings_are_logged_when_they_begin_and_again_while_they_last(
+    scripted_source, rules, caplog: pytest.LogCaptureFixture
+):
     source = scripted_source()
-    run = Run(source, rules(), warn=told.append)
+    run = Run(source, rules())
+    api = AgentWarning(WarningKind.KUBERNETES_FAILS, detail="403 pods is forbidden")
+    runtime = AgentWarning(WarningKind.RUNTIME_FAILS, detail="no socket")
 
-    def look(seconds: float, *troubles: str) -> int:
-        source.told_troubles = troubles
+    def look(seconds: float, *warnings: AgentWarning) -> int:
+        source.warnings_now = warnings
         run.clock.time += seconds
         run.loop.turn()
-        return len(told)
+        return len(caplog.messages)
 
-    assert look(1, "the API can't be read") == 1
-    assert look(2, "the API can't be read", "no socket") == 2
+    assert look(1, api) == 1
+    assert look(2, api, runtime) == 2
     assert look(2) == 2
-    assert look(2, "the API can't be read") == 2  # it comes and goes
-    assert look(600, "the API can't be read") == 3
-    assert look(2, "the API can't be read") == 3
+    assert look(2, api) == 2  # it comes and goes
+    assert look(600, api) == 3
+    assert look(2, api) == 3
+    assert caplog.messages == [
+        "the Kubernetes API can't be read, pods are named as far as they are known: 403 pods is forbidden",
+        "containers are named as far as they are known: no socket",
+        "the Kubernetes API can't be read, pods are named as far as they are known: 403 pods is forbidden",
+    ]
 
 
 def test_what_tells_of_lost_alerts_and_is_lost_itself_is_not_told_for_ever():
-    watch, cause = LossWatch(), "alerts for sink chat: it refused them"
+    watch, cause = LossWatch(), Loss(LossCause.SINK_FAILED, sink="chat")
     lost, told = 1, []
     for second in range(100_000):
         if watch.news({cause: lost}, second):
@@ -271,12 +304,12 @@ def test_what_tells_of_lost_alerts_and_is_lost_itself_is_not_told_for_ever():
             lost += 1  # the alert that tells of it
     assert told[:4] == [0, 10, 30, 70]
     assert len(told) < 40
-    assert watch.news({cause: lost, "ring buffer full": 3}, 100_000) == {"ring buffer full": 3}
-    assert watch.news({cause: lost, "ring buffer full": 3}, 100_001, last=True) == {cause: 1}
+    assert watch.news({cause: lost, FULL: 3}, 100_000) == {FULL: 3}
+    assert watch.news({cause: lost, FULL: 3}, 100_001, last=True) == {cause: 1}
 
 
 def test_a_later_loss_of_alerts_is_told_at_once():
-    watch, cause = LossWatch(), "alerts for sink chat: it refused them"
+    watch, cause = LossWatch(), Loss(LossCause.SINK_FAILED, sink="chat")
     assert watch.news({cause: 1}, 0) == {cause: 1}
     assert watch.news({cause: 2}, 10) == {cause: 1}
     assert watch.news({cause: 3}, 29) == {}

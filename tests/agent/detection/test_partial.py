@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from live_support.watching import rule_set
 
-from tiercel_agent.detection.partial import PartsTold, line, partial_alert, unwatched
+from tiercel_agent.detection.partial import PartsTold, describe, partial_alert, unwatched
 from tiercel_agent.detection.source import Concerned, Unwatched
 from tiercel_engine.priority import Priority
 
@@ -21,8 +21,8 @@ def rules(**conditions: str):
 
 
 def parts(missing: dict[str, str], **conditions: str) -> tuple[Unwatched, ...]:
-    found = rules(**conditions)
-    return unwatched(missing, found.rules, found.requirements.event_types)
+    loaded = rules(**conditions)
+    return unwatched(missing, loaded.rules, loaded.requirements.event_types)
 
 
 def test_rules_are_named_with_how_much_they_miss():
@@ -33,7 +33,7 @@ def test_rules_are_named_with_how_much_they_miss():
         none="evt.type = openat",
     )
     assert part.rules == (Concerned("all", 2, 2), Concerned("some", 1, 3))
-    assert line(part) == (
+    assert describe(part) == (
         f"{WHY}: sendto, recvfrom can't be seen; rules concerned: 'all' (2 of its 2 event types), "
         "'some' (1 of its 3 event types)"
     )
@@ -42,12 +42,13 @@ def test_rules_are_named_with_how_much_they_miss():
 def test_a_rule_for_every_type_misses_some_of_them():
     (part,) = parts({"message": WHY}, every="proc.name = x")
     (concerned,) = part.rules
-    assert (concerned.lost, concerned.types > 60) == (6, True)
+    assert (concerned.missing, concerned.types > 60) == (6, True)
 
 
 def test_an_exec_that_succeeds_is_seen_without_the_program_of_those_that_fail():
     (part,) = parts({"exec_failed": WHY}, spawned="evt.type in (execve, execveat)")
-    assert line(part).startswith(f"{WHY}: execve, execveat can't be seen where they fail; rules concerned: 'spawned' (")
+    start = f"{WHY}: execve, execveat can't be seen where they fail; rules concerned: 'spawned' ("
+    assert describe(part).startswith(start)
 
 
 def test_the_end_of_processes_is_told_by_a_program_of_its_own():
@@ -61,11 +62,12 @@ def test_what_nobody_asks_for_is_left_out_but_not_what_all_depend_on():
 
 def test_a_thousand_rules_are_counted_and_the_first_named():
     (part,) = parts({"message": WHY}, **{f"r{number}": "evt.type = sendto" for number in range(1000)})
-    told = line(part)
+    told = describe(part)
     assert told.endswith("'r9' (1 of its 1 event types) and 990 more")
     alert = partial_alert([part], "node-1", 1)
     assert alert.output == f"This kernel doesn't let everything be watched: {told}"
-    assert len(alert.output_fields) == 101
+    assert alert.output_fields["unwatched.rules"].endswith("r98, r99 and 900 more")
+    assert len(alert.output_fields) == 3
 
 
 def test_the_alert_is_critical_where_rules_miss_something():
@@ -75,9 +77,9 @@ def test_the_alert_is_critical_where_rules_miss_something():
     alert = partial_alert([lost, dear], "node-1", 1)
     assert (alert.priority, alert.source, alert.hostname, alert.time) == (Priority.CRITICAL, "internal", "node-1", 1)
     assert alert.output_fields == {
-        "unwatched.message": "sendto",
-        "unwatched.on_rename": "more calls come",
-        "unwatched.rule.shop/r": "1 of 2 event types",
+        "unwatched.parts": "message, on_rename",
+        "unwatched.calls": "sendto",
+        "unwatched.rules": "shop/r",
     }
 
 

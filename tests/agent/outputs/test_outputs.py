@@ -13,6 +13,7 @@ import orjson
 import pytest
 
 from tiercel_agent.config import FileConfig, StdoutConfig
+from tiercel_agent.loss import Loss
 from tiercel_agent.outputs import (
     FileOutput,
     OutputClosed,
@@ -24,6 +25,7 @@ from tiercel_agent.outputs import (
 )
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
+from tiercel_engine.resources.node_agent import LossCause
 
 
 def alert(output: str = "seen", rule: str = "A rule") -> Alert:
@@ -159,7 +161,7 @@ def test_a_pipe_without_reader_ends_the_output():
     eventually(lambda: outputs.ended)
     outputs.put(alert(), None)
     assert queue.counters().dropped == 2
-    assert outputs.lost() == {"alerts for output stdout: it was too slow or failed": 2}
+    assert outputs.lost() == {Loss(LossCause.OUTPUT_FAILED, output="stdout"): 2}
     os.close(writing)
 
 

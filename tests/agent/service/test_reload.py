@@ -15,14 +15,23 @@ from tiercel_agent.config import parse_config, read_config
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.detection.loop import EngineLoop
-from tiercel_agent.detection.source import Unwatched
+from tiercel_agent.detection.source import Concerned, Unwatched
+from tiercel_agent.loss import Loss
 from tiercel_agent.outputs import OutputQueue, Outputs
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.reload import Reloader, load_configured
 from tiercel_agent.service.sd_notify import Notifier
 from tiercel_agent.service.service import Service
 from tiercel_agent.sinks.model import Place, Sink
-from tiercel_engine.resources.node_agent import UnwatchedPart
+from tiercel_agent.warning import AgentWarning
+from tiercel_engine.resources.node_agent import (
+    ConcernedRule,
+    LossCause,
+    LossOfCause,
+    Lost,
+    UnwatchedPart,
+    WarningKind,
+)
 
 GOOD = "- rule: {name}\n  desc: d\n  condition: evt.type = openat\n  output: o\n  priority: INFO\n"
 
@@ -109,9 +118,8 @@ def running(tmp_path: Path, scripted_source):
 
 
 @pytest.fixture
-def log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(logging.getLogger("tiercel"), "propagate", True)
-    caplog.set_level(logging.DEBUG, "tiercel")
+def log(caplog: pytest.LogCaptureFixture):
+    caplog.set_level(logging.DEBUG)
     return caplog
 
 
@@ -257,8 +265,32 @@ def test_what_the_kernel_does_not_let_be_seen_is_reported(running, monkeypatch: 
     offered = []
     monkeypatch.setattr(running.service, "_reporter", SimpleNamespace(offer=offered.append))
     running.source.parts_refused = (
-        Unwatched("message", "it is too large", "", ("sendto",), ()),
+        Unwatched("message", "it is too large", "", ("sendto",), (Concerned("shop/Bob's", 1, 2),)),
         Unwatched("on_rename", "no such tracepoint", "more calls come", (), ()),
     )
     running.turns(60)
-    assert offered[-1].unwatched == (UnwatchedPart("message", "it is too large", ("sendto",), only_failed=False),)
+    assert offered[-1].unwatched == (
+        UnwatchedPart(
+            "message", "it is too large", ("sendto",), only_failed=False, rules=(ConcernedRule("shop/Bob's", 1, 2),)
+        ),
+        UnwatchedPart("on_rename", "no such tracepoint", cost="more calls come"),
+    )
+
+
+def test_losses_and_warnings_are_reported_as_values(running, monkeypatch: pytest.MonkeyPatch):
+    offered = []
+    monkeypatch.setattr(running.service, "_reporter", SimpleNamespace(offer=offered.append))
+    running.source.lost = {Loss(LossCause.CALL_BUFFER_FULL): 2, Loss(LossCause.RATE_LIMIT, rule="shop/Bob's rule"): 7}
+    running.source.lasting_warnings = (AgentWarning(WarningKind.TOO_MANY_RULES, ("a", "b")),)
+    running.source.warnings_now = (AgentWarning(WarningKind.RUNTIME_FAILS, detail="no socket"),)
+    running.turns(60)
+    assert offered[-1].lost == Lost(
+        9, (LossOfCause(LossCause.RATE_LIMIT, 7, "shop/Bob's rule"), LossOfCause(LossCause.CALL_BUFFER_FULL, 2))
+    )
+    many, runtime = offered[-1].warnings
+    assert (many.kind, many.names) == (WarningKind.TOO_MANY_RULES, ("a", "b"))
+    assert (
+        many.message == "too many rules for the kernel, every call that they ask for goes to user space: a and 1 more"
+    )
+    assert (runtime.kind, runtime.names) == (WarningKind.RUNTIME_FAILS, ())
+    assert runtime.message == "containers are named as far as they are known: no socket"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tiercel_agent.context.container import ContainerId
+from tiercel_agent.warning import describe
 from tiercel_agent.workloads.inventory import Inventory, News
 from tiercel_agent.workloads.model import Container, Labelled, Pod
 from tiercel_agent.workloads.news import NAMESPACE, NODE, ContainerNews, LabelNews, PodNews, Synced
@@ -24,7 +25,7 @@ class Finder:
     tell: Callable[[News], None]
     asked: list[ContainerId] = field(default_factory=list)
     gone_: list[ContainerId] = field(default_factory=list)
-    complaint: str = ""
+    failure: str = ""
     closed: bool = False
 
     def find(self, container: ContainerId) -> None:
@@ -42,7 +43,7 @@ class Api:
     tell: Callable[[News], None]
     node: str = "node-1"
     connected: bool = True
-    complaint: str = ""
+    failure: str = ""
     asked: list[str] = field(default_factory=list)
 
     def ask_for(self, kind: str) -> None:
@@ -268,18 +269,19 @@ def test_news_after_the_end_are_nobodys(world: World) -> None:
 def test_what_nobody_can_tell_is_said(runtimes: bool, api: bool, told: list[str]) -> None:
     world = World(runtimes=runtimes, api=api)
     world.inventory.start()
-    assert world.inventory.notes({"k8s.ns.name", "k8s.deployment.name", "container.id"}) == told
-    assert world.inventory.notes({"container.image"}) == []
+    warnings = world.inventory.lasting_warnings({"k8s.ns.name", "k8s.deployment.name", "container.id"})
+    assert [describe(warning) for warning in warnings] == told
+    assert world.inventory.lasting_warnings({"container.image"}) == []
 
 
 def test_a_node_by_another_name_is_noticed(world: World) -> None:
     world.tell(Synced())
     world.inventory.appeared(IN_POD)
     world.tell(found(of=pod()))
-    assert world.inventory.complaints() == []
+    assert world.inventory.current_warnings() == []
     world.now += 20
-    assert world.inventory.complaints() == [
+    assert [describe(warning) for warning in world.inventory.current_warnings()] == [
         "shop/web-1 runs here, and is none of the pods of node-1: is this node node-1?"
     ]
     world.tell(PodNews(pod()))
-    assert world.inventory.complaints() == []
+    assert world.inventory.current_warnings() == []

@@ -208,12 +208,12 @@ def test_nonsense_is_complained_of_and_asked_again(
         found.finder.find(IN_POD)
         while server.asked.count("ContainerStatus") < 3:
             assert found.news.empty()
-        assert answer == b"" or str(server.path) in found.finder.complaint
+        assert answer == b"" or str(server.path) in found.finder.failure
         server.answers["ContainerStatus"], server.answers["PodSandboxStatus"] = container(), sandbox()
         told = found.next()
         assert told is not None
         assert told.name == "web"
-        assert found.finder.complaint == ""
+        assert found.finder.failure == ""
 
 
 def test_a_socket_that_isnt_there_is_told_at_once_and_looked_for_again(
@@ -248,9 +248,9 @@ def test_a_socket_that_speaks_something_else(tmp_path: Path, finding: Callable[.
         found = finding(path)
         found.finder.find(IN_POD)
         assert asked.wait(60)
-        while not found.finder.complaint:
+        while not found.finder.failure:
             pass
-        assert str(path) in found.finder.complaint
+        assert str(path) in found.finder.failure
         server.shutdown(socket.SHUT_RDWR)
 
 
@@ -263,9 +263,9 @@ def test_a_runtime_that_hangs_holds_up_no_other(tmp_path: Path, finding: Callabl
         found = finding(hanging.path, good.path)
         found.finder.find(IN_POD)
         assert found.look(ContainerId(ID, "containerd", UID)) is not None
-        while not found.finder.complaint:
+        while not found.finder.failure:
             pass
-        assert "DEADLINE_EXCEEDED" in found.finder.complaint
+        assert "DEADLINE_EXCEEDED" in found.finder.failure
         answering.set()
 
 

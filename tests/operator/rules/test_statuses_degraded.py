@@ -8,8 +8,10 @@ import pytest
 
 from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.detection.source import Concerned, Counters, Unwatched
+from tiercel_agent.loss import Loss, Losses
 from tiercel_agent.service.node_status import status_of
 from tiercel_engine.resources.encoding import to_json
+from tiercel_engine.resources.node_agent import LossCause
 from tiercel_operator.rules.plan import Planner
 from tiercel_operator.state import State
 
@@ -19,9 +21,10 @@ EXECS = Unwatched("exec_failed", "no room", "", ("execve", "execveat"), ())
 COSTLY = Unwatched("on_rename", "no such tracepoint", "more calls come", (), ())
 
 
-def reported(*parts: Unwatched) -> dict[str, Any]:
+def reported(*parts: Unwatched, lost: Losses | None = None) -> dict[str, Any]:
     """The status as an agent writes it."""
-    status = status_of(load_rule_set(()), Counters(0, {}, frozenset()), (), (), "2026-01-01T00:00:00Z", (), parts)
+    counters = Counters(0, lost or {}, frozenset())
+    status = status_of(load_rule_set(()), counters, (), (), "2026-01-01T00:00:00Z", (), parts)
     found: dict[str, Any] = to_json(status)
     return found
 
@@ -33,13 +36,22 @@ class World:
         self.state = State()
         self.planner = Planner(clock=lambda: 0.0)
 
-    def store(self, name: str, condition: str, **more: Any) -> None:
-        spec = {"rules": [{"rule": name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"}]}
+    def store(self, name: str, condition: str, rule: str = "", **more: Any) -> None:
+        """Stores a SecurityRule with one rule, which is called like it unless ``rule`` says otherwise."""
+        spec = {
+            "rules": [{"rule": rule or name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"}]
+        }
         metadata = {"namespace": "shop", "name": name.lower(), "uid": name, "generation": 1}
         self.state.take_rule({"metadata": metadata, "spec": {**spec, **more}}, exists=True)
 
     def report(self, node: str, *parts: Unwatched) -> None:
         self.state.take_agent({"metadata": {"name": node}, "status": reported(*parts)}, exists=True, now=0.0)
+
+    def lose(self, node: str, *losses: Loss, parts: tuple[Unwatched, ...] = ()) -> None:
+        """The node has lost nothing, and then one event of each of these losses."""
+        for lost in ({}, dict.fromkeys(losses, 1)):
+            body = {"metadata": {"name": node}, "status": reported(*parts, lost=lost)}
+            self.state.take_agent(body, exists=True, now=0.0)
 
     def degraded(self) -> dict[str, tuple[str, str, str]]:
         """The condition by SecurityRule."""
@@ -101,14 +113,39 @@ def test_nodes_that_the_rules_are_not_for_do_not_matter(world: World) -> None:
 
 
 def test_losses_and_blindness_are_both_told(world: World) -> None:
-    lost = {"total": 0, "causes": None}
-    for total in (0, 7):
-        status = reported(SENDING) | {"lost": lost | {"total": total, "causes": {"the buffer was full": total}}}
-        world.state.take_agent({"metadata": {"name": "node"}, "status": status}, exists=True, now=0.0)
+    world.lose("node", Loss(LossCause.CALL_BUFFER_FULL), parts=(SENDING,))
     status, reason, message = world.degraded()["sends"]
     assert (status, reason) == ("True", "EventsLost")
     assert message.startswith("events were lost on node")
     assert REASON in message
+
+
+NAMES = [
+    "Bob's rule",
+    'Say "no"',
+    """Both ' and " of them""",
+    "two\nlines\tand a tab",
+    "Überwachung \u202eесли 規則",
+    "back\\slash '",
+    "x, y and 3 more",
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_loss_of_one_rule_degrades_that_rule_alone_whatever_its_name(name: str) -> None:
+    world = World()
+    world.store("It", "evt.type = sendto", rule=name)
+    world.store("Other", "evt.type = sendto", rule=name + "!")
+    world.lose("node", Loss(LossCause.RATE_LIMIT, rule=f"shop/{name}"))
+    found = world.degraded()
+    assert found["it"][:2] == ("True", "EventsLost")
+    assert found["other"][:2] == ("False", "NothingLost")
+
+
+@pytest.mark.parametrize("loss", [Loss(LossCause.CALL_BUFFER_FULL), Loss(LossCause.RATE_LIMIT)])
+def test_a_loss_of_no_rule_in_particular_degrades_all(world: World, loss: Loss) -> None:
+    world.lose("node", loss)
+    assert {each[:2] for each in world.degraded().values()} == {("True", "EventsLost")}
 
 
 def test_rules_that_nobody_runs_are_not_degraded(world: World) -> None:

@@ -162,11 +162,11 @@ def resolve(btf: Btf, machine: str) -> tuple[dict[str, int], list[str]]:
             found[name] = size
     if missing:
         raise MissingMembers(", ".join(missing))
-    notes = []
+    costs = []
     for name, (paths, cost) in OPTIONAL.items():
         offset = next((offset for path in paths if (offset := btf.offset(path)) is not None), None)
         if offset is not None:
             found[name] = offset
         elif cost:
-            notes.append(cost)
-    return found, notes
+            costs.append(cost)
+    return found, costs

@@ -44,10 +44,9 @@ class Cluster:
         return self._followers["pods"].connected
 
     @property
-    def complaint(self) -> str:
+    def failure(self) -> str:
         """What the last failure said; "" while all is well."""
-        said = next((found.complaint for found in self._followers.values() if not found.connected), "")
-        return f"the Kubernetes API can't be read, pods are named as far as they are known: {said}" if said else ""
+        return next((follower.failure for follower in self._followers.values() if not follower.connected), "")
 
     def ask_for(self, kind: str) -> None:
         """From now on, the labels of namespaces or of the node are told too."""

@@ -49,7 +49,7 @@ class Follower:
     ) -> None:
         self.connected = False
         """Whether what was told last is up to date, as far as anybody can know."""
-        self.complaint = ""
+        self.failure = ""
         """What the last failure said."""
         self._api = api
         self._path = path
@@ -73,7 +73,7 @@ class Follower:
             except _TROUBLE as error:
                 failures = 0 if self.connected else failures + 1
                 self.connected = False
-                self.complaint = str(error) or type(error).__name__
+                self.failure = str(error) or type(error).__name__
                 longest = min(_LONGEST_PAUSE, 0.25 * 2**failures)
                 self._stop.wait(random.uniform(longest / 2, longest))  # noqa: S311 (spreads agents out)
 

@@ -35,7 +35,7 @@ class ContainerFinder:
         self, sockets: Iterable[Socket], annotations: Collection[str], tell: Callable[[ContainerNews], None]
     ) -> None:
         self._annotations = annotations
-        self._complaints: dict[Path, str] = {}
+        self._failures: dict[Path, str] = {}
         self._sockets = tuple(sockets)
         self._tell = tell
         self._runtimes: dict[Path, Runtime] = {}
@@ -48,10 +48,9 @@ class ContainerFinder:
         asyncio.run_coroutine_threadsafe(self._rehearse(), self._loop)
 
     @property
-    def complaint(self) -> str:
-        """What the runtimes that don't answer as they should last said."""
-        said = "; ".join(list(self._complaints.values()))
-        return f"containers are named as far as they are known: {said}" if said else ""
+    def failure(self) -> str:
+        """What the runtimes that don't answer as they should last said; "" while all do."""
+        return "; ".join(list(self._failures.values()))
 
     def find(self, container: ContainerId) -> None:
         """Begins a search, unless there is one. Returns at once."""
@@ -139,12 +138,12 @@ class ContainerFinder:
                 try:
                     found = await self._runtime(socket).container(container.id, in_pod=container.pod_uid is not None)
                 except NoAnswer as error:
-                    self._complaints[socket.path] = str(error)
+                    self._failures[socket.path] = str(error)
                     continue
                 except Exception as error:  # what one runtime answers must not end the search at others
-                    self._complaints[socket.path] = f"{socket.path}: {type(error).__name__}: {error}"
+                    self._failures[socket.path] = f"{socket.path}: {type(error).__name__}: {error}"
                     continue
-            self._complaints.pop(socket.path, None)
+            self._failures.pop(socket.path, None)
             if found is not None and _fits(found, container):
                 return self._kept(found)
         return None
