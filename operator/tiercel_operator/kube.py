@@ -1,4 +1,4 @@
-"""The few requests that the operator makes of the API, by the Kubernetes client."""
+"""The few requests that the operator makes of the API server, by the Kubernetes client."""
 
 from __future__ import annotations
 
@@ -14,27 +14,32 @@ from kubernetes.dynamic import DynamicClient
 from kubernetes.dynamic.exceptions import ConflictError, DynamicApiError, NotFoundError
 
 from tiercel_engine.api_group import API_VERSION
+from tiercel_engine.located import located
 
 MANAGER = "tiercel-operator"
 _TIMEOUT = 10.0  # seconds
-_LONG = 60.0
+_LIST_TIMEOUT = 60.0
 
-Trouble = (DynamicApiError, urllib3.exceptions.HTTPError, OSError)
-"""What a request may raise: worth another try later."""
+API_ERRORS = (DynamicApiError, urllib3.exceptions.HTTPError, OSError)
+"""What a request may raise. Each is worth another try later."""
 
 
-def said(error: BaseException) -> str:
-    """A trouble in a line."""
+def error_text(error: BaseException) -> str:
+    """An error of a request in one line for the log: what the API server says, and where the request was made."""
+    return f"{_message(error)} ({located(error)})"
+
+
+def _message(error: BaseException) -> str:
     if isinstance(error, DynamicApiError):
         try:
             return f"{error.status} {json.loads(error.body or '')['message']}"
         except (ValueError, KeyError, TypeError):
             return f"{error.status} {error.reason}"
-    return str(error) or type(error).__name__
+    return str(error)
 
 
 class Kube:
-    """Every method is one request, and may raise one of ``Trouble``."""
+    """Every method is one request, and may raise one of ``API_ERRORS``. Objects are JSON, as dicts."""
 
     def __init__(self, kubeconfig: Path | None) -> None:
         settings = client.Configuration()
@@ -45,21 +50,23 @@ class Kube:
         self._client = DynamicClient(client.ApiClient(settings))
 
     def version(self) -> tuple[int, int]:
-        """The API server's, major and minor."""
-        found = self._client.version["kubernetes"]
-        return int(found["major"]), int("".join(filter(str.isdigit, found["minor"])))
+        """The version of the API server: major and minor."""
+        version = self._client.version["kubernetes"]
+        return int(version["major"]), int("".join(filter(str.isdigit, version["minor"])))
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """The object, or None if there is none."""
         address = quote(name, safe="")  # the client puts it into the path as it is, and tenants name Secrets
         try:
-            found = self._resource(api_version, kind).get(name=address, namespace=namespace, _request_timeout=_TIMEOUT)
+            resource = self._resource(api_version, kind).get(
+                name=address, namespace=namespace, _request_timeout=_TIMEOUT
+            )
         except NotFoundError:
             return None
-        return _plain(found)
+        return _plain(resource)
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """Server-side apply; what others have changed of it is taken back. The object as it is then."""
+        """Server-side apply: changes that others have made are undone. Returns the object as it is then."""
         metadata = body["metadata"]
         applied = self._resource(body["apiVersion"], body["kind"]).server_side_apply(
             body=dict(body),
@@ -74,7 +81,7 @@ class Kube:
     def write_status(
         self, kind: str, name: str, namespace: str | None, status: Mapping[str, Any], before: Mapping[str, Any]
     ) -> bool:
-        """Replaces the status that was there before; False if the object is gone."""
+        """Writes a status in place of the one ``before``; False if the object is gone."""
         body = {"status": _merge_patch(before, status)}
         try:
             self._resource(API_VERSION, kind).status.patch(
@@ -89,7 +96,7 @@ class Kube:
         return True
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
-        """Deletes what may be gone already."""
+        """Deletes an object. Nothing happens if it is gone already."""
         try:
             self._resource(api_version, kind).delete(name=name, namespace=namespace, _request_timeout=_TIMEOUT)
         except NotFoundError:
@@ -97,8 +104,8 @@ class Kube:
 
     def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
         """All objects of a kind, of all namespaces."""
-        found = self._resource(api_version, kind).get(_request_timeout=_LONG)
-        return list(_plain(found)["items"])
+        resources = self._resource(api_version, kind).get(_request_timeout=_LIST_TIMEOUT)
+        return list(_plain(resources)["items"])
 
     def create(self, body: Mapping[str, Any]) -> bool:
         """Creates an object; False if it is there already."""
@@ -135,7 +142,7 @@ class Kube:
 
 
 def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """All of what is to be there, and nulls for what isn't to be any more, at any depth: a server keeps the rest."""
+    """A JSON merge patch from ``before`` to ``after``: all that is to be there, and null for each key that is to go."""
     patch: dict[str, Any] = dict.fromkeys(before.keys() - after.keys())
     for key, value in after.items():
         old = before.get(key)
@@ -145,6 +152,7 @@ def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
     return patch
 
 
-def _plain(found: Any) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(json.dumps(found.to_dict()))
+def _plain(resource: Any) -> dict[str, Any]:
+    """The object without the classes of the client."""
+    plain: dict[str, Any] = json.loads(json.dumps(resource.to_dict()))
     return plain

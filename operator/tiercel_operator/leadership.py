@@ -17,7 +17,7 @@ _NAME = "tiercel-operator"
 
 
 class Leases(Protocol):
-    """Requests of the API; they raise what ``kube.Trouble`` names."""
+    """Requests of the API; they raise what ``kube.API_ERRORS`` names."""
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None: ...
 

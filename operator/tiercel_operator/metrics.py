@@ -98,8 +98,10 @@ INSTRUMENTS = (
         "AlertSinks that alerts can't be delivered to.",
         lambda each: each.sinks_not_ready,
     ),
-    _total("reconciliations", "{time}", "How often it has worked out what is to be there.", lambda each: each.plans),
+    _total(
+        "reconciliations", "{time}", "How often it has planned what the cluster is to have.", lambda each: each.plans
+    ),
     _total("writes", "{object}", "Objects that it has written.", lambda each: each.writes),
-    _gauge("plan.duration", "s", "How long the last working out took.", lambda each: each.plan_seconds),
-    _total("failures", "{turn}", "Turns that ended in trouble with the API.", lambda each: each.failures),
+    _gauge("plan.duration", "s", "How long the last planning took.", lambda each: each.plan_seconds),
+    _total("failures", "{time}", "Reconciliations that failed, to be tried again.", lambda each: each.failures),
 )

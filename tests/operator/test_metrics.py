@@ -23,7 +23,7 @@ from tiercel_agent.metrics.instruments import INSTRUMENTS as OF_AGENTS
 from tiercel_engine.telemetry import Instrument
 from tiercel_operator.health import serve_health
 from tiercel_operator.metrics import INSTRUMENTS as OF_OPERATOR
-from tiercel_operator.runner import Counts
+from tiercel_operator.reconciliation.writer import Counts
 from tiercel_operator.state import State
 
 HOST = "127.0.0.1"

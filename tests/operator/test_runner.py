@@ -1,4 +1,4 @@
-"""The runner against an API that has trouble: what is to be there is there in the end, and nothing twice."""
+"""The runner against an API whose requests fail: what is to be there is there in the end, and nothing twice."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from kubernetes.dynamic.exceptions import ConflictError, ForbiddenError, TooMany
 from tiercel_engine.resources.sink_config import read_sinks
 from tiercel_engine.rules.bundle import INDEX
 from tiercel_operator import bundle_config_maps
-from tiercel_operator import runner as module
 from tiercel_operator.leadership import Leadership
+from tiercel_operator.reconciliation import gone_nodes
 from tiercel_operator.runner import Runner
 
 SYSTEM = "tiercel-system"
@@ -23,23 +23,23 @@ Key = tuple[str, str, str | None]
 
 
 def api_error(kind: type[Exception]) -> Exception:
-    return kind(SimpleNamespace(status=0, reason="trouble", body=b"{}", headers={}))  # type: ignore[call-arg]
+    return kind(SimpleNamespace(status=0, reason="an error", body=b"{}", headers={}))  # type: ignore[call-arg]
 
 
 class FakeKube:
-    """An API in memory, of which the next requests fail as ``troubles`` say."""
+    """An API in memory, of which the next requests fail as ``errors`` say."""
 
     def __init__(self, *items: dict[str, Any]) -> None:
         self.objects: dict[Key, dict[str, Any]] = {}
         self.items = list(items)
-        self.troubles: list[Exception] = []
+        self.errors: list[Exception] = []
         self.writes: list[str] = []
         self.statuses: dict[str, Mapping[str, Any]] = {}
         self.gone: set[str] = set()
 
     def _fail(self) -> None:
-        if self.troubles:
-            raise self.troubles.pop(0)
+        if self.errors:
+            raise self.errors.pop(0)
 
     def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
         self._fail()
@@ -108,29 +108,29 @@ def run(kube: FakeKube, done: Callable[[Runner], bool], others: Sequence[Mapping
 
     async def work() -> Runner:
         leadership = Leadership(kube, SYSTEM, "me")
-        found = Runner(kube, SYSTEM, leadership, lambda _owner: others)  # type: ignore[arg-type]
-        task = asyncio.create_task(found.run())
+        runner = Runner(kube, SYSTEM, leadership, lambda _owner: others)  # type: ignore[arg-type]
+        task = asyncio.create_task(runner.run())
         async with asyncio.timeout(60):
-            while not done(found):
+            while not done(runner):
                 await asyncio.sleep(0.01)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        return found
+        return runner
 
     return asyncio.run(work())
 
 
 @pytest.mark.parametrize("kind", [TooManyRequestsError, ConflictError, ForbiddenError])
-def test_trouble_of_any_kind_is_tried_again(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_of_any_kind_is_tried_again(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
     kube = FakeKube(security_rule("one"), security_rule("two"))
     started = False
 
-    def done(found: Runner) -> bool:
+    def done(runner: Runner) -> bool:
         nonlocal started
-        if found.leads and not started:
+        if runner.leads and not started:
             started = True
-            kube.troubles = [api_error(kind), api_error(kind)]
-        return len(kube.statuses) == 2 and found.counts.writes >= 3 and not kube.troubles
+            kube.errors = [api_error(kind), api_error(kind)]
+        return len(kube.statuses) == 2 and runner.counts.writes >= 3 and not kube.errors
 
     run(kube, done)
     assert INDEX in kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM]["data"]
@@ -149,29 +149,29 @@ def test_nothing_is_written_before_all_rules_are_known() -> None:
         return kube_list(api_version, kind)
 
     kube.list = list_  # type: ignore[method-assign]
-    run(kube, lambda _found: len(kube.statuses) == 2)
+    run(kube, lambda _runner: len(kube.statuses) == 2)
     assert kube.writes.count("ConfigMap tiercel-bundle-0") == 1
 
 
-def test_an_object_that_goes_meanwhile_is_no_trouble() -> None:
+def test_an_object_that_goes_meanwhile_is_no_error() -> None:
     """Its namespace is being deleted, for one."""
     kube = FakeKube(security_rule("one"), security_rule("gone"))
     kube.gone.add("gone")
-    found = run(kube, lambda _found: "one" in kube.statuses)
-    assert found.counts.failures == 0
+    runner = run(kube, lambda _runner: "one" in kube.statuses)
+    assert runner.counts.failures == 0
 
 
 def test_agents_of_nodes_that_are_gone_are_removed_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_NODE_IS_GONE_AFTER", -1.0)
+    monkeypatch.setattr(gone_nodes, "REMOVED_AFTER", -1.0)
     kube = FakeKube({"kind": "Node", "metadata": {"name": "here"}})
     told = False
 
-    def done(found: Runner) -> bool:
+    def done(runner: Runner) -> bool:
         nonlocal told
-        if found.synced and not told:
+        if runner.synced and not told:
             told = True
             for name in ("here", "gone"):
-                found.agent_event({"metadata": {"name": name}, "status": {}}, exists=True)
+                runner.agent_event({"metadata": {"name": name}, "status": {}}, exists=True)
         return "no NodeAgent gone" in kube.writes
 
     run(kube, done)
@@ -182,11 +182,11 @@ def test_what_nobody_foresaw_ends_nothing() -> None:
     kube = FakeKube(security_rule("one"))
     planned = 0
 
-    def done(found: Runner) -> bool:
+    def done(runner: Runner) -> bool:
         nonlocal planned
         if not planned:
             planned = 1
-            plan = found._planner.plan
+            plan = runner.rules.planner.plan
 
             def fail_once(state: Any) -> Any:
                 nonlocal planned
@@ -195,7 +195,7 @@ def test_what_nobody_foresaw_ends_nothing() -> None:
                     raise KeyError("a shape that nobody foresaw")
                 return plan(state)
 
-            found._planner.plan = fail_once  # type: ignore[method-assign]
+            runner.rules.planner.plan = fail_once  # type: ignore[method-assign]
         return "one" in kube.statuses
 
     assert run(kube, done).counts.failures == 1
@@ -206,17 +206,17 @@ def test_what_comes_while_a_plan_is_made_is_no_part_of_it() -> None:
     kube = FakeKube(security_rule("one"))
     changed = False
 
-    def done(found: Runner) -> bool:
+    def done(runner: Runner) -> bool:
         nonlocal changed
         if not changed:
             changed = True
-            plan = found._planner.plan
+            plan = runner.rules.planner.plan
 
             def with_news(state: Any) -> Any:
-                found.rule_event(security_rule("late"), exists=True)
+                runner.rule_event(security_rule("late"), exists=True)
                 return plan(state)
 
-            found._planner.plan = with_news  # type: ignore[method-assign]
+            runner.rules.planner.plan = with_news  # type: ignore[method-assign]
         return len(kube.statuses) == 2
 
     assert run(kube, done).counts.failures == 0
@@ -226,12 +226,12 @@ def test_a_bundle_that_is_too_large_leaves_the_old_one(monkeypatch: pytest.Monke
     kube = FakeKube(security_rule("one"))
     before: Mapping[str, Any] = {}
 
-    def done(found: Runner) -> bool:
+    def done(runner: Runner) -> bool:
         nonlocal before
         if not before and "one" in kube.statuses:
             before = kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM]
             monkeypatch.setattr(bundle_config_maps, "MOST_PARTS", 0)
-            found.rule_event(security_rule("two"), exists=True)
+            runner.rule_event(security_rule("two"), exists=True)
         return "two" in kube.statuses
 
     run(kube, done)
@@ -246,13 +246,13 @@ AGENTS = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "ag
 
 def test_agents_have_their_rules_and_sinks_from_the_start() -> None:
     kube = FakeKube(security_rule("one"), alert_sink("chat"))
-    run(kube, lambda _found: "DaemonSet agents" in kube.writes, [AGENTS])
+    run(kube, lambda _runner: "DaemonSet agents" in kube.writes, [AGENTS])
     written = kube.writes[: kube.writes.index("DaemonSet agents")]
     assert {"ConfigMap tiercel-bundle-0", "Secret tiercel-sinks"} <= set(written)
     assert configured_sinks(kube) == {"chat"}
 
 
-def test_trouble_with_sinks_keeps_nothing_else_from_being_written() -> None:
+def test_an_error_with_sinks_keeps_nothing_else_from_being_written() -> None:
     kube = FakeKube(
         security_rule("one"), alert_sink("chat", slack={"urlFrom": {"secretRef": {"name": "s", "key": "k"}}})
     )
@@ -264,7 +264,7 @@ def test_trouble_with_sinks_keeps_nothing_else_from_being_written() -> None:
         return get(api_version, kind, name, namespace)
 
     kube.get = fail_for_secrets  # type: ignore[method-assign]
-    run(kube, lambda found: "DaemonSet agents" in kube.writes and found.counts.failures > 0, [AGENTS])
+    run(kube, lambda runner: "DaemonSet agents" in kube.writes and runner.counts.failures > 0, [AGENTS])
     assert "one" in kube.statuses
     assert "chat" not in kube.statuses  # not known isn't missing
     assert configured_sinks(kube) == set()
@@ -280,7 +280,7 @@ def test_a_status_that_cannot_be_written_keeps_no_other_from_being() -> None:
         return write(kind, name, *others)
 
     kube.write_status = refuse_one  # type: ignore[method-assign,assignment]
-    run(kube, lambda found: "good" in kube.statuses and found.counts.failures > 0)
+    run(kube, lambda runner: "good" in kube.statuses and runner.counts.failures > 0)
     assert configured_sinks(kube) == {"bad", "good"}
 
 
@@ -290,7 +290,7 @@ def test_agents_that_were_there_before_are_known_to_the_first_status() -> None:
     delivery_report = {"namespace": "shop", "name": "chat", "generation": 1, "failing": False, **counts}
     agent = {"kind": "NodeAgent", "metadata": {"name": "n1"}, "status": {"sinks": [delivery_report]}}
     kube = FakeKube(alert_sink("chat"), agent)
-    run(kube, lambda _found: "chat" in kube.statuses)
+    run(kube, lambda _runner: "chat" in kube.statuses)
     reasons = [condition["reason"] for condition in kube.statuses["chat"]["conditions"]]
     assert "Delivering" in reasons
     assert kube.writes.count("status of chat") == 1
@@ -311,13 +311,13 @@ def test_secrets_are_not_read_for_every_word_of_an_agent() -> None:
     kube.get = count  # type: ignore[method-assign]
     told = False
 
-    def done(found: Runner) -> bool:
+    def done(runner: Runner) -> bool:
         nonlocal told
         if "chat" in kube.statuses and not told:
             told = True
             failing = {"namespace": "shop", "name": "chat", "generation": 1, "failing": True}
             counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 1)
-            found.agent_event({"metadata": {"name": "n1"}, "status": {"sinks": [failing | counts]}}, exists=True)
+            runner.agent_event({"metadata": {"name": "n1"}, "status": {"sinks": [failing | counts]}}, exists=True)
         return any(each["reason"] == "DeliveryFails" for each in kube.statuses.get("chat", {}).get("conditions", ()))
 
     run(kube, done)

@@ -12,7 +12,7 @@ from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import Certificates, kept_or_made, service_names, to_secret
 from tiercel_operator.admission.webhook import Webhook, webhook_configuration
-from tiercel_operator.kube import Kube, Trouble, said
+from tiercel_operator.kube import API_ERRORS, Kube, error_text
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger("tiercel.operator")
@@ -47,8 +47,8 @@ class AdmissionService:
             while True:
                 try:
                     await self._take(await asyncio.to_thread(self._shared_certificates))
-                except (*Trouble, OSError) as error:
-                    LOGGER.warning("the webhook's certificates can't be had: %s", said(error))
+                except API_ERRORS as error:
+                    LOGGER.warning("the webhook's certificates can't be had: %s", error_text(error))
                 await asyncio.sleep(_EVERY if self._certificates is not None else 1.0)
         finally:
             await self._webhook.stop()
