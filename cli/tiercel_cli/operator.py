@@ -14,7 +14,7 @@ import click
 
 from tiercel_operator import logs
 from tiercel_operator.admission.service import Endpoint
-from tiercel_operator.agents.daemonset import AgentSettings, telemetry
+from tiercel_operator.agents.settings import AgentSettings, telemetry
 from tiercel_operator.main import Settings, run
 
 

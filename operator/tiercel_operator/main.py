@@ -15,7 +15,9 @@ import kopf
 
 from tiercel_engine.api_group import API_GROUP, VERSION
 from tiercel_operator.admission.service import AdmissionService, Endpoint
-from tiercel_operator.agents.daemonset import AgentSettings, agent_config_map, daemonset
+from tiercel_operator.agents.config import agent_config_map
+from tiercel_operator.agents.daemonset import daemonset
+from tiercel_operator.agents.settings import AgentSettings
 from tiercel_operator.bundle_config_maps import MOST_PARTS
 from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube

@@ -16,7 +16,9 @@ from kubernetes.client import VersionApi
 
 from tiercel_engine.rule_tests import read_tests, run
 from tiercel_engine.rules import load, read_rules
-from tiercel_operator.agents.daemonset import AgentSettings, agent_config_map, daemonset
+from tiercel_operator.agents.config import agent_config_map
+from tiercel_operator.agents.daemonset import daemonset
+from tiercel_operator.agents.settings import AgentSettings
 from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
 from tiercel_operator.sinks.checks import sink_errors
 from tiercel_operator.sinks.config import sinks_secret

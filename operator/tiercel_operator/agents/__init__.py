@@ -1,1 +1,1 @@
-"""The agents' DaemonSet and configuration."""
+"""What runs on every node: the agents' DaemonSet and their configuration."""

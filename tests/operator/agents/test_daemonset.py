@@ -15,7 +15,10 @@ from tiercel_agent.context.accounts import MOUNTED_HOST
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
 from tiercel_cli.operator import operator
 from tiercel_engine.resources.sink_config import FILE
-from tiercel_operator.agents.daemonset import KEPT, AgentSettings, agent_config, agent_config_map, daemonset, telemetry
+from tiercel_operator.agents.config import agent_config, agent_config_map
+from tiercel_operator.agents.daemonset import daemonset
+from tiercel_operator.agents.paths import STORAGE
+from tiercel_operator.agents.settings import AgentSettings, telemetry
 from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
 from tiercel_operator.sinks.config import SECRET
 
@@ -75,8 +78,8 @@ def test_images_are_of_whatever_architecture_they_are_built_for(name: str) -> No
 def test_of_the_node_one_folder_can_be_written_and_nothing_else_is_made_there() -> None:
     mounts = {mount["name"]: mount for mount in container()["volumeMounts"]}
     folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
-    assert folders.pop("kept") == {"path": "/var/lib/tiercel", "type": "DirectoryOrCreate"}
-    assert mounts["kept"] == {"name": "kept", "mountPath": "/var/lib/tiercel"}
+    assert folders.pop("storage") == {"path": "/var/lib/tiercel", "type": "DirectoryOrCreate"}
+    assert mounts["storage"] == {"name": "storage", "mountPath": "/var/lib/tiercel"}
     assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/etc", "/run"}
     assert {folder["type"] for folder in folders.values()} == {"Directory"}  # the only type that makes no folder
     assert all(mounts[name]["readOnly"] for name in folders)
@@ -114,8 +117,8 @@ def test_sinks_are_read_where_their_secret_is_mounted_and_what_waits_is_kept_on_
     assert volume["secret"] == {"secretName": SECRET, "optional": True, "defaultMode": 0o400}
     assert str(config.sinks_file) == f"{mounts['sinks']['mountPath']}/{FILE}"
     assert "subPath" not in mounts["sinks"]  # it would stay what it was
-    assert config.spool.folder.is_relative_to(mounts["kept"]["mountPath"])
-    assert config.programs.folder.is_relative_to(mounts["kept"]["mountPath"])
+    assert config.spool.folder.is_relative_to(mounts["storage"]["mountPath"])
+    assert config.programs.folder.is_relative_to(mounts["storage"]["mountPath"])
 
 
 def test_prometheus_finds_the_agents(tmp_path: Path) -> None:
@@ -211,7 +214,7 @@ def seen_folders(settings: AgentSettings) -> dict[str, str]:
     seen = {mount["name"]: mount["mountPath"] for mount in container(settings)["volumeMounts"]}
     volumes = [volume for volume in pod(settings)["volumes"] if "hostPath" in volume]
     found = {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
-    assert found.pop(KEPT) == KEPT
+    assert found.pop(STORAGE) == STORAGE
     return found
 
 
