@@ -1,4 +1,5 @@
 # make setup   install what is missing (idempotent)
+# make lock    new requirements/*.lock after a change of pyproject.toml's; ARGS=--upgrade takes the newest versions
 # make run     watch this machine with the default rules; ARGS="…" are handed to `tiercel detect`
 # make demo    as root: an API server, the operator and an agent on this machine, and what to try there
 # make test    linters and all tests; the first time an API server is built for them, which takes some minutes
@@ -18,10 +19,13 @@ BIN := .venv/bin
 ARGS ?=
 KERNELS ?= all
 
-.PHONY: setup run demo docs reference test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator clean
+.PHONY: setup lock run demo docs reference test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator clean
 
 setup:
 	@scripts/setup
+
+lock:
+	@scripts/lock $(ARGS)
 
 run: setup
 	@exec $(BIN)/tiercel detect $(ARGS)
@@ -45,7 +49,6 @@ test: lint
 
 # mkdocs with --quiet would keep warnings from --strict.
 docs: setup
-	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/pip install -q --disable-pip-version-check -e '.[docs]'
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "build/site/index.html; with its search: $(BIN)/python -m http.server --directory build/site 8000"
 

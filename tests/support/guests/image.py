@@ -29,6 +29,7 @@ _PACKAGES = (
     *("kmod", "iproute2", "procps", "gcc", "libc6-dev"),
     *("systemd", "systemd-sysv", "dbus", "busybox-static"),
 )
+_LOCKS = ("requirements/build.lock", "requirements/dev.lock")
 _FREE = 3 << 30
 _BINFMT = Path("/proc/sys/fs/binfmt_misc")
 _AARCH64 = (
@@ -40,8 +41,8 @@ set -eu
 cd /root/tiercel
 /usr/bin/python3 -m venv --system-site-packages .venv
 pip() { .venv/bin/python -m pip install -q --no-index --find-links /root/wheels --disable-pip-version-check "$@"; }
-pip setuptools wheel
-pip --no-build-isolation -e '.[agent,operator,dev]'
+pip --require-hashes -r requirements/build.lock -r requirements/dev.lock
+pip --no-deps --no-build-isolation -e .
 .venv/bin/python -c 'import bcc'
 find . -mindepth 1 -maxdepth 1 ! -name .venv -exec rm -r {} +
 rm -r /root/wheels /var/cache/apt/archives/*.deb
@@ -71,12 +72,10 @@ def root_image(architecture: Architecture) -> Image:
 def _recipe(architecture: Architecture) -> dict[str, list[str]]:
     """All that decides what is in the image."""
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
-    extras = project["project"]["optional-dependencies"]
-    wanted = [*project["project"]["dependencies"], *(each for extra in extras.values() for each in extra)]
     return {
         "suite": [_SUITE],
         "packages": sorted([*_PACKAGES, *architecture.packages]),
-        "python": sorted({*wanted, *project["build-system"]["requires"], "wheel"}),
+        "python": [(CHECKOUT / name).read_text() for name in _LOCKS],
         "project": [json.dumps([project["tool"]["setuptools"], project["project"].get("scripts")])],
         "script": [_INSTALL],
     }
@@ -91,7 +90,7 @@ def _build(architecture: Architecture, recipe: dict[str, list[str]], folder: Pat
     with _emulated(architecture):
         _bootstrap(architecture, recipe["packages"], root)
         wheels.mkdir()
-        _download_wheels(architecture, recipe["python"], wheels)
+        _download_wheels(architecture, wheels)
         _copy_project(root / "root/tiercel")
         _inside(root, _INSTALL)
     shutil.copy(root / "bin/busybox", folder / "busybox")
@@ -127,12 +126,13 @@ def _inside(root: Path, script: str) -> None:
     run(["unshare", "--mount", "--pid", "--fork", "--kill-child", "chroot", root, *clean])
 
 
-def _download_wheels(architecture: Architecture, requirements: list[str], wheels: Path) -> None:
+def _download_wheels(architecture: Architecture, wheels: Path) -> None:
     platforms = [f"--platform={name}" for name in architecture.wheels]
     target = ["--only-binary=:all:", *platforms, f"--python-version={_PYTHON}", "--implementation=cp"]
     target += ["--abi=cp311", "--abi=abi3", "--abi=none"]
     pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
-    run([*pip, *target, "-d", wheels, *requirements])
+    locks = [word for name in _LOCKS for word in ("-r", CHECKOUT / name)]
+    run([*pip, *target, "--no-deps", "--require-hashes", "-d", wheels, *locks])
 
 
 def _copy_project(to: Path) -> None:
@@ -140,7 +140,7 @@ def _copy_project(to: Path) -> None:
     to.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(CHECKOUT / name, to / name)
-    for name in ("engine", "node_agent", "operator", "cli"):
+    for name in ("engine", "node_agent", "operator", "cli", "requirements"):
         ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
         shutil.copytree(CHECKOUT / name, to / name, symlinks=True, ignore=ignored)
 
