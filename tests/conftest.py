@@ -25,6 +25,18 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 pytest_plugins = ("cluster_support.fixtures",)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Property tests have the same examples in each run, however busy the machine is. ``--hypothesis-profile=explore``
+    has others each time."""
+    if config.pluginmanager.hasplugin("hypothesispytest"):
+        from hypothesis import settings
+
+        settings.register_profile("explore", deadline=None)
+        settings.register_profile("usual", deadline=None, derandomize=True)
+        settings.load_profile("usual")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _kept_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Detectors that tests open find what another test has compiled, unless they say where programs are kept."""

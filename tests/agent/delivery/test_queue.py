@@ -95,7 +95,6 @@ def exactly(each: Alert) -> list[object]:
     return [(name, repr(getattr(each, name)), type(getattr(each, name))) for name in Alert.__slots__]
 
 
-@settings(deadline=None)
 @given(ALERT)
 def test_an_alert_comes_back_as_it_was(each: Alert) -> None:
     assert exactly(decode(encode(each))) == exactly(each)
@@ -106,7 +105,6 @@ def test_surrogates_that_would_make_a_pair_stay_apart() -> None:
     assert exactly(decode(encode(each))) == exactly(each)
 
 
-@settings(deadline=None)
 @given(
     st.binary()
     | st.recursive(SCALAR, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner))
@@ -293,7 +291,7 @@ OPERATION = st.one_of(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(OPERATION, max_size=30))
 @example([("append", 1), ("full", True), ("limit", 0), ("append", 1), ("next", 1)])
 def test_whatever_happens_each_alert_is_done_or_lost_or_waits(operations: list[tuple[str, int]]) -> None:

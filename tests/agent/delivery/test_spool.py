@@ -277,7 +277,7 @@ def test_nothing_but_zeros(opened: Open, tmp_path: Path) -> None:
     assert drain(queue) == payloads(0, 3)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=200), st.binary(max_size=80), st.integers(0, 60))
 def test_whatever_is_in_the_files_no_error_and_no_end_without_end(garbage: bytes, checkpoint: bytes, at: int) -> None:
     with tempfile.TemporaryDirectory() as name:
@@ -530,7 +530,7 @@ class Model:
         self.unsure, self.done, self.sure, self.maybe_done = [], 0, 0, 0
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.lists(OPERATION, max_size=25))
 def test_killed_at_any_write_nothing_is_lost(operations: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:

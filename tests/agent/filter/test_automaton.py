@@ -49,7 +49,6 @@ def contains(*needles: bytes) -> list[Pattern]:
     return [Pattern((ANY, needle, ANY)) for needle in needles]
 
 
-@settings(deadline=None)
 @given(st.data(), PATTERNS)
 def test_the_patterns_that_match_are_those_that_hold(data: st.DataObject, patterns: list[Pattern]) -> None:
     automaton = build(patterns, most_states=AMPLE)
@@ -58,7 +57,6 @@ def test_the_patterns_that_match_are_those_that_hold(data: st.DataObject, patter
         assert holding(automaton, text) == matching(patterns, text)
 
 
-@settings(deadline=None)
 @given(st.data(), PATTERNS, st.integers(2, 40))
 def test_a_small_budget_makes_answers_unknown_but_never_wrong(
     data: st.DataObject, patterns: list[Pattern], most_states: int
@@ -70,7 +68,6 @@ def test_a_small_budget_makes_answers_unknown_but_never_wrong(
         assert held == matching(patterns, text) or (held is None and not automaton.complete)
 
 
-@settings(deadline=None)
 @given(st.data(), PATTERNS, st.integers(1, 9))
 def test_padding_with_nul_changes_nothing(data: st.DataObject, patterns: list[Pattern], padding: int) -> None:
     automaton = build(patterns, most_states=200)
@@ -78,7 +75,6 @@ def test_padding_with_nul_changes_nothing(data: st.DataObject, patterns: list[Pa
     assert automaton.accept(text + b"\0" * padding) == automaton.accept(text)
 
 
-@settings(deadline=None)
 @given(PATTERNS, st.sampled_from([2, 20, AMPLE]))
 def test_the_tables_are_consistent(patterns: list[Pattern], most_states: int) -> None:
     automaton = build(patterns, most_states=most_states)
@@ -102,7 +98,6 @@ def test_the_tables_are_consistent(patterns: list[Pattern], most_states: int) ->
     assert max(automaton.accepts) < len(automaton.accept_sets)
 
 
-@settings(deadline=None)
 @given(PATTERNS)
 def test_a_budget_of_the_states_needed_and_one_is_enough(patterns: list[Pattern]) -> None:
     automaton = build(patterns, most_states=AMPLE)

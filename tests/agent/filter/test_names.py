@@ -40,14 +40,14 @@ def check(made, name: str) -> None:
         assert found or not holds, (told, name)
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.sampled_from(FIELDS), st.sampled_from(WORDS), st.lists(TEXTS, min_size=1, max_size=3, unique=True), NAMES)
 def test_words(field: str, operator: str, texts: list[str], name: str) -> None:
     several = operator != "!=" and len(texts) > 1
     check(atom(field, operator, *(texts if several else texts[:1]), quantifier="anyof" if several else None), name)
 
 
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=1000)
 @given(st.sampled_from(FIELDS), st.sampled_from(["in", "pmatch"]), st.lists(TEXTS, max_size=3, unique=True), NAMES)
 def test_sets(field: str, operator: str, texts: list[str], name: str) -> None:
     check(atom(field, operator, *texts), name)
@@ -55,7 +55,7 @@ def test_sets(field: str, operator: str, texts: list[str], name: str) -> None:
 
 @pytest.mark.parametrize("pattern", ["/a.*", "/a/b", "/ab?", "/a|/b", ".*b", "(?i)/A", "/a{2}", "/[ab]/.*", "/a+b", ""])
 @given(NAMES)
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_regular_expressions(pattern: str, name: str) -> None:
     check(atom("fd.name", "regex", pattern), name)
 

@@ -195,7 +195,7 @@ def stream(kernel: Kernel, matcher: Matcher, rules: list[Any], made: list[Call])
     return stopped
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_what_is_stopped_matches_nothing_and_what_is_certain_matches(data: st.DataObject) -> None:
     processes = data.draw(PROCESSES)
@@ -206,7 +206,7 @@ def test_what_is_stopped_matches_nothing_and_what_is_certain_matches(data: st.Da
     stream(Kernel(rules), Matcher(rules), rules, [*made * 4, *made[::-1]])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.data())
 def test_many_rules_at_once(data: st.DataObject) -> None:
     """So many that candidate sets have several words."""
@@ -348,7 +348,7 @@ def test_the_arguments_that_decide_are_those_of_the_plan(call: Any) -> None:
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1))
 @pytest.mark.parametrize("call", SYSCALLS, ids=lambda call: call.name)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_an_argument_is_printed_from_the_32_bits_that_the_key_holds(call: Any, low: int, high: int) -> None:
     for parameter in keyed(call):
         if f"evt.arg.{parameter.name}" in decidable_fields(call).values:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from operator_support.rule_objects import BAD, GOOD, SYSTEM, macro, of, rule
 
@@ -36,7 +36,6 @@ SOME = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(SOME, st.none() | st.lists(ITEMS, max_size=2), st.integers(0, 4), st.booleans(), st.booleans())
 def test_the_related_rules_are_enough(
     objects: list[RuleObject], before: list[Any] | None, kept: int, now: bool, then: bool
