@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from tiercel_agent.filter.automaton import ANY, NAME, UNKNOWN, Automaton, Gap, Pattern, build
