@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from enum import Enum
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ from reference_pages.configuration import settings
 
 from tiercel_cli.main import main
 from tiercel_engine.fields import lookup
+from tiercel_engine.resources.node_agent import LossCause, WarningKind
 from tiercel_engine.rule_tests import read_tests, run
 from tiercel_engine.rules import load, read_rules
 from tiercel_operator.sinks.checks import sink_errors
@@ -105,7 +107,14 @@ def test_fields_and_settings_that_are_named_exist(page: Path) -> None:
     assert unknown == []
 
 
-@pytest.mark.parametrize("name", ["troubleshooting.md", "cluster.md"])
+@pytest.mark.parametrize(("kinds", "name"), [(LossCause, "alerts.md"), (WarningKind, "troubleshooting.md")])
+def test_every_cause_of_loss_and_every_warning_is_explained(kinds: type[Enum], name: str) -> None:
+    explained = _CODE.findall((ROOT / "docs" / name).read_text())
+
+    assert {kind.value for kind in kinds} <= set(explained)
+
+
+@pytest.mark.parametrize("name", ["troubleshooting.md", "cluster.md", "alerts.md"])
 def test_conditions_and_reasons_that_are_named_exist(name: str) -> None:
     words = re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)*)`", (ROOT / "docs" / name).read_text())
     sources = [file.read_text() for folder in ("operator", "engine") for file in (ROOT / folder).glob("**/*.py")]
