@@ -1,6 +1,6 @@
 """The custom resources as typed models: their JSON, their schema and their CustomResourceDefinitions.
 
-The models are the only truth: `crds/` is generated from them. Nothing here talks to Kubernetes.
+The models are the source: `crds/` is generated from them. Nothing here talks to Kubernetes.
 """
 
 from __future__ import annotations

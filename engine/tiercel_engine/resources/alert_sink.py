@@ -1,4 +1,4 @@
-"""AlertSink: where alerts go, which of them, and what became of them."""
+"""AlertSink: which alerts go where, and what became of them."""
 
 from __future__ import annotations
 
@@ -41,14 +41,19 @@ class Format(Enum):
 class Matcher:
     """Chooses alerts; all that is given must hold."""
 
-    rules: _Texts = field(default=(), metadata=says("Globs, one of which the rule's name matches.", max_items=_MOST))
-    tags: _Texts = field(default=(), metadata=says("Tags, one of which the rule has.", max_items=_MOST))
-    namespaces: _Texts = field(
-        default=(), metadata=says("Globs, one of which the namespace of the pod matches.", max_items=_MOST)
+    rules: _Texts = field(
+        default=(), metadata=says("Globs for the rule's name. It must match one of them.", max_items=_MOST)
     )
-    pods: LabelSelector | None = field(default=None, metadata=says("What the labels of the pod must be."))
+    tags: _Texts = field(default=(), metadata=says("Tags. The rule must have one of them.", max_items=_MOST))
+    namespaces: _Texts = field(
+        default=(), metadata=says("Globs for the pod's namespace. It must match one of them.", max_items=_MOST)
+    )
+    pods: LabelSelector | None = field(default=None, metadata=says("Labels that the pod must have."))
     fields: Mapping[str, str] | None = field(
-        default=None, metadata=says("Fields of the alert and globs that they match.", max_properties=_MOST)
+        default=None,
+        metadata=says(
+            "Globs by the name of a field. The value of each field must match its glob.", max_properties=_MOST
+        ),
     )
 
 
@@ -56,20 +61,23 @@ class Matcher:
 class Match(Matcher):
     """Chooses the alerts of a sink; all that is given must hold."""
 
-    minimum_priority: PriorityName | None = field(default=None, metadata=says("The least grave priority."))
+    minimum_priority: PriorityName | None = field(default=None, metadata=says("The lowest priority that is sent."))
 
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """Makes one alert of many that are alike."""
+    """Sends one alert in place of many similar ones."""
 
-    window: Duration = field(metadata=says("For how long alerts are counted after one that is sent, such as 10m."))
+    window: Duration = field(
+        metadata=says("For how long similar alerts are only counted after one was sent, such as 10m.")
+    )
     by: _Texts = field(
         default=(),
-        metadata=says("The fields in which they are alike. If not given: rule and workload.", max_items=20),
+        metadata=says("The fields that similar alerts have in common. If not given: rule and workload.", max_items=20),
     )
     burst: Annotated[int, Says(minimum=1)] | None = field(
-        default=None, metadata=says("How many are sent before others are counted. If not given: 1.")
+        default=None,
+        metadata=says("How many similar alerts are sent before the others are only counted. If not given: 1."),
     )
 
 
@@ -77,10 +85,10 @@ class Throttle:
 class Silence:
     """Alerts that aren't sent for a time."""
 
-    matcher: Matcher = field(metadata=says("Which alerts.", min_properties=1))
-    until: Time = field(metadata=says("When it ends."))
-    owner: str = field(metadata=says("Who wanted it.", min_length=1, max_length=256))
-    reason: str = field(metadata=says("Why.", min_length=1, max_length=1024))
+    matcher: Matcher = field(metadata=says("Which alerts aren't sent.", min_properties=1))
+    until: Time = field(metadata=says("When the silence ends."))
+    owner: str = field(metadata=says("Who asked for the silence.", min_length=1, max_length=256))
+    reason: str = field(metadata=says("Why the alerts aren't sent.", min_length=1, max_length=1024))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,36 +103,42 @@ class AlertSinkSpec:
         ),
     )
 
-    events: to.EventsSink | None = field(default=None, metadata=says("Kubernetes Events on the pod, or the node."))
+    events: to.EventsSink | None = field(default=None, metadata=says("Kubernetes Events on the pod, or on the node."))
     otlp: to.OtlpSink | None = field(default=None, metadata=says("OpenTelemetry logs."))
     stdout: to.StdoutSink | None = field(default=None, metadata=says("The agent's standard output."))
-    file: to.FileSink | None = field(default=None, metadata=says("A file of the node. System's namespace only."))
+    file: to.FileSink | None = field(
+        default=None, metadata=says("A file on the node. In the namespace tiercel-system only.")
+    )
     syslog: to.SyslogSink | None = field(default=None, metadata=says("Syslog, RFC 5424."))
-    program: to.ProgramSink | None = field(default=None, metadata=says("A program. System's namespace only."))
+    program: to.ProgramSink | None = field(
+        default=None, metadata=says("A program that reads alerts. In the namespace tiercel-system only.")
+    )
     http: to.HttpSink | None = field(default=None, metadata=says("An HTTP server."))
-    slack: to.SlackSink | None = field(default=None, metadata=says("Slack."))
+    slack: to.SlackSink | None = field(default=None, metadata=says("A channel of Slack."))
     email: to.EmailSink | None = field(default=None, metadata=says("Mail by SMTP."))
     alertmanager: to.AlertmanagerSink | None = field(default=None, metadata=says("Prometheus' Alertmanager."))
     notify: to.NotifySink | None = field(default=None, metadata=says("A service that Apprise knows."))
-    match: Match | None = field(default=None, metadata=says("Which alerts. If not given: all."))
-    throttle: Throttle | None = field(default=None, metadata=says("Makes one alert of many that are alike."))
-    format: Format | None = field(default=None, metadata=says("An alert's form, if the destination has no own."))
+    match: Match | None = field(default=None, metadata=says("Which alerts are sent. If not given: all."))
+    throttle: Throttle | None = field(default=None, metadata=says("Sends one alert in place of many similar ones."))
+    format: Format | None = field(
+        default=None, metadata=says("The form in which alerts are sent, if the destination has no form of its own.")
+    )
     template: str | None = field(
-        default=None, metadata=says("An alert's text in the format template.", min_length=1, max_length=65536)
+        default=None, metadata=says("The text of an alert, for the format template.", min_length=1, max_length=65536)
     )
     silences: tuple[Silence, ...] = field(
         default=(), metadata=says("Alerts that aren't sent for a time.", max_items=_MOST)
     )
-    suspend: bool = field(default=False, metadata=says("Whether nothing is sent. If not given: false."))
+    suspend: bool = field(default=False, metadata=says("Whether sending is stopped. If not given: false."))
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryError:
     """Why alerts couldn't be delivered."""
 
-    time: Time = field(metadata=says("When."))
-    message: str = field(metadata=says("Why, without any secret.", max_length=1024))
-    node: str = field(default="", metadata=says("On which node."))
+    time: Time = field(metadata=says("When the delivery failed."))
+    message: str = field(metadata=says("Why it failed, without any secret.", max_length=1024))
+    node: str = field(default="", metadata=says("The node on which it failed."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,38 +149,43 @@ class TestAlert:
 
     id: str = field(metadata=says("The annotation's value.", max_length=256))
     node: str = field(default="", metadata=says("The node that sends it."))
-    sent: Time | None = field(default=None, metadata=says("When the agent made it."))
+    sent: Time | None = field(default=None, metadata=says("When the agent sent it."))
     milliseconds: Count | None = field(
-        default=None, metadata=says("How long it took until the destination had taken it. If not given: it hasn't yet.")
+        default=None,
+        metadata=says("How long it took until the destination accepted it. If not given: it hasn't accepted it yet."),
     )
-    error: str | None = field(default=None, metadata=says("Why it couldn't be delivered so far.", max_length=1024))
+    error: str | None = field(default=None, metadata=says("Why it wasn't delivered so far.", max_length=1024))
 
 
 @dataclass(frozen=True, slots=True)
 class SilenceState:
     """A silence of the spec, and whether it is in force."""
 
-    owner: str = field(metadata=says("Who wanted it."))
-    reason: str = field(metadata=says("Why."))
-    until: Time = field(metadata=says("When it ends."))
-    active: bool = field(metadata=says("Whether it is in force now."))
+    owner: str = field(metadata=says("Who asked for the silence."))
+    reason: str = field(metadata=says("Why the alerts aren't sent."))
+    until: Time = field(metadata=says("When the silence ends."))
+    active: bool = field(metadata=says("Whether the silence is in force now."))
 
 
 @dataclass(frozen=True, slots=True)
 class AlertSinkStatus:
-    """What became of the alerts, of all nodes, told by the operator."""
+    """What became of the alerts on all nodes, written by the operator."""
 
-    observed_generation: Count | None = field(default=None, metadata=says("The generation that this tells of."))
-    conditions: Conditions = field(default=(), metadata=says("Ready, and what else is the case."))
+    observed_generation: Count | None = field(
+        default=None, metadata=says("The generation of the spec that this status is about.")
+    )
+    conditions: Conditions = field(default=(), metadata=says("Valid, Ready, Silenced and AlertsLost."))
     type: str = field(default="", metadata=says("The kind of destination."))
     last_success: Time | None = field(default=None, metadata=says("When an alert was last delivered."))
-    last_error: DeliveryError | None = field(default=None, metadata=says("Why one last couldn't be."))
+    last_error: DeliveryError | None = field(default=None, metadata=says("The last failure to deliver an alert."))
     delivered: Count | None = field(default=None, metadata=says("Alerts that were delivered."))
-    retried: Count | None = field(default=None, metadata=says("Attempts that failed and were made again."))
-    lost: Count | None = field(default=None, metadata=says("Alerts that will never be delivered."))
-    queued: Count | None = field(default=None, metadata=says("Alerts that wait to be delivered."))
-    silenced: Count | None = field(default=None, metadata=says("Alerts that silences have kept back."))
-    suppressed: Count | None = field(default=None, metadata=says("Alerts that the throttle has counted in others."))
+    retried: Count | None = field(default=None, metadata=says("Attempts that failed and were repeated."))
+    lost: Count | None = field(default=None, metadata=says("Alerts that were given up."))
+    queued: Count | None = field(default=None, metadata=says("Alerts that are waiting to be delivered."))
+    silenced: Count | None = field(default=None, metadata=says("Alerts that weren't sent because of a silence."))
+    suppressed: Count | None = field(
+        default=None, metadata=says("Alerts that the throttle didn't send but counted in others.")
+    )
     silences: tuple[SilenceState, ...] = field(default=(), metadata=says("The silences of the spec."))
     test: TestAlert | None = field(
         default=None, metadata=says(f"The last test alert, which the annotation {SEND_TEST} asks for.")

@@ -25,7 +25,7 @@ _WIDTH = 120
 
 
 def object_schema(kind: str) -> Schema:
-    """What an object of the kind may be, from its root."""
+    """The schema of a whole object of the kind."""
     resource = RESOURCES[kind]
     parts = {"spec": resource.spec, "status": resource.status}
     return {
@@ -89,13 +89,15 @@ def write_crds(folder: Path) -> None:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes what occurs twice twice."""
+    """Writes in full what occurs more than once, without YAML's aliases."""
 
     def ignore_aliases(self, _data: object) -> bool:
         return True
 
 
 def _column(column: Column) -> dict[str, Any]:
-    found = asdict(column)
-    found["jsonPath"] = found.pop("path")
-    return found if column.priority else {key: value for key, value in found.items() if key != "priority"}
+    keywords = asdict(column)
+    keywords["jsonPath"] = keywords.pop("path")
+    if not column.priority:
+        del keywords["priority"]
+    return keywords

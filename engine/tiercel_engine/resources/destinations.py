@@ -1,4 +1,4 @@
-"""Where an AlertSink's alerts go: one class for each kind of destination."""
+"""The destinations of AlertSinks: one class for each kind."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Size = Annotated[int, Says(minimum=1)]
 
 _ONE_URL = Cel("has(self.url) != has(self.urlFrom)", "either url or urlFrom is needed, and not both")
 _ONE_VALUE = Cel("has(self.value) != has(self.valueFrom)", "either value or valueFrom is needed, and not both")
-_URL = says("The address, if there is no secret in it.")
-_URL_FROM = says("The address, if there is a secret in it.")
+_URL = says("The address, if it isn't secret.")
+_URL_FROM = says("The address, if it is secret or has a secret in it.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,36 +38,43 @@ class SecretSource:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How the other side is verified, and who this one is."""
+    """How TLS connections are verified, and with which certificate the agent identifies itself."""
 
     VALIDATIONS: ClassVar = (
         Cel("has(self.certFrom) == has(self.keyFrom)", "certFrom and keyFrom are given together, or neither"),
     )
 
     ca_from: SecretSource | None = field(
-        default=None, metadata=says("Authorities that are trusted, PEM. If not given: the system's.")
+        default=None, metadata=says("Authorities that are trusted, in PEM. If not given: those of the system.")
     )
-    cert_from: SecretSource | None = field(default=None, metadata=says("This side's certificate, PEM."))
-    key_from: SecretSource | None = field(default=None, metadata=says("This side's key, PEM."))
+    cert_from: SecretSource | None = field(default=None, metadata=says("The agent's own certificate, in PEM."))
+    key_from: SecretSource | None = field(
+        default=None, metadata=says("The key of the agent's own certificate, in PEM.")
+    )
     server_name: str | None = field(
-        default=None, metadata=says("The name that the certificate must have, if not the address's.", max_length=253)
+        default=None,
+        metadata=says(
+            "The name that the server's certificate must have, if it isn't the host name of the address.",
+            max_length=253,
+        ),
     )
     insecure_skip_verify: bool = field(
-        default=False, metadata=says("Whether the certificate isn't verified: anybody can read the alerts then.")
+        default=False,
+        metadata=says("Whether the server's certificate isn't verified. If so, anybody between can read the alerts."),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of HTTP."""
+    """A header of HTTP requests."""
 
     VALIDATIONS: ClassVar = (_ONE_VALUE,)
 
     name: str = field(
         metadata=says("The header's name.", pattern="^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", min_length=1, max_length=256)
     )
-    value: str | None = field(default=None, metadata=says("Its value, if it is no secret.", max_length=4096))
-    value_from: SecretSource | None = field(default=None, metadata=says("Its value, if it is a secret."))
+    value: str | None = field(default=None, metadata=says("The header's value, if it isn't secret.", max_length=4096))
+    value_from: SecretSource | None = field(default=None, metadata=says("The header's value, if it is secret."))
 
 
 Headers = Annotated[tuple[Header, ...], Says(max_items=50, map_keys=("name",))]
@@ -92,17 +99,20 @@ class StartTls(Enum):
 
 @dataclass(frozen=True, slots=True)
 class EventsSink:
-    """Kubernetes Events on the pod, or the node, where it happened."""
+    """Kubernetes Events on the pod where it happened, or on the node."""
 
     per_minute: Size | None = field(
-        default=None, metadata=says("The most Events a namespace gets in a minute; the others are told of in one.")
+        default=None,
+        metadata=says(
+            "The most Events that a namespace gets in a minute. One more Event says how many others there were."
+        ),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class OtlpSink:
-    """OpenTelemetry logs. Without an address, all is taken from the agents' OTEL_ variables; sinks outside of
-    tiercel-system have an address, and the protocol http/protobuf."""
+    """OpenTelemetry logs. Without an address, the agents' OTEL_ variables apply. Sinks outside of the namespace
+    tiercel-system need an address, and the protocol http/protobuf."""
 
     VALIDATIONS: ClassVar = (Cel("!has(self.url) || !has(self.urlFrom)", "url and urlFrom can't both be given"),)
 
@@ -111,7 +121,7 @@ class OtlpSink:
     protocol: OtlpProtocol | None = field(default=None, metadata=says("The transport. If not given: http/protobuf."))
     headers: Headers = field(default=(), metadata=says("Headers of each request."))
     compression: Compression | None = field(default=None, metadata=says("How requests are compressed."))
-    tls: Tls | None = field(default=None, metadata=says("How the other side is verified."))
+    tls: Tls | None = field(default=None, metadata=says("How the server is verified."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +131,10 @@ class StdoutSink:
 
 @dataclass(frozen=True, slots=True)
 class FileSink:
-    """A file of the node, on which agents can write below /var/lib/tiercel. In the system's namespace only."""
+    """A file on the node, below /var/lib/tiercel. In the namespace tiercel-system only."""
 
     path: str = field(metadata=says("The file's absolute path.", pattern="^/", max_length=4096))
-    max_mebibytes: Size | None = field(default=None, metadata=says("The size at which a new file is begun."))
+    max_mebibytes: Size | None = field(default=None, metadata=says("The size at which a new file is begun, in MiB."))
     max_age: Duration | None = field(default=None, metadata=says("The age at which a new file is begun, such as 24h."))
     keep: Count | None = field(default=None, metadata=says("How many earlier files are kept."))
 
@@ -135,8 +145,8 @@ class SyslogSink:
 
     address: str = field(
         metadata=says(
-            "udp://HOST:PORT, tcp://HOST:PORT, tls://HOST:PORT, or unix:///PATH in the system's namespace only: "
-            "/host/run/systemd/journal/dev-log is the node's journal.",
+            "udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT. In the namespace tiercel-system also unix:///PATH: "
+            "unix:///host/run/systemd/journal/dev-log is the node's journal.",
             pattern=r"^((udp|tcp|tls)://[^/\s]+|unix:///\S+)$",
             max_length=2048,
         )
@@ -144,24 +154,26 @@ class SyslogSink:
     facility: str | None = field(
         default=None, metadata=says("The facility, such as local0. If not given: authpriv.", pattern="^[a-z]+[0-7]?$")
     )
-    app_name: str | None = field(default=None, metadata=says("If not given: tiercel.", pattern="^[!-~]{1,48}$"))
-    tls: Tls | None = field(default=None, metadata=says("How the other side of tls:// is verified."))
+    app_name: str | None = field(
+        default=None, metadata=says("The name of the application. If not given: tiercel.", pattern="^[!-~]{1,48}$")
+    )
+    tls: Tls | None = field(default=None, metadata=says("How the server of tls:// is verified."))
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramSink:
-    """A program in the agent's container that reads alerts, one a line. In the system's namespace only."""
+    """A program in the agent's container that reads alerts, one on each line. In the namespace tiercel-system only."""
 
     command: tuple[str, ...] = field(
-        metadata=says("The program's path and its arguments; there is no shell.", min_items=1, max_items=100)
+        metadata=says("The program's path and its arguments. No shell reads them.", min_items=1, max_items=100)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """How many alerts go into one request."""
+    """How many alerts are sent in one request."""
 
-    size: Size = field(metadata=says("The most alerts of one request."))
+    size: Size = field(metadata=says("The most alerts in one request."))
     wait: Duration | None = field(default=None, metadata=says("How long a request waits for more alerts."))
 
 
@@ -173,16 +185,20 @@ class HttpSink:
 
     url: Url | None = field(default=None, metadata=_URL)
     url_from: SecretSource | None = field(default=None, metadata=_URL_FROM)
-    method: str | None = field(default=None, metadata=says("If not given: POST.", pattern="^[A-Z]{1,32}$"))
+    method: str | None = field(
+        default=None, metadata=says("The method of the requests. If not given: POST.", pattern="^[A-Z]{1,32}$")
+    )
     headers: Headers = field(default=(), metadata=says("Headers of each request."))
-    batch: Batch | None = field(default=None, metadata=says("If not given: one alert a request."))
+    batch: Batch | None = field(
+        default=None, metadata=says("How many alerts are sent in one request. If not given: one.")
+    )
     compression: Compression | None = field(default=None, metadata=says("How requests are compressed."))
-    tls: Tls | None = field(default=None, metadata=says("How the other side is verified."))
+    tls: Tls | None = field(default=None, metadata=says("How the server is verified."))
 
 
 @dataclass(frozen=True, slots=True)
 class SlackSink:
-    """Slack, by an incoming webhook, or by a bot's token, with which messages of one incident make a thread."""
+    """Slack, by an incoming webhook or by a bot's token. A bot puts messages of one incident into a thread."""
 
     VALIDATIONS: ClassVar = (
         Cel("has(self.urlFrom) != has(self.tokenFrom)", "either urlFrom or tokenFrom is needed, and not both"),
@@ -191,7 +207,7 @@ class SlackSink:
 
     url_from: SecretSource | None = field(default=None, metadata=says("The address of the incoming webhook."))
     token_from: SecretSource | None = field(default=None, metadata=says("The bot's token."))
-    channel: str | None = field(default=None, metadata=says("Where a bot writes to.", max_length=256))
+    channel: str | None = field(default=None, metadata=says("The channel that a bot writes to.", max_length=256))
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,12 +223,13 @@ class EmailSink:
     to: tuple[Annotated[str, Says(max_length=320)], ...] = field(
         metadata=says("The receivers' addresses.", min_items=1, max_items=100)
     )
-    port: int | None = field(default=None, metadata=says("If not given: 587.", minimum=1, maximum=65535))
-    start_tls: StartTls | None = field(default=None, metadata=says("If not given: required."))
-    username: str | None = field(default=None, metadata=says("Who logs in.", max_length=320))
-    password_from: SecretSource | None = field(default=None, metadata=says("Its password."))
+    port: int | None = field(default=None, metadata=says("The port. If not given: 587.", minimum=1, maximum=65535))
+    start_tls: StartTls | None = field(default=None, metadata=says("When TLS begins. If not given: required."))
+    username: str | None = field(default=None, metadata=says("The name to log in with.", max_length=320))
+    password_from: SecretSource | None = field(default=None, metadata=says("The password to log in with."))
     digest: Duration | None = field(
-        default=None, metadata=says("Over how long alerts are gathered into one mail. If not given: each is a mail.")
+        default=None,
+        metadata=says("For how long alerts are collected into one mail. If not given: each alert is a mail."),
     )
     tls: Tls | None = field(default=None, metadata=says("How the server is verified."))
 
@@ -227,9 +244,9 @@ class AlertmanagerSink:
     url_from: SecretSource | None = field(default=None, metadata=_URL_FROM)
     headers: Headers = field(default=(), metadata=says("Headers of each request."))
     labels: Mapping[str, str] | None = field(
-        default=None, metadata=says("Labels that each alert gets besides.", max_properties=50)
+        default=None, metadata=says("More labels that each alert gets.", max_properties=50)
     )
-    tls: Tls | None = field(default=None, metadata=says("How the other side is verified."))
+    tls: Tls | None = field(default=None, metadata=says("How the server is verified."))
 
 
 @dataclass(frozen=True, slots=True)

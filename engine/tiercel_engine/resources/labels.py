@@ -1,4 +1,4 @@
-"""Label selectors, as everywhere in Kubernetes, and those that select by name too."""
+"""Label selectors as everywhere in Kubernetes, and selectors that also select by name."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class LabelExpression:
     )
 
     key: str = field(metadata=says("The label's key.", max_length=317))
-    operator: LabelOperator = field(metadata=says("The test. NotIn holds where there is no such label, too."))
+    operator: LabelOperator = field(metadata=says("The test. NotIn is true also where there is no such label."))
     values: tuple[Annotated[str, Says(max_length=63)], ...] | None = field(
-        default=None, metadata=says("What In and NotIn compare with.", max_items=_MOST)
+        default=None, metadata=says("The values that In and NotIn compare with.", max_items=_MOST)
     )
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSelector:
-    """Selects by labels; all that is given must hold. An empty one selects everything."""
+    """Selects by labels. Everything that is given must be true. An empty selector selects everything."""
 
     match_labels: Mapping[str, str] | None = field(
-        default=None, metadata=says("Labels and the values that they must have.", max_properties=_MOST)
+        default=None, metadata=says("Labels, with the values that they must have.", max_properties=_MOST)
     )
     match_expressions: tuple[LabelExpression, ...] = field(
         default=(), metadata=says("Tests of labels.", max_items=_MOST)
@@ -45,6 +45,8 @@ class LabelSelector:
 
 @dataclass(frozen=True, slots=True)
 class NamedSelector(LabelSelector):
-    """Selects by name and by labels; all that is given must hold."""
+    """Selects by name and by labels. Everything that is given must be true."""
 
-    match_names: tuple[Name, ...] | None = field(default=None, metadata=says("Names, one of which it must have."))
+    match_names: tuple[Name, ...] | None = field(
+        default=None, metadata=says("Names, one of which the object must have.")
+    )

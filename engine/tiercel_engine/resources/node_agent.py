@@ -1,4 +1,4 @@
-"""NodeAgent: what one node's agent does, told by itself."""
+"""NodeAgent: what the agent of one node does and lacks, written by that agent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class RefusedRule:
     """A rule of the bundle that this node can't run."""
 
     rule: str = field(metadata=says("The rule's name."))
-    reason: str = field(metadata=says("Why it can't."))
+    reason: str = field(metadata=says("Why the node can't run it."))
 
 
 class LossCause(Enum):
@@ -82,7 +82,7 @@ class LossOfCause:
     """Events that couldn't be looked at, of one cause."""
 
     cause: LossCause = field(metadata=says("Why."))
-    count: Count = field(metadata=says("How many, since the agent's start."))
+    count: Count = field(metadata=says("How many, since the agent has started."))
     rule: str = field(
         default="", metadata=says("The rule that may have matched them, as namespace/rule; any rule if there is none.")
     )
@@ -90,9 +90,9 @@ class LossOfCause:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Events that couldn't be looked at."""
+    """Events that were lost before they could be evaluated."""
 
-    total: Count = field(metadata=says("How many, since the agent's start."))
+    total: Count = field(metadata=says("How many, since the agent has started."))
     by_cause: tuple[LossOfCause, ...] = field(default=(), metadata=says("How many by cause and rule."))
 
 
@@ -112,7 +112,7 @@ class UnwatchedPart:
     part: str = field(metadata=says("The part's name."))
     reason: str = field(metadata=says("Why the kernel refuses it."))
     calls: tuple[str, ...] = field(default=(), metadata=says("Types of events that can't be seen without it."))
-    only_failed: bool = field(default=False, metadata=says("Whether those can be seen that succeed."))
+    only_failed: bool = field(default=False, metadata=says("Whether only calls that fail can't be seen."))
     cost: str = field(default="", metadata=says("What else that costs."))
     rules: tuple[ConcernedRule, ...] = field(default=(), metadata=says("The rules that are concerned."))
 
@@ -124,8 +124,8 @@ class RuleAlerts:
     namespace: str = field(metadata=says("The namespace of the SecurityRule."))
     name: str = field(metadata=says("The name of the SecurityRule."))
     rule: str = field(metadata=says("The rule's name."))
-    count: Count = field(metadata=says("How many, since the agent's start."))
-    last: Time | None = field(default=None, metadata=says("When the last one was."))
+    count: Count = field(metadata=says("How many, since the agent has started."))
+    last: Time | None = field(default=None, metadata=says("When the last alert was raised."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,43 +135,47 @@ class SinkDeliveryReport:
     namespace: str = field(metadata=says("The AlertSink's namespace."))
     name: str = field(metadata=says("The AlertSink's name."))
     generation: Count = field(metadata=says("The AlertSink's generation that is in force here."))
-    failing: bool = field(metadata=says("Whether the last attempt failed, or it can't even be opened."))
+    failing: bool = field(metadata=says("Whether the last attempt failed, or the sink can't be opened."))
     delivered: Count = field(metadata=says("Alerts that were delivered."))
-    retried: Count = field(metadata=says("Attempts that failed and were made again."))
-    lost: Count = field(metadata=says("Alerts that will never be delivered."))
-    queued: Count = field(metadata=says("Alerts that wait to be delivered."))
-    silenced: Count = field(metadata=says("Alerts that silences have kept back."))
-    suppressed: Count = field(metadata=says("Alerts that the throttle has counted in others."))
+    retried: Count = field(metadata=says("Attempts that failed and were repeated."))
+    lost: Count = field(metadata=says("Alerts that were given up."))
+    queued: Count = field(metadata=says("Alerts that are waiting to be delivered."))
+    silenced: Count = field(metadata=says("Alerts that weren't sent because of a silence."))
+    suppressed: Count = field(metadata=says("Alerts that the throttle didn't send but counted in others."))
     last_success: Time | None = field(default=None, metadata=says("When an alert was last delivered."))
-    last_error: DeliveryError | None = field(default=None, metadata=says("Why one last couldn't be."))
-    test: TestAlert | None = field(default=None, metadata=says("The test alert that this node has sent last."))
+    last_error: DeliveryError | None = field(default=None, metadata=says("The last failure to deliver an alert."))
+    test: TestAlert | None = field(default=None, metadata=says("The last test alert that this node sent."))
 
 
 @dataclass(frozen=True, slots=True)
 class NodeAgentStatus:
-    """What the agent does, written by it alone."""
+    """What the agent does and lacks. Only the agent itself writes it."""
 
-    conditions: Conditions = field(default=(), metadata=says("Ready, and what else is the case."))
+    conditions: Conditions = field(default=(), metadata=says("Ready."))
     version: str = field(default="", metadata=says("The agent's version."))
-    last_report: Time | None = field(default=None, metadata=says("When the agent wrote this."))
+    last_report: Time | None = field(default=None, metadata=says("When the agent wrote this status."))
     kernel: str = field(default="", metadata=says("The kernel's release."))
-    bundle: str = field(default="", metadata=says("The hash of the bundle that is in force.", max_length=128))
+    bundle: str = field(default="", metadata=says("The hash of the bundle whose rules are in force.", max_length=128))
     rules: Count | None = field(default=None, metadata=says("How many rules are in force."))
     refused: tuple[RefusedRule, ...] = field(default=(), metadata=says("Rules of the bundle that this node can't run."))
-    missing: tuple[str, ...] = field(default=(), metadata=says("Capabilities of the agent that it lacks."))
+    missing: tuple[str, ...] = field(default=(), metadata=says("Abilities that the agent doesn't have on this node."))
     warnings: tuple[NodeWarning, ...] = field(default=(), metadata=says("What else restricts detection here."))
     unwatched: tuple[UnwatchedPart, ...] = field(default=(), metadata=says("Parts that this node's kernel refuses."))
-    events_seen: Count | None = field(default=None, metadata=says("Events looked at, since the agent's start."))
-    lost: Lost | None = field(default=None, metadata=says("Events that couldn't be looked at."))
+    events_seen: Count | None = field(
+        default=None, metadata=says("Events that were evaluated, since the agent has started.")
+    )
+    lost: Lost | None = field(default=None, metadata=says("Events that were lost before they could be evaluated."))
     alerts: tuple[RuleAlerts, ...] = field(default=(), metadata=says("Alerts by rule."))
-    sinks: tuple[SinkDeliveryReport, ...] = field(default=(), metadata=says("What became of alerts, by AlertSink."))
+    sinks: tuple[SinkDeliveryReport, ...] = field(
+        default=(), metadata=says("What became of the alerts of each AlertSink.")
+    )
 
 
 NODE_AGENT = Resource(
     kind="NodeAgent",
     short_names=("nagent",),
     namespaced=False,
-    description="What the agent of the node of this name does and lacks. Nobody but that agent writes it.",
+    description="What the agent on the node of this name does and lacks. Only that agent writes it.",
     spec=None,
     status=NodeAgentStatus,
     columns=(

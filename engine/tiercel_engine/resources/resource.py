@@ -1,4 +1,4 @@
-"""What a custom resource consists of, and what several of them share."""
+"""What a custom resource consists of, and what several of them have in common."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Duration = Annotated[str, Says(pattern="^([0-9]{1,9}(ms|s|m|h|d))+$", max_length
 
 
 def time_text(moment: datetime | None = None) -> str:
-    """A moment as statuses tell it, in seconds; now if none is given."""
+    """A moment as it stands in statuses: RFC 3339 in UTC, to the second. The present one if none is given."""
     return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One of those that `kubectl get` prints; it writes the name in capitals."""
+    """A column that `kubectl get` prints. It prints the name in capitals."""
 
     name: str
     path: str
     type: Literal["string", "integer", "date"] = "string"
     priority: int = 0
-    """1 for those of `kubectl get -o wide` alone."""
+    """1 for columns that only `kubectl get -o wide` prints."""
 
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
@@ -64,29 +64,29 @@ class ConditionStatus(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What is the case with a resource, by the convention of Kubernetes."""
+    """One aspect of the resource's state, as is usual in Kubernetes."""
 
     type: str = field(
         metadata=says(
-            "What is told of, such as Ready.",
+            "The name of the condition, such as Ready.",
             max_length=316,
             pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?"
             r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])$",
         )
     )
-    status: ConditionStatus = field(metadata=says("Whether it is the case."))
+    status: ConditionStatus = field(metadata=says("Whether the condition is true."))
     reason: str = field(
         metadata=says(
-            "Why, in one word for programs.",
+            "The reason, in one word for programs.",
             min_length=1,
             max_length=1024,
             pattern="^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$",
         )
     )
-    message: str = field(metadata=says("Why, for people.", max_length=32768))
-    last_transition_time: Time = field(metadata=says("Since when the status is what it is."))
+    message: str = field(metadata=says("The reason, for people.", max_length=32768))
+    last_transition_time: Time = field(metadata=says("When the status changed last."))
     observed_generation: Count | None = field(
-        default=None, metadata=says("The generation of the resource that this tells of.")
+        default=None, metadata=says("The generation of the resource that this condition is about.")
     )
 
 

@@ -1,12 +1,12 @@
-"""Frozen dataclasses as a structural OpenAPI schema, as a CustomResourceDefinition has it.
+"""From frozen dataclasses to a structural OpenAPI schema for a CustomResourceDefinition.
 
-The types say most of it; what they can't say stands beside them::
+The types say most of it. What they can't say stands beside them::
 
     name: str = field(metadata=says("The test's name.", max_length=256))
     by: tuple[Annotated[str, Says(max_length=128)], ...] = field(default=(), metadata=says("Fields."))
 
-A field without a default is required. A Python default stays in Python: the API server adds nothing to what was
-applied, unless ``says(default=…)`` has it do so.
+A field without a default is required. A Python default stays in Python: the API server adds nothing to an object that
+is applied, unless ``says(default=…)`` says so.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ _SCALARS: Mapping[object, Schema] = {
 
 @dataclass(frozen=True, slots=True)
 class Cel:
-    """A rule in CEL on ``self``, and what is told when it is false. Older API servers than 1.25 take no notice of it.
+    """A rule in CEL on ``self``, and the error message for when it is false. API servers before 1.25 ignore it.
 
-    Keys that aren't declared, and values without a type, can't be seen by it.
+    It can't see keys that aren't declared, nor values without a type.
     """
 
     rule: str
@@ -47,10 +47,11 @@ class Cel:
 
 @dataclass(frozen=True, slots=True)
 class Says:
-    """What a schema says besides the type. What is None isn't said.
+    """What a schema says in addition to the type. Attributes that are None are left out.
 
-    ``name`` is the key in JSON, where it isn't the Python name in camelCase; ``map_keys`` tell a list's entries apart;
-    ``keeps_unknown``: the API server leaves keys in that it doesn't know, for who reads them to refuse.
+    ``name`` is the key in JSON, if it isn't the Python name in camelCase. ``map_keys`` are the keys by which entries of
+    a list are told apart. With ``keeps_unknown`` the API server keeps keys that it doesn't know, so that the operator
+    can refuse them.
     """
 
     description: str | None = None
@@ -73,13 +74,14 @@ class Says:
     validations: tuple[Cel, ...] | None = None
 
     def keywords(self) -> Schema:
-        found = {_camel_case(each.name): getattr(self, each.name) for each in fields(self) if each.name not in _SPECIAL}
-        found = {key: value for key, value in found.items() if value is not None}
+        """The keywords of the schema."""
+        given = {_camel_case(each.name): getattr(self, each.name) for each in fields(self) if each.name not in _SPECIAL}
+        keywords = {key: value for key, value in given.items() if value is not None}
         if self.map_keys:
-            found |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(self.map_keys)}
+            keywords |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(self.map_keys)}
         if self.keeps_unknown:
-            found |= {_PRESERVE: True}
-        return found | _validations(self.validations or ())
+            keywords |= {_PRESERVE: True}
+        return keywords | _validations(self.validations or ())
 
 
 _SPECIAL: Final = frozenset({"name", "map_keys", "validations", "keeps_unknown"})
@@ -90,25 +92,25 @@ def _as_metadata(make: Callable[_P, Says]) -> Callable[_P, Mapping[str, Says]]:
 
 
 says = _as_metadata(Says)
-"""The same as a dataclass field's metadata."""
+"""Makes a ``Says`` as the metadata of a dataclass's field."""
 
 
 def exactly_one(names: Iterable[str]) -> str:
-    """A CEL expression that is true if one of the properties is there, and no other of them."""
+    """A CEL expression that is true if exactly one of the properties is there."""
     return " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names) + " == 1"
 
 
 def schema_of(kind: object) -> Schema:
-    """The schema of a type: a dataclass, or what its fields may be."""
+    """The schema of a dataclass, or of a type that its fields may have. Raises TypeError for another type."""
     if kind in _SCALARS:
         return dict(_SCALARS[kind])
     arguments = get_args(kind)
     match get_origin(kind):
         case origin if origin is Annotated:
-            found = schema_of(arguments[0])
+            schema = schema_of(arguments[0])
             for note in arguments[1:]:
-                found |= note.keywords()
-            return found
+                schema |= note.keywords()
+            return schema
         case origin if origin in (Union, UnionType):
             return _union([each for each in arguments if each is not NoneType])
         case origin if origin is tuple:
@@ -126,11 +128,11 @@ def schema_of(kind: object) -> Schema:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A dataclass's field, as its schema and its JSON have it."""
+    """A field of a dataclass, with what its schema and its JSON need."""
 
     name: str
     key: str
-    """In JSON."""
+    """Its name in JSON."""
     type: object
     required: bool
     default: object
@@ -139,6 +141,7 @@ class Member:
 
 @cache
 def members(kind: type) -> tuple[Member, ...]:
+    """The fields of a dataclass."""
     types = get_type_hints(kind, include_extras=True)
     return tuple(_member(field, types[field.name]) for field in fields(kind))
 
@@ -155,12 +158,12 @@ def _camel_case(name: str) -> str:
 
 
 def _object(kind: type) -> Schema:
-    found: Schema = {"type": "object", "description": " ".join((inspect.getdoc(kind) or "").split())}
+    schema: Schema = {"type": "object", "description": " ".join((inspect.getdoc(kind) or "").split())}
     required = [member.key for member in members(kind) if member.required]
     if required:
-        found["required"] = required
-    found["properties"] = {member.key: schema_of(member.type) | member.says.keywords() for member in members(kind)}
-    return found | _validations(getattr(kind, "VALIDATIONS", ()))
+        schema["required"] = required
+    schema["properties"] = {member.key: schema_of(member.type) | member.says.keywords() for member in members(kind)}
+    return schema | _validations(getattr(kind, "VALIDATIONS", ()))
 
 
 def _union(choices: list[object]) -> Schema:
@@ -171,5 +174,5 @@ def _union(choices: list[object]) -> Schema:
 
 
 def _validations(rules: Iterable[Cel]) -> Schema:
-    found = [{"rule": each.rule, "message": each.message} for each in rules]
-    return {"x-kubernetes-validations": found} if found else {}
+    validations = [{"rule": each.rule, "message": each.message} for each in rules]
+    return {"x-kubernetes-validations": validations} if validations else {}

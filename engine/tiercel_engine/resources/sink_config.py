@@ -16,7 +16,7 @@ FILE = "sinks.json"
 
 @dataclass(frozen=True, slots=True)
 class WantedTest:
-    """A test alert that one node is to send; ``id`` is the annotation's value."""
+    """A test alert that one node has to send. ``id`` is the value of the annotation that asks for it."""
 
     __test__ = False
 
@@ -26,7 +26,7 @@ class WantedTest:
 
 @dataclass(frozen=True, slots=True)
 class SinkConfig:
-    """An AlertSink as agents get it. ``secrets`` are the values it refers to, by name and key of the Secret:
+    """An AlertSink as agents get it. ``secrets`` are the values that the spec refers to, by name and key of the Secret:
     ``chat/url``."""
 
     namespace: str
@@ -39,7 +39,7 @@ class SinkConfig:
 
 @dataclass(frozen=True, slots=True)
 class UnreadSink:
-    """An entry that can't be read, as far as it tells whose it is."""
+    """An entry that can't be read: whose it is, as far as it says so, and why it can't be read."""
 
     namespace: str
     name: str
@@ -49,7 +49,7 @@ class UnreadSink:
 
 @dataclass(frozen=True, slots=True)
 class SinkConfigs:
-    """What the file holds. ``unread`` are entries that can't be read: the others are good all the same.
+    """The content of the file. ``unread`` are entries that can't be read, which doesn't affect the others.
 
     ``cluster_addresses`` are those of the nodes and of the API server, which tenants' sinks may not reach.
     """
@@ -60,29 +60,29 @@ class SinkConfigs:
 
 
 def write_sinks(sinks: Iterable[Mapping[str, Any]], cluster_addresses: Iterable[str] = ()) -> bytes:
-    """The file: ``sinks`` are the entries, with the specs as the API server has them. The same for the same sinks, to
-    the byte."""
+    """The content of the file. ``sinks`` are its entries, with the specs as the API server has them. The same sinks
+    always give the same bytes."""
     document = {"sinks": list(sinks), "clusterAddresses": sorted(cluster_addresses)}
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
 def read_sinks(content: bytes) -> SinkConfigs:
-    """Raises ValueError if the whole can't be read."""
+    """Reads the file. Raises ValueError if it can't be read as a whole."""
     document = orjson.loads(content)
     if not isinstance(document, dict) or not isinstance(document.get("sinks"), list):
         raise ValueError('it must hold a list "sinks"')
-    found: dict[tuple[str, str], SinkConfig] = {}
+    configs: dict[tuple[str, str], SinkConfig] = {}
     unread = []
     for entry in document["sinks"]:
         try:
             sink = _sink(entry)
-            if found.setdefault((sink.namespace, sink.name), sink) is not sink:
+            if configs.setdefault((sink.namespace, sink.name), sink) is not sink:
                 raise ValueError("there are two of this name")
-        except Exception as error:  # whatever an operator of another version writes costs this one sink alone
+        except Exception as error:  # an entry of an operator of another version affects this one sink only
             unread.append(_unread(entry, error))
     listed = document.get("clusterAddresses")
     addresses = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
-    return SinkConfigs(tuple(found.values()), tuple(unread), addresses)
+    return SinkConfigs(tuple(configs.values()), tuple(unread), addresses)
 
 
 def _unread(entry: object, error: Exception) -> UnreadSink:
@@ -98,7 +98,7 @@ def _unread(entry: object, error: Exception) -> UnreadSink:
 
 
 def _sink(entry: Mapping[str, Any]) -> SinkConfig:
-    if not entry["namespace"] or not entry["name"]:  # those without a namespace are the agent's own
+    if not entry["namespace"] or not entry["name"]:  # sinks without a namespace are the agent's own
         raise ValueError("it has no namespace or no name")
     test = entry.get("test")
     return SinkConfig(
