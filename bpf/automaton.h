@@ -1,18 +1,26 @@
-/* Which patterns a name matches: two look-ups a byte, however many patterns there are.
- *
- * There are two automata, one for patterns that begin with a literal, one for those that may hold anywhere. User space
- * makes the table (node_agent/tiercel_agent/filter/automaton.py, filter/tables.py): 256 pairs of columns of two bytes each, where
- * the second automaton starts, then the states. A state is where its row begins: the number of the accept set that it
- * stands for, then a next state for each column. Bit 0 of a state tells that nothing that follows changes it. NUL
- * changes none, so that names can be taken eight bytes at a time. This file compiles for user space too: tests run it
- * there. */
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_AUTOMATON_H
+#define TIERCEL_AUTOMATON_H
 
-#define NAME_SIZE 512
+#include "compiler.h"
+
+/* Which patterns a name matches: two look-ups for each byte, however many patterns there are.
+ *
+ * There are two automata, one for patterns that begin with a literal, the other ("floating") for those that may match
+ * anywhere in a name. User space makes the table (filter/automaton.py, filter/tables.py): 256 pairs of columns of two
+ * bytes each, then the offset where the second automaton starts, then the states. A state is the offset of its row: the
+ * number of the accept set that it stands for, then one next state for each column. Bit 0 of a state tells that nothing
+ * that follows changes the accept set. NUL never changes a state, so names can be read eight bytes at a time.
+ *
+ * This file compiles for user space too, where tests run it. */
+
+#define NAME_SIZE 512 /* bytes, with the NUL at the end */
 #define AUTOMATON_SECOND 1024
 #define AUTOMATON_START 1028
 #define SETTLED 1
-#define UNCLEAN 0x80000000u /* in the number of an accept set: the name has `..` and the like in it */
+#define UNCLEAN 0x80000000u /* in the number of an accept set: the name has `..` or the like in it */
 
+/* The numbers of the accept sets that a name leads to. */
 struct accepts {
 	u32 begun;
 	u32 floating;
@@ -48,3 +56,5 @@ static __always_inline struct accepts accepts_of(const u8 *table, const u8 *name
 	};
 	return accepts;
 }
+
+#endif

@@ -1,19 +1,15 @@
-/* System calls at their return. One dispatcher sees every call; it leaves at once unless a plan exists for the
- * number, and hands over to the program of the call's family by a tail call. */
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* System calls at their return. on_return() sees every call, and ends at once if the number has no plan. Else the programs
+ * of the filter follow, then those that make the record, each by a tail call (README.md). */
 
-#include "compiler.h"
-#include "read.h"
-#include "records.h"
-#include "maps.h"
-#include "automaton.h"
+#include "changes.h"
 #include "filter.h"
-#include "decide.h"
-#include "rate_limit.h"
-#include "record.h"
-#include "task.h"
 #include "path.h"
-#include "socket.h"
+#include "rate_limit.h"
 #include "registers.h"
+#include "sections.h"
+#include "socket.h"
+#include "task.h"
 
 static __always_inline void section_filter(struct record *record)
 {
@@ -31,7 +27,7 @@ static __always_inline void save_call(struct record *record, struct call *call)
 	record->call_socketcall = call->socketcall;
 }
 
-/* The call that on_return() has looked at; `plan` is NULL if it can't be had any more. */
+/* The call that on_return() has looked at; `plan` is NULL if there is none any more. */
 static __always_inline struct call saved_call(struct bpf_raw_tracepoint_args *ctx, struct record *record)
 {
 	struct call call = {.regs = (const char *)ctx->args[0]};
@@ -43,11 +39,6 @@ static __always_inline struct call saved_call(struct bpf_raw_tracepoint_args *ct
 	call.plan = plan_of(call.number);
 	return call;
 }
-
-#include "names.h"
-#include "filter.c"
-#include "names.c"
-#include "connections.c"
 
 int on_return(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -76,7 +67,7 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	save_call(record, &call);
-	/* The numbers of programs are constants here: the kernel then jumps to them directly. */
+	/* The index of each program is a constant, so that the kernel jumps to the program directly. */
 	switch (next_program(record, &call, result, now, pid)) {
 	case FAMILY_WALK_NAME:
 		families.call(ctx, FAMILY_WALK_NAME);
@@ -95,7 +86,9 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 	return done(record);
 }
 
-/* Fills in the header; the family's program finds it in the scratch space. */
+#define RETRY_AFTER 10000000 /* ns */
+
+/* Fills in the header of the record. The program of the call's family goes on. */
 int begin(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct record *record = scratch();
@@ -126,7 +119,7 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 	return lost(record);
 }
 
-/* The record that begin() left, and the plan of its call. */
+/* The record that begin() has begun, and the plan of its call; NULL if there is none. */
 static __always_inline struct record *begun(struct plan **plan)
 {
 	struct record *record = scratch();
@@ -145,6 +138,7 @@ static __always_inline u64 argument(struct record *record, s8 index)
 	return record->header.args[i > 5 ? 5 : i];
 }
 
+/* The descriptor that the event is about. */
 static __always_inline s32 subject(struct record *record, struct plan *plan)
 {
 	return plan->descriptor == RETURNED ? (s32)record->header.result : (s32)argument(record, plan->descriptor);
@@ -161,7 +155,7 @@ static __always_inline void section_path_argument(struct record *record, struct 
 		     plan->base[slot] < 0 ? AT_FDCWD : (s32)argument(record, plan->base[slot]));
 }
 
-/* The image of a process goes the way of what the process table is made from. */
+/* Sends the image of a process, to the ring that the process table is made from. */
 static __always_inline void send_image(struct bpf_raw_tracepoint_args *ctx, struct record *record, u32 size)
 {
 	u32 pid = record->header.self.pid;
@@ -172,11 +166,11 @@ static __always_inline void send_image(struct bpf_raw_tracepoint_args *ctx, stru
 		count(LOST_PROCESSES);
 		undelivered.update(&pid, &now);
 	}
-	if (record->header.flags & FLAG_AGAIN) /* sent before the call that is waiting */
+	if (record->header.flags & FLAG_AGAIN) /* the record of a call is waiting for this one */
 		families.call(ctx, FAMILY_HEADER);
 }
 
-/* The last step: the paths that were asked for, and off. */
+/* The last step: writes the paths that were asked for, and sends the record. */
 int send(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct record *record = scratch();
@@ -188,7 +182,7 @@ int send(struct bpf_raw_tracepoint_args *ctx)
 	if (record->header.type == RECORD_EXEC)
 		send_image(ctx, record, size);
 	else if (calls.ringbuf_output(&record->header, size, 0) != 0)
-		lost_record(&record->share);
+		lost_record(&record->rule);
 	return done(record);
 }
 

@@ -1,8 +1,13 @@
-/* The look at the ends of a connection. */
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* The filter's look at the ends of a connection. */
 
-/* The row of a socket: by the call, its kind and its ends, as user space takes them from the record. The client's port is
- * left out of a connect and an accept: it is another one each time, and nothing that is looked at depends on it. */
-static __always_inline u32 connection_row(struct record *record, struct plan *plan, s64 result)
+#include "filter.h"
+#include "socket.h"
+
+/* The candidate set of a connection, by the call, the kind of socket and its ends; user space makes the same key from the
+ * record. The client's port is left out of a connect and an accept: it is a different one each time, and no condition that
+ * is decided here depends on it. */
+static __always_inline u32 connection_set(struct record *record, struct plan *plan, s64 result)
 {
 	u32 accepts = plan->descriptor == RETURNED, messages = plan->family == FAMILY_MESSAGE;
 	const char *file = file_of(accepts ? (s32)result : (s32)saved_argument(record, plan->descriptor));
@@ -31,7 +36,7 @@ static __always_inline u32 connection_row(struct record *record, struct plan *pl
 			key->role = socket_role(sock, protocol);
 		if (accepts || messages)
 			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
-		if (!remote_port) { /* what was passed counts, up to the address */
+		if (!remote_port) { /* what was passed counts, up to the end of the address */
 			u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
 			u16 passed_family = READ_USER(u16, passed);
 			if (passed_family == AF_INET)
@@ -42,14 +47,15 @@ static __always_inline u32 connection_row(struct record *record, struct plan *pl
 				return NOTHING_KNOWN;
 		}
 	}
-	u32 *row = connection_sets.lookup(key);
-	return row ? *row : NOTHING_KNOWN;
+	u32 *set = connection_sets.lookup(key);
+	return set ? *set : NOTHING_KNOWN;
 }
 
 int connection(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;
-	s64 result = READ_ONCE(ctx->args[1]); /* at once: the verifier doesn't take an address within the context */
+	/* Read at once: the compiler must not make a pointer into the context of it, which the verifier refuses. */
+	s64 result = READ_ONCE(ctx->args[1]);
 	struct record *record = scratch();
 	struct plan *plan = record ? plan_of(record->call_number) : NULL;
 	const u64 *table = candidate_sets.lookup(&zero);
@@ -57,11 +63,11 @@ int connection(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (!plan || !table)
 		return done(record);
-	u32 row = connection_row(record, plan, result);
-	if (row != NOTHING_KNOWN) {
-		record->looks.connection = row;
+	u32 set = connection_set(record, plan, result);
+	if (set != NOTHING_KNOWN) {
+		record->sets.connection = set;
 		record->filter.known |= KNOWN_CONNECTION;
-		if (!any_possible(table, &record->looks, READ_ONCE(plan->words))) {
+		if (!any_candidate(table, &record->sets, READ_ONCE(plan->words))) {
 			count(FILTERED_CALLS);
 			return done(record);
 		}

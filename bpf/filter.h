@@ -1,99 +1,148 @@
-/* The filter: which calls no rule can match (decide.h), and what it knows of processes, calls and connections.
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_FILTER_H
+#define TIERCEL_FILTER_H
+
+#include "decide.h"
+#include "maps.h"
+#include "names.h"
+#include "path.h"
+#include "read.h"
+#include "registers.h"
+#include "scratch.h"
+
+/* The filter: which calls stay in the kernel, because no rule can match them. This is its first look at a call, by the
+ * process and the arguments. Where rules ask for names or connections, other programs go on (names.c, connections.c); the
+ * last step is admit.c.
  *
- * What it knows of names stands in the automaton, made with the rules. The rows of processes, of kinds of calls and of
- * connections are learned: user space evaluates what comes through, and writes here what its like is ruled out of.
- * What isn't found here rules nothing out: the filter may let through too much, never too little. */
+ * The candidate sets of names come from the automaton, which is made with the rules. Those of processes, of kinds of calls
+ * and of connections are learned: user space evaluates the calls that it gets, and writes the sets into the maps. */
 
-struct call_key {
-	u32 call;
-	s32 result; /* up to 16: larger ones are all alike */
-	u32 args[3];
-	u32 kind;   /* of the file that was opened: the upper bits of its mode; KIND_NONE if none was */
-};
-#define KIND_NONE 0
-#define KIND_UNKNOWN 0xff
-
-struct connection_key {
-	u16 call;
-	u16 family;
-	u16 type;
-	u16 protocol;
-	u16 remote_port; /* as it is sent */
-	u16 local_port;
-	u32 role;
-	u8 local[16];
-	u8 remote[16];
-	u8 passed[24];   /* the socket address, where the socket has no other end */
-};
-
-/* Of a process, in the slot of its pid; others with the same slot take turns. User space writes it in steps, so that no
- * half of it is taken for true; `changed` tells when it became void: a new process of that pid is such a change. */
-struct process_class {
-	u64 start;
-	u64 cred;      /* each thread has its own, as with the cgroup */
-	u64 cgroup;
-	u64 as_of;     /* ns since boot: what changed later makes it void */
-	u32 row;       /* by all conditions on processes; void once ancestors of some process have changed */
-	u32 own;       /* by those that don't ask for its ancestors */
-	u32 confirmed;
-	u32 pid;
-};
-#define PROCESS_SLOTS 32768
-
-/* What the record tells of the filter's look: enough to learn from. */
-struct filter_facts {
-	struct call_key key;
-	u32 known;   /* KNOWN_… */
-	u32 padding;
-	u64 start;
-	u64 cred;
-	u64 as_of;   /* 0: nothing of the process is to be learned */
-};
-#define KNOWN_PROCESS 1
-#define KNOWN_CALL 2
-#define KNOWN_NAME 4
-#define KNOWN_CONNECTION 8
-#define NOT_TO_BE_LEARNED 16 /* the key isn't filled in */
-
-struct settings {
-	u32 flood_limit; /* matches a second of one rule in one cgroup */
-	u32 agent;       /* the process that isn't watched: the agent itself */
-	u64 lineage;     /* when the ancestors of some process may have changed: the kernel's own word */
-};
-
-BPF_ARRAY(settings, struct settings, 1);
-/* One value each of a size that the loader chooses: CANDIDATE_SET_WORDS words, AUTOMATON_SIZE bytes. */
-BPF_ARRAY(candidate_sets, u64, 1);
-BPF_ARRAY(automaton, u64, 1);
-BPF_TABLE("lru_hash", struct call_key, u32, call_sets, 8192);
-BPF_TABLE("lru_hash", struct connection_key, u32, connection_sets, 8192);
-BPF_ARRAY(process_classes, struct process_class, PROCESS_SLOTS);
-BPF_ARRAY(changed, u64, PROCESS_SLOTS); /* when something of a process of the slot changed, ns since boot */
-
-/* A change is told of before it is done, or while it is being done: what is learned within this time is void too. */
-#define CHANGE_TAKES 1000000 /* ns */
-
-static __always_inline void changed_lineage(u64 when)
+/* What is known of a kind of call. That it has no candidate set is kept too, until a call of this kind passes: user space
+ * may then learn it. */
+static __always_inline struct call_memo *memo_of(struct record *record, struct call_key *key)
 {
-	u32 zero = 0;
-	struct settings *now = settings.lookup(&zero);
-	if (now && now->lineage < when)
-		now->lineage = when;
+	u32 slot = (key->call ^ key->args[0] ^ key->args[1] ^ key->result) % MEMOS;
+	const u64 *words = (const u64 *)key;
+	struct call_memo *memo = &record->call_memos[slot];
+	const u64 *known = (const u64 *)&memo->key;
+
+	record->call_slot = slot;
+	if (memo->valid && !((words[0] ^ known[0]) | (words[1] ^ known[1]) | (words[2] ^ known[2])))
+		return memo;
+	u32 *set = call_sets.lookup(key);
+	memo->key = *key;
+	memo->valid = 1;
+	memo->set = set ? *set : NOTHING_KNOWN;
+	memo->process_set = 0;
+	return memo;
 }
 
-/* Something that a process's own class depends on changes. */
-static __always_inline void changed_process(u32 pid)
+/* The kind of the file that was opened. A file without a place in the tree may be anything: KIND_UNKNOWN. */
+static __always_inline u32 kind_of(struct record *record, const char *file)
+{
+	if (!file)
+		return KIND_UNKNOWN;
+	const char *opened = OBJECT(file), *inode = MEMBER_POINTER(opened, FILE_INODE);
+	struct place place = {.mount = MEMBER_POINTER(opened, FILE_PATH + PATH_MNT) - MOUNT_MNT,
+			      .dentry = MEMBER_POINTER(opened, FILE_PATH + PATH_DENTRY)};
+	record->names_key.file = place;
+	if (READ_POINTER(place.dentry, DENTRY_PARENT) == place.dentry)
+		return KIND_UNKNOWN;
+	return (READ(u16, inode, INODE_MODE) & S_IFMT) >> 12;
+}
+
+static __always_inline u64 current_cgroup(const char *task)
+{
+#if defined(DIRECT_READS) && defined(CSS_SET_DFL_CGROUP)
+	const char *cgroup = READ_POINTER(READ_POINTER(task, TASK_CGROUPS), CSS_SET_DFL_CGROUP);
+	return READ(u64, READ_POINTER(cgroup, CGROUP_KN), KERNFS_ID);
+#else
+	return bpf_get_current_cgroup_id();
+#endif
+}
+
+/* The candidate set of the process, if it is known and nothing has changed since it was learned. */
+static __always_inline u32 process_set(struct filter_facts *facts, struct settings *now, const char *task, u32 pid)
 {
 	u32 slot = pid % PROCESS_SLOTS;
-	u64 *when = changed.lookup(&slot);
-	if (when)
-		*when = bpf_ktime_get_boot_ns() + CHANGE_TAKES;
+	u64 *change = changed.lookup(&slot);
+	struct process_class *known = process_classes.lookup(&slot);
+
+	facts->cred = MEMBER(u64, task, TASK_CRED);
+	if (!known || !change || !known->confirmed || known->pid != pid ||
+	    known->cred != facts->cred || known->as_of <= *change || known->cgroup != current_cgroup(task))
+		return NOTHING_KNOWN;
+	if (known->as_of <= now->lineage)
+		return known->own_set;
+	facts->known |= KNOWN_PROCESS;
+	return known->set;
 }
 
-/* Whether other processes may have this one among their ancestors. */
-static __always_inline u32 has_descendants(const char *task)
+#define ARGUMENT_KEY(index) (plan->keyed[index] < 0 ? 0 : saved_argument(record, plan->keyed[index]))
+
+/* Results after which user space looks the refused file up: the name alone doesn't decide. */
+#define NOT_PERMITTED -1 /* EPERM */
+#define NO_ACCESS -13    /* EACCES */
+
+/* Returns the program that goes on with the call; 0: the call stays in the kernel. What is known of it is then in
+ * record->filter. */
+static __always_inline u32 next_program(struct record *record, struct call *call, s64 result, struct settings *now,
+				    u32 pid)
 {
-	if (READ_POINTER(task, TASK_CHILDREN) != task + TASK_CHILDREN)
-		return 1;
-	return READ(u32, READ_POINTER(task, TASK_SIGNAL), SIGNAL_THREADS) > 1; /* children of other threads */
+	struct filter_facts *facts = &record->filter;
+	struct call_key *key = &facts->key;
+	struct signal_sets *sets = &record->sets;
+	struct plan *plan = call->plan;
+	u32 everything = plan->everything;
+
+	facts->known = NOT_TO_BE_LEARNED;
+	facts->as_of = 0;
+	record->rule.rule = 0;
+	record->filtered = 0;
+	if (!READ_ONCE(plan->words))
+		return FAMILY_ADMIT;
+	record->filtered = 1;
+	sets->process = sets->call = sets->given = sets->given_floating = everything;
+	sets->real = sets->real_floating = sets->raw = sets->raw_floating = sets->connection = everything;
+	if (call->compat)
+		return FAMILY_ADMIT;
+
+	const char *task = OBJECT(bpf_get_current_task());
+	facts->known = 0;
+	save_arguments(record, call);
+	u32 set = process_set(facts, now, task, pid);
+	if (set != NOTHING_KNOWN)
+		sets->process = set + plan->first;
+	key->call = call->number;
+	key->result = result > 16 ? 16 : result;
+	key->args[0] = ARGUMENT_KEY(0);
+	key->args[1] = ARGUMENT_KEY(1);
+	key->args[2] = ARGUMENT_KEY(2);
+	key->kind = KIND_NONE;
+	record->file = NULL;
+	record->names_key.file.mount = record->names_key.file.dentry = NULL;
+	if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0) {
+		record->file = opened_file(task, result);
+		key->kind = kind_of(record, record->file);
+	}
+	struct call_memo *memo = memo_of(record, key);
+	if (memo->set != NOTHING_KNOWN) {
+		sets->call = memo->set;
+		facts->known |= KNOWN_CALL;
+	}
+	if (memo->process_set != sets->process) {
+		u32 zero = 0;
+		const u64 *table = candidate_sets.lookup(&zero);
+		if (!table)
+			return FAMILY_ADMIT;
+		memo->possible = any_candidate_yet(table, sets, READ_ONCE(plan->words));
+		memo->process_set = sets->process;
+	}
+	if (!memo->possible)
+		return 0;
+	if (plan->names && key->kind != KIND_UNKNOWN && result != NOT_PERMITTED && result != NO_ACCESS)
+		return look_for_names(record, plan, task);
+	return plan->flags & PLAN_SUBJECT_END ? FAMILY_CONNECTION : FAMILY_ADMIT;
 }
+
+#endif

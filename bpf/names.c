@@ -1,6 +1,9 @@
-/* Names of which nothing is known yet: walked, matched and judged. */
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* The filter's look at names of which nothing is known yet: their paths are written, then matched. */
 
-/* Puts what was passed behind the folder that it starts from; 0 if that becomes too long. */
+#include "names.h"
+
+/* Appends the name that was passed to the folder that it starts from. Returns 0 if the result is too long. */
 static __always_inline u32 join_name(struct record *record, struct name *name, u32 at)
 {
 	struct name *passed = name_of(record, NAME_PASSED);
@@ -20,6 +23,7 @@ static __always_inline u32 join_name(struct record *record, struct name *name, u
 	return length < NAME_SIZE;
 }
 
+/* Writes the name record->walk_to. */
 int walk_name(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct record *record = scratch();
@@ -41,6 +45,7 @@ int walk_name(struct bpf_raw_tracepoint_args *ctx)
 	return lost(record);
 }
 
+/* Runs the automata over the names, and decides about the call. */
 int match_names(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;

@@ -1,27 +1,39 @@
-/* The names of a file that a call opens: as passed, as passed but made absolute (given), and as the kernel resolved it
- * (real); and what the automata say of them.
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_NAMES_H
+#define TIERCEL_NAMES_H
+
+#include "automaton.h"
+#include "decide.h"
+#include "path.h"
+#include "read.h"
+#include "registers.h"
+#include "scratch.h"
+
+/* The names of a file that a call opens: as passed, as passed but made absolute (given), and as the kernel has resolved it
+ * (real); and which candidates the automata leave for them.
  *
- * The same files are opened again and again, so what came out is kept, with a transcript of all that was read from
- * kernel objects on the way: addresses and values. The text of a path is made of nothing else than what was passed,
- * where the walks begin and end, and these values. So when all of that is the same again, the names are, whatever was
- * renamed, mounted or freed meanwhile; nobody has to tell of changes.
+ * The same files are opened again and again. So the result is kept, together with a transcript of every number that was
+ * read from kernel objects on the way: its address and its value. The text of a path depends on nothing but the name that
+ * was passed, where the walks begin and end, and these values. If all of them are the same again, so are the names, even
+ * if something was renamed, mounted or freed meanwhile. Nothing has to report such changes.
  *
- * A name that isn't known takes programs of its own (names.c), since verifiers of older kernels follow each way through
- * a loop by itself: `walk_name`, once for a relative name's folder and once for the file, and `match_names`. */
+ * Names that aren't known take programs of their own (names.c), because verifiers of older kernels follow every path
+ * through a loop by itself: `walk_name`, once for the folder of a relative name and once for the file, and
+ * `match_names`. */
 
 #define NAME_GIVEN 0
 #define NAME_REAL 1
 #define NAME_PASSED 2
 
-/* Reads a number of a kernel object, and notes it in the transcript. */
-#define READ_NOTED(known, pointer, offset)                                                     \
+/* Reads a number from a kernel object, and writes it into the transcript. */
+#define READ_TRACED(known, pointer, offset)                                                     \
 	({                                                                                     \
 		u64 read_ = READ(u64, pointer, offset);                                        \
-		note(known, (u64)(pointer) + (offset), read_);                                 \
+		trace(known, (u64)(pointer) + (offset), read_);                                 \
 		read_;                                                                         \
 	})
 
-static __always_inline void note(struct known_names *known, u64 address, u64 value)
+static __always_inline void trace(struct known_names *known, u64 address, u64 value)
 {
 	u32 at = known->lines;
 	struct transcript_line *line = &known->transcript[at & (TRANSCRIPT_ROOM - 1)];
@@ -31,7 +43,8 @@ static __always_inline void note(struct known_names *known, u64 address, u64 val
 	known->lines = at + 1;
 }
 
-/* Whether there was room for all of it. Lines are read four at a time, so the first one is put behind the last. */
+/* Ends the transcript; returns 0 if it isn't complete. Lines are compared four at a time: the first line fills up the last
+ * four. */
 static __always_inline u32 end_transcript(struct known_names *known)
 {
 	u32 lines = known->lines;
@@ -47,7 +60,7 @@ static __always_inline u32 end_transcript(struct known_names *known)
 
 #define DIFFERENCE(line) (READ_AT(u64, (line).address) ^ (line).value)
 
-/* Whether the kernel's objects still say what they said. */
+/* Whether the kernel's objects still have the values of the transcript. */
 static __always_inline u32 is_still_true(struct known_names *known)
 {
 	u64 differs = 0;
@@ -72,7 +85,7 @@ static __always_inline struct name *name_of(struct record *record, u32 which)
 	return &record->names[which & 3];
 }
 
-/* Ends a name at `length` with as many NULs as a word takes. */
+/* Ends a name at `length` with a word of NULs. */
 static __always_inline void end_name(struct name *name, u32 length)
 {
 	barrier_var(length);
@@ -80,14 +93,15 @@ static __always_inline void end_name(struct name *name, u32 length)
 	name->length = length;
 }
 
-/* Copies a component of a path to `target`, with some bytes after its end, which the next one overwrites. A short one is
- * noted, so that all of its text has to be the same; a longer one isn't, and the name is looked at each time. */
+/* Copies a component of a path to `target`, with some bytes after its end, which the next component overwrites. The text of
+ * a short component goes into the transcript. A longer one makes the transcript incomplete, so that the name is looked at
+ * each time. */
 static __always_inline void copy_component(struct known_names *known, u8 *target, const char *name, u32 length)
 {
 	if (length > 31) {
 		barrier_var(length);
 		bpf_probe_read_kernel(target, length & 255, name);
-		known->lines = TRANSCRIPT_LINES + 1; /* not whole */
+		known->lines = TRANSCRIPT_LINES + 1; /* not complete */
 		return;
 	}
 #ifdef DIRECT_READS
@@ -99,21 +113,21 @@ static __always_inline void copy_component(struct known_names *known, u8 *target
 #endif
 	u32 lines = known->lines;
 	__builtin_memcpy(target, words, sizeof(words));
-	note(known, (u64)name, words[0]);
-	note(known, (u64)name + 8, words[1]);
-	note(known, (u64)name + 16, words[2]);
-	note(known, (u64)name + 24, words[3]);
-	known->lines = lines + 1 + (length >> 3); /* as many as have something of the text, or its end */
+	trace(known, (u64)name, words[0]);
+	trace(known, (u64)name + 8, words[1]);
+	trace(known, (u64)name + 16, words[2]);
+	trace(known, (u64)name + 24, words[3]);
+	known->lines = lines + 1 + (length >> 3); /* those that have a part of the text, or its end */
 }
 
-/* The text of the path at record->walk_from, from the process's root. Its length; 0 if it can't be had: too long, too
- * deep, outside of the root, or no place in the tree. */
+/* Writes the path of record->walk_from, from the process's root, to `name`. Returns its length; 0 if the path is too long,
+ * too deep, outside of the root, or has no place in the tree. */
 static __always_inline u32 name_of_path(struct record *record, struct name *name)
 {
 	struct known_names *known = known_names(record);
 	const char *root_mount = known->key.root.mount, *root_dentry = known->key.root.dentry;
 	const char *mount = record->walk_from.mount, *dentry = record->walk_from.dentry;
-	const char *mount_root = (const char *)READ_NOTED(known, mount, MOUNT_MNT + VFSMOUNT_ROOT);
+	const char *mount_root = (const char *)READ_TRACED(known, mount, MOUNT_MNT + VFSMOUNT_ROOT);
 	u32 arrived = 0;
 
 	record->depth = 0;
@@ -125,15 +139,15 @@ static __always_inline u32 name_of_path(struct record *record, struct name *name
 			break;
 		}
 		if (dentry == mount_root) {
-			const char *parent = (const char *)READ_NOTED(known, mount, MOUNT_PARENT);
+			const char *parent = (const char *)READ_TRACED(known, mount, MOUNT_PARENT);
 			if (parent == mount)
 				break;
-			dentry = (const char *)READ_NOTED(known, mount, MOUNT_MOUNTPOINT);
+			dentry = (const char *)READ_TRACED(known, mount, MOUNT_MOUNTPOINT);
 			mount = parent;
-			mount_root = (const char *)READ_NOTED(known, mount, MOUNT_MNT + VFSMOUNT_ROOT);
+			mount_root = (const char *)READ_TRACED(known, mount, MOUNT_MNT + VFSMOUNT_ROOT);
 			continue;
 		}
-		const char *parent = (const char *)READ_NOTED(known, dentry, DENTRY_PARENT);
+		const char *parent = (const char *)READ_TRACED(known, dentry, DENTRY_PARENT);
 		u32 depth = record->depth;
 		if (parent == dentry || depth >= COMPONENTS)
 			break;
@@ -154,9 +168,9 @@ static __always_inline u32 name_of_path(struct record *record, struct name *name
 		depth--;
 		record->depth = depth;
 		dentry = record->components[depth & (COMPONENTS - 1)];
-		/* the hash of the name, and its length */
-		u32 length = READ_NOTED(known, dentry, DENTRY_NAME_LENGTH - 4) >> 32;
-		/* Not noted: a name that is noted as a whole is so short that the kernel keeps it in the dentry itself. */
+		/* the hash of the name and its length, in one word */
+		u32 length = READ_TRACED(known, dentry, DENTRY_NAME_LENGTH - 4) >> 32;
+		/* Not in the transcript: names whose text is in it are so short that the kernel keeps them in the dentry. */
 		const char *text = READ_POINTER(dentry, DENTRY_NAME);
 		if (at + length + 2 > NAME_SIZE || length > 255)
 			return 0;
@@ -185,7 +199,7 @@ static __always_inline u32 same_name(struct name *one, struct name *other)
 	return 1;
 }
 
-/* Whether what is known is of the same walks, and of the same text that was passed. Without branches and loops. */
+/* Whether `known` has the result for the same walks and the same text. Without branches and loops. */
 static __always_inline u32 same_key(struct known_names *known, struct names_key *key, struct passed_text *text,
 				    u32 length)
 {
@@ -219,7 +233,7 @@ static __always_inline struct place place_of(const char *path)
 	return place;
 }
 
-/* Finds the folder that the passed name starts from: none for an absolute one. Returns 0 if it can't be had. */
+/* Finds the folder that the passed name starts from; an absolute name has none. Returns 0 if the folder isn't known. */
 static __always_inline u32 find_base(struct record *record, struct plan *plan, const char *fs, u32 absolute)
 {
 	struct names_key *key = &record->names_key;
@@ -239,44 +253,44 @@ static __always_inline u32 find_base(struct record *record, struct plan *plan, c
 	return 1;
 }
 
-/* Judges the call by its names: FAMILY_ADMIT if some rule is possible, else 0. */
+/* Decides about the call by its names: FAMILY_ADMIT if it has candidates, else 0. */
 static __always_inline u32 judge_names(struct record *record, struct plan *plan, struct known_names *known)
 {
 	u32 zero = 0, words = READ_ONCE(plan->words);
-	struct looks *looks = &record->looks;
+	struct signal_sets *sets = &record->sets;
 	const u64 *table = candidate_sets.lookup(&zero);
 
 	if (!table)
 		return FAMILY_ADMIT;
 	if (plan->raw_names) {
-		looks->raw = plan->raw_names + known->passed.begun * words;
-		looks->raw_floating = plan->raw_floating + known->passed.floating * words;
+		sets->raw = plan->raw_names + known->passed.begun * words;
+		sets->raw_floating = plan->raw_floating + known->passed.floating * words;
 	}
 	if (!known->given.unclean) {
-		looks->given = plan->names + known->given.begun * words;
-		looks->given_floating = plan->floating + known->given.floating * words;
-		looks->real = plan->names + known->real.begun * words;
-		looks->real_floating = plan->floating + known->real.floating * words;
+		sets->given = plan->names + known->given.begun * words;
+		sets->given_floating = plan->floating + known->given.floating * words;
+		sets->real = plan->names + known->real.begun * words;
+		sets->real_floating = plan->floating + known->real.floating * words;
 		if (known->given.begun && known->given.floating && known->real.begun && known->real.floating)
 			record->filter.known |= KNOWN_NAME;
 	}
-	if (any_possible(table, looks, READ_ONCE(plan->words)))
+	if (any_candidate(table, sets, READ_ONCE(plan->words)))
 		return FAMILY_ADMIT;
-	/* Rows never change, so the same rows come out the same. */
+	/* Candidate sets never change: the same sets have the same result. */
 	known->call = record->call_number;
-	known->process = looks->process;
-	known->kind = looks->call;
+	known->process_set = sets->process;
+	known->call_set = sets->call;
 	return 0;
 }
 
-/* Looks up what is known of the names of a call. Which program goes on; 0: the call stays in the kernel. */
+/* Looks up what is known of the names of a call. Returns the program that goes on; 0: the call stays in the kernel. */
 static __always_inline u32 look_for_names(struct record *record, struct plan *plan, const char *task)
 {
 	struct passed_text text = {};
 	struct names_key *key = &record->names_key;
 	const char *fs = MEMBER_POINTER(task, TASK_FS);
 	const void *address = (const void *)saved_argument(record, plan->path[0]);
-	/* Onto the stack: the kernel checks at length where it copies to, and is done soonest with that. */
+	/* Onto the stack: the kernel checks where it copies to, and the stack takes the least time to check. */
 	long length = bpf_probe_read_user_str(&text, sizeof(text), address);
 
 	if (length <= 1 || !find_base(record, plan, fs, (text.words[0] & 0xff) == '/'))
@@ -286,18 +300,18 @@ static __always_inline u32 look_for_names(struct record *record, struct plan *pl
 	record->known_slot = slot_of(key, &text);
 	struct known_names *known = known_names(record);
 	if (same_key(known, key, &text, length) && is_still_true(known)) {
-		if (known->call == record->call_number && known->process == record->looks.process &&
-		    known->kind == record->looks.call)
+		if (known->call == record->call_number && known->process_set == record->sets.process &&
+		    known->call_set == record->sets.call)
 			return 0;
 		return judge_names(record, plan, known);
 	}
-	known->length = 0; /* nothing, until all of it is there */
+	known->length = 0; /* nothing is known until all of it is there */
 	known->lines = 0;
 	known->call = 0;
 	known->key = *key;
 	known->text = text;
 	struct name *passed = name_of(record, NAME_PASSED);
-	if (length == KNOWN_TEXT - 1) { /* or longer: such a name isn't kept */
+	if (length == KNOWN_TEXT - 1) { /* that or more: such a name isn't kept */
 		length = bpf_probe_read_user_str(passed->text, NAME_SIZE, address);
 		if (length <= 1 || length >= NAME_SIZE)
 			return FAMILY_ADMIT;
@@ -310,3 +324,5 @@ static __always_inline u32 look_for_names(struct record *record, struct plan *pl
 	record->walk_from = key->base.dentry ? key->base : key->file;
 	return key->base.dentry || key->file.dentry ? FAMILY_WALK_NAME : FAMILY_MATCH_NAMES;
 }
+
+#endif

@@ -1,11 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_PATH_H
+#define TIERCEL_PATH_H
+
+#include "read.h"
+#include "sections.h"
+
 /* Paths and files as the kernel knows them: links followed, mounts crossed. */
 
-/* A walk takes STEPS components and mounts in one program, a record's walks together up to ROUNDS programs: the
- * verifier bounds a loop, the kernel a chain of tail calls (33). Deeper paths are cut and marked so. */
+/* One run of the program takes STEPS components and mounts of a path; all paths of a record together take up to ROUNDS
+ * runs. The verifier limits the length of a loop, the kernel that of a chain of tail calls (33). Deeper paths are cut, and
+ * marked as cut. */
 #define STEPS 64
 #define ROUNDS 10
 
-/* Asks for the path of a struct path; walk_paths() does all of them with one copy of the code. */
+/* Asks for the path of a struct path. walk_paths() writes all that were asked for, so that its code is there once. */
 static __always_inline void want_path(struct record *record, u16 kind, const char *path)
 {
 	u32 slot = record->pending & 3;
@@ -23,13 +31,14 @@ static __always_inline void want_path(struct record *record, u16 kind, const cha
 #define WALK_GOES_ON 1
 #define WALK_CUT 2 /* longer than PIECE */
 
-/* Some steps from (mount, dentry) towards the root, which write the path backwards into record->walk. */
+/* Takes some steps from (mount, dentry) towards the root, and writes the path backwards into record->walk. Returns
+ * WALK_…. */
 static __always_inline u32 walk(struct record *record, u32 slot, const char *root_mount, const char *root_dentry)
 {
 	const char *mount = record->path[slot].mount;
 	const char *dentry = record->path[slot].dentry;
 
-	/* The position lives in memory: the verifier then sees the same state in every round. */
+	/* The position is kept in memory, so that the verifier sees the same state in every round. */
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < STEPS; i++) {
 		if (dentry == root_dentry && mount == root_mount)
@@ -66,7 +75,7 @@ static __always_inline u32 walk(struct record *record, u32 slot, const char *roo
 	return WALK_GOES_ON;
 }
 
-/* What has been walked, as a section; number: 1 if it is cut. */
+/* Makes a section of the path in record->walk. */
 static __always_inline void section_path(struct record *record, u16 kind, u32 cut)
 {
 	u8 *payload = section_payload(record);
@@ -83,7 +92,7 @@ static __always_inline void section_path(struct record *record, u16 kind, u32 cu
 	section_end(record, kind, length, cut);
 }
 
-/* One round of writing the paths that were asked for; 0 if it takes another one. */
+/* One round of writing the paths that were asked for. Returns 0 if another round is needed. */
 static __always_inline u32 walk_paths(struct record *record)
 {
 	const char *fs = READ_POINTER((const char *)bpf_get_current_task(), TASK_FS);
@@ -108,6 +117,8 @@ static __always_inline u32 walk_paths(struct record *record)
 	return 1;
 }
 
+#define OVERLAYFS_SUPER_MAGIC 0x794c7630
+
 static __always_inline void section_file_facts(struct record *record, u16 kind, const char *file, u32 number)
 {
 	struct file_facts *facts = (struct file_facts *)section_payload(record);
@@ -127,8 +138,8 @@ static __always_inline void section_file_facts(struct record *record, u16 kind, 
 	facts->links = READ(u32, inode, INODE_NLINK);
 	facts->owner = READ(u32, inode, INODE_UID);
 	facts->traits = 0;
-	/* A file of overlayfs: its inode is embedded in an ovl_inode, where the upper file's dentry follows it. */
-	if (READ(u64, super, SUPER_MAGIC) == 0x794c7630)
+	/* The inode of a file of overlayfs is part of an ovl_inode, where the dentry of the upper file follows it. */
+	if (READ(u64, super, SUPER_MAGIC) == OVERLAYFS_SUPER_MAGIC)
 		facts->traits |= READ(u64, inode, INODE_END) ? TRAIT_UPPER_LAYER : TRAIT_LOWER_LAYER;
 	if (READ_POINTER(dentry, DENTRY_PARENT) == dentry &&
 	    READ_POINTER(READ_POINTER(file, FILE_PATH + PATH_MNT), VFSMOUNT_ROOT) != dentry)
@@ -146,14 +157,14 @@ static __always_inline const char *file_of(s32 descriptor)
 	return (const char *)READ_AT(u64, MEMBER(u64, table, FDTABLE_FD) + (u64)descriptor * 8);
 }
 
-/* The file that a call has just opened: its descriptor is in the table. `task` is readable. */
+/* The file that a call has just opened, whose descriptor is therefore in the table. `task` comes from OBJECT(). */
 static __always_inline const char *opened_file(const char *task, s32 descriptor)
 {
 	const char *table = READ_POINTER(MEMBER_POINTER(task, TASK_FILES), FILES_FDT);
 	return (const char *)READ_AT(u64, READ_POINTER(table, FDTABLE_FD) + (u64)descriptor * 8);
 }
 
-/* The folder that a relative path starts from. */
+/* Asks for the path of the folder that a relative path starts from. */
 static __always_inline void want_base(struct record *record, u16 kind, s32 descriptor)
 {
 	if (descriptor == AT_FDCWD) {
@@ -164,3 +175,5 @@ static __always_inline void want_base(struct record *record, u16 kind, s32 descr
 			want_path(record, kind, file + FILE_PATH);
 	}
 }
+
+#endif

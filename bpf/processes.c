@@ -1,6 +1,12 @@
-/* The life of processes: what the process table in user space is made from, whatever rules are loaded. */
+// SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0
+/* The life of processes: the process table in user space is made from these records, whatever rules are loaded. */
 
-/* The image of the current process, whose header is already in the scratch space: arguments, environment, executable. */
+#include "changes.h"
+#include "path.h"
+#include "sections.h"
+#include "task.h"
+
+/* Adds the image of the current process to the record, whose header is filled in: arguments, environment, executable. */
 int image(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct record *record = scratch();
@@ -28,7 +34,7 @@ int image(struct bpf_raw_tracepoint_args *ctx)
 	return lost(record);
 }
 
-/* sched_process_exec(task, old_pid, bprm): the new image is in place, the first instruction not yet run. */
+/* sched_process_exec(task, old_pid, bprm): the new image is in place, and its first instruction hasn't run yet. */
 int on_exec(struct bpf_raw_tracepoint_args *ctx)
 {
 	const char *bprm = (const char *)ctx->args[2];
@@ -50,7 +56,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	return lost(record);
 }
 
-/* Short records of processes that come and go don't wake the reader: it looks ten times a second. */
+/* Records of forks and exits don't wake the reader, which looks ten times a second. */
 #define QUIETLY 1 /* BPF_RB_NO_WAKEUP */
 
 /* sched_process_fork(parent, child): the child has not run yet. */
@@ -61,15 +67,15 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 	if (READ(u32, child, TASK_PID) != READ(u32, child, TASK_TGID)) /* a thread */
 		return 0;
 	read_process(&fork.child, child);
-	changed_process(fork.child.pid); /* what is known of an earlier one of that number */
+	changed_process(fork.child.pid); /* makes void what is known of an earlier process of that pid */
 	read_process(&fork.parent, (const char *)ctx->args[0]);
 	if (processes.ringbuf_output(&fork, sizeof(fork), QUIETLY) != 0)
 		count(LOST_PROCESSES);
 	return 0;
 }
 
-/* sched_process_exit(task): of every thread. A process ends with its last one, which need not be the first it had; several
- * that end together may each see that none is left. */
+/* sched_process_exit(task): of every thread. A process ends with its last thread, which need not be its first one. Several
+ * threads that end together may each find that no thread is left: `ended` lets one of them through. */
 int on_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	const char *task = (const char *)bpf_get_current_task();
@@ -85,7 +91,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	undelivered.delete(&exit.self.pid);
 	if (has_descendants(task))
-		changed_lineage(exit.time + CHANGE_TAKES); /* until it is done: FLAG_LINEAGE_ENDS */
+		changed_lineage(exit.time + CHANGE_TAKES); /* until the exit is complete: FLAG_LINEAGE_ENDS */
 	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)
 		count(LOST_PROCESSES);
 #ifdef WANT_EXIT
@@ -97,7 +103,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	read_task(record, task);
 	record->header.type = RECORD_EXIT;
 	record->header.result = exit.status;
-	record->share.rule = 0;
+	record->rule.rule = 0;
 	families.call(ctx, FAMILY_SEND);
 	return lost(record);
 #else

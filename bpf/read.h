@@ -1,11 +1,16 @@
-/* Reading kernel objects. Every TASK_…, FILE_…, SOCK_… below is the offset of a member in the running
- * kernel's own structures: taken from its BTF and defined before this file (kernel/offsets.py).
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_READ_H
+#define TIERCEL_READ_H
+
+/* Reading the kernel's objects. TASK_…, FILE_…, SOCK_… and so on are offsets of members in the structures of the running
+ * kernel. kernel/probes/offsets.py takes them from the kernel's BTF; the compiler gets them as macros.
  *
- * Newer kernels let a program read any address by an instruction; an address that isn't there reads as 0, as with the
- * helper. DIRECT_READS is the number that the loader puts the kernel's function in for (kernel/loader.py), READABLE_TYPE
- * the type that this makes of an address (kernel/direct_reads.py). OBJECT makes an address readable, MEMBER reads from
- * it at a constant offset; where members are read that are next to each other in the code, one OBJECT for all of them
- * is quicker. */
+ * OBJECT makes an address readable, MEMBER reads from it at a constant offset. Where several members of one object are
+ * read next to each other, one OBJECT for all of them is faster.
+ *
+ * Newer kernels let a program read any address by an instruction. An address that isn't mapped reads as 0, as it does with
+ * the helper function. DIRECT_READS is a number that the loader replaces by the kernel's function for it
+ * (kernel/loading/loader.py), READABLE_TYPE is the type that it makes of an address (kernel/probes/direct_reads.py). */
 
 #ifdef DIRECT_READS
 static void *(*readable)(const void *pointer, u32 type) = (void *)DIRECT_READS;
@@ -36,3 +41,5 @@ static void *(*readable)(const void *pointer, u32 type) = (void *)DIRECT_READS;
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define AT_FDCWD -100
+
+#endif

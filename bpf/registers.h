@@ -1,12 +1,20 @@
-/* The call at hand: its number, arguments and result, from the registers of each architecture. */
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_REGISTERS_H
+#define TIERCEL_REGISTERS_H
 
-/* A call that somebody asks for; `plan` is NULL for others. */
+#include "maps.h"
+#include "read.h"
+#include "scratch.h"
+
+/* The system call that returns: its number, arguments and result, from the registers of each architecture. */
+
+/* A call; `plan` is NULL if it isn't to be recorded. */
 struct call {
 	const char *regs;
 	struct plan *plan;
-	u32 number; /* as 64-bit programs call it */
+	u32 number; /* by which 64-bit programs make it */
 	u32 compat;
-	u32 socketcall; /* what a socketcall is to do, 0 for other calls */
+	u32 socketcall; /* the operation of a socketcall, 0 for other calls */
 };
 
 static __always_inline struct plan *plan_of(u32 number)
@@ -14,7 +22,7 @@ static __always_inline struct plan *plan_of(u32 number)
 	return plans.lookup(&number);
 }
 
-/* The registers as the call left them. Where reading is a call of its own, one copy of all is cheaper than several. */
+/* The registers when the call returns. Without direct reads, one copy of all of them costs less than several reads. */
 #ifdef DIRECT_READS
 #define REGISTER(record, offset) READ_AT(u64, record->regs + (offset))
 static __always_inline void save_arguments(struct record *record, struct call *call)
@@ -54,7 +62,7 @@ static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *
 static __always_inline void read_arguments(struct header *header, struct call *call)
 {
 	const char *regs = call->regs;
-	if (call->socketcall) { /* its arguments are in the caller's memory */
+	if (call->socketcall) { /* the arguments are in the caller's memory */
 		u64 list = READ(u32, regs, REGS_CX);
 		u32 count = call->socketcall == SOCKETCALL_SEND || call->socketcall == SOCKETCALL_RECV ? 4 : 6;
 		for (u32 i = 0; i < 6; i++)
@@ -76,8 +84,8 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 	}
 }
 
-/* Where the registers of the arguments are in pt_regs, a byte each. Taken from a number there is no branch, of which the
- * verifier would follow each way. */
+/* Where the registers of the six arguments are in pt_regs, one byte for each. Looking them up in a number takes no branch,
+ * of which the verifier would follow both ways. */
 #define ARGUMENT_OFFSETS                                                                       \
 	((u64)REGS_DI | (u64)REGS_SI << 8 | (u64)REGS_DX << 16 | (u64)REGS_R10 << 24 |         \
 	 (u64)REGS_R8 << 32 | (u64)REGS_R9 << 40)
@@ -92,17 +100,17 @@ static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct
 	return ctx->args[1];
 }
 #else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
-#define PSTATE_32_BIT 0x10 /* the processor's own: it runs AArch32 */
+#define PSTATE_32_BIT 0x10 /* the processor runs AArch32 */
 
-/* Calls of arm (EABI) whose arguments stand elsewhere than those of the call that they are taken for. */
-#define ARM_TRUNCATE64 193 /* 64 bits stand in an even register and the next */
+/* Numbers of arm (EABI) calls whose arguments are in other registers than those of the call that they are recorded as. */
+#define ARM_TRUNCATE64 193 /* 64 bits are in an even register and the next one */
 #define ARM_FTRUNCATE64 194
 #define ARM_SOCKET 281
 #define ARM_SEND 289 /* no address */
 #define ARM_RECV 291
 
-/* A 64-bit execveat (281) that has become a 32-bit program comes here with its registers cleared. As a socket(2) of
- * domain 0 it would have failed. */
+/* Whether this is a 64-bit execveat (281 too) that has become a 32-bit program: its registers are cleared. A socket(2) of
+ * domain 0 would have failed. */
 static __always_inline u32 is_new_image(struct bpf_raw_tracepoint_args *ctx, struct call *call)
 {
 	return call->number == ARM_SOCKET && (s32)ctx->args[1] >= 0 && READ(u32, call->regs, REGS_ORIG_X0) == 0;
@@ -112,7 +120,7 @@ static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *
 {
 	struct call call = {.regs = (const char *)ctx->args[0]};
 	call.number = READ(u32, call.regs, REGS_NUMBER);
-	if (call.number >= SOCKETCALL) /* there stand calls that are made by arm's numbers alone */
+	if (call.number >= SOCKETCALL) /* these plans are of calls that only 32-bit programs make */
 		return call;
 	struct plan *plan = plan_of(call.number);
 	if (!plan || !(plan->family | plan->compat | plan->changes))
@@ -149,9 +157,11 @@ static __always_inline u64 saved_argument(struct record *record, s8 index)
 	return REGISTER(record, (index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0));
 }
 
-/* Kernels before 5.14 leave the upper half of a 32-bit program's result empty, also where that is negative. */
+/* Kernels before 5.14 leave the upper half of a 32-bit program's result 0, even if the result is negative. */
 static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct call *call)
 {
 	return call->compat ? (s64)(s32)ctx->args[1] : (s64)ctx->args[1];
 }
+#endif
+
 #endif

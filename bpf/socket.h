@@ -1,3 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_SOCKET_H
+#define TIERCEL_SOCKET_H
+
+#include "path.h"
+#include "read.h"
+#include "sections.h"
+
 /* Sockets, read from struct sock. */
 
 #define AF_UNIX 1
@@ -10,7 +18,7 @@ static __always_inline void section_unix_address(struct record *record, const ch
 	u8 *payload = section_payload(record);
 	if (!address || !payload)
 		return;
-	/* sockaddr_un: the family's two bytes, then the path, or NUL and an abstract name */
+	/* struct sockaddr_un: two bytes with the family, then the path, or NUL and an abstract name */
 	u32 length = READ(u32, address, UNIX_ADDRESS_LENGTH);
 	if (length <= 2 || length > 110)
 		return;
@@ -20,10 +28,10 @@ static __always_inline void section_unix_address(struct record *record, const ch
 }
 
 #define IPPROTO_TCP 6
-#define BINDPORT_LOCK 8 /* SOCK_BINDPORT_LOCK: the program chose the port */
+#define BINDPORT_LOCK 8 /* SOCK_BINDPORT_LOCK: the program has chosen the port */
 
-/* Who the local end is. A TCP port that the kernel chose at connect() lives in a bucket whose fastreuse is -1; a
- * connection that was accepted shares the listener's bucket, but isn't itself bound. */
+/* ROLE_… of the local end. A TCP port that the kernel chose at connect() is in a bucket whose fastreuse is -1. A connection
+ * that was accepted is in the listener's bucket, but isn't bound itself. */
 static __always_inline u8 socket_role(const char *sock, u16 protocol)
 {
 	u8 role = 0;
@@ -85,3 +93,5 @@ static __always_inline void section_descriptor(struct record *record, s32 descri
 	section_file_facts(record, SECTION_FILE, file, descriptor);
 	want_path(record, SECTION_FILE_PATH, file + FILE_PATH);
 }
+
+#endif

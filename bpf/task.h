@@ -1,5 +1,11 @@
-/* The calling process, read from its task. */
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+#ifndef TIERCEL_TASK_H
+#define TIERCEL_TASK_H
 
+#include "read.h"
+#include "scratch.h"
+
+/* The calling process, read from its task_struct. */
 
 static __always_inline void read_process(struct process *process, const char *task)
 {
@@ -10,7 +16,7 @@ static __always_inline void read_process(struct process *process, const char *ta
 	bpf_probe_read_kernel(process->comm, sizeof(process->comm), leader + TASK_COMM);
 }
 
-/* The number of a struct pid in the innermost of its namespaces. */
+/* The number of a struct pid in its innermost namespace. */
 static __always_inline u32 virtual_number(const char *pid)
 {
 	if (!pid)
@@ -19,6 +25,7 @@ static __always_inline u32 virtual_number(const char *pid)
 	return READ_AT(u32, pid + PID_NUMBERS + level * UPID_SIZE + UPID_NR);
 }
 
+/* The number of a struct pid in the initial namespace. */
 static __always_inline u32 initial_number(const char *pid)
 {
 	return pid ? READ(u32, pid, PID_NUMBERS + UPID_NR) : 0;
@@ -29,6 +36,7 @@ static __always_inline u32 namespace_number(const char *namespace, u32 offset)
 	return namespace ? READ(u32, namespace, offset) : 0;
 }
 
+/* The device number of the controlling terminal; 0 if there is none. */
 static __always_inline u32 terminal(const char *signal)
 {
 	const char *tty = READ_POINTER(signal, SIGNAL_TTY);
@@ -37,7 +45,7 @@ static __always_inline u32 terminal(const char *signal)
 	const char *driver = READ_POINTER(tty, TTY_DRIVER);
 	u32 major = READ(u32, driver, DRIVER_MAJOR);
 	u32 minor = READ(u32, driver, DRIVER_MINOR) + READ(u32, tty, TTY_INDEX);
-	/* as the kernel's new_encode_dev, which /proc/PID/stat shows */
+	/* as new_encode_dev of the kernel does it, whose result /proc/PID/stat shows */
 	return (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
 }
 
@@ -60,7 +68,7 @@ static __always_inline void read_ancestors(struct header *header, const char *ta
 	}
 }
 
-/* Fills everything of the header that does not depend on the system call. */
+/* Fills in everything of the header that does not depend on the system call. */
 static __always_inline void read_task(struct record *record, const char *task)
 {
 	struct header *header = &record->header;
@@ -114,3 +122,5 @@ static __always_inline void read_task(struct record *record, const char *task)
 	read_process(&header->self, task);
 	read_ancestors(header, task);
 }
+
+#endif

@@ -42,8 +42,8 @@ PROGRAMS = (
     "on_fork",
     "on_exit",
     "on_rename",
-    "on_cgroup_made",
-    "on_cgroup_removed",
+    "cgroup_made",
+    "cgroup_gone",
 )
 MAPS = (
     "plans",
@@ -55,7 +55,7 @@ MAPS = (
     "call_counts",
     "undelivered",
     "ended",
-    "records",
+    "scratch_spaces",
     "settings",
     "candidate_sets",
     "automaton",
