@@ -102,8 +102,8 @@ MISSED = {
     "message": {"send": "1 of its 2"},
     "exec_failed": {"failed exec": "1 of its 1", "exec": "1 of its 1", "end": "1 of its 1"},
     "on_rename": {},
-    "on_cgroup_made": {},
-    "on_cgroup_removed": {},
+    "cgroup_made": {},
+    "cgroup_gone": {},
 }
 SILENT = {
     "plain": {"kill"},

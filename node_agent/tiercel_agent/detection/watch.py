@@ -38,7 +38,7 @@ _PREEMPTED_SINCE = (6, 13)
 """Kernels in which other tasks' programs may run in the midst of a program: at the latest those of 7, and what made it
 possible began with 6.13, where tracepoints of system calls may fault."""
 _DATA_BYTES = 256
-_CHANGE_TAKES = 1_000_000  # ns: bpf/filter.h
+_CHANGE_TAKES = 1_000_000  # ns: bpf/changes.h
 
 Take = Callable[["Watch", bytes], None]
 
@@ -151,7 +151,7 @@ def program_macros(
 
 
 def _slots(machine: Machine) -> int:
-    """How many events of a CPU may be on their way at once: each takes a scratch space of 90 KiB (bpf/record.h)."""
+    """How many events of a CPU may be on their way at once: each takes a scratch space of 90 KiB (bpf/scratch.h)."""
     if machine.facts.version is not None and machine.facts.version < _PREEMPTED_SINCE:
         return 1
     return 4 if possible_cpus() <= 32 else 2

@@ -17,7 +17,7 @@ from tiercel_engine.evaluation.walk import atom_fields
 from tiercel_engine.fields import FAMILIES, stages
 
 LARGEST_RESULT = 16
-"""The kernel takes all results from this one on for the same (bpf/filter.h)."""
+"""The kernel takes all results from this one on for the same (bpf/records.h)."""
 
 
 class Signal(Enum):

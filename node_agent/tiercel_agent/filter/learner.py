@@ -32,7 +32,7 @@ _FACTS = Struct("=Ii6I3Q")
 _CALL_KEY_SIZE = 24
 _PROCESS = Struct("=4Q4I")
 _CONNECTION = Struct("=6HI16s16s24s")
-_KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_CONNECTION, _NOT_TO_BE_LEARNED = 1, 2, 8, 16  # bpf/filter.h
+_KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_CONNECTION, _NOT_TO_BE_LEARNED = 1, 2, 8, 16  # bpf/records.h
 _KIND_UNKNOWN = 0xFF
 _PATIENCE = 3
 """A process is learned from its third call that comes to user space on: many processes end before."""
@@ -43,7 +43,7 @@ _PROCESS_SLOTS = 32768
 
 
 class Facts(NamedTuple):
-    """``struct filter_facts`` of bpf/filter.h."""
+    """``struct filter_facts`` of bpf/records.h."""
 
     call: int
     result: int
@@ -216,7 +216,7 @@ def _is_known(record: SyscallRecord) -> bool:
 
 
 def _connection(call: int, record: SyscallRecord) -> bytes | None:
-    """The key by which the kernel's filter knows a connection (``struct connection_key`` of bpf/filter.h); None if the
+    """The key by which the kernel's filter knows a connection (``struct connection_key`` of bpf/maps.h); None if the
     record doesn't have all of it."""
     socket = record.descriptor
     if not isinstance(socket, OpenSocket):

@@ -19,7 +19,7 @@ from tiercel_agent.filter.name_tests import UNCLEAN
 from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF
-EXACT = 0x80000000  # both: bpf/rate_limit.h
+EXACT = 0x80000000  # both: bpf/maps.h
 RULE = 0xFFFFFF
 _KNOWN = {
     Signal.OWN: 1,
@@ -72,7 +72,7 @@ class Tables:
     """By the number that the call has on this machine."""
     clause_rules: Sequence[int]
     """By clause (64 times the word, plus the bit): the rule's position + 1, and for an exact clause EXACT and the
-    signals that must be known, as ``KNOWN_…`` of bpf/filter.h, shifted by 24 bits."""
+    signals that must be known, as ``KNOWN_…`` of bpf/records.h, shifted by 24 bits."""
     first_words: Mapping[Partition, int]
     """The word at which each partition begins in the candidate set of a process."""
 
@@ -197,4 +197,4 @@ def _power_of_two(least: int, needed: int) -> int:
     return max(least, 1 << (needed - 1).bit_length()) if needed else least
 
 
-assert UNKNOWN == 0  # bpf/filter.c
+assert UNKNOWN == 0  # bpf/names.h

@@ -1,5 +1,5 @@
 """The kernel's half of the filter in user space: bpf/automaton.h and bpf/decide.h as they are, and a model of
-bpf/filter.c around them."""
+bpf/filter.h around them."""
 
 from __future__ import annotations
 
@@ -25,18 +25,15 @@ from tiercel_engine.rule import Rule
 
 MACHINE = "x86_64"
 _SHIM = """
-#define __always_inline inline __attribute__((always_inline))
-typedef unsigned char u8; typedef unsigned short u16; typedef unsigned int u32; typedef unsigned long long u64;
-#include "compiler.h"
 #include "automaton.h"
 #include "decide.h"
 void look_at_name(const u8 *table, const u8 *name, u32 length, struct accepts *accepts)
 { *accepts = accepts_of(table, name, length); }
-u32 is_possible(const u64 *rows, struct looks *signals, u32 words) { return any_possible(rows, signals, words); }
-u32 is_possible_yet(const u64 *rows, struct looks *signals, u32 words)
-{ return any_possible_yet(rows, signals, words); }
-void survivors_of(const u64 *rows, struct looks *signals, u32 first, u32 words, struct survivors *survivors)
-{ find_survivors(rows, signals, first, words, survivors); }
+u32 is_possible(const u64 *table, struct signal_sets *sets, u32 words) { return any_candidate(table, sets, words); }
+u32 is_possible_yet(const u64 *table, struct signal_sets *sets, u32 words)
+{ return any_candidate_yet(table, sets, words); }
+void candidates_of(const u64 *table, struct signal_sets *sets, u32 first, u32 words, struct candidates *candidates)
+{ find_candidates(table, sets, first, words, candidates); }
 """
 _KNOWN_PROCESS, _KNOWN_CALL, _KNOWN_NAME = 1, 2, 4
 _KIND_UNKNOWN = 0xFF
@@ -85,6 +82,8 @@ def compiled(table: int, words: int) -> ctypes.CDLL:
             "-shared",
             "-fPIC",
             f"-I{include}",
+            "-include",
+            f"{include}/include/linux/kconfig.h",
             *sizes,
         ]
         subprocess.run([*command, "-o", str(library), str(source)], check=True)
@@ -133,7 +132,7 @@ class Decision:
 
 
 class Kernel:
-    """The maps, and the decision about a call as next_program() of bpf/filter.c makes it."""
+    """The maps, and the decision about a call as next_program() of bpf/filter.h makes it."""
 
     def __init__(self, rules: list[Rule]) -> None:
         self.tables: Tables = make_tables(rules)
@@ -200,7 +199,7 @@ class Kernel:
     def _certain(self, plan: Any, signals: Signals, known: int) -> frozenset[int]:
         candidates = Candidates()
         arguments = (self._address, ctypes.byref(signals), plan.first * 64, plan.words, ctypes.byref(candidates))
-        self._library.survivors_of(*arguments)
+        self._library.candidates_of(*arguments)
         if candidates.count > 4:
             return frozenset()
         rules = [self.tables.clause_rules[clause] for clause in candidates.clause[: candidates.count]]

@@ -26,11 +26,19 @@ _RAW_TRACEPOINT = 17  # BPF_PROG_TYPE_RAW_TRACEPOINT
 _LOG_SIZE = 1 << 22
 _MOST_TOLD = 3000  # characters of a log
 _INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
-_NAME_LENGTH = 15
 _CALLS_RING = 0x7FFF0002
 """What bpf/rate_limit.h calls the ring `calls` by, where bcc has no name for it."""
 _MAPPED = ("candidate_sets",)
 _MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
+
+
+_NAME_PREFIX = "tcl_"
+_NAME_LENGTH = 15
+
+
+def kernel_name(name: str) -> str:
+    """The name by which the kernel knows a program or a map, as bpftool shows it: cut to what the kernel keeps."""
+    return (_NAME_PREFIX + name)[:_NAME_LENGTH]
 
 
 class _LoadOptions(ctypes.Structure):
@@ -159,7 +167,7 @@ def _create(name: str, spec: MapSpec) -> int:
     options = _MapOptions(sz=ctypes.sizeof(_MapOptions), map_flags=spec.flags)
     made = library().bpf_map_create(
         spec.type,
-        name[:_NAME_LENGTH].encode(),
+        kernel_name(name).encode(),
         spec.key_size,
         spec.value_size,
         spec.max_entries,
@@ -215,7 +223,7 @@ def _verified(name: str, code: bytes, log_level: int) -> tuple[int, str]:
         options.log_level, options.log_size, options.log_buf = log_level, _LOG_SIZE, ctypes.addressof(log)
     instructions = len(code) // _INSTRUCTION.size
     loaded = library().bpf_prog_load(
-        _RAW_TRACEPOINT, name[:_NAME_LENGTH].encode(), b"GPL", code, instructions, ctypes.byref(options)
+        _RAW_TRACEPOINT, kernel_name(name).encode(), b"GPL", code, instructions, ctypes.byref(options)
     )
     return int(loaded), log.value.decode(errors="replace").strip()
 

@@ -32,6 +32,6 @@ OPTIONAL: Mapping[str, Dependents] = {
         learns_processes=True,
         cost="more calls come to user space, since the kernel can't be told which processes no rule can match",
     ),
-    "on_cgroup_made": Dependents(cost="a container is known from its first event on, and not before"),
-    "on_cgroup_removed": Dependents(cost="that a container has gone is not noticed"),
+    "cgroup_made": Dependents(cost="a container is known from its first event on, and not before"),
+    "cgroup_gone": Dependents(cost="that a container has gone is not noticed"),
 }

@@ -23,8 +23,8 @@ _TRACEPOINTS = {
     "sched_process_exec": "on_exec",
     "sched_process_exit": "on_exit",
     "task_rename": "on_rename",
-    "cgroup_mkdir": "on_cgroup_made",
-    "cgroup_rmdir": "on_cgroup_removed",
+    "cgroup_mkdir": "cgroup_made",
+    "cgroup_rmdir": "cgroup_gone",
     "sys_exit": "on_return",
 }
 _MOST_CALLS = 512
