@@ -1,4 +1,4 @@
-"""Statuses that are to be written, and when: what is new at once, numbers that grow now and then."""
+"""When statuses are written: at once if they say something new, now and then if only counters have grown."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Any
 from tiercel_engine.rule import Origin
 
 COUNTERS_EVERY = 30.0
-"""Seconds between two writes of a status in which only counters have grown."""
+"""Seconds that pass at least between two writes of a status in which only counters have grown."""
 
 
 @dataclass(frozen=True, slots=True)
 class StatusWrite:
+    """A status to write, and the one that it replaces, as JSON."""
+
     origin: Origin
     status: Mapping[str, Any]
     before: Mapping[str, Any]
@@ -27,13 +29,14 @@ class StatusSchedule:
         self._written: dict[Origin, float] = {}
 
     def is_due(self, origin: Origin, news: tuple[bool, bool]) -> bool:
-        """``news`` is whether the status says something new at all, and whether that is more than numbers that grow."""
-        new, more_than_counters = news
+        """Whether the status of an object is to be written now. ``news`` is whether it differs from the stored one, and
+        whether it does in more than its counters."""
+        differs, more_than_counters = news
         passed = self._clock() - self._written.get(origin, float("-inf"))
-        return new and (more_than_counters or passed >= COUNTERS_EVERY)
+        return differs and (more_than_counters or passed >= COUNTERS_EVERY)
 
     def written(self, origin: Origin) -> None:
-        """A status was."""
+        """Notes that the status of an object was written just now."""
         self._written[origin] = self._clock()
 
     def keep(self, there: Container[Origin]) -> None:

@@ -1,4 +1,4 @@
-"""Events that the operator tells on the objects that they are about."""
+"""Kubernetes Events on SecurityRules."""
 
 from __future__ import annotations
 
@@ -9,37 +9,36 @@ from typing import Any
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.resource import time_text
+from tiercel_operator.conditions import LONGEST_TEXT
 from tiercel_operator.kube import MANAGER
 from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.statuses import VALID
 from tiercel_operator.status_schedule import StatusWrite
 
-_LONGEST = 1024  # characters that the API takes
-
 
 def validity_event(stored: StoredRule, write: StatusWrite) -> dict[str, Any] | None:
-    """An Event if the object's rules have become valid, or aren't any more."""
+    """An Event, as JSON, if the object's rules have become valid or have become invalid; None otherwise."""
     before, after = _condition(write.before), _condition(write.status)
     if after is None or (before is not None and before["status"] == after["status"]):
         return None
     if before is None and after["status"] == "True":
-        return None  # what is in order from the beginning is nothing to tell
+        return None  # valid from the beginning
     now = time_text()
-    found = stored.object
+    origin = stored.object.origin
     return {
         "apiVersion": "v1",
         "kind": "Event",
-        "metadata": {"name": f"{found.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": found.namespace},
+        "metadata": {"name": f"{origin.name[:200]}.{uuid.uuid4().hex[:16]}", "namespace": origin.namespace},
         "involvedObject": {
             "apiVersion": API_VERSION,
             "kind": "SecurityRule",
-            "name": found.name,
-            "namespace": found.namespace,
+            "name": origin.name,
+            "namespace": origin.namespace,
             "uid": stored.uid,
         },
         "type": "Normal" if after["status"] == "True" else "Warning",
         "reason": after["reason"],
-        "message": printable(after["message"])[:_LONGEST],
+        "message": printable(after["message"])[:LONGEST_TEXT],
         "source": {"component": MANAGER},
         "firstTimestamp": now,
         "lastTimestamp": now,

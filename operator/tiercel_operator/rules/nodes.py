@@ -16,20 +16,21 @@ _BUNDLES = 64
 
 
 class History:
-    """Which bundles hold an object as it is now: nodes that have an older one may run it all the same."""
+    """Which bundles hold an object as it is now. A node with an older bundle may run the object nevertheless."""
 
     def __init__(self) -> None:
         self._bundles: OrderedDict[str, Mapping[Origin, RuleObject]] = OrderedDict()
 
     def made(self, bundle: str, objects: Iterable[RuleObject]) -> None:
-        """A bundle of these objects is what nodes are to have."""
-        self._bundles[bundle] = {found.origin: found for found in objects}
+        """Notes a bundle of these objects, which is what nodes are to have from now on."""
+        self._bundles[bundle] = {each.origin: each for each in objects}
         self._bundles.move_to_end(bundle)
         if len(self._bundles) > _BUNDLES:
             self._bundles.popitem(last=False)
 
-    def holds(self, bundle: str, found: RuleObject) -> bool:
-        return self._bundles.get(bundle, {}).get(found.origin) is found
+    def holds(self, bundle: str, object_: RuleObject) -> bool:
+        """Whether the bundle of this hash holds exactly this object; False for a bundle of long ago."""
+        return self._bundles.get(bundle, {}).get(object_.origin) is object_
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ class Fleet:
     losing: Sequence[Agent]
     """Those that lost events lately."""
     unwatched: Mapping[Sequence[UnwatchedPart], Sequence[str]]
-    """Names of nodes whose kernels refuse parts of the programs, by these."""
+    """Names of nodes whose kernels refuse parts of the programs, by the parts."""
 
     @classmethod
     def of(cls, agents: Iterable[Agent], clock: float) -> Fleet:
@@ -61,14 +62,14 @@ class Fleet:
 
 
 def alerts_of(agents: Iterable[Agent]) -> dict[Origin, tuple[int, str | None]]:
-    """How many alerts there were by SecurityRule, and when the last one was."""
-    found: dict[Origin, tuple[int, str | None]] = {}
+    """How many alerts there were by SecurityRule, and when the last one was, in RFC 3339."""
+    totals: dict[Origin, tuple[int, str | None]] = {}
     for agent in agents:
         for each in agent.status.alerts:
             origin = Origin(each.namespace, each.name)
-            count, last = found.get(origin, (0, None))
-            found[origin] = count + each.count, max(filter(None, (last, each.last)), default=None)
-    return found
+            count, last = totals.get(origin, (0, None))
+            totals[origin] = count + each.count, max(filter(None, (last, each.last)), default=None)
+    return totals
 
 
 def is_for(scope: Scope, node: str, labels: Mapping[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""From what is in the cluster to what is to be there: the bundle, and the statuses."""
+"""From the SecurityRules and what agents report, to the bundle and the statuses."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be written of rules. ``bundle`` is what nodes are to have, changed or not; they keep what they
-    have if ``too_large`` says what is wrong with it."""
+    """What is to be written. ``bundle`` is the one that nodes are to have, whether it has changed or not. If
+    ``too_large`` says that it can't be written, nodes keep the bundle that they have."""
 
     bundle: Bundle
     statuses: tuple[StatusWrite, ...]
@@ -32,7 +32,8 @@ class Plan:
 
 
 class Planner:
-    """Remembers what makes planning again quick, and when what was written."""
+    """Makes plans. It remembers results that make the next plan quick, and when statuses were written. ``clock`` is in
+    monotonic seconds."""
 
     def __init__(
         self,
@@ -57,10 +58,10 @@ class Planner:
         fleet = self._fleets(state)
         alerts = alerts_of(state.agents.values())
         for origin, stored in state.rules.items():
-            found = resolved.objects[origin]
-            tested = self._run_tests(stored, found)
+            rules = resolved.objects[origin]
+            tested = self._run_tests(stored, rules)
             counted = alerts.get(origin, (0, None))
-            facts = Facts(stored, found, tested, bundle.hash, fleet(stored.scope), counted, excess)
+            facts = Facts(stored, rules, tested, bundle.hash, fleet(stored.scope), counted, excess)
             status = status_of(facts, self._history, now)
             if self._schedule.is_due(origin, differs(status, stored.status)):
                 writes.append(StatusWrite(origin, status, stored.status))
@@ -70,11 +71,12 @@ class Planner:
         return Plan(bundle, tuple(writes), excess)
 
     def written(self, origin: Origin) -> None:
-        """A status was."""
+        """Notes that the status of an object was written just now."""
         self._schedule.written(origin)
 
     def _fleets(self, state: State) -> Callable[[Scope], Fleet]:
-        """The nodes that a scope is for: worked out once for all scopes that say the same of nodes."""
+        """Gives the agents of the nodes that a scope is for. They are gathered once for all scopes that select the same
+        nodes."""
         known: dict[tuple[object, object], Fleet] = {}
 
         def fleet(scope: Scope) -> Fleet:
@@ -93,16 +95,16 @@ class Planner:
     def _pack(self, objects: Sequence[RuleObject]) -> Bundle:
         if self._packed is None or not same(self._packed[0], objects):
             self._packed = objects, pack(objects)
-            self._history.made(self._packed[1].hash, (found for found in objects if not found.spec.get("suspend")))
+            self._history.made(self._packed[1].hash, (each for each in objects if not each.spec.get("suspend")))
         return self._packed[1]
 
-    def _run_tests(self, stored: StoredRule, found: ResolvedObject) -> Tested:
-        """Tests are run anew when the object is another, or its rules are."""
+    def _run_tests(self, stored: StoredRule, resolved: ResolvedObject) -> Tested:
+        """The outcomes of the object's tests, which are run again only if the object or its rules have changed."""
         if not stored.object.spec.get("tests"):
             return Tested()
         known = self._tests.get(stored.object.origin)
-        if known is None or known[0] is not stored.object or known[1] is not found:
+        if known is None or known[0] is not stored.object or known[1] is not resolved:
             tests = tests_of(stored.object)
-            known = stored.object, found, Tested(tests.errors, tuple(run(tests, found.rules)))
+            known = stored.object, resolved, Tested(tests.errors, tuple(run(tests, resolved.rules)))
             self._tests[stored.object.origin] = known
         return known[2]

@@ -1,4 +1,4 @@
-"""The status of a SecurityRule: whether its rules are valid, on which nodes they run, and what they have seen."""
+"""The status of a SecurityRule: whether its rules are valid, on which nodes they run, and how often they alerted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 from tiercel_engine.diagnostics import Diagnostic
 from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.matching.requirements import event_types
-from tiercel_engine.printable import printable
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus
 from tiercel_engine.resources.security_rule import (
@@ -23,19 +22,18 @@ from tiercel_engine.resources.security_rule import (
 from tiercel_engine.rule import Rule
 from tiercel_engine.rule_tests import Outcome
 from tiercel_engine.rules.objects import ResolvedObject, told
-from tiercel_operator.conditions import dated
+from tiercel_operator.conditions import MOST_NAMED, and_more, condition, dated, listed, short
 from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.nodes import Fleet, History
 
 VALID, READY, DEGRADED = "Valid", "Ready", "DetectionDegraded"
 _MOST_RULES = 1000
-_LONGEST = 1024
-_NAMED = 5
+_TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
 
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """What came of an object's tests, and what is wrong with them."""
+    """The outcomes of an object's tests, and errors in the tests themselves."""
 
     errors: tuple[Diagnostic, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
@@ -43,7 +41,7 @@ class Tested:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What is the case with one object."""
+    """What the status of one SecurityRule is made of."""
 
     stored: StoredRule
     resolved: ResolvedObject
@@ -52,39 +50,39 @@ class Facts:
     fleet: Fleet
     """The nodes that the rules are for."""
     alerts: tuple[int, str | None]
-    """How many there were, and when the last one was."""
+    """How many there were, and when the last one was, in RFC 3339."""
     too_large: str = ""
-    """What is wrong with the bundle, so that no node will have it."""
+    """What is wrong with a bundle that can't be written, so that no node gets it; "" if nothing is."""
 
 
 def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
-    """The status as JSON; ``now`` is in RFC 3339. What hasn't changed since the object's
-    own status was written keeps its time."""
+    """The status as JSON. ``now`` is in RFC 3339; a condition that hasn't changed keeps its time."""
     stored, fleet = facts.stored, facts.fleet
     rules = tuple(_rule_results(facts))[:_MOST_RULES]
     in_force = sum(result.state is RuleState.LOADED for result in rules)
     waiting = [node for bundle, nodes in fleet.by_bundle.items() if not _runs(bundle, facts, history) for node in nodes]
     ready = fleet.size - len(waiting)
-    conditions = (_valid(facts, rules), _ready(facts, waiting), _degraded(facts))
+    states = (_valid(facts, rules), _ready(facts, waiting), _degraded(facts))
     status = SecurityRuleStatus(
         observed_generation=stored.generation,
-        conditions=tuple(dated(condition, stored.status, stored.generation, now) for condition in conditions),
+        conditions=tuple(dated(each, stored.status, stored.generation, now) for each in states),
         summary=Summary(f"{in_force}/{len(rules)}", f"{ready}/{fleet.size}"),
         rules=rules,
         tests=tuple(
-            TestResult(found.test.name, found.passed, _short(found.message)) for found in facts.tested.outcomes
+            TestResult(outcome.test.name, outcome.passed, short(outcome.message)) for outcome in facts.tested.outcomes
         ),
         nodes=NodeCounts(fleet.size, ready),
         alerts=facts.alerts[0],
         last_alert=facts.alerts[1],
         bundle=_first_bundle(facts),
     )
-    found: dict[str, Any] = to_json(status)
-    return found
+    body: dict[str, Any] = to_json(status)
+    return body
 
 
 def _first_bundle(facts: Facts) -> str:
-    """The first bundle that held the object as it is, "" if none did: later ones hold it too, and say nothing new."""
+    """The first bundle that has the object as it is now, "" if none has. Later bundles have it too, and would only make
+    the status change more often."""
     before = facts.stored.status
     now = "" if facts.too_large else facts.bundle
     is_same = before.get("observedGeneration") == facts.stored.generation
@@ -100,15 +98,15 @@ def _rule_results(facts: Facts) -> Iterable[RuleResult]:
     wrong: dict[str, list[str]] = {}
     for error in facts.resolved.errors:
         wrong.setdefault(error.item_name, []).append(error.message + (f" ({error.hint})" if error.hint else ""))
-    warned = {found.item_name: found.message for found in facts.resolved.warnings if found.item_type == "rule"}
+    warned = {each.item_name: each.message for each in facts.resolved.warnings if each.item_type == "rule"}
     for name in _rule_names(facts.stored.object.spec):
         if name in loaded:
             state = RuleState.LOADED if loaded[name].enabled else RuleState.DISABLED
             if facts.stored.suspended:
                 state = RuleState.SUSPENDED
-            yield RuleResult(name, state, _short(warned.get(name, "")))
+            yield RuleResult(name, state, short(warned.get(name, "")))
         else:
-            yield RuleResult(name, RuleState.REFUSED, _short("; ".join(wrong.get(name, [])) or warned.get(name, "")))
+            yield RuleResult(name, RuleState.REFUSED, short("; ".join(wrong.get(name, [])) or warned.get(name, "")))
 
 
 def _rule_names(spec: Mapping[str, Any]) -> dict[str, None]:
@@ -121,40 +119,38 @@ def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
     errors = (*facts.resolved.errors, *facts.tested.errors)
     failed = [outcome.test.name for outcome in facts.tested.outcomes if not outcome.passed]
     if errors:
-        message = "; ".join(map(told, errors[:_NAMED])) + _more(len(errors))
-        return _condition(VALID, False, "Refused", message)
+        message = "; ".join(map(told, errors[:MOST_NAMED])) + and_more(len(errors))
+        return condition(VALID, _FALSE, "Refused", message)
     if failed:
-        return _condition(
-            VALID, False, "TestsFailed", f"tests that failed: {', '.join(failed[:_NAMED])}{_more(len(failed))}"
-        )
-    return _condition(VALID, True, "Loaded", f"{len(rules)} rule{'s' * (len(rules) != 1)}")
+        return condition(VALID, _FALSE, "TestsFailed", f"tests that failed: {listed(failed)}")
+    return condition(VALID, _TRUE, "Loaded", f"{len(rules)} rule{'s' * (len(rules) != 1)}")
 
 
 def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
     if facts.stored.suspended:
-        return _condition(READY, False, "Suspended", "spec.suspend is true")
+        return condition(READY, _FALSE, "Suspended", "spec.suspend is true")
     if facts.too_large and (waiting or not facts.fleet.size):
-        return _condition(READY, False, "BundleTooLarge", facts.too_large)
+        return condition(READY, _FALSE, "BundleTooLarge", facts.too_large)
     if not facts.fleet.size:
-        return _condition(READY, False, "NoNodes", "no agent of a node that these rules are for has reported yet")
+        return condition(READY, _FALSE, "NoNodes", "no agent of a node that these rules are for has reported yet")
     if facts.resolved.errors and not facts.resolved.rules:
-        return _condition(READY, False, "Refused", "none of its rules is valid")
+        return condition(READY, _FALSE, "Refused", "none of its rules is valid")
     if waiting:
-        message = f"not reported yet by {', '.join(sorted(waiting)[:_NAMED])}{_more(len(waiting))}"
-        return _condition(READY, False, "RollingOut", message)
-    return _condition(READY, True, "Running", f"on {facts.fleet.size} node{'s' * (facts.fleet.size != 1)}")
+        message = f"not reported yet by {listed(sorted(waiting))}"
+        return condition(READY, _FALSE, "RollingOut", message)
+    return condition(READY, _TRUE, "Running", f"on {facts.fleet.size} node{'s' * (facts.fleet.size != 1)}")
 
 
 def _degraded(facts: Facts) -> Condition:
     losses, blindness = _losses(facts), _blindness(facts)
     if not losses and not blindness:
-        return _condition(DEGRADED, False, "NothingLost", "no events were lost lately that these rules ask for")
+        return condition(DEGRADED, _FALSE, "NothingLost", "no events were lost lately that these rules ask for")
     reason = "EventsLost" if losses else "NotEverythingWatched"
-    return _condition(DEGRADED, True, reason, "; ".join(filter(None, (losses, blindness))))
+    return condition(DEGRADED, _TRUE, reason, "; ".join(filter(None, (losses, blindness))))
 
 
 def _losses(facts: Facts) -> str:
-    """Where events were lost lately; losses that aren't of one rule may have hidden something from each."""
+    """On which nodes events were lost lately. A loss that isn't of one rule may concern every rule."""
     keys = {"", *(rule.key for rule in facts.resolved.rules)}
     hit = [
         agent.node
@@ -163,11 +159,11 @@ def _losses(facts: Facts) -> str:
     ]
     if not hit:
         return ""
-    return f"events were lost on {_listed(hit)}: what these rules ask for may be among them"
+    return f"events were lost on {listed(hit)}: what these rules ask for may be among them"
 
 
 def _blindness(facts: Facts) -> str:
-    """On which nodes the kernel refuses to let something be seen that the rules ask for, and why."""
+    """On which nodes the kernel refuses to show events that the rules ask for, and why."""
     if not facts.fleet.unwatched or facts.stored.suspended:
         return ""
     asked = {rule.name: _types(rule) for rule in facts.resolved.rules if rule.enabled}
@@ -179,10 +175,10 @@ def _blindness(facts: Facts) -> str:
             if rules:
                 that_fail = " that fail" if part.only_failed else ""
                 told.append(
-                    f"on {_listed(sorted(nodes))} the kernel doesn't let {_listed(calls)}{that_fail} be seen, "
-                    f"which is asked for by {_listed(rules)}: {part.reason}"
+                    f"on {listed(sorted(nodes))} the kernel doesn't let {listed(calls)}{that_fail} be seen, "
+                    f"which is asked for by {listed(rules)}: {part.reason}"
                 )
-    return "; ".join(told[:_NAMED]) + _more(len(told))
+    return "; ".join(told[:MOST_NAMED]) + and_more(len(told))
 
 
 def _types(rule: Rule) -> frozenset[str]:
@@ -191,32 +187,14 @@ def _types(rule: Rule) -> frozenset[str]:
     return EVENT_TYPES.get(rule.source, frozenset()) if types is None else types
 
 
-def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + _more(len(names))
-
-
-def _condition(type_: str, holds: bool, reason: str, message: str) -> Condition:
-    status = ConditionStatus.TRUE if holds else ConditionStatus.FALSE
-    return Condition(type_, status, reason, _short(message), "")
-
-
 def differs(status: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether a status says something new at all, and whether that is more than numbers that grow."""
+    """Whether a status differs from the stored one, and whether it does in more than its counters."""
     if status == stored:
         return False, False
     return True, _without_counters(status) != _without_counters(stored)
 
 
 def _without_counters(status: Mapping[str, Any]) -> dict[str, Any]:
-    """That there were alerts at all is more than a number that grows."""
+    """The status without its counters. Of these only stays whether there were alerts at all."""
     counters = ("alerts", "lastAlert")
     return {key: bool(value) if key in counters else value for key, value in status.items()}
-
-
-def _more(count: int) -> str:
-    return f" and {count - _NAMED} more" if count > _NAMED else ""
-
-
-def _short(text: str) -> str:
-    text = printable(text)  # names are of whoever wrote the rules, and end up on terminals
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

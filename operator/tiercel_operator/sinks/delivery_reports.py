@@ -1,4 +1,4 @@
-"""What all nodes tell of each AlertSink, added up."""
+"""The delivery reports of all nodes, added up for each AlertSink."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tiercel_engine.rule import Origin
 from tiercel_operator.objects import Agent, StoredSink
 
 Error = tuple[str, str, str]
-"""When it was, on which node, and its message."""
+"""When it happened, in RFC 3339, on which node, and its message."""
 
 
 @dataclass(slots=True)
 class DeliverySummary:
-    """Those of one AlertSink. Alerts of earlier generations count too."""
+    """The sum of the reports on one AlertSink. Alerts of its earlier generations are counted too."""
 
     generation: int
     delivered: int = 0
@@ -29,20 +29,22 @@ class DeliverySummary:
     in_force: set[str] = field(default_factory=set)
     """Nodes that have this generation."""
     failing: list[str] = field(default_factory=list)
-    """Of these, those whose last attempt failed."""
+    """Nodes that have this generation and whose last attempt failed."""
     failure: Error | None = None
-    """The latest of those nodes."""
+    """The latest failure on those nodes."""
     losing: list[str] = field(default_factory=list)
     """Nodes that lost alerts lately."""
     _best: tuple[bool, bool, bool, str] | None = None
 
     @property
     def best_node(self) -> str:
-        """The one that is likeliest to deliver a test alert: it has reported lately, has this generation, and its last
-        attempt didn't fail. "" if no node has the sink."""
+        """The node that is most likely to deliver a test alert: it has reported lately, has this generation, and its
+        last attempt didn't fail. "" if no node has the sink."""
         return self._best[-1] if self._best is not None else ""
 
     def add(self, agent: Agent, report: SinkDeliveryReport, silent: bool, loses: bool) -> None:
+        """Adds the report of one agent. ``silent`` is whether that agent hasn't reported for long, ``loses`` whether it
+        lost alerts of the sink lately."""
         node = agent.node
         self.delivered += report.delivered
         self.retried += report.retried
@@ -80,8 +82,8 @@ def add_up(
 
     ``clock`` is in monotonic seconds; agents that last reported before ``silent_since``, in RFC 3339, may be gone.
     """
-    found = {sink.origin: DeliverySummary(sink.generation) for sink in sinks}
-    by_name = {(origin.namespace, origin.name): each for origin, each in found.items()}
+    summaries = {sink.origin: DeliverySummary(sink.generation) for sink in sinks}
+    by_name = {(origin.namespace, origin.name): each for origin, each in summaries.items()}
     for agent in agents:
         silent = is_silent(agent, silent_since)
         for report in agent.status.sinks:
@@ -89,15 +91,16 @@ def add_up(
             summary = by_name.get(name)
             if summary is not None:
                 summary.add(agent, report, silent, bool(agent.sinks_lost_at) and agent.loses_of(name, clock))
-    return found
+    return summaries
 
 
 def is_silent(agent: Agent, since: str) -> bool:
+    """Whether an agent hasn't reported since a moment in RFC 3339."""
     return agent.status.last_report is not None and agent.status.last_report < since
 
 
 def report_of(agents: Mapping[str, Agent], node: str, origin: Origin) -> SinkDeliveryReport | None:
-    """What a node tells of a sink, if it has it."""
+    """The report of a node on a sink; None if the node doesn't have it."""
     agent = agents.get(node)
     if agent is None:
         return None

@@ -1,4 +1,4 @@
-"""From AlertSinks, their Secrets and what agents tell of them, to what agents get and the statuses."""
+"""From AlertSinks, their Secrets and what agents report, to the configuration for agents and the statuses."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
 
 SILENT_AFTER = timedelta(minutes=15)
-"""Agents report every five minutes, whatever happens: one that hasn't for longer sends no test alert."""
+"""Agents report every five minutes at least. One that hasn't reported for this time is given no test alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class SinkPlan:
-    """What is to be written of AlertSinks: the file for the agents, and statuses."""
+    """What is to be written: the content of the file for the agents, and statuses."""
 
     content: bytes
     statuses: tuple[StatusWrite, ...]
 
 
 class SinkPlanner:
-    """Remembers when what was written."""
+    """Makes plans, and remembers when statuses were written. ``clock`` is in monotonic seconds."""
 
     def __init__(
         self,
@@ -67,5 +67,5 @@ class SinkPlanner:
         return SinkPlan(sinks_file(entries, tests, addresses), tuple(writes))
 
     def written(self, origin: Origin) -> None:
-        """A status was."""
+        """Notes that the status of an AlertSink was written just now."""
         self._schedule.written(origin)

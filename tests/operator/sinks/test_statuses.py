@@ -63,7 +63,7 @@ def test_it_is_ready_once_all_nodes_have_it(world: World) -> None:
     assert world.ready() == ("True", "Delivering", "on 2 nodes")
     world.sink("chat", generation=2)
     world.turn()
-    assert world.ready() == ("Unknown", "NoReports", "none of 2 nodes has told yet that this is in force there")
+    assert world.ready() == ("Unknown", "NoReports", "none of 2 nodes has reported yet that this is in force there")
     world.report("n2", delivery_report("chat", generation=2, delivered=1))
     world.turn()
     assert world.ready() == ("Unknown", "RollingOut", "not in force yet on n1")

@@ -103,7 +103,7 @@ def test_another_node_relieves_one_that_is_gone_or_silent(world: World) -> None:
 def test_without_a_node_it_waits_and_says_so() -> None:
     world = World()
     world.sink("chat", test="t")
-    assert world.turn()["test"] == {"id": "t", "error": "not sent yet: no node has told of this sink"}
+    assert world.turn()["test"] == {"id": "t", "error": "not sent yet: no node has reported on this sink"}
     assert asked(world) is None
     world.report("n1", delivery_report("chat", generation=0))
     assert world.turn()["test"] == {"id": "t", "node": "n1"}
