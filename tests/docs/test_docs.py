@@ -22,10 +22,8 @@ from tiercel_operator.sinks.checks import sink_errors
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
-    *(
-        ROOT / name
-        for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "images/README.md", "kind-e2e/README.md")
-    ),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *sorted(ROOT.glob("*/README.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 """Those that people write; docs/reference has a test of its own."""
