@@ -93,7 +93,7 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 	struct call_key *key = &facts->key;
 	struct signal_sets *sets = &record->sets;
 	struct plan *plan = call->plan;
-	u32 everything = plan->everything;
+	u32 all_clauses = plan->all_clauses;
 
 	facts->known = NOT_TO_BE_LEARNED;
 	facts->as_of = 0;
@@ -102,8 +102,8 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 	if (!READ_ONCE(plan->words))
 		return FAMILY_ADMIT;
 	record->filtered = 1;
-	sets->process = sets->call = sets->given = sets->given_floating = everything;
-	sets->real = sets->real_floating = sets->raw = sets->raw_floating = sets->connection = everything;
+	sets->process = sets->call = sets->given = sets->given_floating = all_clauses;
+	sets->real = sets->real_floating = sets->raw = sets->raw_floating = sets->connection = all_clauses;
 	if (call->compat)
 		return FAMILY_ADMIT;
 

@@ -23,7 +23,7 @@ struct plan {
 	u16 first;     /* the word of a process's candidate set where the clauses of this call begin */
 	u16 words;     /* length of this call's candidate sets in words; 0: the call isn't filtered */
 	u16 padding;
-	u32 everything; /* the candidate set of all clauses */
+	u32 all_clauses; /* the candidate set of all clauses */
 	/* Where the candidate sets of names begin, ordered by the number of the accept set; 0: no rule asks for them. */
 	u32 names;        /* by the automaton of patterns that begin with a literal */
 	u32 floating;     /* by the other one (automaton.h) */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* The little that BCC needs of a kernel's headers.
  *
  * BCC includes this file before every program. Structure offsets come from the running kernel's

@@ -9,7 +9,7 @@ _PREFIX = Struct("=IHH")
 _EXIT = Struct("=Qq")
 _HEADER = Struct("=IHHQq6QQ3Q16I16s")
 _PROCESS = Struct("=QII16s")
-_CGROUP = Struct("=4xH2xQII")
+_CGROUP = Struct("=IHHQII")
 _ANCESTORS = 8
 _SECTION = Struct("=HHI")
 _FILE = Struct("=Qqq8I")
@@ -179,7 +179,7 @@ class CgroupRecord(NamedTuple):
 
 
 def cgroup_record(record: bytes) -> CgroupRecord:
-    type_, number, hierarchy, length = _CGROUP.unpack_from(record)
+    _, type_, _, number, hierarchy, length = _CGROUP.unpack_from(record)
     path = record[_CGROUP.size : _CGROUP.size + length].decode("utf-8", "surrogateescape")
     return CgroupRecord(type_ == CGROUP_MADE, number, hierarchy, path)
 
