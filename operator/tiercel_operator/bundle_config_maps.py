@@ -1,4 +1,4 @@
-"""What the operator makes: the ConfigMaps that hold the bundle."""
+"""The ConfigMaps that hold the bundle, and whether an object in the cluster is as it should be."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tiercel_engine.rules.bundle import INDEX, MOST_OF_A_PART, Bundle, index_of,
 from tiercel_engine.units import MEBIBYTE
 
 MOST_PARTS = 8
-"""ConfigMaps that agents mount (the projected volume of their DaemonSet names them)."""
+"""The number of ConfigMaps that agents mount. The projected volume of their DaemonSet names them one by one."""
 
 LABELS = {"app.kubernetes.io/name": "tiercel", "app.kubernetes.io/managed-by": "tiercel-operator"}
 
 
 def too_large(bundle: Bundle) -> str:
-    """What is wrong with a bundle that the ConfigMaps can't hold, and what would be right; "" for another."""
+    """What is wrong with a bundle that doesn't fit into the ConfigMaps, and what would be right; "" if it fits."""
     if len(bundle.parts) <= MOST_PARTS:
         return ""
     size, most = sum(map(len, bundle.parts)) / MEBIBYTE, MOST_PARTS * MOST_OF_A_PART / MEBIBYTE
@@ -31,9 +31,10 @@ def config_map_name(number: int) -> str:
 
 
 def bundle_config_maps(bundle: Bundle, namespace: str, owner: Mapping[str, Any] | None) -> list[dict[str, Any]]:
-    """The ConfigMaps of a bundle. The first, which names it, comes last: to be written in this order.
+    """The ConfigMaps of a bundle as JSON, in the order in which they have to be written: the first ConfigMap, whose
+    index names the bundle, comes last.
 
-    The bundle is none that is too large. ``owner`` is an owner reference.
+    The bundle must not be too large. ``owner`` is an owner reference.
     """
     maps = [_config_map(number, namespace, owner, part) for number, part in enumerate(bundle.parts)]
     maps[0]["data"] = {INDEX: index_of(bundle).decode()}
@@ -52,19 +53,19 @@ def _config_map(number: int, namespace: str, owner: Mapping[str, Any] | None, pa
     }
 
 
-def is_there(wanted: Mapping[str, Any], found: Mapping[str, Any] | None) -> bool:
-    """Whether what was found holds all of what is wanted, and no other data than that."""
-    if found is None or not _holds(wanted, found):
+def is_there(wanted: Mapping[str, Any], stored: Mapping[str, Any] | None) -> bool:
+    """Whether the stored object has everything that the wanted one has, and no other keys in its data."""
+    if stored is None or not _holds(wanted, stored):
         return False
-    return all((found.get(key) or {}).keys() == (wanted.get(key) or {}).keys() for key in ("data", "binaryData"))
+    return all((stored.get(key) or {}).keys() == (wanted.get(key) or {}).keys() for key in ("data", "binaryData"))
 
 
-def _holds(wanted: Any, found: Any) -> bool:
-    """Whether a part of an object is as wanted, but for what the API server has added."""
+def _holds(wanted: Any, stored: Any) -> bool:
+    """Whether a part of an object is as wanted, apart from what the API server has added."""
     if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(_holds(value, found.get(key)) for key, value in wanted.items())
+        return isinstance(stored, Mapping) and all(_holds(value, stored.get(key)) for key, value in wanted.items())
     if isinstance(wanted, (list, tuple)):
-        if not isinstance(found, list) or len(found) != len(wanted):
-            return not wanted and found is None
-        return all(map(_holds, wanted, found))
-    return wanted == found or (not wanted and found is None)
+        if not isinstance(stored, list) or len(stored) != len(wanted):
+            return not wanted and stored is None
+        return all(map(_holds, wanted, stored))
+    return wanted == stored or (not wanted and stored is None)

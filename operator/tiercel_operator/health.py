@@ -1,4 +1,4 @@
-"""What probes and Prometheus ask of the operator, by HTTP."""
+"""The HTTP server for the kubelet's probes and for Prometheus."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tiercel_operator.metrics import open_metrics, read
 from tiercel_operator.runner import Runner
 
 _PUBLISH = 5.0
-"""Seconds between two looks for who doesn't ask by HTTP: metrics are sent from a thread, which may not look itself."""
+"""Seconds between two updates of the metrics that are pushed by OTLP: they are sent from a thread that can't read the
+runner itself."""
 
 
 async def serve_health(runner: Runner, host: str, port: int, namespace: str = "") -> web.AppRunner:
-    """Serves until ``cleanup`` of what it gives. Raises OSError if the port is taken. ``namespace`` is the
-    operator's own."""
+    """Serves until ``cleanup`` of the returned server is called. Raises OSError if the port is taken. ``namespace`` is
+    the operator's own."""
 
     telemetry = await asyncio.to_thread(open_metrics, namespace)
 

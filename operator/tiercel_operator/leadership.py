@@ -1,4 +1,4 @@
-"""One of several operators writes: who holds a Lease (coordination.k8s.io/v1), and renews it in time."""
+"""Leadership: of several operators only the one writes that holds a Lease (coordination.k8s.io/v1), and renews it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 DURATION = 15.0
-"""Seconds after which a leader that doesn't renew is none."""
+"""Seconds after which a leader that hasn't renewed its lease leads no more."""
 RENEW_EVERY = 5.0
+"""Seconds between two renewals."""
 _TRIES = 3
 
 _LEASE = ("coordination.k8s.io/v1", "Lease")
@@ -17,22 +18,22 @@ _NAME = "tiercel-operator"
 
 
 class Leases(Protocol):
-    """Requests of the API; they raise what ``kube.API_ERRORS`` names."""
+    """The requests of the API server that leadership needs. They may raise one of ``kube.API_ERRORS``."""
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None: ...
 
     def create(self, body: dict[str, Any]) -> bool:
-        """False if it is there already."""
+        """Returns False if the object is there already."""
 
     def replace(self, body: dict[str, Any]) -> bool:
-        """False if somebody was quicker."""
+        """Returns False if somebody has changed the object meanwhile."""
 
 
 class Leadership:
-    """``attempt`` is to be called every ``RENEW_EVERY`` seconds.
+    """This process's share in the lease. ``attempt`` has to be called every ``RENEW_EVERY`` seconds.
 
-    Whether another's lease has run out is told by this process's own clock, from when it last saw the lease change:
-    clocks of machines differ.
+    Whether another's lease has run out is measured by this process's own clock, from when it last saw the lease change,
+    since the clocks of machines differ.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Leadership:
         return self._clock() - self._renewed < DURATION
 
     def attempt(self) -> bool:
-        """Renews the lease, or takes it if nobody holds it; whether this process leads."""
+        """Renews the lease, or takes it if nobody holds it. Returns whether this process leads."""
         now = self._clock()
         lease = self._leases.get(*_LEASE, _NAME, self._namespace)
         if lease is None:
@@ -69,7 +70,7 @@ class Leadership:
         return taken
 
     def resign(self) -> None:
-        """Lets another lead at once."""
+        """Gives up the lease, so that another operator can lead at once."""
         if not self.leads:
             return
         self._renewed = float("-inf")

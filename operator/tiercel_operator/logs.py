@@ -1,4 +1,4 @@
-"""The operator's log: one JSON object a line, as log collectors of clusters take them."""
+"""The operator's log: one JSON object on each line, as log collectors of clusters expect."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class _JsonFormatter(logging.Formatter):
 
 
 def set_up() -> None:
-    """All logging goes to standard error, from INFO on."""
+    """Sends all log records from INFO on to standard error."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it says of every event that it was noted
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event that was handled

@@ -1,4 +1,4 @@
-"""Starting the operator: kopf watches, the runner works."""
+"""Starting the operator: kopf watches the cluster, and the runner reconciles it."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ from tiercel_operator.runner import Runner
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """``kubeconfig`` None is the way of a pod's service account; without ``endpoint`` there is no webhook, without
-    ``agents`` no DaemonSet, and without ``health_port`` nobody to ask."""
+    """How the operator is run. Without ``kubeconfig`` it uses the service account of its pod. Without ``endpoint``
+    there is no webhook, without ``agents`` no DaemonSet, and without ``health_port`` no server for probes and
+    metrics."""
 
     namespace: str = "tiercel-system"
     kubeconfig: Path | None = None
@@ -38,20 +39,21 @@ class Settings:
 
 
 def run(settings: Settings) -> None:
-    """Runs until SIGTERM or SIGINT."""
+    """Runs the operator until SIGTERM or SIGINT."""
     if settings.kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(settings.kubeconfig)  # kopf's own login reads it
     asyncio.run(operate(settings))
 
 
 async def operate(settings: Settings) -> None:
+    """Runs the operator in the present event loop until it is cancelled or gets SIGTERM or SIGINT."""
     kube = await asyncio.to_thread(Kube, settings.kubeconfig)
     version = await asyncio.to_thread(kube.version)
     agents = replace(settings.agents, kubernetes=version) if settings.agents is not None else None
     identity = f"{platform.node()}-{uuid.uuid4().hex[:8]}"
     admission: AdmissionService | None = None
 
-    def others(owner: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
+    def fixed_objects(owner: Mapping[str, Any] | None) -> Iterator[Mapping[str, Any]]:
         if agents is not None:
             yield agent_config_map(agents, owner)
             yield daemonset(agents, MOST_PARTS, owner)
@@ -59,7 +61,7 @@ async def operate(settings: Settings) -> None:
         if configuration is not None:
             yield configuration
 
-    runner = Runner(kube, settings.namespace, Leadership(kube, settings.namespace, identity), others)
+    runner = Runner(kube, settings.namespace, Leadership(kube, settings.namespace, identity), fixed_objects)
     working = [asyncio.create_task(runner.run())]
     if settings.endpoint is not None:
         admission = AdmissionService(kube, settings.namespace, runner.state, settings.endpoint)
@@ -78,7 +80,7 @@ async def operate(settings: Settings) -> None:
 
 
 def _kopf_settings() -> kopf.OperatorSettings:
-    """Nothing of kopf's own in the objects, and no Events of its own beside the operator's."""
+    """Settings with which kopf writes nothing into the objects and posts no Events."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
     settings.peering.standalone = True
@@ -88,7 +90,8 @@ def _kopf_settings() -> kopf.OperatorSettings:
 
 
 def _registry(runner: Runner, settings: Settings) -> kopf.OperatorRegistry:
-    """Events are only noted: what follows from them is worked out of the whole, so none needs to be handled twice."""
+    """The handlers of events. They only change the state: each reconciliation follows from the whole state, so no event
+    has to be handled again."""
     registry = kopf.OperatorRegistry()
     login = kopf.login_with_kubeconfig if settings.kubeconfig is not None else kopf.login_with_service_account
     kopf.on.login(registry=registry)(login)

@@ -1,4 +1,4 @@
-"""The operator's own metrics. Names are for others to rely on: they stay."""
+"""The operator's own metrics. Users rely on their names, so these stay the same."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOGGER = logging.getLogger("tiercel.operator")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """What the operator knows now, and totals since its start."""
+    """The values of all metrics: what the operator knows now, and totals since its start."""
 
     leads: bool
     rules: int
@@ -25,16 +25,16 @@ class Readings:
     agents: int
     sinks: int
     sinks_not_ready: int
-    """AlertSinks whose condition Ready is false, and that nobody has suspended."""
+    """AlertSinks whose condition Ready is false although they aren't suspended."""
     plans: int
     writes: int
     failures: int
     plan_seconds: float
-    """Of the last reconciliation's plan."""
+    """How long the last plan took."""
 
 
 def read(runner: Runner) -> Readings:
-    """In the runner's own event loop."""
+    """The values as they are now. Only to be called in the runner's own event loop."""
     state, counts = runner.state, runner.counts
     return Readings(
         leads=runner.leads,
@@ -53,7 +53,7 @@ def read(runner: Runner) -> Readings:
 
 
 def open_metrics(namespace: str = "", say: Callable[[str], None] = LOGGER.warning) -> Telemetry[Readings]:
-    """``namespace`` is the operator's own."""
+    """Opens the metrics. ``namespace`` is the operator's own."""
     pod = platform.node()
     resource = {
         "service.name": "tiercel-operator",
@@ -101,7 +101,7 @@ INSTRUMENTS = (
     _total(
         "reconciliations", "{time}", "How often it has planned what the cluster is to have.", lambda each: each.plans
     ),
-    _total("writes", "{object}", "Objects that it has written.", lambda each: each.writes),
+    _total("writes", "{object}", "Objects and statuses that it has written.", lambda each: each.writes),
     _gauge("plan.duration", "s", "How long the last planning took.", lambda each: each.plan_seconds),
     _total("failures", "{time}", "Reconciliations that failed, to be tried again.", lambda each: each.failures),
 )

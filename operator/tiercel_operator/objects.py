@@ -1,4 +1,4 @@
-"""The objects that the operator works on, as the API server has them."""
+"""The custom resources as the API server has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tiercel_engine.scope import Scope
 _LONGEST_ID = 256
 
 LOSS_LASTS = 600.0
-"""Seconds for which a loss of events counts as recent."""
+"""Seconds for which a loss counts as recent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,17 @@ class StoredRule:
 
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """A node's agent by its last report; ``lost_at`` is when it last told of more losses, in monotonic seconds."""
+    """The agent of a node as in its last report. ``lost_at`` is when it last reported more losses of events, in
+    monotonic seconds."""
 
     node: str
     status: NodeAgentStatus
     lost_at: float | None = None
     sinks_lost_at: Mapping[tuple[str, str], float] = field(default_factory=dict)
-    """The same for alerts, by namespace and name of the AlertSink."""
+    """When it last reported more losses of alerts, by namespace and name of the AlertSink."""
 
     def loses(self, now: float) -> bool:
+        """Whether events were lost lately."""
         return self.lost_at is not None and now - self.lost_at < LOSS_LASTS
 
     def loses_of(self, sink: tuple[str, str], now: float) -> bool:
@@ -70,7 +72,7 @@ class StoredSink:
 
 
 def wanted_test(metadata: Mapping[str, Any]) -> str:
-    """The id of the test alert that an AlertSink's metadata asks for: the annotation's value, "1" if that is empty; ""
-    if there is no annotation."""
+    """The id of the test alert that an AlertSink's metadata asks for: the annotation's value, or "1" if that is empty.
+    "" if there is no annotation."""
     value = (metadata.get("annotations") or {}).get(SEND_TEST)
     return printable(value[:_LONGEST_ID])[:_LONGEST_ID] or "1" if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""What the operator has seen of the cluster. What stands in it is replaced by events, never changed in place."""
+"""What the operator knows of the cluster. Events replace objects in it, and never change them in place."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _NUMERIC = ("InternalIP", "ExternalIP")
 
 @dataclass(slots=True)
 class State:
-    """One thread changes it; others get a snapshot."""
+    """One thread changes the state; others get a snapshot of it."""
 
     rules: dict[Origin, StoredRule] = field(default_factory=dict)
     agents: dict[str, Agent] = field(default_factory=dict)
     sinks: dict[Origin, StoredSink] = field(default_factory=dict)
     nodes: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """Labels by name."""
+    """Labels by the node's name."""
     addresses: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Of nodes, by name."""
+    """Addresses by the node's name."""
     api_addresses: tuple[str, ...] = ()
-    """Those at which the API server itself listens."""
+    """Addresses at which the API server itself listens."""
     delivery_changes: int = 0
-    """How often agents have told something new of AlertSinks."""
+    """How often a delivery report of an agent has changed."""
 
     def snapshot(self) -> State:
-        """As it is now, whatever events come later."""
+        """A copy that later events don't change."""
         return State(
             rules=dict(self.rules),
             agents=dict(self.agents),
@@ -48,7 +48,7 @@ class State:
         return {*self.api_addresses, *(address for each in self.addresses.values() for address in each)}
 
     def take_rule(self, body: Mapping[str, Any], *, exists: bool) -> bool:
-        """An event of a SecurityRule; whether there is something to do about it."""
+        """Takes an event of a SecurityRule, whose body is JSON. Returns whether it has changed anything."""
         metadata = body["metadata"]
         origin = Origin(metadata["namespace"], metadata["name"])
         before = self.rules.get(origin)
@@ -56,17 +56,20 @@ class State:
             return self.rules.pop(origin, None) is not None
         spec = body.get("spec") or {}
         if before is not None and before.object.spec == spec:
-            found, scope = before.object, before.scope  # the same object: nothing is resolved anew for a status
+            rules, scope = (
+                before.object,
+                before.scope,
+            )  # the same object: a change of the status resolves no rules again
         else:
-            found = RuleObject(origin.namespace, origin.name, _copied(spec))
-            scope = scope_of(found)
+            rules = RuleObject(origin.namespace, origin.name, _copied(spec))
+            scope = scope_of(rules)
         status = _copied(body.get("status") or {})
-        now = StoredRule(found, metadata["uid"], metadata.get("generation", 0), status, scope)
+        now = StoredRule(rules, metadata["uid"], metadata.get("generation", 0), status, scope)
         self.rules[origin] = now
         return before != now
 
     def take_sink(self, body: Mapping[str, Any], *, exists: bool) -> bool:
-        """An event of an AlertSink; whether there is something to do about it."""
+        """Takes an event of an AlertSink. Returns whether it has changed anything."""
         metadata = body["metadata"]
         origin = Origin(metadata["namespace"], metadata["name"])
         before = self.sinks.get(origin)
@@ -79,7 +82,7 @@ class State:
         return before != now
 
     def take_agent(self, body: Mapping[str, Any], *, exists: bool, now: float) -> bool:
-        """An event of a NodeAgent; whether there is something to do about it."""
+        """Takes an event of a NodeAgent at ``now``, in monotonic seconds. Returns whether it has changed anything."""
         name = body["metadata"]["name"]
         before = self.agents.get(name)
         if not exists:
@@ -88,7 +91,7 @@ class State:
         try:
             status = from_json(NodeAgentStatus, _copied(body.get("status") or {}))
         except (ValueError, TypeError, KeyError):
-            return False  # of another version
+            return False  # an agent of another version wrote it
         lost_at = before.lost_at if before is not None else None
         if before is not None and _lost(status) > _lost(before.status):
             lost_at = now
@@ -101,14 +104,15 @@ class State:
         return before is None or before.status != status
 
     def take_node(self, body: Mapping[str, Any], *, exists: bool) -> bool:
+        """Takes an event of a Node. Returns whether it has changed anything."""
         metadata = body["metadata"]
         name, labels = metadata["name"], dict(metadata.get("labels") or {})
         if not exists:
             self.addresses.pop(name, None)
             return self.nodes.pop(name, None) is not None
         before = self.nodes.get(name), self.addresses.get(name)
-        found = (body.get("status") or {}).get("addresses") or ()
-        addresses = tuple(sorted({each["address"] for each in found if each["type"] in _NUMERIC}))
+        listed = (body.get("status") or {}).get("addresses") or ()
+        addresses = tuple(sorted({each["address"] for each in listed if each["type"] in _NUMERIC}))
         self.nodes[name], self.addresses[name] = labels, addresses
         return before != (labels, addresses)
 
@@ -117,13 +121,14 @@ class State:
 
 
 def _sinks_lost_at(before: Agent, status: NodeAgentStatus, now: float) -> dict[tuple[str, str], float]:
-    """When alerts were last lost by AlertSink; an agent that has started anew counts from zero."""
+    """When alerts of each AlertSink were last lost, in monotonic seconds. An agent that was restarted counts from
+    zero."""
     lost = {(each.namespace, each.name): each.lost for each in before.status.sinks}
-    found = {sink: at for sink, at in before.sinks_lost_at.items() if now - at < LOSS_LASTS}
+    lost_at = {sink: at for sink, at in before.sinks_lost_at.items() if now - at < LOSS_LASTS}
     for each in status.sinks:
         if each.lost and each.lost != lost.get((each.namespace, each.name), 0):
-            found[each.namespace, each.name] = now
-    return found
+            lost_at[each.namespace, each.name] = now
+    return lost_at
 
 
 def _lost(status: NodeAgentStatus) -> int:
@@ -131,7 +136,7 @@ def _lost(status: NodeAgentStatus) -> int:
 
 
 def _copied(value: Any) -> Any:
-    """Plain dicts and lists out of what may be a view of others."""
+    """The value as plain dicts and lists. It may consist of views of objects that change."""
     if isinstance(value, Mapping):
         return {key: _copied(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

@@ -1,9 +1,9 @@
-"""The certificate that the webhook serves with, and the authority that the API server verifies it by.
+"""The certificate that the webhook serves with, and the authority by which the API server verifies it.
 
-Each certificate has an authority of its own, whose key is thrown away when it has signed: nobody can sign another one.
-While one certificate takes the place of another, some replicas still serve with the old and some with the new. So
-``ca`` holds both authorities, the newer one first; who rotates puts it into the webhook's configuration before any
-replica serves with the new certificate.
+Each certificate has an authority of its own. The authority's key is thrown away once it has signed the certificate, so
+that nobody can sign another one. While a certificate is being replaced, some replicas serve with the old one and some
+with the new one. Therefore ``ca`` holds both authorities, the newer one first, and it has to be in the webhook's
+configuration before any replica serves with the new certificate.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 SERVICE: Final = "tiercel-webhook"
 LIFETIME: Final = timedelta(days=90)
 _SKEW = timedelta(hours=1)
-"""How far the clock of an API server may be behind."""
+"""How far the clock of an API server may be behind the operator's."""
 _CA, _CERTIFICATE, _KEY = "ca.crt", "tls.crt", "tls.key"
 _PEM = serialization.Encoding.PEM
 _DAMAGED = (
     *(KeyError, TypeError, ValueError, InvalidSignature, UnsupportedAlgorithm),
     *(x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
-"""What a Secret's content makes the library raise."""
+"""What the library raises for a Secret whose content is damaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """All in PEM; ``key`` is the certificate's."""
+    """All in PEM. ``ca`` are the authorities, ``key`` is the private key of the certificate."""
 
     ca: bytes
     certificate: bytes
@@ -46,7 +46,7 @@ class Certificates:
 
 
 def service_names(namespace: str, more: Iterable[str] = ()) -> tuple[str, ...]:
-    """What the webhook is called: by its Service, and otherwise (names and addresses)."""
+    """The names of the webhook's Service, and ``more`` names and addresses by which the webhook is called."""
     service = f"{SERVICE}.{namespace}.svc"
     return (service, f"{service}.cluster.local", *more)
 
@@ -58,7 +58,8 @@ def make(
     now: datetime | None = None,
     before: Certificates | None = None,
 ) -> Certificates:
-    """A new certificate for these names and addresses; whoever trusts its ``ca`` trusts the one ``before`` too."""
+    """A new certificate for these names and addresses. Whoever trusts its ``ca`` trusts the certificate ``before``
+    too."""
     begin = (now or datetime.now(UTC)).replace(microsecond=0)
     end = begin + lifetime
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
@@ -72,7 +73,7 @@ def make(
 
 
 def due(certificates: Certificates, now: datetime) -> bool:
-    """Whether it is time for new ones: two thirds of the lifetime are over, or the clock has been set far back."""
+    """Whether it is time for new certificates: two thirds of the lifetime are over, or the clock was set far back."""
     age, lifetime = now - certificates.not_before, certificates.not_after - certificates.not_before
     return not -_SKEW <= age < lifetime * 2 / 3
 
@@ -84,23 +85,24 @@ def kept_or_made(
     *,
     now: datetime | None = None,
 ) -> Certificates:
-    """Those of a Secret, if they are good for these names and not due; else new ones, which ``to_secret`` makes the
-    content of the Secret."""
+    """The certificates of a Secret, if they are valid for these names and not due; otherwise new ones, which the caller
+    writes into the Secret by ``to_secret``."""
     wanted = tuple(names)
-    found = from_secret(data or {}, wanted)
-    if found is not None and not due(found, now or datetime.now(UTC)):
-        return found
-    return make(wanted, lifetime, now=now, before=found)
+    stored = from_secret(data or {}, wanted)
+    if stored is not None and not due(stored, now or datetime.now(UTC)):
+        return stored
+    return make(wanted, lifetime, now=now, before=stored)
 
 
 def to_secret(certificates: Certificates) -> dict[str, str]:
     """``data`` of a Secret of the type kubernetes.io/tls."""
-    found = {_CA: certificates.ca, _CERTIFICATE: certificates.certificate, _KEY: certificates.key}
-    return {key: base64.b64encode(value).decode() for key, value in found.items()}
+    contents = {_CA: certificates.ca, _CERTIFICATE: certificates.certificate, _KEY: certificates.key}
+    return {key: base64.b64encode(value).decode() for key, value in contents.items()}
 
 
 def from_secret(data: Mapping[str, str], names: Iterable[str]) -> Certificates | None:
-    """The certificates of a Secret; None if something lacks, doesn't fit together, or isn't for all of the names."""
+    """The certificates of a Secret; None if something is missing or damaged, doesn't fit together, or isn't for all of
+    the names."""
     try:
         ca, written, key = (base64.b64decode(data[each], validate=True) for each in (_CA, _CERTIFICATE, _KEY))
         certificate = x509.load_pem_x509_certificate(written)
@@ -118,9 +120,9 @@ def _authorities(pem: bytes) -> list[x509.Certificate]:
 
 
 def _names(certificate: x509.Certificate) -> set[str]:
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    addresses = found.get_values_for_type(x509.IPAddress)
-    return {*found.get_values_for_type(x509.DNSName), *map(str, addresses)}
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    addresses = names.get_values_for_type(x509.IPAddress)
+    return {*names.get_values_for_type(x509.DNSName), *map(str, addresses)}
 
 
 def _name(name: str) -> x509.GeneralName:

@@ -1,10 +1,10 @@
-"""What the API server asks before it stores a SecurityRule or an AlertSink, answered.
+"""The answers to the API server, which asks before it stores a SecurityRule or an AlertSink.
 
-An object with an error of its own is refused, with all that the engine says of it; so is one whose own tests fail. What
-goes wrong with others because of it is a warning: whoever applies it may know. Nothing is changed in an object.
+An object is refused if it has an error of its own, with everything that the engine says about it, or if its own tests
+fail. If it causes errors in other objects, that is a warning: the user may intend it. Objects are never changed.
 
-Never refused: deletion, what leaves the spec as it is (so that an object that was stored while nobody checked it can
-still be labelled, and lose its finalizers), and what does no more than set ``suspend: true``.
+Never refused are deletions; changes that leave the spec as it is, so that an object that was stored while nobody
+checked it can still be labelled and lose its finalizers; and changes that only set ``suspend: true``.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ _LONGEST_TEXT = 500
 _LONGEST_LINE = 160
 _BEFORE_THE_PLACE = 60
 _FOR_OTHERS = ("LOAD_UNUSED_MACRO", "LOAD_UNUSED_LIST")
-"""Warnings that say nothing here: lists and macros are shared, and whoever uses them may come later."""
+"""Warnings that are left out here: lists and macros are shared, and objects that use them may be applied later."""
 
 Spec = Mapping[str, Any]
 
 
 class NotAReview(ValueError):
-    """What was sent is no AdmissionReview; the message says what lacks."""
+    """The request is no AdmissionReview; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Texts that are fit to be shown. Errors may have several lines; without any the object is allowed."""
+    """Texts that can be shown on a terminal. Errors may have several lines. Without errors the object is allowed."""
 
     errors: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
 def review(body: Mapping[str, Any], others: Iterable[RuleObject]) -> dict[str, Any]:
-    """The answer to an AdmissionReview. ``others`` are the SecurityRules of all namespaces, the one in question may be
-    among them. Raises NotAReview."""
+    """The answer to an AdmissionReview, both as JSON. ``others`` are the SecurityRules of all namespaces; the one in
+    question may be among them. Raises NotAReview."""
     request = _request(body)
     return answer(body, _verdict(request, others))
 
 
 def answer(body: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
-    """An AdmissionReview that says it. Raises NotAReview if the one that is answered isn't one."""
+    """The answer with this verdict, as JSON. Raises NotAReview if ``body`` isn't an AdmissionReview."""
     response: dict[str, Any] = {"uid": _request(body)["uid"], "allowed": not verdict.errors}
     if verdict.errors:
         message = "\n".join(_at_most(MOST_ERRORS, verdict.errors))
@@ -96,13 +96,13 @@ def _verdict(request: Mapping[str, Any], others: Iterable[RuleObject]) -> Verdic
 
 
 def _object(request: Mapping[str, Any], key: str) -> RuleObject | None:
-    """The object, or the one before; a sink too is a namespace, a name and a spec."""
-    found, namespace = request.get(key), request.get("namespace")
-    metadata = found.get("metadata") if isinstance(found, Mapping) else None
-    if not isinstance(found, Mapping) or not isinstance(metadata, Mapping) or not isinstance(namespace, str):
+    """The object, or the one before. A sink too is taken as a namespace, a name and a spec."""
+    body, namespace = request.get(key), request.get("namespace")
+    metadata = body.get("metadata") if isinstance(body, Mapping) else None
+    if not isinstance(body, Mapping) or not isinstance(metadata, Mapping) or not isinstance(namespace, str):
         return None
     name = metadata.get("name") or metadata.get("generateName")
-    spec = found.get("spec")
+    spec = body.get("spec")
     return RuleObject(namespace, name if isinstance(name, str) else "", spec if isinstance(spec, Mapping) else {})
 
 
@@ -120,15 +120,15 @@ def _rules_verdict(new: RuleObject, old: RuleObject | None, others: Iterable[Rul
     return Verdict((*errors, *failed_tests(new, resolved)), warnings)
 
 
-def failed_tests(found: RuleObject, resolved: Resolved) -> tuple[str, ...]:
-    """What is wrong with the tests in an object's spec, and which of them fail with its rules. Tests aren't run while
-    the object has errors: they would all tell of these."""
-    tests = tests_of(found)
+def failed_tests(new: RuleObject, resolved: Resolved) -> tuple[str, ...]:
+    """What is wrong with the tests in an object's spec, and which of them fail with its rules. Tests aren't run as long
+    as the object has errors: all of them would fail because of these."""
+    tests = tests_of(new)
     errors = tuple(refusal([_shown(error)]) for error in tests.errors)
-    if errors or resolved.objects[found.origin].errors:
+    if errors or resolved.objects[new.origin].errors:
         return errors
-    # a rule that the object changes may be defined by another one of its namespace
-    outcomes = run(tests, [rule for rule in resolved.rules if rule.origin and rule.origin.namespace == found.namespace])
+    # a rule that the object changes may be defined by another object of its namespace
+    outcomes = run(tests, [rule for rule in resolved.rules if rule.origin and rule.origin.namespace == new.namespace])
     return tuple(
         _line(f"test {outcome.test.name} fails: {outcome.message}", 2 * _LONGEST_TEXT)
         for outcome in outcomes
@@ -137,22 +137,22 @@ def failed_tests(found: RuleObject, resolved: Resolved) -> tuple[str, ...]:
 
 
 def _spoiled(new: RuleObject, before: Iterable[RuleObject], after: Resolved) -> Iterator[str]:
-    """What is wrong now with items of others that were right before."""
-    errors = {origin: found.errors for origin, found in after.objects.items() if found.errors and origin != new.origin}
+    """What is wrong with items of other objects that were right before."""
+    errors = {origin: each.errors for origin, each in after.objects.items() if each.errors and origin != new.origin}
     if not errors:
         return
     earlier = resolve(before).objects
-    for origin, found in errors.items():
+    for origin, errors_after in errors.items():
         wrong = {(error.item_type, error.item_name) for error in earlier[origin].errors}
-        for error in found:
+        for error in errors_after:
             if (error.item_type, error.item_name) not in wrong:
                 yield f"this breaks {MANIFEST_KIND} {origin.namespace}/{origin.name}: {told(error)}"
 
 
-def _shown(found: Diagnostic) -> Diagnostic:
-    """The same for a message that people read: nothing in it drives a terminal, and a long line is cut around the place
-    that is meant."""
-    line, column, width = found.source_line, found.location.column, found.width
+def _shown(diagnostic: Diagnostic) -> Diagnostic:
+    """The diagnostic in a form that people can read: without anything that could drive a terminal, and with a long line
+    cut around the place of the error."""
+    line, column, width = diagnostic.source_line, diagnostic.location.column, diagnostic.width
     if len(line) > _LONGEST_LINE:
         start = max(0, min(column - 1 - _BEFORE_THE_PLACE, len(line) - _LONGEST_LINE))
         before = "…" if start else ""
@@ -161,18 +161,18 @@ def _shown(found: Diagnostic) -> Diagnostic:
         width = max(1, min(width, len(shown) - (column - len(before)) + 1))
         line = before + shown + ("…" if start + _LONGEST_LINE < len(line) else "")
     return replace(
-        found,
-        message=_line(found.message),
-        item_name=_line(found.item_name),
-        hint=_line(found.hint),
+        diagnostic,
+        message=_line(diagnostic.message),
+        item_name=_line(diagnostic.item_name),
+        hint=_line(diagnostic.hint),
         source_line="".join(map(_one, line)),
-        location=replace(found.location, column=column),
+        location=replace(diagnostic.location, column=column),
         width=width,
     )
 
 
 def _one(character: str) -> str:
-    """The character, or one that stands for it, so that columns stay what they are."""
+    """The character, or another single one in its place, so that columns stay the same."""
     shown = printable(character)
     return shown if len(shown) == 1 else "\N{REPLACEMENT CHARACTER}"
 
@@ -183,5 +183,5 @@ def _line(text: str, most: int = _LONGEST_TEXT) -> str:
 
 
 def _at_most(most: int, texts: Iterable[str]) -> list[str]:
-    found = list(texts)
-    return found if len(found) <= most else [*found[: most - 1], f"and {len(found) - most + 1} more"]
+    every = list(texts)
+    return every if len(every) <= most else [*every[: most - 1], f"and {len(every) - most + 1} more"]

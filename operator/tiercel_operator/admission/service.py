@@ -1,4 +1,4 @@
-"""The webhook kept at work: its certificates in a Secret that all operators share, and the API server told of it."""
+"""Running the webhook: its certificates are in a Secret that all replicas share, and its configuration names them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tiercel_operator.state import State
 LOGGER = logging.getLogger("tiercel.operator")
 
 SECRET = "tiercel-webhook"  # noqa: S105 (its name)
-_EVERY = 60.0  # seconds between two looks at the Secret
+_CHECK_EVERY = 60.0  # seconds between two readings of the Secret
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the webhook listens; ``url`` is for an API server that doesn't reach it by its Service."""
+    """Where the webhook listens. ``url`` is its address for an API server that doesn't reach it by its Service."""
 
     host: str = "0.0.0.0"  # noqa: S104 (in a pod)
     port: int = 8443
@@ -33,34 +33,36 @@ class Endpoint:
 
 
 class AdmissionService:
+    """Serves the webhook with certificates that are renewed in time. ``namespace`` is the operator's own."""
+
     def __init__(self, kube: Kube, namespace: str, state: State, endpoint: Endpoint) -> None:
         self._kube = kube
         self._namespace = namespace
         self._endpoint = endpoint
         self._certificates: Certificates | None = None
         self._owner: dict[str, Any] | None = None
-        self._webhook = Webhook(lambda: list(state.objects()), self._fresh)
+        self._webhook = Webhook(lambda: list(state.objects()), self._list_rules)
 
     async def run(self) -> None:
-        """Until it is cancelled."""
+        """Works until it is cancelled."""
         try:
             while True:
                 try:
                     await self._take(await asyncio.to_thread(self._shared_certificates))
                 except API_ERRORS as error:
-                    LOGGER.warning("the webhook's certificates can't be had: %s", error_text(error))
-                await asyncio.sleep(_EVERY if self._certificates is not None else 1.0)
+                    LOGGER.warning("the webhook's certificates can't be read or written: %s", error_text(error))
+                await asyncio.sleep(_CHECK_EVERY if self._certificates is not None else 1.0)
         finally:
             await self._webhook.stop()
 
     def configuration(self) -> dict[str, Any] | None:
-        """What the API server is to be told; None until the webhook serves."""
+        """The ValidatingWebhookConfiguration as JSON; None as long as the webhook doesn't serve."""
         if self._certificates is None:
             return None
-        found = webhook_configuration(self._namespace, self._certificates.ca, self._endpoint.url)
+        configuration = webhook_configuration(self._namespace, self._certificates.ca, self._endpoint.url)
         if self._owner is not None:
-            found["metadata"]["ownerReferences"] = [self._owner]
-        return found
+            configuration["metadata"]["ownerReferences"] = [self._owner]
+        return configuration
 
     async def _take(self, certificates: Certificates) -> None:
         if self._certificates is None:
@@ -71,9 +73,10 @@ class AdmissionService:
         self._certificates = certificates
 
     def _shared_certificates(self) -> Certificates:
-        """Those of the Secret; new ones are put there, unless another operator was quicker."""
+        """The certificates of the Secret. New ones are written to it if needed, unless another replica does so first.
+        Raises one of ``kube.API_ERRORS``."""
         namespace = self._kube.get("v1", "Namespace", self._namespace)
-        if namespace is not None:  # with it goes what asks for this webhook
+        if namespace is not None:  # the webhook's configuration is deleted together with the namespace
             uid = namespace["metadata"]["uid"]
             self._owner = {"apiVersion": "v1", "kind": "Namespace", "name": self._namespace, "uid": uid}
         names = service_names(self._namespace, self._endpoint.names)
@@ -94,9 +97,9 @@ class AdmissionService:
             if self._kube.replace(body) if secret is not None else self._kube.create(body):
                 return certificates
             time.sleep(0.2)
-        raise OSError("others change the Secret of the webhook all the time")
+        raise OSError("the Secret of the webhook was changed by others at each of three attempts")
 
-    async def _fresh(self) -> list[RuleObject]:
+    async def _list_rules(self) -> list[RuleObject]:
         items = await asyncio.to_thread(self._kube.list, API_VERSION, "SecurityRule")
         return [
             RuleObject(item["metadata"]["namespace"], item["metadata"]["name"], item.get("spec") or {})

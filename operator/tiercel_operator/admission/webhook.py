@@ -1,9 +1,8 @@
 """The HTTPS server that the API server asks before it stores a SecurityRule or an AlertSink.
 
-It never stands in the way of a cluster. What it can't read gets an error, which the API server passes over
-(``failurePolicy: Ignore``); what it fails to check, or not in time, is allowed with a warning. The operator looks at
-every object again when it is stored, and its status tells what is wrong.
-"""
+The server never blocks a cluster. A request that it can't read gets an error, which the API server ignores
+(``failurePolicy: Ignore``). An object that it can't check, or not in time, is allowed with a warning. The operator
+checks every object again when it is stored, and the object's status says what is wrong."""
 
 from __future__ import annotations
 
@@ -35,34 +34,35 @@ PATH: Final = "/validate"
 EXEMPTION: Final = f"{API_GROUP}/admission"
 """The label by which an administrator exempts a namespace, with the value ``disabled``."""
 TIMEOUT: Final = 5
-"""Seconds that the API server waits."""
+"""Seconds that the API server waits for an answer."""
 LARGEST_BODY: Final = 4 << 20
-"""Bytes. The API server takes objects of 1.5 MiB at most, and an update has the one before besides."""
+"""Bytes. The API server accepts objects of up to 1.5 MiB, and a request of an update has the old object too."""
 _PATIENCE = TIMEOUT - 0.5
-_NOT_CHECKED = "tiercel couldn't check the object, so it is allowed; its status will tell what is wrong with it"
+_NOT_CHECKED = "tiercel couldn't check the object, so it is allowed; its status will say what is wrong with it"
 
 Objects = Callable[[], Iterable[RuleObject]]
 FreshObjects = Callable[[], Awaitable[Iterable[RuleObject]]]
 
 
 class Webhook:
-    """Checks objects against ``others``, all SecurityRules as far as they are known here.
+    """Checks objects against ``others``: all SecurityRules, as far as they are known here.
 
-    A macro that was applied a moment ago may not be among them yet. So an object that is to be refused is checked once
-    more against ``fresh``, the SecurityRules that the API server has now.
+    A macro that was applied a moment ago may be missing there. So before an object is refused, it is checked once more
+    against ``fresh``: the SecurityRules that the API server has now.
     """
 
     def __init__(self, others: Objects, fresh: FreshObjects | None = None) -> None:
         self._others = others
         self._fresh = fresh
         self._context = _context()
-        # one at a time: more of them would not be quicker, and keep the event loop waiting
+        # one at a time: several threads would not be faster, and would slow down the event loop
         self._checker = ThreadPoolExecutor(1, "tiercel-webhook")
         self._asking = asyncio.Lock()
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int, certificates: Certificates) -> int:
-        """Serves until it is stopped. The port, which was chosen freely for 0. Raises OSError if it is taken."""
+        """Serves until ``stop``. Returns the port, which the system chooses if it is 0. Raises OSError if the port is
+        taken."""
         self.use(certificates)
         application = web.Application(client_max_size=LARGEST_BODY)
         application.add_routes([web.post(PATH, self._validate), web.get("/healthz", _healthy)])
@@ -73,8 +73,8 @@ class Webhook:
         return int(self._runner.addresses[0][1])
 
     def use(self, certificates: Certificates) -> None:
-        """Serves with these from the next connection on."""
-        # what loads them wants a file: one that is in memory alone
+        """Serves with these certificates from the next connection on."""
+        # the function that loads them needs a file: this one exists in memory only
         file = os.memfd_create("tiercel-webhook", os.MFD_CLOEXEC)
         with os.fdopen(file, "wb") as chain:
             chain.write(certificates.certificate + certificates.key)
@@ -82,7 +82,7 @@ class Webhook:
             self._context.load_cert_chain(f"/proc/self/fd/{file}")
 
     async def stop(self) -> None:
-        """Answers what was asked, and ends."""
+        """Answers the requests that have come, and ends."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
@@ -97,21 +97,21 @@ class Webhook:
         except TimeoutError:
             return web.Response(status=408, text="the body didn't come in time\n")
         try:
-            found = await self._answer(body)
+            response = await self._answer(body)
         except NotAReview as error:
             return web.Response(status=400, text=f"{error}\n")
-        return web.Response(body=orjson.dumps(found), content_type="application/json")
+        return web.Response(body=orjson.dumps(response), content_type="application/json")
 
     async def _answer(self, body: Mapping[str, Any]) -> dict[str, Any]:
         try:
             async with asyncio.timeout(_PATIENCE):
                 others = tuple(self._others())
-                found = await self._check(body, others)
-                if self._fresh is not None and not found["response"]["allowed"]:
-                    async with self._asking:  # whoever sends many bad objects isn't to burden the API server
+                response = await self._check(body, others)
+                if self._fresh is not None and not response["response"]["allowed"]:
+                    async with self._asking:  # many bad objects at once must not burden the API server
                         fresh = tuple(await self._fresh())
                     if _specs(fresh) != _specs(others):
-                        found = await self._check(body, fresh)
+                        response = await self._check(body, fresh)
         except NotAReview:
             raise
         except TimeoutError:
@@ -119,7 +119,7 @@ class Webhook:
         except Exception:
             LOGGER.exception("not checked: %s", _named(body))
         else:
-            return found
+            return response
         return answer(body, Verdict(warnings=(_NOT_CHECKED,)))
 
     async def _check(self, body: Mapping[str, Any], others: Iterable[RuleObject]) -> dict[str, Any]:
@@ -127,8 +127,8 @@ class Webhook:
 
 
 def webhook_configuration(namespace: str, ca: bytes, url: str | None = None) -> dict[str, Any]:
-    """The ValidatingWebhookConfiguration for the Service in the operator's namespace, or for a URL at which the API
-    server reaches an operator outside of the cluster. Whatever the API server would add to it stands there."""
+    """The ValidatingWebhookConfiguration as JSON: for the Service in the operator's namespace, or for a URL at which
+    the API server reaches an operator outside of the cluster. It has all defaults that the API server would add."""
     bundle = base64.b64encode(ca).decode()
     service = {"name": SERVICE, "namespace": namespace, "path": PATH, "port": 443}
     client = {"url": url, "caBundle": bundle} if url else {"service": service, "caBundle": bundle}
@@ -172,11 +172,11 @@ async def _healthy(_request: web.Request) -> web.Response:
 
 
 def _specs(objects: Iterable[RuleObject]) -> dict[Origin, Mapping[str, Any]]:
-    return {found.origin: found.spec for found in objects}
+    return {each.origin: each.spec for each in objects}
 
 
 def _named(body: Mapping[str, Any]) -> str:
-    """What is asked about, for the log."""
+    """Kind, namespace and name of the object that is asked about, for the log."""
     request = body.get("request") if isinstance(body, Mapping) else None
     asked = request if isinstance(request, Mapping) else {}
     kind = asked.get("kind")

@@ -1,7 +1,7 @@
-"""Which of many rules are to be looked at when one object changes.
+"""Which of many rules have to be checked again when one object changes.
 
-Resolving a thousand objects takes long; nearly all of their rules neither use what the object defines nor are changed
-by it. This leaves them out. Lists and macros stay: the object may use any of them.
+Resolving a thousand objects takes long, and nearly all of their rules neither use what the object defines nor are
+changed by it. Such rules are left out here. Lists and macros stay: the object may use any of them.
 """
 
 from __future__ import annotations
@@ -16,27 +16,30 @@ from tiercel_engine.scope import SYSTEM_NAMESPACE
 
 _KINDS = ("rule", "macro", "list")
 _BETWEEN_WORDS = str.maketrans(dict.fromkeys("()\"'=,", " "))
-"""No name of a macro or list that a condition can use has one of these, or a blank."""
+"""Characters that, like blanks, can't be in the name of a macro or list that a condition uses."""
 
 
 def dependents(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject]) -> list[RuleObject]:
-    """Of the others what the change of an object has to do with. Resolved together with it, the same of its rules are
-    wrong as among all of them, and the same of their items become wrong by the change."""
-    if new.namespace != SYSTEM_NAMESPACE:  # what the system defines is seen everywhere
+    """The other objects with only those of their items that a change of an object may affect, or that it may use.
+
+    ``old`` is the object before the change, None if it is new. If the object is resolved together with the result, it
+    has the same errors as together with all others, and causes the same errors in them.
+    """
+    if new.namespace != SYSTEM_NAMESPACE:  # definitions of the system's namespace are visible everywhere
         others = (other for other in others if other.namespace in (new.namespace, SYSTEM_NAMESPACE))
-    own = [item for found in (new, old) if found is not None for item in _items(found)]
+    own = [item for version in (new, old) if version is not None for item in _items(version)]
     items = [(other, list(_items(other))) for other in others]
     names = _changed(new, old)
-    _add_users(names, [item for found in (own, *(found for _, found in items)) for item in found])
+    _add_users(names, [*own, *(item for _, of_other in items for item in of_other)])
     rules = {item.name for item in own}
-    kept = ((other, [item.content for item in found if item.concerns(names, rules)]) for other, found in items)
+    kept = ((other, [item.content for item in of_other if item.concerns(names, rules)]) for other, of_other in items)
     return [
         replace(other, spec={"selector": other.spec.get("selector"), "rules": rules}) for other, rules in kept if rules
     ]
 
 
-def suspended(found: RuleObject) -> bool:
-    return bool(found.spec.get("suspend"))
+def suspended(object_: RuleObject) -> bool:
+    return bool(object_.spec.get("suspend"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,10 @@ class _Item:
 
 
 def _changed(new: RuleObject, old: RuleObject | None) -> set[str]:
-    """The names of what one of the two defines otherwise than the other, or at another place."""
+    """The names of items that the two versions define differently, or at different places."""
     before, after = (
-        [] if found is None or suspended(found) else [(item.name, item.content) for item in _items(found)]
-        for found in (old, new)
+        [] if version is None or suspended(version) else [(item.name, item.content) for item in _items(version)]
+        for version in (old, new)
     )
     same = 0
     while same < min(len(before), len(after)) and before[same] == after[same]:
@@ -67,7 +70,7 @@ def _changed(new: RuleObject, old: RuleObject | None) -> set[str]:
     rest = 0
     while rest < min(len(before), len(after)) - same and before[-1 - rest] == after[-1 - rest]:
         rest += 1
-    return {name for found in (before, after) for name, _ in found[same : len(found) - rest]}
+    return {name for items in (before, after) for name, _ in items[same : len(items) - rest]}
 
 
 def _add_users(names: set[str], items: list[_Item]) -> None:
@@ -77,8 +80,8 @@ def _add_users(names: set[str], items: list[_Item]) -> None:
         names.update(term.name for term in users)
 
 
-def _items(found: RuleObject) -> Iterator[_Item]:
-    rules = found.spec.get("rules")
+def _items(object_: RuleObject) -> Iterator[_Item]:
+    rules = object_.spec.get("rules")
     for item in rules if isinstance(rules, list) else ():
         if isinstance(item, Mapping):
             for kind in _KINDS:
@@ -88,13 +91,13 @@ def _items(found: RuleObject) -> Iterator[_Item]:
 
 
 def _words(content: object) -> Iterator[str]:
-    """The words of all texts in it, however deep."""
+    """The words of all texts in a value, at any depth."""
     waiting = [content]
     while waiting:
         match waiting.pop():
             case str(text):
                 yield from text.translate(_BETWEEN_WORDS).split()
-            case Mapping() as found:
-                waiting.extend(found.values())
-            case list(found):
-                waiting.extend(found)
+            case Mapping() as mapping:
+                waiting.extend(mapping.values())
+            case list(entries):
+                waiting.extend(entries)

@@ -1,6 +1,7 @@
-"""What an AlertSink's spec must be besides what its schema says.
+"""Checks of an AlertSink's spec that its schema can't express.
 
-Only what stands in the spec is looked at: whither a name leads, or an address in a Secret, shows when an alert is sent.
+Only the spec itself is checked. To which address a name leads, and what an address in a Secret is, is checked by agents
+when they send an alert.
 """
 
 from __future__ import annotations
@@ -24,20 +25,21 @@ from tiercel_engine.units import parse_duration
 Address = IPv4Address | IPv6Address
 
 _OF_THE_NODE = ("file", "program", "stdout")
-"""The agent's standard output is its log, which no tenant fills, or writes to in the agent's name."""
+"""Destinations on the node. The agent's standard output is one: it is the agent's log, which no tenant may fill or
+write to in the agent's name."""
 _LOCAL_SERVICES = frozenset("dbus gio glib gnome kde macosx qt syslog windows".split())
-"""Apprise's schemes that go to the machine itself."""
+"""Apprise's schemes that lead to the machine itself."""
 _NOT_BY_HTTP = frozenset(
     {
         *("amqp", "amqps", "aprs", "blink1", "deltachat", "deltachats", "growl", "irc", "ircs", "mailto", "mailtos"),
         *("mqtt", "mqtts", "rsyslog", "smpp", "smpps", "xmpp", "xmpps"),
     }
 )
-"""Its schemes that reach something else than a server of HTTP, which tenants can't have either."""
+"""Apprise's schemes that don't use HTTP. Tenants can't have them either."""
 _MOST_GLOBS = 200
 _MOST_WILDCARDS = 8
-"""``?`` and brackets of one glob of a tenant's: one thread of a node matches all tenants' globs with texts that
-attackers write, and each of these may double the states that a glob has."""
+"""The most ``?`` and brackets in one glob of a tenant. One thread of a node matches all tenants' globs with texts that
+attackers write, and each of these wildcards may double the number of states of a glob."""
 _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "x-api-key"})
 MOST_SECRETS = 10
 """Secrets that one AlertSink may refer to."""
@@ -46,7 +48,7 @@ _SECRET_NAME = re.compile(r"[a-z0-9][-.a-z0-9]{0,252}")
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]{1,253}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _DURATIONS = (
-    # where it stands, seconds at most, how that is written, whether it may be zero
+    # the path of the key, the most seconds, how these are written, whether zero is allowed
     (("throttle", "window"), 86400.0, "24h", False),
     (("http", "batch", "wait"), 3600.0, "1h", True),
     (("email", "digest"), 86400.0, "24h", False),
@@ -57,8 +59,8 @@ _ELSEWHERE = "write an address that is reached from outside of the cluster"
 
 
 def sink_errors(spec: Mapping[str, Any], namespace: str) -> tuple[str, ...]:
-    """What is wrong with an AlertSink of the namespace, and what would be right. Texts hold what the spec says: escape
-    them before printing."""
+    """What is wrong with an AlertSink of the namespace, and what would be right. The texts contain parts of the spec,
+    so they have to be escaped before they are printed."""
     given = [kind for kind in DESTINATIONS if spec.get(kind) is not None]
     if len(given) != 1:
         what = f"has {', '.join(given)}" if given else "has no destination"
@@ -76,7 +78,8 @@ def sink_errors(spec: Mapping[str, Any], namespace: str) -> tuple[str, ...]:
 
 
 def is_reference(value: object) -> TypeGuard[Mapping[str, str]]:
-    """Whether it names what can be a Secret and a key of it: a name with a slash in it would lead elsewhere."""
+    """Whether a value can be the name and the key of a Secret. A name with a slash in it would lead to another
+    object."""
     if not isinstance(value, Mapping) or set(value) != {*_REFERENCE}:
         return False
     name, key = value["name"], value["key"]
@@ -86,7 +89,7 @@ def is_reference(value: object) -> TypeGuard[Mapping[str, str]]:
 
 
 def time_of(text: object) -> datetime | None:
-    """The moment that RFC 3339 says, None for another text."""
+    """The moment of a text in RFC 3339; None for another value."""
     if not isinstance(text, str) or not _TIME.fullmatch(text):
         return None
     try:
@@ -96,7 +99,7 @@ def time_of(text: object) -> datetime | None:
 
 
 def _durations(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Those that the schema lets through and that make no sense."""
+    """Errors of durations that the schema accepts but that make no sense."""
     for path, most, most_text, may_be_zero in _DURATIONS:
         value: Any = spec
         for key in path:
@@ -134,7 +137,7 @@ def _silences(silences: object) -> Iterator[str]:
 
 
 def _trespasses(kind: str, sink: Mapping[str, Any]) -> Iterator[str]:
-    """What only the system's sinks may do."""
+    """Errors of tenants' sinks that do what only sinks of the system's namespace may do."""
     if kind in _OF_THE_NODE:
         yield f"spec.{kind}: a sink of this namespace can't touch the node (take another destination; {_SYSTEM_ONLY})"
     if kind == "otlp":
@@ -151,12 +154,12 @@ def _trespasses(kind: str, sink: Mapping[str, Any]) -> Iterator[str]:
             yield f"{where}: a sink of this namespace can't touch the node (write a server's address; {_SYSTEM_ONLY})"
         elif kind == "notify" and parts.scheme in _NOT_BY_HTTP:
             yield f"{where}: a sink of this namespace can't have {parts.scheme}:// (take a service that speaks HTTP)"
-        elif inside := _inside(parts.hostname or ""):
-            yield f"{where}: {parts.hostname} is {inside}, which a sink of this namespace can't reach ({_ELSEWHERE})"
+        elif what := _cluster_address(parts.hostname or ""):
+            yield f"{where}: {parts.hostname} is {what}, which a sink of this namespace can't reach ({_ELSEWHERE})"
 
 
 def _costs(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Globs that take long."""
+    """Errors of globs that would take long."""
     globs = list(_globs(spec))
     if len(globs) > _MOST_GLOBS:
         yield f"spec.match and spec.silences have {len(globs)} globs: {_MOST_GLOBS} is the most (remove some)"
@@ -172,9 +175,9 @@ def _globs(spec: Mapping[str, Any]) -> Iterator[str]:
         if not isinstance(matcher, Mapping):
             continue
         fields = matcher.get("fields")
-        found = [*_listed(matcher.get("rules")), *_listed(matcher.get("namespaces"))]
-        found += fields.values() if isinstance(fields, Mapping) else ()
-        yield from (each for each in found if isinstance(each, str))
+        globs = [*_listed(matcher.get("rules")), *_listed(matcher.get("namespaces"))]
+        globs += fields.values() if isinstance(fields, Mapping) else ()
+        yield from (each for each in globs if isinstance(each, str))
 
 
 def _listed(value: object) -> list[Any]:
@@ -198,8 +201,8 @@ def _split(url: str) -> SplitResult | None:
         return None
 
 
-def _inside(host: str) -> str:
-    """What a host is that tenants can't reach; "" for others."""
+def _cluster_address(host: str) -> str:
+    """What a host is that tenants must not reach; "" for other hosts."""
     name = normalize("NFKC", host).lower().rstrip(".")
     address = _address(name)
     if name == "localhost" or name.endswith(".localhost") or (address and (address.is_loopback or not int(address))):
@@ -214,17 +217,17 @@ def _inside(host: str) -> str:
 
 
 def _address(name: str) -> Address | None:
-    """The address that a host is, also one of the forms that the C library knows: 127.1, 0x7f000001."""
+    """The address that a host is, also in other forms that the C library knows: 127.1, 0x7f000001."""
     with suppress(ValueError):
-        found = ip_address(name.partition("%")[0])
-        return getattr(found, "ipv4_mapped", None) or found
+        address = ip_address(name.partition("%")[0])
+        return getattr(address, "ipv4_mapped", None) or address
     with suppress(OSError, ValueError):
         return IPv4Address(socket.inet_aton(name))
     return None
 
 
 def _names(value: object) -> Iterator[str]:
-    """Of the Secrets that a spec refers to."""
+    """The names of the Secrets that a spec refers to."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             if key == "secretRef" and is_reference(each):
@@ -237,7 +240,7 @@ def _names(value: object) -> Iterator[str]:
 
 
 def _secrets(content: Mapping[str, Any], where: str) -> Iterator[str]:
-    """References that aren't to a Secret of the own namespace, and secrets that stand in the spec."""
+    """Errors of references to Secrets, which must be in the sink's namespace, and of secrets that stand in the spec."""
     url = content.get("url")
     parts = _split(url) if isinstance(url, str) else None
     if parts is not None and parts.password:

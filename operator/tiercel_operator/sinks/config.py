@@ -22,18 +22,18 @@ from tiercel_operator.sinks.checks import MOST_SECRETS, is_reference, sink_error
 
 SECRET = "tiercel-sinks"  # noqa: S105 (its name)
 MOST = 1 << 20
-"""Bytes that a Secret holds."""
+"""The most bytes that a Secret holds."""
 ROOM_FOR_TESTS = 1 << 16
-"""What sinks leave of it, so that no test alert takes a sink out of force."""
+"""Bytes of it that are reserved for test alerts, so that none takes a sink out of force."""
 MOST_OF_A_NAMESPACE = 20
-"""AlertSinks of a tenant that are in force: each is a thread on every node, and a file that waits there."""
+"""The most AlertSinks of a tenant that are in force: each has a thread and a spool on every node."""
 ROOM_OF_A_NAMESPACE = (MOST - ROOM_FOR_TESTS) // 4
-"""What a tenant's sinks have of the Secret, so that none crowds out the others."""
+"""Bytes of the Secret that the sinks of a tenant can have, so that no tenant crowds out the others."""
 _LONGEST = 1024
 
 
 class NoSecret(Enum):
-    """Why a Secret's content isn't known."""
+    """Why the content of a Secret isn't known."""
 
     MISSING = "SecretMissing"
     FORBIDDEN = "SecretNotReadable"
@@ -44,7 +44,7 @@ SecretName = tuple[str, str]
 Secrets = Mapping[SecretName, Mapping[str, str] | NoSecret]
 """The content of Secrets, in base64, or why it isn't known."""
 Problem = tuple[str, str]
-"""Reason and message of what is wrong with a sink; ("", …) if it is in order."""
+"""Reason and message of what is wrong with a sink; the reason is "" if it is in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,38 +57,41 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class SinkEntries:
-    """Entries of the file, sorted, and the sinks for which there is no room in it, with a message for each."""
+    """The entries of the file by sink, sorted, and the sinks for which there is no room in it, with a message for
+    each."""
 
     fitting: Mapping[Origin, Mapping[str, Any]]
     too_large: Mapping[Origin, str]
 
 
 def referred(sinks: Iterable[StoredSink]) -> set[SecretName]:
-    """The Secrets that these name, as far as they may be in force: each is a request now and then."""
-    found: set[SecretName] = set()
+    """The Secrets that these sinks name. Those of sinks that can't be in force are left out, since each Secret is a
+    request now and then."""
+    referred_to: set[SecretName] = set()
     every = list(sinks)
     beyond = too_many(every)
     for sink in every:
         names = {(sink.origin.namespace, each.name) for each in _references(sink.spec)}
         if len(names) <= MOST_SECRETS and sink.origin not in beyond:
-            found |= names
-    return found
+            referred_to |= names
+    return referred_to
 
 
 def too_many(sinks: Iterable[StoredSink]) -> Mapping[Origin, Problem]:
-    """Those of tenants that are beyond what a namespace may have: the youngest."""
+    """The sinks of tenants that are too many for their namespace: the youngest ones, with what is wrong with them."""
     counts: Counter[str] = Counter()
-    found: dict[Origin, Problem] = {}
+    problems: dict[Origin, Problem] = {}
     for sink in sorted(sinks, key=_precedence):
         namespace = sink.origin.namespace
         counts[namespace] += 1
         if counts[namespace] > MOST_OF_A_NAMESPACE and namespace != SYSTEM_NAMESPACE:
             message = f"the namespace has {MOST_OF_A_NAMESPACE} older AlertSinks, which is the most: remove some"
-            found[sink.origin] = "TooMany", message
-    return found
+            problems[sink.origin] = "TooMany", message
+    return problems
 
 
 def problem_of(sink: StoredSink, secrets: Secrets) -> Problem:
+    """What is wrong with a sink or with the Secrets that it refers to."""
     errors = sink_errors(sink.spec, sink.origin.namespace)
     if errors:
         return "Refused", printable("; ".join(errors))[:_LONGEST]
@@ -108,10 +111,10 @@ def problem_of(sink: StoredSink, secrets: Secrets) -> Problem:
 
 
 def sink_entries(sinks: Iterable[StoredSink], secrets: Secrets, addresses: Collection[str] = ()) -> SinkEntries:
-    """What the file holds of these, which are in order, beside the addresses of the cluster.
+    """The entries of these sinks, which are in order, in a file that also holds the addresses of the cluster.
 
-    Where there isn't room for all, the system's come first, which no tenant crowds out, and older ones before younger.
-    A tenant has a part of it.
+    If there isn't room for all, sinks of the system come first, so that no tenant crowds them out, and then older sinks
+    before younger ones. Each tenant can have only a part of the room.
     """
     fitting: dict[Origin, Mapping[str, Any]] = {}
     oversize: dict[Origin, int] = {}
@@ -145,7 +148,7 @@ def sink_entries(sinks: Iterable[StoredSink], secrets: Secrets, addresses: Colle
 
 
 def sinks_file(entries: SinkEntries, tests: Mapping[Origin, WantedTest], addresses: Collection[str] = ()) -> bytes:
-    """The file, with as many of the tests as there is room for; the others' turn comes later."""
+    """The content of the file, with as many of the test alerts as there is room for. The others follow later."""
     room = ROOM_FOR_TESTS
     written: list[Mapping[str, Any]] = []
     for origin, entry in entries.fitting.items():
@@ -162,7 +165,7 @@ def sinks_file(entries: SinkEntries, tests: Mapping[Origin, WantedTest], address
 
 
 def sinks_secret(content: bytes, namespace: str, owner: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The Secret that agents mount. ``owner`` is an owner reference."""
+    """The Secret that agents mount, as JSON. ``owner`` is an owner reference."""
     metadata: dict[str, Any] = {"name": SECRET, "namespace": namespace, "labels": dict(LABELS)}
     if owner is not None:
         metadata["ownerReferences"] = [dict(owner)]
@@ -194,8 +197,8 @@ def _values(sink: StoredSink, secrets: Secrets) -> Iterator[tuple[str, str]]:
 
 
 def _references(value: object) -> Iterator[Reference]:
-    """All ``secretRef`` in a spec that name what can be a Secret: another name might be a way to somebody else's, since
-    it is a part of the address that is asked."""
+    """All ``secretRef`` in a spec whose name can be that of a Secret. The name becomes a part of the request's path,
+    where another text might lead to the Secret of another namespace."""
     if isinstance(value, Mapping):
         for key, each in value.items():
             if key != "secretRef":
