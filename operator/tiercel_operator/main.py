@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import platform
 import uuid
@@ -23,6 +24,8 @@ from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.runner import Runner
+
+LOGGER = logging.getLogger("tiercel.operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,9 @@ async def operate(settings: Settings) -> None:
     finally:
         for task in working:
             task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        for outcome in await asyncio.gather(*working, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                LOGGER.error("a task of the operator failed", exc_info=outcome)
         if health is not None:
             await health.cleanup()
 

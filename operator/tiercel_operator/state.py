@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tiercel_engine.located import located
 from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
 from tiercel_operator.objects import LOSS_LASTS, Agent, StoredRule, StoredSink, wanted_test
+
+LOGGER = logging.getLogger("tiercel.operator")
 
 _NUMERIC = ("InternalIP", "ExternalIP")
 
@@ -90,8 +94,9 @@ class State:
             return self.agents.pop(name, None) is not None
         try:
             status = from_json(NodeAgentStatus, _copied(body.get("status") or {}))
-        except (ValueError, TypeError, KeyError):
-            return False  # an agent of another version wrote it
+        except (ValueError, TypeError, KeyError) as error:  # an agent of another version wrote it
+            LOGGER.warning("the status of the NodeAgent %s can't be read: %s", name, located(error))
+            return False
         lost_at = before.lost_at if before is not None else None
         if before is not None and _lost(status) > _lost(before.status):
             lost_at = now

@@ -9,6 +9,7 @@ configuration before any replica serves with the new certificate.
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,10 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from tiercel_engine.located import located
+
+LOGGER = logging.getLogger("tiercel.webhook")
 
 SERVICE: Final = "tiercel-webhook"
 LIFETIME: Final = timedelta(days=90)
@@ -110,7 +115,9 @@ def from_secret(data: Mapping[str, str], names: Iterable[str]) -> Certificates |
         certificate.verify_directly_issued_by(_authorities(ca)[0])
         if private.public_key() != certificate.public_key() or not {*names} <= _names(certificate):
             return None
-    except _DAMAGED:
+    except _DAMAGED as error:
+        if data:
+            LOGGER.warning("the certificates in the Secret can't be used: %s", located(error))
         return None
     return Certificates(ca, written, key, certificate.not_valid_before_utc + _SKEW, certificate.not_valid_after_utc)
 

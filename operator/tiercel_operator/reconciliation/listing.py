@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -11,8 +12,10 @@ from kubernetes.dynamic.exceptions import ForbiddenError
 
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rule import Origin
-from tiercel_operator.kube import Kube
+from tiercel_operator.kube import Kube, error_text
 from tiercel_operator.state import State
+
+LOGGER = logging.getLogger("tiercel.operator")
 
 LIST_EVERY = 300.0
 """Seconds."""
@@ -60,7 +63,8 @@ class ClusterListing:
         """The addresses at which the API server itself listens, behind its Service."""
         try:
             endpoints = self._kube.get("v1", "Endpoints", "kubernetes", "default") or {}
-        except ForbiddenError:
+        except ForbiddenError as error:
+            LOGGER.warning("the addresses of the API server can't be read: %s", error_text(error))
             return self._state.api_addresses
         return tuple(
             sorted({each["ip"] for part in endpoints.get("subsets") or () for each in part.get("addresses") or ()})

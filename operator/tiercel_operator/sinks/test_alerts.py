@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
+from tiercel_engine.located import located
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import TestAlert
 from tiercel_engine.resources.encoding import from_json
@@ -13,14 +15,18 @@ from tiercel_operator.conditions import LONGEST_TEXT
 from tiercel_operator.objects import Agent, StoredSink
 from tiercel_operator.sinks.delivery_reports import DeliverySummary, is_silent, report_of
 
+LOGGER = logging.getLogger("tiercel.operator")
+
 
 def last_test(sink: StoredSink) -> TestAlert | None:
     """The last test alert as the status has it; None if there was none."""
     written: Mapping[str, Any] | None = sink.status.get("test")
     try:
         return from_json(TestAlert, written) if written else None
-    except ValueError:
-        return None  # not written by an operator
+    except ValueError as error:  # not written by an operator
+        name = f"{sink.origin.namespace}/{sink.origin.name}"
+        LOGGER.warning("the test alert in the status of the AlertSink %s can't be read: %s", name, located(error))
+        return None
 
 
 def test_alert_of(
