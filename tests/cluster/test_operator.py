@@ -109,7 +109,7 @@ def test_losses_are_told_where_they_may_matter(cluster: Cluster, namespace: str)
     assert cluster.conditions("two", namespace)["DetectionDegraded"] == ("False", "NothingLost")
 
 
-def test_many_at_once_make_few_bundles(cluster: Cluster, namespace: str) -> None:
+def test_a_hundred_at_once_reach_the_agents(cluster: Cluster, namespace: str) -> None:
     for number in range(100):
         cluster.apply(f"r{number}", namespace, rule(f"Rule {number}"))
     until(lambda: len(cluster.bundle()[1]) >= 100, "bundle of all")

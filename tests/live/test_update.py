@@ -126,6 +126,7 @@ def test_closing_twice(opened_detectors):
     detector.close()
     kept = os.open("/etc/hostname", os.O_RDONLY)  # may get the number of a descriptor that was closed
     detector.close()
+    assert os.fstat(kept).st_ino == os.stat("/etc/hostname").st_ino, "the second time closes nothing"
     os.close(kept)
 
 

@@ -103,10 +103,12 @@ def test_entries_are_bounded() -> None:
     assert len(parse_passwd(content)) == MAX_ENTRIES
 
 
-@given(st.binary(max_size=500))
+@given(st.binary(max_size=500) | st.lists(st.sampled_from([b"a", b"7", b":", b"\n", b"\xff"])).map(b"".join))
 def test_any_content_has_an_answer(content: bytes) -> None:
-    parse_passwd(content)
-    parse_group(content)
+    """Names are those that stand there, each at the beginning of a line."""
+    begins = {line.partition(b":")[0] for line in content.split(b"\n")}
+    named = [*parse_passwd(content).values(), *parse_group(content).values()]
+    assert {each.name.encode("utf-8", "surrogateescape") for each in named} <= begins
 
 
 @needs_root

@@ -5,12 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import orjson
 import pytest
+from agent_support.waiting import eventually
 
 from tiercel_agent.config import FileConfig, StdoutConfig
 from tiercel_agent.loss import Loss
@@ -36,15 +35,6 @@ def alert(output: str = "seen", rule: str = "A rule") -> Alert:
 
 def line(text: str) -> bytes:
     return text.encode() + b"\n"
-
-
-def eventually(happened: Callable[[], bool]) -> None:
-    """Waits for another thread, as long as it takes; the limit is for a broken one."""
-    for _ in range(3000):
-        if happened():
-            return
-        time.sleep(0.01)
-    pytest.fail("it never happened")
 
 
 class Blocked:
@@ -242,9 +232,14 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path):
         open_output(FileConfig(tmp_path / "no" / "folder"), json=True)
 
 
-def test_a_pipe_that_nobody_reads_does_not_block_the_opening(tmp_path: Path):
+def test_a_pipe_that_nobody_reads_does_not_block_the_opening_and_its_reader_may_come_later(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe")
-    FileOutput("file", tmp_path / "pipe", line).close()
+    output = FileOutput("file", tmp_path / "pipe", line)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    output.write(["late"])
+    assert os.read(reader, 100) == b"late\n"
+    output.close()
+    os.close(reader)
 
 
 def test_new_files_are_not_for_everybody(tmp_path: Path):

@@ -233,9 +233,17 @@ def test_sigusr1_reopens_the_outputs(running):
     assert called == [True]
 
 
-def test_without_systemd_nothing_is_told():
-    Notifier({}).ready("fine")
-    Notifier({"NOTIFY_SOCKET": "/nonexistent/socket"}).ready("fine")
+def test_without_systemd_nothing_is_told_and_nothing_fails(tmp_path, monkeypatch):
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(path)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        Notifier({}).ready("not for this process")
+        Notifier({"NOTIFY_SOCKET": path}).ready("fine")
+        assert listening.recv(100) == b"READY=1\nSTATUS=fine"
+    notifier = Notifier({"NOTIFY_SOCKET": path})
+    notifier.ready("nobody listens any more")
+    notifier.stopping()
 
 
 def test_systemd_waits_as_long_as_the_agent_says_that_it_is_busy(tmp_path: Path):

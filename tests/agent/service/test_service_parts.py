@@ -12,7 +12,7 @@ import pytest
 
 from tiercel_agent import logs
 from tiercel_agent.config import LogConfig
-from tiercel_agent.service.pid_file import AlreadyRunning, pid_file
+from tiercel_agent.service.pid_file import pid_file
 
 
 @pytest.fixture
@@ -112,7 +112,3 @@ def test_a_link_in_the_pid_files_place_is_not_followed(tmp_path: Path):
     with pytest.raises(OSError, match="symbolic"), pid_file(tmp_path / "tiercel.pid"):
         pass
     assert victim.read_text() == "precious"
-
-
-def test_already_running_is_no_os_error():
-    assert not issubclass(AlreadyRunning, OSError)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from agent_support.waiting import eventually
 
 from tiercel_agent.sinks.local import program as program_module
 from tiercel_agent.sinks.local.program import PATIENCE, open_program, wait_until_read
@@ -79,15 +79,6 @@ def _text(path: Path) -> str:
         return path.read_text(errors="replace")
     except OSError:
         return ""
-
-
-def eventually(happened: Callable[[], bool]) -> None:
-    """Waits for another process, as long as it takes; the limit is for a broken one."""
-    for _ in range(2000):
-        if happened():
-            return
-        time.sleep(0.01)
-    pytest.fail("it never happened")
 
 
 def said(tmp_path: Path) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 from typing import Any
 from urllib.parse import unquote
@@ -95,8 +94,15 @@ def test_no_value_ends_the_json_around_it(rule: str, value: str) -> None:
 
 @given(st.text(alphabet='{}| \nabc.json"rule[]()'))
 def test_any_text_is_read_or_refused(template: str) -> None:
-    with contextlib.suppress(TemplateError):
-        render(parse_template(template), ALERT)
+    rendered, line = None, 0
+    try:
+        rendered = render(parse_template(template), ALERT)
+    except TemplateError as error:
+        line = error.line
+    if "{{" not in template:
+        assert rendered == template
+    elif rendered is None:
+        assert 1 <= line <= template.count("\n") + 1
 
 
 @pytest.mark.parametrize(

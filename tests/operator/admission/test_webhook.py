@@ -9,7 +9,6 @@ import json
 import logging
 import ssl
 import threading
-import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from typing import Any
 
@@ -194,13 +193,12 @@ def test_the_api_servers_failure_lets_in(serve: Serve) -> None:
 def test_what_takes_too_long_is_let_in(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PATIENCE", 0.1)
     go_on = threading.Event()
-    monkeypatch.setattr(module, "review", lambda *_: go_on.wait(30))
+    monkeypatch.setattr(module, "review", lambda *_: go_on.wait())
     running = serve()
     try:
-        begin = time.monotonic()
         assert running.response(BAD)["warnings"] == [module._NOT_CHECKED]
         assert running.response(BAD)["warnings"] == [module._NOT_CHECKED]  # behind the other
-        assert time.monotonic() - begin < 20
+        assert not go_on.is_set(), "the answers came before the review ended"
         assert running.ask(b"", "GET", "/healthz")[0] == 200
     finally:
         go_on.set()

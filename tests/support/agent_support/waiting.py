@@ -1,4 +1,4 @@
-"""Waiting for what other threads do."""
+"""Waiting for what other threads and processes do."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 def eventually(happened: Callable[[], bool]) -> None:
-    """Waits for another thread, as long as it takes; the limit is for a broken one."""
+    """Waits for another thread or process, as long as it takes; the limit is for a broken one."""
     for _ in range(3000):
         if happened():
             return
