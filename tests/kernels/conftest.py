@@ -58,7 +58,7 @@ def begun(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Any]]]
         if "crash" in asked:
             visits["crash"] = workers.submit(run_in_guest, _usual_kernel(), MISBEHAVIOUR, files=FILES)
         if "containers_visit" in asked and _FULL:
-            steps = [run_tests("containers", "tests/containers", 3600)]
+            steps = [run_tests("containers", ["tests/containers"], 3600)]
             visits["containers"] = workers.submit(run_in_guest, _usual_kernel(), steps, memory=4000)
         yield visits
         for visit in visits.values():

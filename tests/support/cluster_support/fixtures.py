@@ -1,4 +1,8 @@
-"""A Kubernetes API server for each module of tests, which changes what is there for all; for each test a namespace."""
+"""A Kubernetes API server for each module of tests, which changes what is there for all; for each test a namespace.
+
+Every run of pytest imports this module, on emulated processors too: so what takes long to import is imported when it
+is used.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +10,22 @@ import itertools
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from kubernetes.client import ApiClient
-from kubernetes.config import new_client_from_config
 
-from cluster_support.control_plane import ControlPlane, find_binaries
-from cluster_support.objects import create_namespace
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+    from cluster_support.control_plane import ControlPlane
 
 _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
 def control_plane() -> Iterator[ControlPlane]:
+    from cluster_support.control_plane import ControlPlane, find_binaries
+
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("no kube-apiserver and etcd found: run scripts/setup-control-plane")
@@ -40,6 +47,8 @@ def kubeconfig(control_plane: ControlPlane) -> Path:
 @pytest.fixture
 def api(kubeconfig: Path) -> Iterator[ApiClient]:
     """A client with the admin's rights, which is what the helpers in `objects` take."""
+    from kubernetes.config import new_client_from_config
+
     with new_client_from_config(str(kubeconfig)) as client:
         yield client
 
@@ -47,6 +56,8 @@ def api(kubeconfig: Path) -> Iterator[ApiClient]:
 @pytest.fixture
 def namespace(api: ApiClient) -> str:
     """A fresh one. It isn't deleted, which no controller would finish: the next test has another name."""
+    from cluster_support.objects import create_namespace
+
     name = f"test-{next(_numbers)}"
     create_namespace(api, name)
     return name
