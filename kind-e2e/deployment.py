@@ -29,10 +29,10 @@ _HOST = "127.0.0.1"
 
 def until(done: Callable[[], Any], what: str) -> Any:
     end = time.monotonic() + DEADLINE
-    while not (found := done()):
+    while not (result := done()):
         assert time.monotonic() < end, f"no {what} within {DEADLINE:.0f} seconds"
         time.sleep(0.5)
-    return found
+    return result
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Kubectl:
 
     def read(self, *arguments: str) -> dict[str, Any]:
         """An object; {} if there is none."""
-        done = self("get", *arguments, "-o", "json", "--ignore-not-found")
-        found: dict[str, Any] = yaml.safe_load(done.stdout) or {}
-        return found
+        done = self("get", *arguments, "-o", "json", "--ignore-not-body")
+        body: dict[str, Any] = yaml.safe_load(done.stdout) or {}
+        return body
 
     def apply(self, text: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         # older servers don't know rules in CEL, which newer ones check by themselves
@@ -104,9 +104,9 @@ def local(kubectl: Kubectl, api: ApiClient) -> Iterator[None]:
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind((_HOST, 0))
-        return int(found.getsockname()[1])
+    with socket.socket() as probe:
+        probe.bind((_HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 @contextmanager

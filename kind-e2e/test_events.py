@@ -12,8 +12,8 @@ IMAGE = "docker.io/tiercel/agent:dev"
 
 
 def events_on(kubectl: Kubectl, name: str) -> list[dict[str, Any]]:
-    found = kubectl.read("events.events.k8s.io", "-A", "--field-selector", "reason=SeenByTheTests")
-    return [event for event in found.get("items", ()) if event["regarding"]["name"] == name]
+    events = kubectl.read("events.events.k8s.io", "-A", "--field-selector", "reason=SeenByTheTests")
+    return [event for event in events.get("items", ()) if event["regarding"]["name"] == name]
 
 
 def test_an_alert_stands_on_its_pod_or_on_the_node(kubectl: Kubectl, namespace: str, runs_local: bool) -> None:

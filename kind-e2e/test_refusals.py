@@ -59,8 +59,8 @@ def test_a_name_that_is_taken_and_a_macro_that_is_in_use(kubectl: Kubectl, names
 
 def test_a_bundle_that_others_have_edited_is_repaired(kubectl: Kubectl) -> None:
     def data() -> dict[str, str]:
-        found: dict[str, str] = kubectl.read("configmap", "tiercel-bundle-0", "-n", SYSTEM).get("data") or {}
-        return found
+        stored: dict[str, str] = kubectl.read("configmap", "tiercel-bundle-0", "-n", SYSTEM).get("data") or {}
+        return stored
 
     until(data, "bundle")
     patch = '{"data": {"bundle.json": "edited"}}'

@@ -83,11 +83,11 @@ def test_a_dry_run_gets_the_same_answer(kubectl: Kubectl, namespace: str) -> Non
 def test_every_node_reports(kubectl: Kubectl, runs_local: bool) -> None:
     def reported() -> bool:
         nodes = {each["metadata"]["name"] for each in kubectl.read("nodes")["items"]}
-        found = {
+        reporting = {
             each["metadata"]["name"]
             for each in kubectl.read("nodeagents")["items"]
             if (each.get("status") or {}).get("bundle")
         }
-        return bool(found) if runs_local else nodes <= found
+        return bool(reporting) if runs_local else nodes <= reporting
 
     until(reported, "report of every node")

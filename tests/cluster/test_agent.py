@@ -42,8 +42,8 @@ def mount(folder: Path, tmp_path: Path) -> Mount:
     folder.mkdir()
     count = iter(range(1000))
 
-    def swap(found: list[RuleObject], most: int = 700_000, without: str = "") -> str:
-        bundle = pack(found, most)
+    def swap(rules: list[RuleObject], most: int = 700_000, without: str = "") -> str:
+        bundle = pack(rules, most)
         data = folder / f"..{next(count)}"
         data.mkdir()
         for name, content in files_of(bundle).items():
@@ -106,10 +106,10 @@ def told(custom_resources: None, api: ApiClient, namespace: str) -> Callable[[],
 
     def read() -> dict[str, Any]:
         try:
-            found = CustomObjectsApi(api).get_cluster_custom_object(*API, "nodeagents", namespace)
+            node_agent = CustomObjectsApi(api).get_cluster_custom_object(*API, "nodeagents", namespace)
         except ApiException:
             return {}
-        status: dict[str, Any] = found.get("status") or {}
+        status: dict[str, Any] = node_agent.get("status") or {}
         return status
 
     return read
@@ -120,8 +120,8 @@ def reasons(api: ApiClient, namespace: str) -> Callable[[], list[str]]:
     """Of the Events on the node."""
 
     def read() -> list[str]:
-        found = CoreV1Api(api).list_event_for_all_namespaces(field_selector=f"involvedObject.name={namespace}")
-        return [event.reason for event in found.items]
+        events = CoreV1Api(api).list_event_for_all_namespaces(field_selector=f"involvedObject.name={namespace}")
+        return [event.reason for event in events.items]
 
     return read
 
@@ -207,8 +207,8 @@ def test_alerts_outlive_an_agent_that_is_killed_while_their_sink_is_down(
         mount(objects(rule("Secret read", f"evt.type in (open, openat) and fd.name = {secret}")))
 
         def report() -> dict[str, Any]:
-            found: list[dict[str, Any]] = told().get("sinks") or []
-            return found[0] if found else {}
+            reports: list[dict[str, Any]] = told().get("sinks") or []
+            return reports[0] if reports else {}
 
         process = start()
         until(lambda: "lastReport" in told() and told()["conditions"][0]["reason"] == "Running", "agent that runs")

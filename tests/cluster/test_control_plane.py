@@ -23,9 +23,9 @@ def test_pods_are_listed_by_their_node(api: ApiClient, namespace: str) -> None:
     create_pod(api, namespace, "there", node=f"{namespace}-far")
     create_pod(api, namespace, "unscheduled")
 
-    found = CoreV1Api(api).list_pod_for_all_namespaces(field_selector=f"spec.nodeName={namespace}-near").items
+    pods = CoreV1Api(api).list_pod_for_all_namespaces(field_selector=f"spec.nodeName={namespace}-near").items
 
-    assert [(pod.metadata.name, pod.metadata.labels, pod.metadata.annotations) for pod in found] == [
+    assert [(pod.metadata.name, pod.metadata.labels, pod.metadata.annotations) for pod in pods] == [
         ("here", {"app": "web"}, {"team": "a"})
     ]
 

@@ -107,8 +107,8 @@ def apply(kubectl: Kubectl, namespace: str, text: str, *options: str) -> subproc
 
 
 def stored(kubectl: Kubectl, namespace: str, kind: str, name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(kubectl("get", kind, name, "-n", namespace, "-o", "json").stdout)
-    return found
+    body: dict[str, Any] = json.loads(kubectl("get", kind, name, "-n", namespace, "-o", "json").stdout)
+    return body
 
 
 def tell(api: ApiClient, kind: str, namespace: str, name: str, status: object) -> None:
@@ -127,8 +127,8 @@ def table(kubectl: Kubectl, *arguments: str) -> list[list[str]]:
 
 def test_the_server_has_nothing_against_the_definitions(kubectl: Kubectl, api: ApiClient) -> None:
     for resource in RESOURCES.values():
-        found = ApiextensionsV1Api(api).read_custom_resource_definition(f"{resource.plural}.{API_GROUP}")
-        told = {condition.type: condition.status for condition in found.status.conditions}
+        definition = ApiextensionsV1Api(api).read_custom_resource_definition(f"{resource.plural}.{API_GROUP}")
+        told = {condition.type: condition.status for condition in definition.status.conditions}
         assert told == {"NamesAccepted": "True", "Established": "True"}
 
 
@@ -139,9 +139,9 @@ def test_what_is_stored_is_what_was_applied(kubectl: Kubectl, namespace: str, te
     assert tried.returncode == 0, tried.stderr
     assert json.loads(tried.stdout)["spec"] == given["spec"]
     assert apply(kubectl, namespace, text).returncode == 0
-    found = stored(kubectl, namespace, given["kind"], given["metadata"]["name"])
-    assert found["spec"] == given["spec"]
-    assert found["metadata"]["generation"] == 1
+    kept = stored(kubectl, namespace, given["kind"], given["metadata"]["name"])
+    assert kept["spec"] == given["spec"]
+    assert kept["metadata"]["generation"] == 1
     assert "unchanged" in apply(kubectl, namespace, text).stdout
 
 

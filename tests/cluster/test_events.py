@@ -64,8 +64,8 @@ def test_alerts_are_seen_on_pod_and_node_with_their_count(
     described = kubectl("describe", "pod", "web-1", "-n", namespace)
     assert "(x41 over" in described
     assert "ShellInAPod" in described
-    found = kubectl("get", "events", "-A", "--field-selector", f"involvedObject.name={namespace}")
-    assert "ReadOfASecret" in found
+    of_node = kubectl("get", "events", "-A", "--field-selector", f"involvedObject.name={namespace}")
+    assert "ReadOfASecret" in of_node
     assert "(x2 over" in kubectl("describe", "node", namespace)
 
 

@@ -52,8 +52,8 @@ def base() -> list[Manifest]:
 
 
 def one(manifests: Sequence[Manifest], kind: str, name: str) -> Manifest:
-    (found,) = [each for each in manifests if each["kind"] == kind and each["metadata"]["name"] == name]
-    return found
+    (manifest,) = [each for each in manifests if each["kind"] == kind and each["metadata"]["name"] == name]
+    return manifest
 
 
 def pod_specs(manifests: Sequence[Manifest]) -> list[Manifest]:
@@ -61,8 +61,8 @@ def pod_specs(manifests: Sequence[Manifest]) -> list[Manifest]:
 
 
 def operator_container(manifests: Sequence[Manifest]) -> Manifest:
-    (found,) = one(manifests, "Deployment", "tiercel-operator")["spec"]["template"]["spec"]["containers"]
-    return dict(found)
+    (container,) = one(manifests, "Deployment", "tiercel-operator")["spec"]["template"]["spec"]["containers"]
+    return dict(container)
 
 
 def environment(container: Manifest) -> dict[str, str]:
@@ -216,9 +216,9 @@ def rules(manifests: Sequence[Manifest]) -> Iterator[Manifest]:
 
 
 def test_no_role_has_wildcards_or_rights_that_make_more_of_themselves(base: list[Manifest]) -> None:
-    found = list(rules(base))
-    assert found
-    for rule in found:
+    every_rule = list(rules(base))
+    assert every_rule
+    for rule in every_rule:
         for key in ("apiGroups", "resources", "verbs", "nonResourceURLs", "resourceNames"):
             assert not any("*" in each for each in rule.get(key, ()))
         assert not {"escalate", "bind", "impersonate"} & set(rule["verbs"])

@@ -98,8 +98,8 @@ def test_it_does_its_work_with_the_rights_that_it_has(
 
     def answer(path: str) -> str:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{health}{path}") as found:
-                return str(found.read().decode())
+            with urllib.request.urlopen(f"http://127.0.0.1:{health}{path}") as response:
+                return str(response.read().decode())
         except URLError:
             return ""  # it serves a moment after it has begun to work
 
@@ -112,8 +112,8 @@ def test_what_others_change_of_the_agents_is_put_right(
     operator: tuple[subprocess.Popen[bytes], int], api: ApiClient
 ) -> None:
     apps = AppsV1Api(api)
-    found = until(lambda: apps.list_namespaced_daemon_set(SYSTEM).items, "DaemonSet of the agents")[0]
-    name = found.metadata.name
+    agents = until(lambda: apps.list_namespaced_daemon_set(SYSTEM).items, "DaemonSet of the agents")[0]
+    name = agents.metadata.name
     apps.delete_namespaced_daemon_set(name, SYSTEM)
     until(partial(_is_there, apps, name), "DaemonSet once more")
 

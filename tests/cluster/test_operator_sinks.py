@@ -26,9 +26,9 @@ class Owner:
 
     def status(self) -> dict[str, Any]:
         """Of what was applied last."""
-        found = self._objects.get_namespaced_custom_object(*API, self._namespace, "alertsinks", "sink")
-        status: dict[str, Any] = found.get("status") or {}
-        return status if status.get("observedGeneration") == found["metadata"]["generation"] else {}
+        body = self._objects.get_namespaced_custom_object(*API, self._namespace, "alertsinks", "sink")
+        status: dict[str, Any] = body.get("status") or {}
+        return status if status.get("observedGeneration") == body["metadata"]["generation"] else {}
 
     def condition(self, type_: str) -> tuple[str, str]:
         conditions = self.status().get("conditions") or ()
@@ -94,10 +94,10 @@ def test_a_test_alert_is_sent_by_one_node_and_told_of(
         owner.ask_for_test(id_)
         until(lambda id_=id_: (owner.status().get("test") or {}).get("id") == id_, "test that is under way")
         assert owner.status()["test"] == {"id": id_, "node": node}
-        found = owner.sink_config()
-        assert found is not None
-        assert found.test is not None
-        assert (found.test.id, found.test.node) == (id_, node)
+        config = owner.sink_config()
+        assert config is not None
+        assert config.test is not None
+        assert (config.test.id, config.test.node) == (id_, node)
         told = {"id": id_, "node": node, "sent": "2026-11-25T01:02:03Z", "milliseconds": took}
         owner.report(node, delivered=1, test=told)
         until(lambda told=told: owner.status()["test"] == told, "result of the test")
@@ -106,8 +106,8 @@ def test_a_test_alert_is_sent_by_one_node_and_told_of(
 
 
 def _has_no_test(owner: Owner) -> bool:
-    found = owner.sink_config()
-    return found is not None and found.test is None
+    config = owner.sink_config()
+    return config is not None and config.test is None
 
 
 def test_silences_stand_in_the_status(cluster: Cluster, namespace: str, owner: Owner) -> None:
@@ -120,9 +120,9 @@ def test_silences_stand_in_the_status(cluster: Cluster, namespace: str, owner: O
     assert [each["active"] for each in owner.status()["silences"]] == [False, True]
     owner.patch(spec={"silences": silences[:1]})
     until(lambda: owner.condition("Silenced") == ("False", "NoSilence"), "word of its end")
-    found = owner.sink_config()
-    assert found is not None
-    assert found.generation == 2
+    config = owner.sink_config()
+    assert config is not None
+    assert config.generation == 2
 
 
 def test_a_sink_whose_secret_is_elsewhere_is_refused(cluster: Cluster, namespace: str) -> None:

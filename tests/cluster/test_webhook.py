@@ -91,8 +91,8 @@ class WebhookCluster:
         return ""
 
     def names(self) -> list[str]:
-        found = self._objects.list_namespaced_custom_object(*API, self.namespace, "securityrules")
-        return [item["metadata"]["name"] for item in found["items"]]
+        listed = self._objects.list_namespaced_custom_object(*API, self.namespace, "securityrules")
+        return [item["metadata"]["name"] for item in listed["items"]]
 
     def patch(self, name: str, change: dict[str, Any]) -> None:
         self._objects.patch_namespaced_custom_object(*API, self.namespace, "securityrules", name, change)
@@ -104,10 +104,9 @@ class WebhookCluster:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
 
     async def _fresh(self) -> list[RuleObject]:
-        found = await asyncio.to_thread(self._objects.list_cluster_custom_object, *API, "securityrules")
-        return [
-            RuleObject(each["metadata"]["namespace"], each["metadata"]["name"], each["spec"]) for each in found["items"]
-        ]
+        listed = await asyncio.to_thread(self._objects.list_cluster_custom_object, *API, "securityrules")
+        items = [(each["metadata"], each["spec"]) for each in listed["items"]]
+        return [RuleObject(metadata["namespace"], metadata["name"], spec) for metadata, spec in items]
 
 
 @pytest.fixture

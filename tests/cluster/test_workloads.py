@@ -39,7 +39,9 @@ def start(agent_kubeconfig: Path) -> Iterator[Start]:
         inventory.close()
 
 
-def learned(inventory: Inventory, uid: str, wanted: Callable[[Workload], object] = lambda found: found.pod) -> Workload:
+def learned(
+    inventory: Inventory, uid: str, wanted: Callable[[Workload], object] = lambda workload: workload.pod
+) -> Workload:
     """What becomes known of a container of the pod."""
     container = ContainerId("0" * 64, "containerd", uid)
     end = time.monotonic() + DEADLINE
@@ -60,10 +62,10 @@ def test_a_pod_is_known_with_all_that_alerts_tell(api: ApiClient, namespace: str
     )
     set_pod_status(api, made, ip="10.1.2.3")
     inventory = start(namespace, ("example.com/team",))
-    found = learned(inventory, made.metadata.uid)
-    pod = found.pod
+    workload = learned(inventory, made.metadata.uid)
+    pod = workload.pod
     assert pod is not None
-    assert found.missing == ()
+    assert workload.missing == ()
     assert (pod.namespace, pod.name, pod.uid) == (namespace, "shop-5d8f-x", made.metadata.uid)
     assert (pod.labels, pod.annotations) == ({"app": "shop"}, {"example.com/team": "a"})
     assert (pod.service_account, pod.ip, inventory.node) == ("default", "10.1.2.3", namespace)
@@ -103,10 +105,10 @@ def test_what_happens_later_is_followed(api: ApiClient, namespace: str, start: S
     made = create_pod(api, namespace, "web", node=namespace, labels={"v": "1"})
     learned(inventory, made.metadata.uid)
     CoreV1Api(api).patch_namespaced_pod("web", namespace, {"metadata": {"labels": {"v": "2"}}})
-    found = learned(inventory, made.metadata.uid, lambda found: found.pod and found.pod.labels == {"v": "2"})
+    workload = learned(inventory, made.metadata.uid, lambda known: known.pod and known.pod.labels == {"v": "2"})
     delete_pod(api, made)
     # its last events may still come
-    assert inventory.workload(ContainerId("0" * 64, "containerd", made.metadata.uid)) == found
+    assert inventory.workload(ContainerId("0" * 64, "containerd", made.metadata.uid)) == workload
 
 
 def test_pods_of_other_nodes_are_not_asked_for(api: ApiClient, namespace: str, start: Start) -> None:
@@ -172,13 +174,13 @@ def test_namespaces_and_the_node_are_watched_once_rules_ask(api: ApiClient, name
     inventory = start(namespace)
     assert learned(inventory, made.metadata.uid).namespace is None
     inventory.ask_for({"k8s.ns.label.team", "k8s.node.label.pool"})
-    found = learned(inventory, made.metadata.uid, lambda found: found.namespace)
-    assert found.namespace is not None
-    assert found.namespace.labels["team"] == "a"
+    workload = learned(inventory, made.metadata.uid, lambda workload: workload.namespace)
+    assert workload.namespace is not None
+    assert workload.namespace.labels["team"] == "a"
     learned(inventory, made.metadata.uid, lambda _found: inventory.node_labels())
     assert inventory.node_labels() == {"pool": "gpu"}
     CoreV1Api(api).patch_namespace(namespace, {"metadata": {"labels": {"team": "b"}}})
-    learned(inventory, made.metadata.uid, lambda found: found.namespace and found.namespace.labels["team"] == "b")
+    learned(inventory, made.metadata.uid, lambda known: known.namespace and known.namespace.labels["team"] == "b")
 
 
 def test_five_hundred_pods_at_once(api: ApiClient, namespace: str, start: Start) -> None:
@@ -186,9 +188,9 @@ def test_five_hundred_pods_at_once(api: ApiClient, namespace: str, start: Start)
     owner = create_workload(api, "ReplicaSet", namespace, "many")
     made = [create_pod(api, namespace, f"many-{number}", node=namespace, owner=owner) for number in range(500)]
     for pod in made:
-        found = learned(inventory, pod.metadata.uid).pod
-        assert found is not None
-        assert found.name == pod.metadata.name
+        known = learned(inventory, pod.metadata.uid).pod
+        assert known is not None
+        assert known.name == pod.metadata.name
 
 
 def test_annotations_as_large_as_they_may_be(api: ApiClient, namespace: str, start: Start) -> None:

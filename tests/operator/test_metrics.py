@@ -55,13 +55,13 @@ def runner() -> Any:
     return SimpleNamespace(state=state, counts=Counts(plans=3, writes=4, failures=1, plan_seconds=0.25), leads=True)
 
 
-def serving(found: Any, work: Callable[[str, Any], Awaitable[None]]) -> None:
+def serving(runner: Any, work: Callable[[str, Any], Awaitable[None]]) -> None:
     async def run() -> None:
-        serving = await serve_health(found, HOST, 0, "tiercel-system")
+        serving = await serve_health(runner, HOST, 0, "tiercel-system")
         try:
             port = serving.addresses[0][1]
             async with asyncio.timeout(60):
-                await work(f"http://{HOST}:{port}", found)
+                await work(f"http://{HOST}:{port}", runner)
         finally:
             await serving.cleanup()
 
@@ -77,7 +77,7 @@ async def values(url: str) -> dict[str, float]:
 
 
 def test_prometheus_reads_what_is_known_at_that_moment() -> None:
-    async def work(url: str, found: Any) -> None:
+    async def work(url: str, runner: Any) -> None:
         first = await values(url)
         assert {name: value for name, value in first.items() if name.startswith("tiercel_")} == {
             "tiercel_operator_leads": 1,
@@ -92,8 +92,8 @@ def test_prometheus_reads_what_is_known_at_that_moment() -> None:
             "tiercel_operator_plan_duration_seconds": 0.25,
         }
         assert first["process_resident_memory_bytes"] > 0
-        found.counts.plans += 1
-        found.leads = False
+        runner.counts.plans += 1
+        runner.leads = False
         second = await values(url)
         assert (second["tiercel_operator_reconciliations_total"], second["tiercel_operator_leads"]) == (4, 0)
 
@@ -112,9 +112,9 @@ def test_health_and_nothing_else() -> None:
 
 
 def test_a_port_that_is_taken() -> None:
-    async def work(url: str, found: Any) -> None:
+    async def work(url: str, runner: Any) -> None:
         with pytest.raises(OSError, match="address already in use"):
-            await serve_health(found, HOST, int(url.rpartition(":")[2]))
+            await serve_health(runner, HOST, int(url.rpartition(":")[2]))
 
     serving(runner(), work)
 
@@ -147,7 +147,7 @@ def test_metrics_are_sent_though_nobody_asks(
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", url)
     monkeypatch.setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
 
-    async def work(_: str, found: Any) -> None:
+    async def work(_: str, runner: Any) -> None:
         request = ExportMetricsServiceRequest.FromString(await asyncio.to_thread(got.get, timeout=30))
         (of_resource,) = request.resource_metrics
         resource = {each.key: each.value.string_value for each in of_resource.resource.attributes}

@@ -67,9 +67,9 @@ def problems(schema: Schema, value: Any, where: str = "") -> Iterator[str]:
         properties, others = schema.get("properties", {}), schema.get("additionalProperties")
         yield from (f"{where}.{key}: missing" for key in schema.get("required", ()) if key not in value)
         for key, each in value.items():
-            found = properties.get(key, others)
-            if found is not None:
-                yield from problems(found, each, f"{where}.{key}")
+            property_schema = properties.get(key, others)
+            if property_schema is not None:
+                yield from problems(property_schema, each, f"{where}.{key}")
             elif PRESERVE not in schema:
                 yield f"{where}.{key}: unknown"
         yield from _too_many(schema, "Properties", len(value), where)
@@ -218,8 +218,8 @@ def test_all_that_the_rule_language_knows_is_taken() -> None:
     ],
 )
 def test_what_is_wrong_is_refused(spec: str, told: str) -> None:
-    (found,) = problems(object_schema("SecurityRule")["properties"]["spec"], yaml.safe_load(spec))
-    assert told in found
+    (problem,) = problems(object_schema("SecurityRule")["properties"]["spec"], yaml.safe_load(spec))
+    assert told in problem
     if "unknown" not in told:
         with pytest.raises(ValueError, match=r"missing|must be|is not a valid"):
             from_json(SecurityRuleSpec, yaml.safe_load(spec))

@@ -135,8 +135,8 @@ def damages(data: dict[str, str], other: dict[str, str]) -> Iterator[dict[str, s
 def test_a_damaged_secret_is_made_anew(made: Certificates) -> None:
     for data in damages(to_secret(made), to_secret(make(NAMES, now=NOW))):
         assert from_secret(data or {}, NAMES) is None
-        found = kept_or_made(data, NAMES, now=NOW)
-        assert from_secret(to_secret(found), NAMES) == found
+        certificates = kept_or_made(data, NAMES, now=NOW)
+        assert from_secret(to_secret(certificates), NAMES) == certificates
 
 
 def test_new_names_want_a_new_certificate(made: Certificates) -> None:

@@ -18,9 +18,9 @@ from tiercel_operator.admission.review import LONGEST_WARNING, MOST_ERRORS, MOST
 def asked(new: RuleObject, old: RuleObject | None = None, kind: str = "SecurityRule", **more: Any) -> dict[str, Any]:
     """The AdmissionReview for an object, as the API server sends it."""
 
-    def manifest(found: RuleObject) -> dict[str, Any]:
-        metadata = {"name": found.name, "namespace": found.namespace, "uid": "1"}
-        return {"apiVersion": "tiercel.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": found.spec}
+    def manifest(object_: RuleObject) -> dict[str, Any]:
+        metadata = {"name": object_.name, "namespace": object_.namespace, "uid": "1"}
+        return {"apiVersion": "tiercel.dev/v1alpha1", "kind": kind, "metadata": metadata, "spec": object_.spec}
 
     request = {
         "uid": "705ab4f5-6393-11e8-b7cc-42010a800002",
@@ -38,11 +38,11 @@ def asked(new: RuleObject, old: RuleObject | None = None, kind: str = "SecurityR
 def answered(new: RuleObject, *others: RuleObject, old: RuleObject | None = None) -> dict[str, Any]:
     body = asked(new, old)
     before = copy.deepcopy(body)
-    found = review(body, others)
+    answer = review(body, others)
     assert body == before
-    assert found["response"]["uid"] == body["request"]["uid"]
-    assert "patch" not in found["response"]
-    return found["response"]  # type: ignore[no-any-return]
+    assert answer["response"]["uid"] == body["request"]["uid"]
+    assert "patch" not in answer["response"]
+    return answer["response"]  # type: ignore[no-any-return]
 
 
 def message(response: Mapping[str, Any]) -> str:

@@ -27,22 +27,22 @@ SETTINGS = AgentSettings()
 
 
 def pod(settings: AgentSettings = SETTINGS) -> dict[str, Any]:
-    found: dict[str, Any] = daemonset(settings, MOST_PARTS)["spec"]["template"]["spec"]
-    return found
+    spec: dict[str, Any] = daemonset(settings, MOST_PARTS)["spec"]["template"]["spec"]
+    return spec
 
 
 def container(settings: AgentSettings = SETTINGS) -> dict[str, Any]:
-    (found,) = pod(settings)["containers"]
-    return dict(found)
+    (only,) = pod(settings)["containers"]
+    return dict(only)
 
 
 def read(tmp_path: Path, settings: AgentSettings) -> Any:
     path = tmp_path / "tiercel.yaml"
     path.write_text(agent_config(settings))
-    found = read_config(path)
-    assert (found.errors, found.warnings) == ((), ())
-    assert found.config is not None
-    return found.config
+    result = read_config(path)
+    assert (result.errors, result.warnings) == ((), ())
+    assert result.config is not None
+    return result.config
 
 
 def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> None:
@@ -58,11 +58,11 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
 
 def test_it_runs_on_each_node_that_it_can_watch() -> None:
     """A mixed cluster has agents on all nodes, whatever their processors and their taints."""
-    found = pod()
-    (term,) = found["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
+    spec = pod()
+    (term,) = spec["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"]
     assert term == {"matchExpressions": [{"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64", "arm64"]}]}
-    assert found["nodeSelector"] == {"kubernetes.io/os": "linux"}
-    assert found["tolerations"] == [{"operator": "Exists"}]
+    assert spec["nodeSelector"] == {"kubernetes.io/os": "linux"}
+    assert spec["tolerations"] == [{"operator": "Exists"}]
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.agent", "Dockerfile.operator"])
@@ -152,9 +152,9 @@ def operated(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AgentSettings]:
         monkeypatch.setattr("tiercel_cli.operator.run", runs.append)
         done = CliRunner().invoke(operator, [*options])
         assert done.exit_code == 0, done.output
-        (found,) = runs
-        assert isinstance(found.agents, AgentSettings)
-        return found.agents
+        (run,) = runs
+        assert isinstance(run.agents, AgentSettings)
+        return run.agents
 
     return settings
 
@@ -168,8 +168,8 @@ def test_agents_of_old_kernels_get_the_capability_that_they_need(operated: Calla
 
 def test_other_sockets_of_runtimes_are_an_option(operated: Callable[..., AgentSettings], tmp_path: Path) -> None:
     settings = operated("--agent-socket", "/run/other.sock", "--agent-socket", "/var/lib/b/run/c.sock")
-    found = [str(path) for path in read(tmp_path, settings).workloads.sockets]
-    assert found[-2:] == ["/host/run/other.sock", "/host/var/lib/b/run/c.sock"]
+    sockets = [str(path) for path in read(tmp_path, settings).workloads.sockets]
+    assert sockets[-2:] == ["/host/run/other.sock", "/host/var/lib/b/run/c.sock"]
     assert "/var/lib/b/run" in seen_folders(settings)
 
 
@@ -213,9 +213,9 @@ def seen_folders(settings: AgentSettings) -> dict[str, str]:
     """The node's folders, and where the agent sees each."""
     seen = {mount["name"]: mount["mountPath"] for mount in container(settings)["volumeMounts"]}
     volumes = [volume for volume in pod(settings)["volumes"] if "hostPath" in volume]
-    found = {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
-    assert found.pop(STORAGE) == STORAGE
-    return found
+    folders = {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
+    assert folders.pop(STORAGE) == STORAGE
+    return folders
 
 
 def test_another_configuration_restarts_agents_and_another_bundle_does_not() -> None:
@@ -248,10 +248,10 @@ def test_settings_are_where_they_belong() -> None:
     for made in (daemonset(settings, 1, owner), agent_config_map(settings, owner)):
         assert made["metadata"]["namespace"] == "elsewhere"
         assert made["metadata"]["ownerReferences"] == [owner]
-    found = container(settings)
-    assert (found["image"], found["imagePullPolicy"]) == ("registry.example/agent:1", "Never")
-    assert found["securityContext"]["capabilities"]["add"][-1] == "SYS_RESOURCE"
-    assert found["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    agent = container(settings)
+    assert (agent["image"], agent["imagePullPolicy"]) == ("registry.example/agent:1", "Never")
+    assert agent["securityContext"]["capabilities"]["add"][-1] == "SYS_RESOURCE"
+    assert agent["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
     assert pod(settings)["nodeSelector"] == {"pool": "a"}
     assert pod(settings)["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert pod(settings)["priorityClassName"] == "high"

@@ -32,7 +32,7 @@ SOME = st.lists(
     ),
     min_size=1,
     max_size=6,
-    unique_by=lambda found: found.origin,
+    unique_by=lambda each: each.origin,
 )
 
 
@@ -47,8 +47,8 @@ def test_the_related_rules_are_enough(
     was = None if before is None else of(new.namespace, new.name, *items[:kept], *before, *items[kept:], suspend=then)
     few = dependents(new, was, others)
 
-    def wrong(all_of: list[RuleObject], found: RuleObject | None, origin: Origin) -> set[tuple[str, str]]:
-        resolved = resolve([*all_of, found] if found else all_of).objects
+    def wrong(all_of: list[RuleObject], changed: RuleObject | None, origin: Origin) -> set[tuple[str, str]]:
+        resolved = resolve([*all_of, changed] if changed else all_of).objects
         errors = resolved[origin].errors if origin in resolved else ()
         return {(error.item_type, error.item_name) for error in errors}
 
@@ -64,7 +64,7 @@ def test_the_related_rules_are_enough(
 def test_of_a_thousand_others_few_are_looked_at() -> None:
     others = [of(SYSTEM, f"o{at}", rule(f"r{at}", f"mine and proc.name = x{at}")) for at in range(1000)]
     terms = of(SYSTEM, "terms", macro("mine", GOOD), macro("yours", "mine"), rule("uses", "yours"))
-    assert [found.name for found in dependents(of(SYSTEM, "new", rule("r7", "mine")), None, [terms, *others])] == [
+    assert [each.name for each in dependents(of(SYSTEM, "new", rule("r7", "mine")), None, [terms, *others])] == [
         "terms",
         "o7",
     ]

@@ -37,13 +37,13 @@ def report(state: State, node: str, bundle: str) -> None:
 
 
 def ready(state: State, name: str) -> dict[str, Any]:
-    (found,) = (stored.status for origin, stored in state.rules.items() if origin.name == name)
-    return next(each for each in found["conditions"] if each["type"] == "Ready")
+    (status,) = (stored.status for origin, stored in state.rules.items() if origin.name == name)
+    return next(each for each in status["conditions"] if each["type"] == "Ready")
 
 
 def bundle(state: State, name: str) -> str:
-    (found,) = (stored.status for origin, stored in state.rules.items() if origin.name == name)
-    return str(found.get("bundle", ""))
+    (status,) = (stored.status for origin, stored in state.rules.items() if origin.name == name)
+    return str(status.get("bundle", ""))
 
 
 def incompressible(size: int) -> str:

@@ -25,8 +25,8 @@ def reported(*parts: Unwatched, lost: Losses | None = None) -> dict[str, Any]:
     """The status as an agent writes it."""
     counters = Counters(0, lost or {}, frozenset())
     status = status_of(load_rule_set(()), counters, (), (), "2026-01-01T00:00:00Z", (), parts)
-    found: dict[str, Any] = to_json(status)
-    return found
+    body: dict[str, Any] = to_json(status)
+    return body
 
 
 class World:
@@ -55,11 +55,11 @@ class World:
 
     def degraded(self) -> dict[str, tuple[str, str, str]]:
         """The condition by SecurityRule."""
-        found = {}
+        conditions = {}
         for write in self.planner.plan(self.state).statuses:
             (told,) = [each for each in write.status["conditions"] if each["type"] == "DetectionDegraded"]
-            found[write.origin.name] = told["status"], told["reason"], told["message"]
-        return found
+            conditions[write.origin.name] = told["status"], told["reason"], told["message"]
+        return conditions
 
 
 @pytest.fixture
@@ -76,23 +76,25 @@ def test_rules_say_on_which_nodes_they_are_blind_and_why(world: World) -> None:
     world.report("new")
     world.report("old-2", SENDING)
     world.report("old-1", SENDING)
-    found = world.degraded()
-    assert found["sends"] == (
+    conditions = world.degraded()
+    assert conditions["sends"] == (
         "True",
         "NotEverythingWatched",
         f"on old-1, old-2 the kernel doesn't let sendto be seen, which is asked for by Sends: {REASON}",
     )
-    assert found["anything"][2].startswith("on old-1, old-2 the kernel doesn't let sendto, sendmsg, recvfrom be seen")
-    assert [found[name][:2] for name in ("opens", "starts")] == [("False", "NothingLost")] * 2
+    assert conditions["anything"][2].startswith(
+        "on old-1, old-2 the kernel doesn't let sendto, sendmsg, recvfrom be seen"
+    )
+    assert [conditions[name][:2] for name in ("opens", "starts")] == [("False", "NothingLost")] * 2
 
 
 def test_where_only_failures_are_not_seen_it_says_so(world: World) -> None:
     world.report("old", EXECS, COSTLY)
-    found = world.degraded()
-    assert found["starts"][2] == (
+    conditions = world.degraded()
+    assert conditions["starts"][2] == (
         "on old the kernel doesn't let execve that fail be seen, which is asked for by Starts: no room"
     )
-    assert found["opens"][0] == "False"
+    assert conditions["opens"][0] == "False"
 
 
 def test_it_is_over_when_the_node_sees_everything(world: World) -> None:
@@ -137,9 +139,9 @@ def test_a_loss_of_one_rule_degrades_that_rule_alone_whatever_its_name(name: str
     world.store("It", "evt.type = sendto", rule=name)
     world.store("Other", "evt.type = sendto", rule=name + "!")
     world.lose("node", Loss(LossCause.RATE_LIMIT, rule=f"shop/{name}"))
-    found = world.degraded()
-    assert found["it"][:2] == ("True", "EventsLost")
-    assert found["other"][:2] == ("False", "NothingLost")
+    conditions = world.degraded()
+    assert conditions["it"][:2] == ("True", "EventsLost")
+    assert conditions["other"][:2] == ("False", "NothingLost")
 
 
 @pytest.mark.parametrize("loss", [Loss(LossCause.CALL_BUFFER_FULL), Loss(LossCause.RATE_LIMIT)])

@@ -15,9 +15,9 @@ def silence(seconds: float, owner: str = "alice") -> dict[str, Any]:
 @pytest.fixture
 def world() -> World:
     """With one sink."""
-    found = World()
-    found.sink("chat")
-    return found
+    world = World()
+    world.sink("chat")
+    return world
 
 
 def test_delivery_reports_of_all_nodes_and_generations_are_added_up(world: World) -> None:

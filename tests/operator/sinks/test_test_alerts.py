@@ -20,12 +20,12 @@ def asked(world: World) -> tuple[str, str] | None:
 @pytest.fixture
 def world() -> World:
     """With one sink that works on three nodes."""
-    found = World()
-    found.sink("chat")
+    world = World()
+    world.sink("chat")
     for node in ("n3", "n2", "n1"):
-        found.report(node, delivery_report("chat"))
-    found.turn()
-    return found
+        world.report(node, delivery_report("chat"))
+    world.turn()
+    return world
 
 
 def test_a_test_alert_is_asked_for_told_of_and_over(world: World) -> None:

@@ -15,17 +15,17 @@ def mount_bundle(api: ApiClient, folder: Path) -> bool:
     """What is in the bundle's ConfigMaps as files of the folder ``current``, swapped by one rename; whether there is a
     bundle."""
     files: dict[str, bytes] = {}
-    for found in CoreV1Api(api).list_namespaced_config_map(SYSTEM).items:
-        if found.metadata.name.startswith("tiercel-bundle-"):
-            files |= {name: base64.b64decode(data) for name, data in (found.binary_data or {}).items()}
-            files |= {name: data.encode() for name, data in (found.data or {}).items()}
+    for config_map in CoreV1Api(api).list_namespaced_config_map(SYSTEM).items:
+        if config_map.metadata.name.startswith("tiercel-bundle-"):
+            files |= {name: base64.b64decode(data) for name, data in (config_map.binary_data or {}).items()}
+            files |= {name: data.encode() for name, data in (config_map.data or {}).items()}
     return _mount(files, folder)
 
 
 def mount_sinks(api: ApiClient, folder: Path) -> bool:
     """The same of the Secret with the AlertSinks; whether there is one."""
-    found = CoreV1Api(api).list_namespaced_secret(SYSTEM, field_selector="metadata.name=tiercel-sinks").items
-    return _mount({name: base64.b64decode(data) for each in found for name, data in each.data.items()}, folder)
+    secrets = CoreV1Api(api).list_namespaced_secret(SYSTEM, field_selector="metadata.name=tiercel-sinks").items
+    return _mount({name: base64.b64decode(data) for each in secrets for name, data in each.data.items()}, folder)
 
 
 def _mount(files: dict[str, bytes], folder: Path) -> bool:

@@ -60,8 +60,8 @@ class Cluster:
 
     def sink_reason(self, name: str, namespace: str) -> str:
         """Why a sink is in order, or isn't."""
-        found = self._objects.get_namespaced_custom_object(*API, namespace, "alertsinks", name)
-        conditions = (found.get("status") or {}).get("conditions") or ()
+        sink = self._objects.get_namespaced_custom_object(*API, namespace, "alertsinks", name)
+        conditions = (sink.get("status") or {}).get("conditions") or ()
         return next((each["reason"] for each in conditions if each["type"] == "Valid"), "")
 
     def secrets_of_sinks(self) -> dict[str, dict[str, str]]:
@@ -70,8 +70,8 @@ class Cluster:
             secret = self._core.read_namespaced_secret("tiercel-sinks", SYSTEM)
         except ApiException:
             return {}
-        found = yaml.safe_load(base64.b64decode(secret.data["sinks.json"]))
-        return {f"{each['namespace']}/{each['name']}": each["secrets"] for each in found["sinks"]}
+        content = yaml.safe_load(base64.b64decode(secret.data["sinks.json"]))
+        return {f"{each['namespace']}/{each['name']}": each["secrets"] for each in content["sinks"]}
 
     def clear(self) -> None:
         """Deletes all objects of the custom resources."""
@@ -90,9 +90,9 @@ class Cluster:
 
     def conditions(self, name: str, namespace: str) -> dict[str, tuple[str, str]]:
         """Status and reason by type, once they are of what was applied last."""
-        found = self.read(name, namespace)
-        status = found.get("status") or {}
-        if status.get("observedGeneration") != found["metadata"]["generation"]:
+        rule = self.read(name, namespace)
+        status = rule.get("status") or {}
+        if status.get("observedGeneration") != rule["metadata"]["generation"]:
             return {}
         return {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}
 
@@ -106,14 +106,14 @@ class Cluster:
         """Hash and objects of the bundle that agents get."""
         parts: dict[str, bytes] = {}
         index: dict[str, Any] = {}
-        for found in self._core.list_namespaced_config_map(SYSTEM).items:
-            parts |= {name: base64.b64decode(data) for name, data in (found.binary_data or {}).items()}
-            if INDEX in (found.data or {}):
-                index = yaml.safe_load(found.data[INDEX])
+        for config_map in self._core.list_namespaced_config_map(SYSTEM).items:
+            parts |= {name: base64.b64decode(data) for name, data in (config_map.binary_data or {}).items()}
+            if INDEX in (config_map.data or {}):
+                index = yaml.safe_load(config_map.data[INDEX])
         if not index:
             return "", set()
         bundle = Bundle(index["hash"], tuple(parts[part_name(number)] for number in range(index["parts"])))
-        return bundle.hash, {f"{found.namespace}/{found.name}" for found in unpack(bundle)}
+        return bundle.hash, {f"{each.namespace}/{each.name}" for each in unpack(bundle)}
 
     def report(self, node: str, bundle: str, **status: Any) -> None:
         """What the agent of a node would say."""

@@ -90,9 +90,9 @@ class World:
 
     def sink_configs(self) -> dict[str, SinkConfig]:
         """As agents read it."""
-        found = read_sinks(self.plan.content)
-        assert found.unread == ()
-        return {f"{each.namespace}/{each.name}": each for each in found.sinks}
+        configs = read_sinks(self.plan.content)
+        assert configs.unread == ()
+        return {f"{each.namespace}/{each.name}": each for each in configs.sinks}
 
     def _take(self, origin: Origin) -> None:
         self.state.take_sink(self._bodies[origin], exists=True)
