@@ -15,6 +15,10 @@ from typing import Any
 import kopf
 
 from tiercel_engine.api_group import API_GROUP, VERSION
+from tiercel_engine.resources.alert_sink import ALERT_SINK
+from tiercel_engine.resources.node_agent import NODE_AGENT
+from tiercel_engine.resources.security_rule import SECURITY_RULE
+from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.admission.service import AdmissionService, Endpoint
 from tiercel_operator.agents.config import agent_config_map
 from tiercel_operator.agents.daemonset import daemonset
@@ -25,7 +29,7 @@ from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.runner import Runner
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Settings:
     there is no webhook, without ``agents`` no DaemonSet, and without ``health_port`` no server for probes and
     metrics."""
 
-    namespace: str = "tiercel-system"
+    namespace: str = SYSTEM_NAMESPACE
     kubeconfig: Path | None = None
     endpoint: Endpoint | None = None
     agents: AgentSettings | None = None
@@ -101,15 +105,15 @@ def _registry(runner: Runner, settings: Settings) -> kopf.OperatorRegistry:
     login = kopf.login_with_kubeconfig if settings.kubeconfig is not None else kopf.login_with_service_account
     kopf.on.login(registry=registry)(login)
 
-    @kopf.on.event(API_GROUP, VERSION, "securityrules", registry=registry)
+    @kopf.on.event(API_GROUP, VERSION, SECURITY_RULE.plural, registry=registry)
     async def rule(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.rule_event(body, exists=type != "DELETED")
 
-    @kopf.on.event(API_GROUP, VERSION, "nodeagents", registry=registry)
+    @kopf.on.event(API_GROUP, VERSION, NODE_AGENT.plural, registry=registry)
     async def agent(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.agent_event(body, exists=type != "DELETED")
 
-    @kopf.on.event(API_GROUP, VERSION, "alertsinks", registry=registry)
+    @kopf.on.event(API_GROUP, VERSION, ALERT_SINK.plural, registry=registry)
     async def sink(type: str | None, body: kopf.Body, **_: Any) -> None:
         runner.sink_event(body, exists=type != "DELETED")
 

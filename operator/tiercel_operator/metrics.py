@@ -11,7 +11,7 @@ from typing import Any
 from tiercel_engine.telemetry import Instrument, Telemetry
 from tiercel_operator.runner import Runner
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ from tiercel_operator.reconciliation.sinks import SinkReconciler
 from tiercel_operator.reconciliation.writer import Counts, ObjectWriter
 from tiercel_operator.state import State
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 QUIET = 0.1
 """Seconds without an event after which a reconciliation begins."""

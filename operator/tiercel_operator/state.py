@@ -14,7 +14,7 @@ from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
 from tiercel_operator.objects import LOSS_LASTS, Agent, StoredRule, StoredSink, wanted_test
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 _NUMERIC = ("InternalIP", "ExternalIP")
 
@@ -60,10 +60,8 @@ class State:
             return self.rules.pop(origin, None) is not None
         spec = body.get("spec") or {}
         if before is not None and before.object.spec == spec:
-            rules, scope = (
-                before.object,
-                before.scope,
-            )  # the same object: a change of the status resolves no rules again
+            # The same object is kept, so that a change of the status alone doesn't have its rules resolved again.
+            rules, scope = before.object, before.scope
         else:
             rules = RuleObject(origin.namespace, origin.name, _copied(spec))
             scope = scope_of(rules)

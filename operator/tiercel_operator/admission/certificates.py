@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tiercel_engine.located import located
 
-LOGGER = logging.getLogger("tiercel.webhook")
+LOGGER = logging.getLogger(__name__)
 
 SERVICE: Final = "tiercel-webhook"
 LIFETIME: Final = timedelta(days=90)

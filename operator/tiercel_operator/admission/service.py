@@ -15,7 +15,7 @@ from tiercel_operator.admission.webhook import Webhook, webhook_configuration
 from tiercel_operator.kube import API_ERRORS, Kube, error_text
 from tiercel_operator.state import State
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 SECRET = "tiercel-webhook"  # noqa: S105 (its name)
 _CHECK_EVERY = 60.0  # seconds between two readings of the Secret

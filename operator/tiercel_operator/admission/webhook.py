@@ -27,7 +27,7 @@ from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import SERVICE, Certificates
 from tiercel_operator.admission.review import NotAReview, Verdict, answer, review
 
-LOGGER = logging.getLogger("tiercel.webhook")
+LOGGER = logging.getLogger(__name__)
 
 NAME: Final = f"validate.{API_GROUP}"
 PATH: Final = "/validate"

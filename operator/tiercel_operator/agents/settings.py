@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tiercel_engine import __version__
+from tiercel_engine.scope import SYSTEM_NAMESPACE
 
 APP_ARMOR_FIELD_SINCE = (1, 30)
 """The version of Kubernetes from which AppArmor has a field of its own. Before, an annotation says the same."""
@@ -33,7 +34,7 @@ class AgentSettings:
     pull_policy: str = "IfNotPresent"
     name: str = "tiercel-agent"
     """The name of the DaemonSet, of its ConfigMap and of the service account that the agents run as."""
-    namespace: str = "tiercel-system"
+    namespace: str = SYSTEM_NAMESPACE
     kubernetes: tuple[int, int] = APP_ARMOR_FIELD_SINCE
     """The API server's version, major and minor: older ones refuse fields that they don't know."""
     node_selector: Mapping[str, str] = field(default_factory=_nodes)

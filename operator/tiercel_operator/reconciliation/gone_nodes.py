@@ -9,7 +9,7 @@ from tiercel_engine.api_group import API_VERSION
 from tiercel_operator.reconciliation.writer import ObjectWriter
 from tiercel_operator.state import State
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 REMOVED_AFTER = 600.0
 """Seconds for which a node has to be away: a node that comes back soon keeps its NodeAgent."""

@@ -15,7 +15,7 @@ from tiercel_engine.rule import Origin
 from tiercel_operator.kube import Kube, error_text
 from tiercel_operator.state import State
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 LIST_EVERY = 300.0
 """Seconds."""

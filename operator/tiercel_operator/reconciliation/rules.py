@@ -13,7 +13,7 @@ from tiercel_operator.rules.plan import Plan, Planner
 from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusWrite
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 
 class RuleReconciler:

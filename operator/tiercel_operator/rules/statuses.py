@@ -167,18 +167,18 @@ def _blindness(facts: Facts) -> str:
     if not facts.fleet.unwatched or facts.stored.suspended:
         return ""
     asked = {rule.name: _types(rule) for rule in facts.resolved.rules if rule.enabled}
-    told = []
+    sentences = []
     for parts, nodes in facts.fleet.unwatched.items():
         for part in parts:
             rules = [name for name, types in asked.items() if not types.isdisjoint(part.calls)]
             calls = [call for call in part.calls if any(call in asked[name] for name in rules)]
             if rules:
                 that_fail = " that fail" if part.only_failed else ""
-                told.append(
+                sentences.append(
                     f"on {listed(sorted(nodes))} the kernel doesn't let {listed(calls)}{that_fail} be seen, "
                     f"which is asked for by {listed(rules)}: {part.reason}"
                 )
-    return "; ".join(told[:MOST_NAMED]) + and_more(len(told))
+    return "; ".join(sentences[:MOST_NAMED]) + and_more(len(sentences))
 
 
 def _types(rule: Rule) -> frozenset[str]:

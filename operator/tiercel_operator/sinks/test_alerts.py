@@ -15,7 +15,7 @@ from tiercel_operator.conditions import LONGEST_TEXT
 from tiercel_operator.objects import Agent, StoredSink
 from tiercel_operator.sinks.delivery_reports import DeliverySummary, is_silent, report_of
 
-LOGGER = logging.getLogger("tiercel.operator")
+LOGGER = logging.getLogger(__name__)
 
 
 def last_test(sink: StoredSink) -> TestAlert | None:
