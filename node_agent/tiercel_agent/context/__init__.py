@@ -1,5 +1,5 @@
-"""What an event's process belongs to: its container, its users, the files and hosts that it names.
+"""The context of an event's process: its container, its users, the files and hosts that it names.
 
-Everything here reads what an attacker may have written, and asks about processes that may be gone:
-an answer is a value or None, never an error.
+All that is read here may have been written by an attacker, and the process may have ended. So look-ups return a value
+or None, and raise no errors unless they say so.
 """

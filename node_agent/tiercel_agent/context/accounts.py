@@ -1,20 +1,21 @@
 """Names of users and groups, from the root file system of the process that they concern.
 
-A container has its own /etc/passwd: uid 1000 is another user there. Whoever controls that file system
-chooses the names, so a container's files are read for processes of that container only, with limits, and never
-for the host's: a user who makes a mount namespace of his own doesn't rename himself (``mount_ns=None`` for every
-process that is in no container, whatever namespaces it has).
+A container has its own /etc/passwd: uid 1000 is another user there. Whoever controls that file system chooses the
+names, so a container's files are read for processes of that container only, with limits, and never for the host's: a
+user who makes a mount namespace of their own can't rename themselves by that (``mount_ns`` is None for every process
+that is in no container, whatever namespaces it has).
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from cachetools import LRUCache
 
 from tiercel_agent.context.idmap import IdMap, id_maps
 from tiercel_agent.context.nss import Nss
@@ -33,7 +34,7 @@ MAX_TEXT = 256
 _PASSWD, _GROUP = "/etc/passwd", "/etc/group"
 _ROOTS_OF_A_CONTAINER = 4
 MOUNTED_HOST = "/host"
-"""Below it are the host's folders, for an agent in a container."""
+"""Where the host's folders are mounted for an agent in a container."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Group:
 
 
 def parse_passwd(content: bytes) -> dict[int, User]:
-    """Users by id from the text of a passwd file (passwd(5)); of an id's entries the first counts."""
+    """Users by id from the text of a passwd file (passwd(5)). Where an id has several entries, the first counts."""
     users: dict[int, User] = {}
     for fields in _lines(content, 7):
         uid = _number(fields[2])
@@ -61,7 +62,7 @@ def parse_passwd(content: bytes) -> dict[int, User]:
 
 
 def parse_group(content: bytes) -> dict[int, Group]:
-    """Groups by id from the text of a group file (group(5)), as ``parse_passwd``."""
+    """Groups by id from the text of a group file (group(5)), in the same way."""
     groups: dict[int, Group] = {}
     for fields in _lines(content, 3):
         gid = _number(fields[2])
@@ -71,7 +72,8 @@ def parse_group(content: bytes) -> dict[int, Group]:
 
 
 def _lines(content: bytes, width: int) -> list[list[str]]:
-    """The fields of every line that has at least ``width``; a text longer than MAX_TEXT makes it no account."""
+    """The first ``width`` fields of every line that has as many. Lines with a text longer than MAX_TEXT are left
+    out."""
     lines = (line.split(b":", width)[:width] for line in content.split(b"\n"))
     return [
         [text.decode("utf-8", "surrogateescape") for text in line]
@@ -87,7 +89,7 @@ def _number(text: str) -> int | None:
 
 @dataclass(slots=True)
 class _Tables:
-    """What one root file system says, and when it was last looked at."""
+    """The accounts of one root file system, and when its files were last examined."""
 
     users: Mapping[int, User] = field(default_factory=dict)
     groups: Mapping[int, Group] = field(default_factory=dict)
@@ -99,16 +101,18 @@ class _Tables:
 
 
 def host_root(mounted: str = MOUNTED_HOST) -> str:
-    """Where the host's /etc is found: in a container, whose own tells of nobody, where it is mounted."""
+    """The root directory that has the host's /etc: in a container, whose own /etc is another, where the host's is
+    mounted."""
     return mounted if Path(mounted + _PASSWD).exists() else "/"
 
 
 class Accounts:
     """Names by id, of the host and of containers.
 
-    ``limit`` bounds the containers remembered; ``interval`` is how many seconds their files count as fresh.
-    ``host_root`` is where the host's root directory is: ``/proc/1/root`` or a mount for an agent in a container.
-    Where it is this process's own, the host's name service (LDAP, SSSD) is asked for ids that its files don't have.
+    ``limit`` is the most containers that are remembered; ``interval`` is for how many seconds files aren't examined
+    again. ``host_root`` is where the host's root directory is: ``/proc/1/root`` or a mount for an agent in a container.
+    Where it is this process's own root, the host's name service (LDAP, SSSD) is asked for ids that its files don't
+    have.
     """
 
     def __init__(
@@ -120,37 +124,36 @@ class Accounts:
         clock: Callable[[], float] = time.monotonic,
         nss: Nss | None = None,
     ) -> None:
-        self._limit = limit
         self._interval = interval
         self._clock = clock
         self._host_root = host_root
         self._nss = nss if nss is not None else Nss(enabled=host_root == "/")
         self._host = _Tables()
         # By mount namespace and then by root directory: one chrooted process must not speak for its whole container.
-        self._containers: OrderedDict[int, OrderedDict[tuple[int, int], _Tables]] = OrderedDict()
+        self._containers: LRUCache[int, dict[tuple[int, int], _Tables]] = LRUCache(limit)
 
     def user(self, pid: int, mount_ns: int | None, uid: int) -> User | None:
         """The user of an id (as the host counts), for a process in a container or on the host.
 
         ``mount_ns`` is the inode number of the container's mount namespace, None for the host. ``User.uid`` is
         the id as the container counts. None if there is no such user, or if the process is gone and nothing of
-        its container is known: asking for another process of it may do better.
+        its container is known; asking again with another process of the container may then succeed.
         """
         tables = self._tables(pid, mount_ns)
         number = tables.uids.inside(uid) if tables else None
-        found = tables.users.get(number) if tables and number is not None else None
-        if found is None and mount_ns is None and (entry := self._nss.user(uid)):
+        user = tables.users.get(number) if tables and number is not None else None
+        if user is None and mount_ns is None and (entry := self._nss.user(uid)):
             return User(uid, *entry)
-        return found
+        return user
 
     def group(self, pid: int, mount_ns: int | None, gid: int) -> Group | None:
-        """The group of an id, as ``user``."""
+        """The group of an id, in the same way as ``user``."""
         tables = self._tables(pid, mount_ns)
         number = tables.gids.inside(gid) if tables else None
-        found = tables.groups.get(number) if tables and number is not None else None
-        if found is None and mount_ns is None and (name := self._nss.group(gid)):
+        group = tables.groups.get(number) if tables and number is not None else None
+        if group is None and mount_ns is None and (name := self._nss.group(gid)):
             return Group(gid, name)
-        return found
+        return group
 
     def close(self) -> None:
         self._nss.close()
@@ -165,16 +168,13 @@ class Accounts:
             if namespace(process_fd, "mnt") == mount_ns:
                 with process_root(process_fd) as root_fd:
                     return self._container(mount_ns, process_fd, root_fd)
-        # The process is gone (or its number is another's now): the root seen first is the container's own.
+        # The process is gone, or its number is another's now. The root that was seen first is the container's own.
         known = self._containers.get(mount_ns)
         return next(iter(known.values())) if known else None
 
     def _container(self, mount_ns: int, process_fd: int, root_fd: int) -> _Tables:
         status = os.fstat(root_fd)
-        roots = self._containers.setdefault(mount_ns, OrderedDict())
-        self._containers.move_to_end(mount_ns)
-        if len(self._containers) > self._limit:
-            self._containers.popitem(last=False)
+        roots = self._containers.setdefault(mount_ns, {})
         tables = roots.setdefault((status.st_dev, status.st_ino), _Tables())
         if len(roots) > _ROOTS_OF_A_CONTAINER:
             roots.pop(list(roots)[1])
@@ -214,7 +214,7 @@ def _changed(tables: _Tables, root_fd: int, path: str) -> bytes | None:
 
 
 def _stamp(root_fd: int, path: str) -> tuple[int, ...]:
-    """What differs once a file has changed. Raises OSError."""
+    """Numbers that differ once the file has changed. Raises OSError."""
     fd = open_in_root(root_fd, path, os.O_PATH)
     try:
         status = os.fstat(fd)

@@ -2,27 +2,31 @@
 
 The id of a version 2 cgroup is its inode number, and a file handle of the type FILEID_KERNFS is
 nothing but that id (include/linux/exportfs.h, fs/kernfs/mount.c): open_by_handle_at finds the cgroup
-exactly and without a search, given CAP_DAC_READ_SEARCH. Without it the hierarchy is walked.
-New ones are told by the kernel as they are made, with their paths (bpf/cgroups.c).
-Ids aren't used twice and version 2 cgroups can't be renamed, so what was found once stays true; it is kept
-after the cgroup is gone, since events of its last processes may still come.
+exactly and without a search, given CAP_DAC_READ_SEARCH. Without that capability the hierarchy is walked.
+The kernel reports new cgroups with their paths when they are made (bpf/cgroups.c).
+Ids aren't used twice and version 2 cgroups can't be renamed, so a path stays true. It is kept after the cgroup is gone,
+since events of its last processes may still come.
 """
 
 from __future__ import annotations
 
 import ctypes
+import logging
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cachetools import LRUCache
+
 from tiercel_agent.context.container import ContainerId, container_of
+from tiercel_engine.located import located
 
 MOUNT_POINTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
 _CGROUP2_MARK = "cgroup.controllers"
 _FILEID_KERNFS = 0xFE
+_LOG = logging.getLogger(__name__)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
@@ -48,14 +52,14 @@ class Membership:
     def container(self) -> ContainerId | None:
         """The container, from the version 2 path or else from the first version 1 path that has one."""
         for path in (self.unified, *self.by_controller.values()):
-            found = container_of(path) if path else None
-            if found:
-                return found
+            container = container_of(path) if path else None
+            if container:
+                return container
         return None
 
 
 def parse_membership(text: str) -> Membership:
-    """Read ``/proc/PID/cgroup``: lines of ``number:controllers:path``."""
+    """Reads the text of ``/proc/PID/cgroup``: lines of ``number:controllers:path``."""
     unified: str | None = None
     by_controller: dict[str, str] = {}
     for line in text.split("\n"):
@@ -82,8 +86,8 @@ def membership(pid: int) -> Membership | None:
 class CgroupTable:
     """Paths by cgroup id. A path starts with ``/`` at the hierarchy's root.
 
-    ``limit`` bounds what is remembered (the least recently asked goes first), ``walk_interval`` is
-    the least number of seconds between two walks for an id that nothing else found.
+    ``limit`` is the most paths that are remembered (the least recently used goes first). ``walk_interval`` is the least
+    number of seconds between two walks for ids that couldn't be looked up otherwise.
     """
 
     def __init__(
@@ -99,7 +103,7 @@ class CgroupTable:
         self._limit = limit
         self._walk_interval = walk_interval
         self._clock = clock
-        self._paths: OrderedDict[int, str] = OrderedDict()
+        self._paths: LRUCache[int, str] = LRUCache(limit)
         self._root_fd = -1
         if self._root is None:
             return
@@ -108,7 +112,8 @@ class CgroupTable:
             self._root = os.path.realpath(self._root)
             if use_handles:
                 self._root_fd = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            _LOG.info("control groups are searched for by walking the hierarchy: %s", located(error))
             self._root_fd = -1
         self._walked = self._clock()
         self._walk()
@@ -122,31 +127,31 @@ class CgroupTable:
         return len(self._paths)
 
     def made(self, cgroup_id: int, path: str) -> None:
-        """The kernel told of a new version 2 cgroup."""
-        self._remember(cgroup_id, path)
+        """Notes a version 2 cgroup that the kernel has reported as new."""
+        self._paths[cgroup_id] = path
 
     def known_paths(self) -> list[str]:
-        """Of the cgroups that are remembered."""
+        """The paths of the cgroups that are remembered."""
         return list(self._paths.values())
 
     def folder(self, path: str) -> Path:
-        """Where the kernel shows a cgroup of the version 2 hierarchy."""
+        """The folder of a cgroup of the version 2 hierarchy."""
         return Path(f"{self._root}{path}")
 
     def path(self, cgroup_id: int, pid: int | None = None) -> str | None:
-        """The cgroup's path, or None if nothing by that id is or was known.
+        """The cgroup's path, or None if no cgroup of that id is or was known.
 
-        ``pid`` is a process that was in it: asked only where handles don't work, and believed only if the id fits.
+        ``pid`` is a process that was in it. Its membership is read only where file handles don't work, and believed
+        only if the id fits.
         """
         known = self._paths.get(cgroup_id)
         if known is not None:
-            self._paths.move_to_end(cgroup_id)
             return known
         if self._root is None:
             return None
         path = self._by_handle(cgroup_id) or self._by_process(cgroup_id, pid)
         if path is not None:
-            self._remember(cgroup_id, path)
+            self._paths[cgroup_id] = path
             return path
         now = self._clock()
         if self._root_fd < 0 and now - self._walked >= self._walk_interval:
@@ -187,12 +192,7 @@ class CgroupTable:
 
     def _walk(self) -> None:
         for cgroup_id, path in _cgroups(str(self._root), self._limit):
-            self._remember(cgroup_id, path)
-
-    def _remember(self, cgroup_id: int, path: str) -> None:
-        self._paths[cgroup_id] = path
-        if len(self._paths) > self._limit:
-            self._paths.popitem(last=False)
+            self._paths[cgroup_id] = path
 
 
 _NO_HANDLES = frozenset({1, 38, 95})  # EPERM, ENOSYS, EOPNOTSUPP

@@ -22,10 +22,10 @@ Nested containers: the outermost one that belongs to a pod counts, else the inne
 Kubernetes cluster in containers (kind) belongs to its pod, and what a pod runs inside of it (Docker
 in Docker, or a cgroup named to look like another pod's) stays the pod's.
 
-Whoever may create cgroups chooses their names. That is root, except below ``user@UID.service``, which
-systemd hands to that user: rootless podman, Docker and nerdctl live there, and so may anything that the
-user makes up. Such a container is reported with ``user`` set, never with a pod, and only in the forms with a
-runtime's name; the caller believes it only of a process outside the host's mount namespace.
+Whoever may create cgroups chooses their names. That is root, except below ``user@UID.service``, which systemd gives to
+that user: rootless podman, Docker and nerdctl run there, and a user may make any other cgroup there. Such a container
+is reported with ``user`` set, never with a pod, and only in the forms with a runtime's name. The caller must believe it
+only of a process outside of the host's mount namespace.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ _DELETED = " (deleted)"
 def container_of(cgroup_path: str) -> ContainerId | None:
     """The container that a cgroup lies in, or None for one of the host's."""
     parts = [part for part in cgroup_path.removesuffix(_DELETED).split("/") if part not in ("", "..")]
-    found: ContainerId | None = None
+    innermost: ContainerId | None = None
     pod_uid: str | None = None
     user: int | None = None
     in_kubepods = False
@@ -92,22 +92,23 @@ def container_of(cgroup_path: str) -> ContainerId | None:
             in_kubepods = in_kubepods or "kubepods" in part
             if in_kubepods and (match := _POD.fullmatch(part)):
                 pod_uid = match[1].replace("_", "-")
-        container = _named(part) or (_unnamed(parts, number, pod_uid) if user is None else None)
-        if container is None:
+        id_and_runtime = _named(part) or (_unnamed(parts, number, pod_uid) if user is None else None)
+        if id_and_runtime is None:
             continue
-        found = ContainerId(container[0], container[1], pod_uid, user)
+        innermost = ContainerId(*id_and_runtime, pod_uid, user)
         if pod_uid is not None:
             break
-    return found
+    return innermost
 
 
 def _named(part: str) -> tuple[str, str] | None:
+    """Id and runtime of a container whose cgroup is named by both."""
     match = _NAMED.fullmatch(part)
     return (match[2], _RUNTIMES[match[1]]) if match else None
 
 
 def _unnamed(parts: list[str], number: int, pod_uid: str | None) -> tuple[str, str | None] | None:
-    """A container whose cgroup bears only its id: the runtime shows in what is above."""
+    """Id and runtime of a container whose cgroup is named by the id alone. The cgroup above it shows the runtime."""
     parent = parts[number - 1] if number else ""
     if _BARE.fullmatch(parts[number]):
         return parts[number], "containerd" if pod_uid else _PARENTS.get(parent)

@@ -1,31 +1,36 @@
-"""Host names of addresses, for ``fd.sip.name`` and its kin.
+"""Host names of addresses, for ``fd.sip.name`` and similar fields.
 
-An address isn't looked up backwards, which would ask a server of the attacker's choice. The names that rules mention
-are resolved forwards, in the background, and an address bears the names that led to it.
+Addresses are not resolved to names, since that would ask a server of the attacker's choice. Instead, the names that
+rules mention are resolved to addresses in the background, and an address has the names that were resolved to it.
 """
 
 from __future__ import annotations
 
+import logging
 import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import IPv6Address, ip_address
 
+from tiercel_engine.located import located
+
+_LOG = logging.getLogger(__name__)
 MAX_NAMES = 1024
 MAX_ADDRESSES_OF_A_NAME = 256
 
 
 def resolve(name: str) -> list[str]:
-    """The addresses of a host name by the system's resolver; an unknown one has none. May take seconds."""
+    """The addresses of a host name by the system's resolver; none for an unknown name. May take seconds."""
     try:
         return [str(entry[4][0]) for entry in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)]
-    except (OSError, UnicodeError):
+    except (OSError, UnicodeError) as error:
+        _LOG.debug("%s has no address: %s", name, located(error))
         return []
 
 
 def canonical(address: str) -> str | None:
-    """One spelling for an address: IPv4 in IPv6 as IPv4, no zone; None for what is none."""
+    """The one spelling of an address: IPv4 in IPv6 as IPv4, without a zone. None if the text is no address."""
     try:
         parsed = ip_address(address.partition("%")[0])
     except ValueError:
@@ -38,7 +43,8 @@ def canonical(address: str) -> str | None:
 class HostNames:
     """The names that are watched, and the addresses that they have now or had within ``lifetime`` seconds.
 
-    Resolvers hand out few of a large service's addresses at a time, and fail at times: hence the lifetime.
+    The lifetime is there because resolvers return few of a large service's addresses at a time, and fail at times.
+    ``interval`` is the seconds between two rounds of resolving.
     """
 
     def __init__(
@@ -62,7 +68,7 @@ class HostNames:
         self._thread: threading.Thread | None = None
 
     def watch(self, names: Collection[str]) -> None:
-        """Resolve these names from now on, instead of earlier ones; returns at once. At most MAX_NAMES are taken."""
+        """Resolves these names from now on, instead of earlier ones; returns at once. At most MAX_NAMES are taken."""
         with self._wake:
             self._watched = tuple(sorted(set(names)))[:MAX_NAMES]
             self._renewed = True
@@ -72,7 +78,7 @@ class HostNames:
                 self._thread.start()
 
     def names_of(self, address: str) -> list[str]:
-        """The watched names that resolve to an address; never waits."""
+        """The watched names that resolve to an address. Doesn't wait."""
         names = self._names
         known = names.get(address)
         if known is None and names and (spelling := canonical(address)) is not None:
@@ -80,7 +86,7 @@ class HostNames:
         return known or []
 
     def refresh(self) -> None:
-        """Resolve every watched name once, in the calling thread."""
+        """Resolves every watched name once, in the calling thread."""
         watched = self._watched
         self._seen = {name: self._seen.get(name, {}) for name in watched}
         for name in watched:
@@ -95,15 +101,15 @@ class HostNames:
             self._wake.notify()
 
     def _update(self, name: str) -> None:
-        found = (canonical(address) for address in self._resolver(name))
+        addresses = (canonical(address) for address in self._resolver(name))
         now = self._clock()
         seen = {address: at for address, at in self._seen[name].items() if now - at < self._lifetime}
-        seen |= {address: now for address in found if address is not None}
+        seen |= {address: now for address in addresses if address is not None}
         newest = sorted(seen.items(), key=lambda item: -item[1])[:MAX_ADDRESSES_OF_A_NAME]
         self._seen[name] = dict(newest)
 
     def _publish(self) -> None:
-        """Put a new table in place of the old one, whole: readers take no lock."""
+        """Replaces the whole table by a new one, so that readers need no lock."""
         names: dict[str, list[str]] = {}
         for name, addresses in self._seen.items():
             for address in addresses:

@@ -1,7 +1,8 @@
-"""User namespaces: the kernel counts users as the host does, a container's files as the container does.
+"""User namespaces: the kernel gives a user's id as the host counts, a container's files as the container counts.
 
-A process can make a user namespace and be anybody in it. So a map counts only for the user namespace that
-owns the mount namespace whose files are read: what its own root set up, not what a process made on top of it.
+A process can make a user namespace and have any id in it. So a map is only used if it belongs to the user namespace
+that owns the mount namespace whose files are read: the one that the container was set up with, not one that a process
+made later.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ class IdMap:
     ranges: tuple[tuple[int, int, int], ...] = ()
 
     def inside(self, number: int) -> int | None:
-        """A host id as the container counts; None if it has none there. Without ranges ids are the same."""
+        """The container's number for an id of the host; None if it has none. Without ranges the numbers are the
+        same."""
         if not self.ranges:
             return number
         for first_inside, first_outside, count in self.ranges:
@@ -31,7 +33,7 @@ class IdMap:
 
 
 def parse_id_map(text: str) -> IdMap:
-    """Read ``/proc/PID/uid_map`` or ``gid_map``."""
+    """Reads the text of ``/proc/PID/uid_map`` or ``gid_map``."""
     ranges: list[tuple[int, int, int]] = []
     for line in text.splitlines()[:_MAX_LINES]:
         numbers = line.split()

@@ -1,7 +1,7 @@
-"""Whose the mount namespaces are: a container's is the one that its first process executes in.
+"""Which container a mount namespace belongs to: a container's is the one in which its first process executes a program.
 
-A process with enough rights can leave its container's cgroup, and would then pass for one of the host's. What it sees
-of the file system it has not left with that.
+A process with enough rights can leave its container's cgroup, and would then look like one of the host's. It is still
+recognised by its mount namespace, which it doesn't leave by that.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ _FIRST = 1  # pid of the first process of a pid namespace, as that counts
 
 
 class MountNamespaces:
-    """``host`` is the machine's own, which belongs to no container; 0 if it isn't known."""
+    """The owners of mount namespaces. ``host`` is the machine's own namespace, which belongs to no container; 0 if
+    unknown."""
 
     def __init__(self, host: int) -> None:
         self.host = host
         self._owners: OrderedDict[int, ContainerId] = OrderedDict()
 
     def executed(self, container: ContainerId, mount_ns: int, vpid: int) -> None:
-        """A process of a container executes something in that namespace."""
+        """Notes that a process of a container has executed a program in that namespace. ``vpid`` is its pid in the
+        container."""
         if vpid == _FIRST and mount_ns not in (0, self.host):
             self._owners[mount_ns] = container
             self._owners.move_to_end(mount_ns)
@@ -35,12 +37,12 @@ class MountNamespaces:
         return self._owners.get(mount_ns)
 
     def left(self, container: ContainerId) -> None:
-        """The container is gone: the kernel may give the number of its namespace to another."""
+        """Forgets a container that is gone, since the kernel may give the number of its namespace to another one."""
         for mount_ns in [number for number, owner in self._owners.items() if owner == container]:
             del self._owners[mount_ns]
 
-    def look(self, cgroup: Path, container: ContainerId) -> None:
-        """Finds the first process of a container that runs already, in its cgroup's folder."""
+    def examine(self, cgroup: Path, container: ContainerId) -> None:
+        """Notes the namespace of a container that runs already, by its first process in the cgroup's folder."""
         try:
             pids = (cgroup / "cgroup.procs").read_text().split()
         except OSError:
@@ -56,7 +58,7 @@ class MountNamespaces:
 
 
 def host_mount_namespace() -> int:
-    """The mount namespace of the machine's first process; 0 if that can't be seen."""
+    """The mount namespace of the machine's first process; 0 if this process may not see it."""
     try:
         return os.stat("/proc/1/ns/mnt").st_ino  # noqa: PTH116
     except OSError:

@@ -6,8 +6,10 @@ import grp
 import pwd
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
+
+from cachetools import LRUCache
 
 _USER, _GROUP = "user", "group"
 _Key = tuple[str, int]
@@ -34,8 +36,9 @@ def find_group(gid: int) -> str | None:
 class Nss:
     """Answers from the name service.
 
-    A caller waits ``patience`` seconds at most, and not at all while an earlier question hangs. An answer, also
-    that there is none, holds for ``lifetime`` seconds; ``limit`` bounds answers and open questions.
+    A caller waits ``patience`` seconds at most, and not at all while an earlier question is unanswered. An answer is
+    used for ``lifetime`` seconds, even if it says that there is no such account. ``limit`` is the most answers that are
+    kept, and the most questions that wait.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class Nss:
         self._lifetime = lifetime
         self._limit = limit
         self._clock = clock
-        self._answers: OrderedDict[_Key, tuple[float, _Answer]] = OrderedDict()
+        self._answers: LRUCache[_Key, tuple[float, _Answer]] = LRUCache(limit)
         self._questions: deque[_Key] = deque()
         self._asking: _Key | None = None
         self._changed = threading.Condition()
@@ -107,7 +110,4 @@ class Nss:
             with self._changed:
                 self._asking = None
                 self._answers[key] = (self._clock(), answer)
-                self._answers.move_to_end(key)
-                if len(self._answers) > self._limit:
-                    self._answers.popitem(last=False)
                 self._changed.notify_all()

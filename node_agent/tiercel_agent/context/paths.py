@@ -1,9 +1,9 @@
 """Paths as processes give them: made absolute, cleaned, and resolved as the kernel would.
 
-For calls that return a descriptor the kernel tells the resolved path itself. Those that don't (unlink, rename,
-mkdir, chmod …) get it here, after the call: **a race**. Who can change the links of a path between the call and this
-look-up decides what it answers. So the resolved name is a second name beside the one given, never
-instead of it, and neither excuses the other.
+For calls that return a descriptor the kernel reports the resolved path itself. For others (unlink, rename, mkdir, chmod
+…) the path is resolved here, after the call. That is **a race**: whoever can change the links of a path between the
+call and this look-up decides its result. So the resolved name is a second name beside the one that was passed and never
+replaces it: a rule that matches either of them matches.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def clean(path: str) -> str:
-    """The path without ``.``, ``..`` and doubled slashes, by its text alone; ``..`` at the root stays there.
+    """The path without ``.``, ``..`` and doubled slashes, by its text alone; ``..`` at the root leads to the root.
 
-    A relative path stays relative, and keeps the ``..`` that lead out of it. A slash at the end goes.
+    A relative path stays relative, and keeps the ``..`` that lead out of it. A slash at the end is removed.
     """
     if not path:
         return ""
@@ -44,7 +44,7 @@ def clean(path: str) -> str:
 
 
 def absolute(cwd: str, path: str) -> str:
-    """The path from the working directory, cleaned; an empty one is the directory itself."""
+    """The absolute path, cleaned, of a path in the working directory ``cwd``. An empty path is the directory itself."""
     return clean(path if path.startswith("/") else f"{cwd}/{path}")
 
 
@@ -77,7 +77,7 @@ def resolve_in_root(pid: int, path: str, *, follow: bool = False) -> str | None:
 
 
 def _without_own_root(path: str) -> str:
-    """``/proc/self/root/x`` is ``/x``: for the process, though not for who looks from outside."""
+    """The path with ``/proc/self/root/x`` as ``/x``, which it is for the process, though not when seen from outside."""
     path = re.sub(r"/(?:\.?/)+", "/", path)
     while match := _OWN_ROOT.match(path):
         path = path[match.end() :] or "/"
@@ -85,7 +85,8 @@ def _without_own_root(path: str) -> str:
 
 
 def _place(root_fd: int, path: str, flags: int) -> str | None:
-    """The path of a file or directory from the root, links followed."""
+    """The path of a file or directory from the root, with links followed; None if it was removed or lies in a
+    procfs."""
     fd = open_in_root(root_fd, path, os.O_PATH | flags)
     try:
         if os.fstat(fd).st_nlink == 0 or _is_procfs(fd):

@@ -1,7 +1,7 @@
-"""Processes that were there before the agent: their facts from /proc (proc(5)).
+"""The facts of processes that ran before the agent, from /proc (proc(5)).
 
-A process may end or exec while it is read. All files are read through one descriptor of its directory, so
-the facts are of one process, though not of one instant.
+A process may end or execute a program while it is read. All files are read through one descriptor of its directory, so
+the facts are those of one process, though not of one moment.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from tiercel_agent.context.rootfs import namespace, process_directory
 
 MAX_ARGUMENTS = 4096
-"""Bytes of the command line that are kept, as for processes seen starting."""
+"""Bytes of the command line that are kept; as many as for processes whose start was observed."""
 MAX_ENVIRONMENT = 4096
 _DELETED = " (deleted)"
 _NO_LOGIN = 0xFFFFFFFF
@@ -33,8 +33,8 @@ class Ids:
 class Executable:
     """The file that a process runs.
 
-    ``path`` has no " (deleted)" when ``deleted`` tells that the file has lost its name. ``inode`` and the times
-    (nanoseconds since the epoch) are None where the file can't be examined.
+    ``deleted``: the file no longer has its name; then ``path`` is without the kernel's " (deleted)". ``inode`` and the
+    times (nanoseconds since the epoch) are None where the file can't be examined.
     """
 
     path: str
@@ -90,7 +90,7 @@ class ProcessFacts:
 
 
 def scan(*, environ: bool = False) -> Iterator[ProcessFacts]:
-    """Every process that can be read, one after the other; those that end meanwhile are left out."""
+    """Every process that can be read, one after the other. Processes that end meanwhile are left out."""
     with os.scandir("/proc") as entries:
         pids = sorted(int(entry.name) for entry in entries if entry.name.isascii() and entry.name.isdecimal())
     for pid in pids:
@@ -100,7 +100,7 @@ def scan(*, environ: bool = False) -> Iterator[ProcessFacts]:
 
 
 def read_process(pid: int, *, environ: bool = False) -> ProcessFacts | None:
-    """The facts of a process, or None if there is none (any more)."""
+    """The facts of a process, or None if there is no such process (any more)."""
     try:
         with process_directory(pid) as process_fd:
             return _facts(process_fd, pid, environ)
@@ -138,7 +138,7 @@ def _facts(process_fd: int, pid: int, environ: bool) -> ProcessFacts:
 def parse_stat(content: bytes) -> tuple[str, list[bytes]]:
     """The name, and what follows it from the state on, of ``/proc/PID/stat``.
 
-    The name stands in parentheses and may itself hold any of them, blanks and line ends. Raises ValueError.
+    The name is in parentheses and may itself contain parentheses, blanks and line ends. Raises ValueError.
     """
     first, last = content.index(b"("), content.rindex(b")")
     return content[first + 1 : last].decode("utf-8", "surrogateescape"), content[last + 1 :].split()
@@ -151,7 +151,7 @@ def parse_status(content: bytes) -> dict[str, list[str]]:
 
 
 def _words(content: bytes) -> tuple[str, ...]:
-    """NUL-ended words. What a process wrote over its command line may lack the last NUL."""
+    """Words that end with NUL. If a process has overwritten its command line, the last NUL may be missing."""
     if not content:
         return ()
     return tuple(word.decode("utf-8", "surrogateescape") for word in content.removesuffix(b"\0").split(b"\0"))
@@ -166,7 +166,7 @@ def _executable(process_fd: int) -> Executable | None:
     except OSError:
         deleted = path.endswith(_DELETED)
         return Executable(path.removesuffix(_DELETED), deleted, None, None, None)
-    # A file may be called "x (deleted)": only one that has lost its last name, or that name, is deleted.
+    # A file may really be called "x (deleted)". It is deleted only if it has lost its last name, or that name.
     deleted = path.endswith(_DELETED) and (status.st_nlink == 0 or not _is_at(path, status))
     path = path.removesuffix(_DELETED) if deleted else path
     return Executable(path, deleted, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)

@@ -78,8 +78,8 @@ def namespace(process_fd: int, kind: str) -> int | None:
 def read_regular(root_fd: int, path: str, limit: int) -> bytes | None:
     """The content of a regular file of at most ``limit`` bytes; None for anything else. Raises OSError.
 
-    A FIFO or device in its place neither blocks nor is touched: it is opened without effect (O_PATH),
-    and read only when it has shown to be a regular file.
+    A FIFO or device in its place doesn't block, and is not affected: the file is first opened without effect (O_PATH),
+    and read only if it is a regular file.
     """
     handle = open_in_root(root_fd, path, os.O_PATH)
     try:

@@ -66,21 +66,21 @@ def names_of(record: KernelRecord) -> Names:
         return Names(path=_executed(record))
     if call.name in _TOWARDS:
         return Names(fd=_connected(record))
-    found = record.descriptor
-    if isinstance(found, OpenFile):
-        return Names(fd=Name(None, found.path or found.shown or None))
-    if isinstance(found, OpenSocket) and found.path:
-        return Names(fd=Name(None, found.path))
+    descriptor = record.descriptor
+    if isinstance(descriptor, OpenFile):
+        return Names(fd=Name(None, descriptor.path or descriptor.shown or None))
+    if isinstance(descriptor, OpenSocket) and descriptor.path:
+        return Names(fd=Name(None, descriptor.path))
     return Names()
 
 
 def _passed(record: KernelRecord, slot: int) -> tuple[str, str] | None:
     """The path argument: as passed, and absolute but not cleaned. None if it couldn't be read."""
     sections = record.sections
-    found = sections.get(Section.PATH_1 if slot else Section.PATH_0)
-    if found is None:
+    section = sections.get(Section.PATH_1 if slot else Section.PATH_0)
+    if section is None:
         return None
-    raw = text(found[1])
+    raw = text(section[1])
     if raw.startswith("/"):
         return raw, raw
     base = sections.get(Section.BASE_1 if slot else Section.BASE_0)
@@ -90,8 +90,8 @@ def _passed(record: KernelRecord, slot: int) -> tuple[str, str] | None:
 
 
 def _opened(record: KernelRecord) -> Name:
-    found = record.descriptor
-    real = found.path if isinstance(found, OpenFile) else None
+    descriptor = record.descriptor
+    real = descriptor.path if isinstance(descriptor, OpenFile) else None
     passed = _passed(record, 0)
     if passed is None:
         return Name(None, real)
@@ -143,18 +143,18 @@ def _follows(record: KernelRecord, slot: int) -> bool:
 
 def _executed(record: KernelRecord) -> Name:
     """What was to be executed; what then runs is proc.exepath, the kernel's own."""
-    found = record.sections.get(Section.FILENAME)
-    if found is None:
+    section = record.sections.get(Section.FILENAME)
+    if section is None:
         return _by_path(record, 0)
-    raw = text(found[1])
+    raw = text(section[1])
     return Name(raw, absolute(record.image.cwd, raw) if record.image.cwd or raw.startswith("/") else raw)
 
 
 def _link_text(record: KernelRecord, link: Name) -> Name:
-    found = record.sections.get(Section.PATH_0)
-    if found is None:
+    section = record.sections.get(Section.PATH_0)
+    if section is None:
         return NOTHING
-    raw = text(found[1])
+    raw = text(section[1])
     if raw.startswith("/") or link.given is None:
         return Name(raw, clean(raw))
     return Name(raw, clean(f"{link.given.rpartition('/')[0]}/{raw}"))
@@ -164,8 +164,8 @@ def _connected(record: KernelRecord) -> Name:
     """A Unix socket is connected or sent to by a path, which may lead through links to the one that it was bound to."""
     address = record.sections.get(Section.ADDRESS)
     passed = read_sockaddr(address[1]) if address else None
-    found = record.descriptor
-    bound = found.path if isinstance(found, OpenSocket) and found.path else None
+    descriptor = record.descriptor
+    bound = descriptor.path if isinstance(descriptor, OpenSocket) and descriptor.path else None
     if not isinstance(passed, str) or not passed:
         return Name(None, bound)
     if not passed.startswith("/"):

@@ -156,13 +156,13 @@ class ProcessTable:
         self.misses += 1
         facts = procfs.read_process(ref.pid, environ=self.with_environment)
         if facts and facts.start_ticks == ref.start // TICK:
-            found = _from_procfs(facts).image
+            image = _from_procfs(facts).image
         else:
             # A child that has only forked executes what its parent does; an exec would have raised its count.
             known = self._find(parent) if parent and parent.execs == ref.execs else None
-            found = known.image if known else NO_IMAGE
-        self._enter(Process(ref.pid, ref.start, ref.execs, text(ref.comm), found))
-        return found
+            image = known.image if known else NO_IMAGE
+        self._enter(Process(ref.pid, ref.start, ref.execs, text(ref.comm), image))
+        return image
 
     def _enter(self, entry: Process) -> None:
         self._newest[entry.pid] = entry
@@ -180,11 +180,11 @@ def _shortened(process: Process | None, length: int) -> Process | None:
 
 def _from_procfs(facts: procfs.ProcessFacts) -> Process:
     exe = facts.exe
-    found = None
+    file = None
     if exe is not None and exe.inode is not None:
         ctime, mtime = divmod(exe.ctime or 0, 1_000_000_000), divmod(exe.mtime or 0, 1_000_000_000)
         traits = records.DETACHED if exe.from_memfd else 0
-        found = FileFacts(exe.inode, ctime[0], mtime[0], ctime[1], mtime[1], 0, 0o100000, 0, 1, 0, traits)
+        file = FileFacts(exe.inode, ctime[0], mtime[0], ctime[1], mtime[1], 0, 0o100000, 0, 1, 0, traits)
     path = exe.path if exe is not None else ""
-    image = Image(facts.argv, facts.environ, path.removeprefix("/") if path.startswith("/memfd:") else path, found)
+    image = Image(facts.argv, facts.environ, path.removeprefix("/") if path.startswith("/memfd:") else path, file)
     return Process(facts.pid, facts.start_ticks * TICK, None, facts.comm, image)

@@ -30,14 +30,14 @@ def _flags(names: Mapping[int, str], zero: str = "0", mask: int = 0xFFFFFFFF) ->
     @lru_cache(1024)
     def render(value: int) -> str:
         value &= mask
-        found = []
+        names = []
         for bits, name in table:
             if value & bits == bits:
-                found.append(name)
+                names.append(name)
                 value &= ~bits
         if value:
-            found.append(hex(value))
-        return "|".join(reversed(found)) or zero
+            names.append(hex(value))
+        return "|".join(reversed(names)) or zero
 
     return render
 

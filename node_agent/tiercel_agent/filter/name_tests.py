@@ -162,13 +162,13 @@ _TESTS = {"fd.directory": _directory, "fd.filename": _filename}
 
 
 def _together(tests: Iterable[NameTest | None]) -> NameTest | None:
-    found = list(tests)
+    all_tests = list(tests)
     patterns: list[Pattern] = []
-    for test in found:
+    for test in all_tests:
         if test is None:
             return None
         patterns += test.patterns
-    return NameTest(tuple(patterns), all(test is not None and test.exact for test in found))
+    return NameTest(tuple(patterns), all(test is not None and test.exact for test in all_tests))
 
 
 def _glob(text: str, star: Gap, before: Elements = (), behind: Elements = (), root: str | None = None) -> NameTest:
@@ -235,8 +235,8 @@ def _merged(elements: Elements) -> Elements:
 
 def _regex(text: str) -> NameTest | None:
     """A regular expression: what begins with the literal that it begins with."""
-    found = _REGEX.match(text)
-    literal = found[0] if found and "|" not in text else ""
+    beginning = _REGEX.match(text)
+    literal = beginning[0] if beginning and "|" not in text else ""
     if len(literal) < len(text) and text[len(literal)] in _REPEATS:
         literal = literal[:-1]
     return NameTest((Pattern((literal.encode(), ANY)),), exact=False) if literal else None

@@ -1,5 +1,5 @@
-"""Workloads: what the container runtime and the Kubernetes API tell of the containers of this node.
+"""Workloads: what container runtimes and the Kubernetes API say about the containers of this node.
 
-Data flows one way: ``runtimes`` and ``cluster`` ask, in threads of their own; ``inventory`` puts together
-what they tell; the detector takes it from there. Nothing here ever makes an event wait by itself.
+Data flows one way: ``runtimes`` and ``cluster`` send requests in threads of their own, ``inventory`` joins the answers,
+and the detector reads them there. No function here makes an event wait.
 """

@@ -1,4 +1,4 @@
-"""How much of what others write is kept: labels and annotations have no limit of their own that would do."""
+"""Limits for texts that others write: labels and annotations have no limits of their own that are low enough."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _LONGEST_ANNOTATION = 4096  # characters
 
 
 def bounded(labels: Mapping[str, str]) -> Mapping[str, str]:
-    """Labels as far as they are of a sane size altogether."""
+    """The labels, without those from the one on that exceeds the limit for all together."""
     room, kept = _MOST_LABEL_CHARACTERS, {}
     for key, value in labels.items():
         room -= len(key) + len(value)
@@ -20,5 +20,5 @@ def bounded(labels: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def chosen(annotations: Mapping[str, str], names: Collection[str]) -> Mapping[str, str]:
-    """The annotations of these names, cut where they are long."""
+    """The annotations of these names, each cut to the limit."""
     return {name: annotations[name][:_LONGEST_ANNOTATION] for name in sorted(names) if name in annotations}

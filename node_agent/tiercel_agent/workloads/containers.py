@@ -1,4 +1,4 @@
-"""The containers of this machine: which of them a process is in, and what is known of it."""
+"""Which container a process is in, and what is known of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_CGROUPS = 16384
 
 
 class Containers:
-    """Begins with those that are there."""
+    """The containers of this machine. Those that run already are noted when this object is made."""
 
     def __init__(self, cgroups: CgroupTable, mounts: MountNamespaces, inventory: Inventory) -> None:
         self.inventory = inventory
@@ -25,20 +25,20 @@ class Containers:
             container = container_of(path)
             if container is not None:
                 inventory.appeared(container)
-                mounts.look(cgroups.folder(path), container)
+                mounts.examine(cgroups.folder(path), container)
 
     def of(self, header: Header, process: ProcessRef) -> ContainerId | None:
-        """The container that a process is in: by its cgroup, and if that is the host's by its mount namespace.
+        """The container that a process is in, by its cgroup, and if the cgroup is the host's, by its mount namespace.
 
-        What a user runs below systemd's part for that user is believed only of processes that don't see the
-        host's files: users may name cgroups there as they like.
+        Below a user's own systemd instance, users may name cgroups as they like. A container there is believed only of
+        processes that are outside of the host's mount namespace.
         """
-        found = self._of_cgroup(header.cgroup, process)
-        if found is None:
+        container = self._of_cgroup(header.cgroup, process)
+        if container is None:
             return self._mounts.owner(header.mount_ns)
-        if found.user is not None and header.mount_ns == self._mounts.host:
+        if container.user is not None and header.mount_ns == self._mounts.host:
             return None
-        return found
+        return container
 
     def workload(self, header: Header, process: ProcessRef) -> Workload:
         """What is known of the container that a process is in."""
@@ -46,17 +46,17 @@ class Containers:
         return NOTHING if container is None else self.inventory.workload(container)
 
     def is_known(self, cgroup: int, pid: int) -> bool:
-        """Whether what is said of the cgroup's processes is the last word."""
+        """Whether it is certain which container the cgroup's processes are in."""
         return cgroup == _ROOT_CGROUP or self._cgroups.path(cgroup, pid) is not None
 
     def executed(self, header: Header, process: ProcessRef) -> None:
-        """A process executes something else now."""
+        """Notes that a process has executed a program."""
         container = self._of_cgroup(header.cgroup, process) if header.vpid == 1 else None
         if container is not None:
             self._mounts.executed(container, header.mount_ns, header.vpid)
 
     def take(self, record: CgroupRecord) -> ContainerId | None:
-        """A cgroup was made or removed; the container that is gone with it."""
+        """Notes that a cgroup was made or removed. Returns the container that has gone with it, if any."""
         container = container_of(record.path)
         if record.made:
             if record.hierarchy == 0:
@@ -64,7 +64,9 @@ class Containers:
             if container is not None:
                 self.inventory.appeared(container)
             return None
-        if container is None or container_of(record.path.rpartition("/")[0]) == container:  # one of its own
+        if (
+            container is None or container_of(record.path.rpartition("/")[0]) == container
+        ):  # a cgroup within the container
             return None
         self.inventory.disappeared(container)
         self._mounts.left(container)
@@ -75,8 +77,8 @@ class Containers:
         self.inventory.close()
 
     def _of_cgroup(self, cgroup: int, process: ProcessRef) -> ContainerId | None:
-        """Where runtimes use version 1 hierarchies only, all processes are in the root of version 2: there by the
-        process's membership, asked once an exec."""
+        """The container of a cgroup. Where runtimes use only version 1 hierarchies, all processes are in the root of
+        version 2; then the membership of the process counts, which is read once for each exec."""
         key = process[:3] if cgroup == _ROOT_CGROUP else cgroup
         try:
             return self._by_cgroup[key]
@@ -84,13 +86,13 @@ class Containers:
             pass
         if cgroup == _ROOT_CGROUP:
             groups = membership(process.pid)
-            found = groups.container() if groups else None
+            container = groups.container() if groups else None
         else:
             path = self._cgroups.path(cgroup, process.pid)
             if path is None:
                 return None
-            found = container_of(path)
+            container = container_of(path)
         if len(self._by_cgroup) >= _MOST_CGROUPS:
             self._by_cgroup.clear()
-        self._by_cgroup[key] = found
-        return found
+        self._by_cgroup[key] = container
+        return container

@@ -13,8 +13,8 @@ from tiercel_agent.workloads.model import Image
 def image_of(name: str, id_: str = "", tags: Iterable[str] = (), digests: Iterable[str] = ()) -> Image:
     """The image that a container was made from.
 
-    ``name`` is what it was asked for by; where that is an id alone, the first of ``tags`` stands in for it. ``digests``
-    are references with a digest, of which the one of the same repository counts, else the first.
+    ``name`` is the reference that was given for it; where that is only an id, the first of ``tags`` is used in its
+    place. ``digests`` are references with a digest: the one of the same repository counts, or else the first.
     """
     if _is_id(name):
         id_ = id_ or name
@@ -23,15 +23,15 @@ def image_of(name: str, id_: str = "", tags: Iterable[str] = (), digests: Iterab
     repository, tag = _split_tag(name)
     known = [reference.partition("@") for reference in digests if "@" in reference]
     if not digest:
-        same = [found for of, _, found in known if _split_tag(of)[0] == repository]
-        digest = next(iter(same or [found for _, _, found in known]), "")
+        same = [known_digest for of, _, known_digest in known if _split_tag(of)[0] == repository]
+        digest = next(iter(same or [known_digest for _, _, known_digest in known]), "")
     if not repository and known:
         name = repository = known[0][0]
     return Image(name, repository, tag, digest, id_)
 
 
 def _split_tag(name: str) -> tuple[str, str]:
-    """A colon before the last slash belongs to the registry's port."""
+    """Name and tag. A colon before the last slash begins the registry's port, not a tag."""
     head, colon, tag = name.rpartition(":")
     return (head, tag) if colon and "/" not in tag else (name, "")
 

@@ -1,6 +1,6 @@
-"""The containers of this machine, with what runtimes and the API server have told of them.
+"""The containers of this machine, with what runtimes and the API server have reported about them.
 
-One thread calls all methods. What others find out waits in a queue until it asks for the news.
+One thread calls all methods. What the sources report waits in a queue until that thread takes it.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Protocol
+
+from cachetools import LRUCache
 
 from tiercel_agent.context.container import ContainerId
 from tiercel_agent.warning import AgentWarning
@@ -34,7 +36,7 @@ _OF_CLUSTER = (
     *("k8s.owner.", "k8s.rs.", "k8s.rc.", "k8s.deployment.", "k8s.pod.service_account", "k8s.pod.annotation"),
     *("k8s.ns.id", "k8s.ns.label", "k8s.node."),
 )
-"""Beginnings of the fields that only the API server tells."""
+"""Prefixes of the fields that only the API server can give."""
 _API_IS_SURE_AFTER = 10.0  # seconds
 _ASK_AGAIN = 60.0  # seconds after a search for a container that found nothing
 
@@ -42,7 +44,7 @@ News = ContainerNews | ClusterNews
 
 
 class Finder(Protocol):
-    """Searches for containers, and tells of them by and by."""
+    """A source that searches for containers, and reports each when it is found."""
 
     def find(self, container: ContainerId) -> None: ...
     def gone(self, container: ContainerId) -> None: ...
@@ -53,7 +55,7 @@ class Finder(Protocol):
 
 
 class ClusterSource(Protocol):
-    """Tells of pods by and by, and of namespaces and the node once asked."""
+    """A source that reports pods as they change, and namespaces and the node too once it is asked for them."""
 
     @property
     def node(self) -> str: ...
@@ -67,24 +69,30 @@ class ClusterSource(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
+    """A container. Times are the clock's; ``hopeless``: the last search for it found nothing."""
+
     deadline: float
     asked: float
-    found: Container | None = None
+    container: Container | None = None
     hopeless: bool = False
     workload: Workload = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Of which containers something else is known now, and whether that is so of the node."""
+    """The containers of which something else is known now; ``node``: whether the labels of the node have changed."""
 
     containers: frozenset[ContainerId] = frozenset()
     node: bool = False
 
 
 class Inventory:
-    """``patience`` is for how many seconds a new container is worth waiting for. ``start_finder`` and
-    ``start_cluster`` get the function that takes what they tell, in whatever thread; None where there is nobody."""
+    """What is known of the containers of this machine.
+
+    ``patience`` is how many seconds the events of a new container wait for what the sources say of it. ``start_finder``
+    and ``start_cluster`` make the sources, or are None if there is none. They get the function by which the source
+    reports, which may be called in any thread.
+    """
 
     def __init__(
         self,
@@ -99,7 +107,7 @@ class Inventory:
         self._entries: OrderedDict[ContainerId, _Entry] = OrderedDict()
         self._by_pod: dict[str, set[ContainerId]] = {}
         self._pods: dict[str, Pod] = {}
-        self._gone_pods: OrderedDict[str, Pod] = OrderedDict()
+        self._gone_pods: LRUCache[str, Pod] = LRUCache(_MOST_GONE_PODS)
         self._labelled: dict[str, dict[str, Labelled]] = {}
         self._synced = False
         self._queue: SimpleQueue[News] = SimpleQueue()
@@ -110,13 +118,13 @@ class Inventory:
         self._cluster = start_cluster(self._tell) if start_cluster is not None else None
 
     def start(self) -> None:
-        """Starts who is asked for containers before there is one: that takes longer than some containers live."""
+        """Starts the finder before there is a container to find: starting it takes longer than some containers live."""
         if self._finder is None and self._start_finder is not None:
             self._finder = self._start_finder(self._tell)
 
     @property
     def fileno(self) -> int:
-        """Readable when there is news."""
+        """A descriptor that is readable when there is news."""
         return self._told
 
     @property
@@ -150,14 +158,14 @@ class Inventory:
             return []
         late = self._clock() - _API_IS_SURE_AFTER
         for entry in self._entries.values():
-            pod = entry.found.pod if entry.found is not None else None
+            pod = entry.container.pod if entry.container is not None else None
             if pod is not None and entry.workload.pod is pod and entry.deadline < late:
                 names = f"{pod.namespace}/{pod.name}", self._cluster.node
                 return [AgentWarning(WarningKind.NODE_NAME_DIFFERS, names)]
         return []
 
     def ask_for(self, fields: Collection[str]) -> None:
-        """These fields are read from now on."""
+        """Notes that rules read these fields from now on."""
         if self._cluster is None:
             return
         for prefix, kind in (("k8s.ns.", NAMESPACE), ("k8s.node.label", NODE)):
@@ -168,11 +176,11 @@ class Inventory:
                 self._cluster.ask_for(kind)
 
     def node_labels(self) -> Mapping[str, str]:
-        found = self._labelled.get(NODE, {}).get(self.node)
-        return found.labels if found is not None else {}
+        node = self._labelled.get(NODE, {}).get(self.node)
+        return node.labels if node is not None else {}
 
     def appeared(self, container: ContainerId) -> None:
-        """There is such a container: its facts are looked for from now on."""
+        """Notes that there is such a container, and begins to search for its facts."""
         self._entry(container)
 
     def disappeared(self, container: ContainerId) -> None:
@@ -184,12 +192,12 @@ class Inventory:
         return self._entry(container).workload
 
     def is_settled(self, container: ContainerId) -> bool:
-        """Whether all is known that can be expected to be known soon."""
+        """Whether nothing more is expected to become known of the container soon."""
         entry = self._entry(container)
         return not self._is_awaited(entry) or self._clock() >= entry.deadline
 
     def take_news(self) -> Changes:
-        """Takes what was told."""
+        """Takes in what the sources have reported since the last call, and says what has changed by it."""
         try:
             os.eventfd_read(self._told)
         except BlockingIOError:
@@ -238,13 +246,14 @@ class Inventory:
             entry.workload = self._joined(container, entry)
             if len(self._entries) > _MOST_CONTAINERS:
                 self._forget(*self._entries.popitem(last=False))
-        elif entry.hopeless and entry.found is None and self._clock() - entry.asked > _ASK_AGAIN:
+        elif entry.hopeless and entry.container is None and self._clock() - entry.asked > _ASK_AGAIN:
             entry.asked = self._clock()
             self._search(container, entry)
         return entry
 
     def _search(self, container: ContainerId, entry: _Entry) -> None:
-        """Of what users run in their own part of the hierarchy nobody is asked: they choose the names there."""
+        """Begins a search. There is none for the containers that users run below their own part of the hierarchy, since
+        they choose the names there."""
         if self._start_finder is None or container.user is not None:
             entry.hopeless = True
             return
@@ -257,7 +266,7 @@ class Inventory:
             self._by_pod.setdefault(pod_uid, set()).add(container)
 
     def _forget(self, container: ContainerId, entry: _Entry) -> None:
-        told = entry.found.pod if entry.found is not None else None
+        told = entry.container.pod if entry.container is not None else None
         for uid in {container.pod_uid, told.uid if told is not None else None}:
             if uid is not None and uid in self._by_pod:
                 self._by_pod[uid].discard(container)
@@ -269,9 +278,9 @@ class Inventory:
         if entry is None:
             return set()
         entry.hopeless = news.container is None
-        entry.found = news.container or entry.found
-        if entry.found is not None and entry.found.pod is not None:
-            self._belongs(news.id, entry.found.pod.uid)
+        entry.container = news.container or entry.container
+        if entry.container is not None and entry.container.pod is not None:
+            self._belongs(news.id, entry.container.pod.uid)
         return self._refresh([news.id])
 
     def _take_pod(self, news: PodNews) -> set[ContainerId]:
@@ -281,8 +290,6 @@ class Inventory:
             if news.gone:
                 self._pods.pop(name, None)
                 self._gone_pods[name] = pod
-                if len(self._gone_pods) > _MOST_GONE_PODS:
-                    self._gone_pods.popitem(last=False)
             else:
                 self._pods[name] = pod
         return self._refresh(container for name in names for container in tuple(self._by_pod.get(name, ())))
@@ -291,14 +298,14 @@ class Inventory:
         known = self._labelled.setdefault(news.kind, {})
         if news.all:
             known.clear()
-        for found in news.objects:
+        for labelled in news.objects:
             if news.gone:
-                known.pop(found.name, None)
+                known.pop(labelled.name, None)
             else:
-                known[found.name] = found
+                known[labelled.name] = labelled
 
     def _refresh(self, containers: Iterable[ContainerId]) -> set[ContainerId]:
-        """Joins anew what is known of these; those of which it is something else than before."""
+        """Joins again what is known of these containers. Returns those of which something else is known than before."""
         changed = set()
         for container in containers:
             entry = self._entries.get(container)
@@ -311,11 +318,11 @@ class Inventory:
         return changed
 
     def _joined(self, container: ContainerId, entry: _Entry) -> Workload:
-        told = entry.found.pod if entry.found is not None else None
+        told = entry.container.pod if entry.container is not None else None
         uid = container.pod_uid or (told.uid if told is not None else None)
         pod = None if uid is None else self._pods.get(uid) or self._gone_pods.get(uid)
         missing = []
-        if entry.found is None and self._start_finder is not None and container.user is None:
+        if entry.container is None and self._start_finder is not None and container.user is None:
             missing.append("container")
         if uid is not None and pod is None and (self._cluster is not None or told is None):
             missing.append("pod")
@@ -327,10 +334,10 @@ class Inventory:
             namespace = self._labelled[NAMESPACE].get(pod.namespace)
             if namespace is None:
                 missing.append("namespace")
-        return Workload(entry.found, pod, namespace, tuple(missing))
+        return Workload(entry.container, pod, namespace, tuple(missing))
 
     def _is_awaited(self, entry: _Entry) -> bool:
-        """Whether something that is missing may come soon."""
+        """Whether something that is missing may become known soon."""
         missing = entry.workload.missing
         if not missing or ("container" in missing and not entry.hopeless):
             return bool(missing)

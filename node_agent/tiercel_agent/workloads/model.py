@@ -1,4 +1,4 @@
-"""What is known of a container and of its pod, as frozen values."""
+"""What is known of a container and of its pod."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """``name`` as the container was asked for, with its tag; ``id`` and ``digest`` are ``sha256:`` and 64 digits.
-    "" stands for what isn't known."""
+    """``name`` is the reference that the container was made with, tag included. ``id`` and ``digest`` are ``sha256:``
+    and 64 hex digits. "" where something isn't known."""
 
     name: str = ""
     repository: str = ""
@@ -35,12 +35,12 @@ class Owner:
     name: str
     uid: str = ""
     group: str = ""
-    """Of the API; "" is the core."""
+    """The API group; "" is the core group."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod, as the API server or the runtime tells it.
+    """A pod, as the API server or the runtime describes it.
 
     ``owners`` are the controllers, the nearest first: a ReplicaSet, then its Deployment.
     """
@@ -54,14 +54,14 @@ class Pod:
     ip: str = ""
     owners: tuple[Owner, ...] = ()
     probes: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """Commands of health checks by the container's name and ``liveness`` or ``readiness``."""
+    """Commands of health checks, by the container's name and ``liveness`` or ``readiness``."""
     config_hash: str = ""
-    """Of a static pod: what its cgroups are named by, in place of a UID."""
+    """Only of a static pod: the text that its cgroups have in place of a UID."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container, as its runtime tells it. None stands for what the runtime doesn't tell."""
+    """A container, as its runtime describes it. None stands for what the runtime doesn't say."""
 
     id: str
     name: str = ""
@@ -82,12 +82,12 @@ class Container:
     health_check: str = ""
     sandbox_id: str = ""
     pod: Pod | None = None
-    """As far as the runtime knows it."""
+    """The pod as far as the runtime knows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """A namespace, or a node."""
+    """A namespace or a node, with its labels."""
 
     name: str
     uid: str
@@ -96,9 +96,10 @@ class Labelled:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All that is known of a container's surroundings. ``missing`` names what isn't known yet.
+    """A container, its pod and its namespace, as far as they are known. ``missing`` has the names of what isn't known
+    yet.
 
-    ``namespace`` is known where a rule asks for more than its name.
+    ``namespace`` is only known if a rule asks for more than the namespace's name.
     """
 
     container: Container | None = None

@@ -1,4 +1,4 @@
-"""What those who ask runtimes and the API server tell."""
+"""The messages by which the sources of workloads (runtimes, API server) report to the inventory."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.model import Container, Labelled, Pod
 
 NAMESPACE, NODE = "namespace", "node"
-"""Kinds of objects of which nothing but the labels is told."""
+"""Kinds of objects of which only the labels are reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerNews:
-    """What a search for a container came to. ``container`` is None if it found nothing, and won't soon."""
+    """The result of a search for a container. ``container`` is None if no runtime knows it, and none will soon."""
 
     id: ContainerId
     container: Container | None
@@ -29,7 +29,7 @@ class PodNews:
 
 @dataclass(frozen=True, slots=True)
 class LabelNews:
-    """Objects of a kind that are new, have changed, or are gone. ``all``: there are no others."""
+    """Objects of one kind that are new, have changed, or are gone. ``all``: there are no other objects of that kind."""
 
     kind: str
     objects: tuple[Labelled, ...]
@@ -39,7 +39,7 @@ class LabelNews:
 
 @dataclass(frozen=True, slots=True)
 class Synced:
-    """All pods that there are have been told."""
+    """All pods that exist have been reported."""
 
 
 ClusterNews = PodNews | LabelNews | Synced

@@ -1,4 +1,4 @@
-"""Where an agent asks for its workloads."""
+"""Where an agent gets its knowledge of workloads from."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from typing import Any
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
 
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""The folder of a pod's token and of the certificates that the API server is known by."""
+"""The folder with a pod's token and with the certificates by which the API server is verified."""
 
 PATIENCE = 0.5
 """Seconds for which the events of a new container wait for what its runtime and the API server say of it."""
 
 
 class NoCluster(Exception):
-    """The API server can't be reached by what is configured; the message says why."""
+    """The API server can't be reached as it is configured; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class WorkloadSettings:
-    """Without ``kubernetes`` no API server is asked; ``kubeconfig`` None is the way of a pod's service account."""
+    """``kubernetes``: whether an API server is asked. ``kubeconfig`` None: by the pod's service account."""
 
     sockets: tuple[Path, ...] = DEFAULT_SOCKETS
     kubernetes: bool = False
@@ -44,7 +44,7 @@ def in_cluster() -> bool:
 def found_here(
     sockets: Iterable[Path] = (), kubeconfig: Path | None = None, node: str = "", **others: Any
 ) -> WorkloadSettings:
-    """The settings with what isn't given taken from the surroundings: the usual sockets, and the API server of the
+    """Settings in which what isn't given is taken from this machine: the usual sockets, and the API server of the
     cluster that this process runs in."""
     return WorkloadSettings(
         sockets=tuple(sockets) or DEFAULT_SOCKETS,

@@ -1,4 +1,4 @@
-"""The inventory of this machine, with those who fill it."""
+"""Makes the inventory of this machine together with its sources."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from tiercel_agent.workloads.settings import WorkloadSettings
 
 
 def start_inventory(settings: WorkloadSettings) -> Inventory:
-    """Asks nobody yet but the API server, if there is to be one. Raises NoCluster."""
+    """The inventory. The API server is asked from now on, if the settings name one; runtimes are if one of the sockets
+    exists. Raises NoCluster."""
 
-    # What is imported here takes more memory than all else of the agent: only where there is use for it.
+    # These modules need more memory than all the rest of the agent, so they are imported only where they are used.
     def finder(tell: Callable[[News], None]) -> Finder:
         from tiercel_agent.workloads.runtimes.finder import ContainerFinder  # noqa: PLC0415
 

@@ -14,8 +14,8 @@ _SHORT_DIGEST = 12
 
 
 def short_id(record: SyscallRecord) -> str:
-    found = record.container
-    return found.short if found else HOST
+    container_id = record.container
+    return container_id.short if container_id else HOST
 
 
 def labels_text(labels: Mapping[str, str]) -> str | None:
@@ -24,16 +24,16 @@ def labels_text(labels: Mapping[str, str]) -> str | None:
 
 
 def _full_id(record: SyscallRecord) -> str:
-    found = record.container
-    return found.id if found else HOST
+    container_id = record.container
+    return container_id.id if container_id else HOST
 
 
 def _type(record: SyscallRecord) -> str | None:
-    found = record.container
-    if found is None:
+    container_id = record.container
+    if container_id is None:
         return HOST
     known = record.workload.container
-    return (known.runtime if known is not None else "") or found.runtime
+    return (known.runtime if known is not None else "") or container_id.runtime
 
 
 def _name(record: SyscallRecord) -> Value | None:
@@ -45,8 +45,8 @@ def _known(value: Callable[[Container], Value | None]) -> Callable[[SyscallRecor
 
     def extract(record: SyscallRecord) -> Value | None:
         container = record.workload.container
-        found = value(container) if container is not None else None
-        return None if found == "" else found
+        field_value = value(container) if container is not None else None
+        return None if field_value == "" else field_value
 
     return extract
 
@@ -93,8 +93,8 @@ def _mount(part: Callable[[Mount], str], side: Callable[[Mount], str]) -> Callab
 
     def extract(record: SyscallRecord, argument: str) -> Value | None:
         container = record.workload.container
-        found = next(_selected(container, argument, side), None) if container is not None else None
-        return None if found is None else part(found)
+        mount = next(_selected(container, argument, side), None) if container is not None else None
+        return None if mount is None else part(mount)
 
     return extract
 

@@ -53,8 +53,8 @@ def open_flags(record: SyscallRecord) -> int | None:
 
 
 def _open_how(record: SyscallRecord, index: int) -> int:
-    found = record.sections.get(Section.OPEN_HOW)
-    return int(unpack_from("=3Q", found[1])[index]) if found and len(found[1]) >= 24 else 0
+    section = record.sections.get(Section.OPEN_HOW)
+    return int(unpack_from("=3Q", section[1])[index]) if section and len(section[1]) >= 24 else 0
 
 
 def _creation_mode(record: SyscallRecord) -> int:
@@ -102,9 +102,9 @@ def _raw(record: SyscallRecord, parameter: Parameter) -> int | None:
         return record.header.result
     if source == "creat":
         return _CREAT
-    found = record.descriptor
-    if isinstance(found, OpenFile) and source in ("ino", "dev"):
-        return found.facts.inode if source == "ino" else found.facts.device
+    descriptor = record.descriptor
+    if isinstance(descriptor, OpenFile) and source in ("ino", "dev"):
+        return descriptor.facts.inode if source == "ino" else descriptor.facts.device
     return None
 
 
@@ -124,8 +124,8 @@ def _argument_text(record: SyscallRecord, parameter: Parameter) -> str | None:
 
 def _string(kind: int) -> Callable[[SyscallRecord], str | None]:
     def read(record: SyscallRecord) -> str | None:
-        found = record.sections.get(kind)
-        return text(found[1]) if found else None
+        section = record.sections.get(kind)
+        return text(section[1]) if section else None
 
     return read
 
@@ -141,19 +141,19 @@ def _second_path(record: SyscallRecord) -> str | None:
 
 
 def _passed_address(record: SyscallRecord) -> str | None:
-    found = record.sections.get(Section.ADDRESS)
-    address = read_sockaddr(found[1]) if found else None
+    section = record.sections.get(Section.ADDRESS)
+    address = read_sockaddr(section[1]) if section else None
     return f"{address.address}:{address.port}" if isinstance(address, End) else address
 
 
 def _data(record: SyscallRecord) -> str | None:
-    found = record.sections.get(Section.DATA)
-    return found[1].decode("utf-8", "replace") if found else None
+    section = record.sections.get(Section.DATA)
+    return section[1].decode("utf-8", "replace") if section else None
 
 
 def _argv(record: SyscallRecord) -> tuple[str, ...]:
-    found = record.sections.get(Section.ARGS)
-    return tuple(text(found[1]).removesuffix("\0").split("\0")) if found else ()
+    section = record.sections.get(Section.ARGS)
+    return tuple(text(section[1]).removesuffix("\0").split("\0")) if section else ()
 
 
 def _exe_flags(record: SyscallRecord) -> str | None:
@@ -229,8 +229,8 @@ def _utc(record: SyscallRecord) -> str:
 
 
 def _buffer(record: SyscallRecord) -> Value | None:
-    found = record.sections.get(Section.DATA)
-    return found[1] if found else None
+    section = record.sections.get(Section.DATA)
+    return section[1] if section else None
 
 
 def _direction(record: SyscallRecord) -> str | None:

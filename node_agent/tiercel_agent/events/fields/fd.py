@@ -21,10 +21,10 @@ _MAX_NAMES = 16384
 def ends(record: SyscallRecord) -> tuple[End | None, End | None]:
     """The socket's local and remote end. Where the socket isn't connected, the remote one is what the call passed or
     received; for a connect that failed too, since the kernel then forgets it."""
-    found = record.descriptor
-    if not isinstance(found, OpenSocket):
+    descriptor = record.descriptor
+    if not isinstance(descriptor, OpenSocket):
         return None, None
-    local, remote = found.local, found.remote
+    local, remote = descriptor.local, descriptor.remote
     if remote is None or not remote.port:
         passed = record.sections.get(Section.ADDRESS)
         address = read_sockaddr(passed[1]) if passed and record.call.name != "bind" else None
@@ -35,17 +35,17 @@ def ends(record: SyscallRecord) -> tuple[End | None, End | None]:
 
 def is_server(record: SyscallRecord) -> bool | None:
     """Whether the local end is the server's."""
-    found = record.descriptor
-    if not isinstance(found, OpenSocket) or found.local is None:
+    descriptor = record.descriptor
+    if not isinstance(descriptor, OpenSocket) or descriptor.local is None:
         return None
     name = record.call.name
     if name == "connect":
         return False
     if name in _ACCEPTS or name in ("bind", "listen"):
         return True
-    if found.remote is None or not found.remote.port:  # datagrams: who sends is the client
+    if descriptor.remote is None or not descriptor.remote.port:  # datagrams: who sends is the client
         return name not in _SENDS
-    return found.is_server
+    return descriptor.is_server
 
 
 def _client(record: SyscallRecord) -> End | None:
@@ -64,20 +64,20 @@ def _end_text(end: End) -> str:
 
 def name(record: SyscallRecord) -> str | None:
     """A path, or ``client:port->server:port``; of a socket without peer its own address."""
-    found = record.descriptor
-    if isinstance(found, OpenSocket) and found.local is not None:
+    descriptor = record.descriptor
+    if isinstance(descriptor, OpenSocket) and descriptor.local is not None:
         client, server = _client(record), _server(record)
         if client and server:
             return f"{_end_text(client)}->{_end_text(server)}"
         if record.call.name == "socket":
             return None
-        return _end_text(found.local)
+        return _end_text(descriptor.local)
     return record.names.fd.given
 
 
 def _split(record: SyscallRecord) -> tuple[str, str] | None:
-    found = record.descriptor
-    if isinstance(found, OpenSocket):
+    descriptor = record.descriptor
+    if isinstance(descriptor, OpenSocket):
         return None
     path = record.names.fd.given
     if not path or "/" not in path:
@@ -98,9 +98,9 @@ def _filename(record: SyscallRecord) -> str | None:
 
 def number(record: SyscallRecord) -> int | None:
     """The descriptor's number; of a call that should have returned one and failed, the error."""
-    found = record.descriptor
-    if found is not None:
-        return found.number
+    descriptor = record.descriptor
+    if descriptor is not None:
+        return descriptor.number
     if record.call.name in _OPENS:
         return record.header.result
     return None
@@ -113,59 +113,59 @@ def _carries_ipv4(record: SyscallRecord) -> bool:
 
 
 def _type(record: SyscallRecord) -> str | None:
-    found = record.descriptor
+    descriptor = record.descriptor
     if _carries_ipv4(record):
         return "ipv4"
-    return found.type if found else None
+    return descriptor.type if descriptor else None
 
 
 def _typechar(record: SyscallRecord) -> str | None:
-    found = record.descriptor
+    descriptor = record.descriptor
     if _carries_ipv4(record):
         return "4"
-    if found is not None:
-        return found.typechar
+    if descriptor is not None:
+        return descriptor.typechar
     # as for a failed open: it would have been a file
     return "f" if record.call.name in _OPENS else None
 
 
 def _name_changed(record: SyscallRecord) -> bool | None:
     """Whether a datagram goes to, or comes from, another address than the socket's one before."""
-    found = record.descriptor
-    if found is None:
+    descriptor = record.descriptor
+    if descriptor is None:
         return None
-    if not isinstance(found, OpenSocket) or found.connected:
+    if not isinstance(descriptor, OpenSocket) or descriptor.connected:
         return False
     current = name(record) or ""
     names = record.context.socket_names
-    changed = names.get(found.facts.inode) != current
+    changed = names.get(descriptor.facts.inode) != current
     if len(names) >= _MAX_NAMES:
         names.clear()
-    names[found.facts.inode] = current
+    names[descriptor.facts.inode] = current
     return changed
 
 
 def _connected(record: SyscallRecord) -> bool | None:
-    found = record.descriptor
-    return found.connected if isinstance(found, OpenSocket) else None
+    descriptor = record.descriptor
+    return descriptor.connected if isinstance(descriptor, OpenSocket) else None
 
 
 def _l4proto(record: SyscallRecord) -> str | None:
-    found = record.descriptor
-    return found.l4proto if isinstance(found, OpenSocket) else None
+    descriptor = record.descriptor
+    return descriptor.l4proto if isinstance(descriptor, OpenSocket) else None
 
 
 def _family(record: SyscallRecord) -> str | None:
-    found = record.descriptor
-    if not isinstance(found, OpenSocket):
+    descriptor = record.descriptor
+    if not isinstance(descriptor, OpenSocket):
         return None
-    return "ip" if found.local is not None else "unix" if found.typechar == "u" else None
+    return "ip" if descriptor.local is not None else "unix" if descriptor.typechar == "u" else None
 
 
 def _file(read: Callable[[OpenFile], Value]) -> Callable[[SyscallRecord], Value | None]:
     def extract(record: SyscallRecord) -> Value | None:
-        found = record.descriptor
-        return read(found) if isinstance(found, OpenFile) else None
+        descriptor = record.descriptor
+        return read(descriptor) if isinstance(descriptor, OpenFile) else None
 
     return extract
 

@@ -22,27 +22,27 @@ def _user(record: SyscallRecord) -> User | None:
 
 
 def user_name(record: SyscallRecord, uid: int) -> str | None:
-    found = record.context.accounts.user(record.process.pid, _namespace(record), uid)
-    return found.name if found else None
+    user = record.context.accounts.user(record.process.pid, _namespace(record), uid)
+    return user.name if user else None
 
 
 def group_name(record: SyscallRecord, gid: int) -> str | None:
-    found = record.context.accounts.group(record.process.pid, _namespace(record), gid)
-    return found.name if found else None
+    group = record.context.accounts.group(record.process.pid, _namespace(record), gid)
+    return group.name if group else None
 
 
 def _login_name(record: SyscallRecord) -> str | None:
     uid = record.header.loginuid
     # the login happened on the host, whatever namespace the process is in now
-    found = None if uid == _NOBODY_LOGGED_IN else record.context.accounts.user(record.process.pid, None, uid)
-    return found.name if found else None
+    user = None if uid == _NOBODY_LOGGED_IN else record.context.accounts.user(record.process.pid, None, uid)
+    return user.name if user else None
 
 
 FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "user.uid": lambda record: record.header.uid,
-    "user.name": lambda record: found.name if (found := _user(record)) else None,
-    "user.homedir": lambda record: found.home if (found := _user(record)) else None,
-    "user.shell": lambda record: found.shell if (found := _user(record)) else None,
+    "user.name": lambda record: user.name if (user := _user(record)) else None,
+    "user.homedir": lambda record: user.home if (user := _user(record)) else None,
+    "user.shell": lambda record: user.shell if (user := _user(record)) else None,
     "user.loginuid": lambda record: signed32(record.header.loginuid),
     "user.loginname": _login_name,
     "group.gid": lambda record: record.header.gid,

@@ -167,8 +167,8 @@ def _since_ctime(record: SyscallRecord) -> Value | None:
 
 
 def _cwd(record: SyscallRecord) -> Value | None:
-    found = record.sections.get(records.Section.CWD)
-    path = records.whole_path(found) if found else record.image.cwd
+    section = record.sections.get(records.Section.CWD)
+    path = records.whole_path(section) if section else record.image.cwd
     if not path:
         return None
     return path if path.endswith("/") else path + "/"
@@ -208,11 +208,11 @@ def _parent_vpid(record: SyscallRecord) -> Value | None:
 
 def _login_shell(record: SyscallRecord) -> Value | None:
     """The oldest ancestor of the session that is a shell by its name."""
-    found = None
+    shell_pid = None
     for ref in (record.process, *record.ancestors):
         if ref.comm.lstrip(b"-") in (b"sh", b"bash", b"zsh", b"ksh", b"csh", b"tcsh", b"dash", b"fish", b"ash"):
-            found = ref.pid
-    return found
+            shell_pid = ref.pid
+    return shell_pid
 
 
 FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {

@@ -1,7 +1,7 @@
-"""Requests to the Kubernetes API, as a pod does them or by what a kubeconfig tells.
+"""Requests to the Kubernetes API, with a pod's service account or as a kubeconfig says.
 
-The agent is on every node and asks for little, so it has no client library loaded: that of Kubernetes takes 45 MB of
-memory, and is imported only to read a kubeconfig, which no agent in a cluster has.
+The agent runs on every node and asks for little, so it doesn't load the client library of Kubernetes, which takes 45 MB
+of memory. The library is imported only to read a kubeconfig, which no agent in a cluster has.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SOCKET_OPTIONS = [
 
 
 class ApiError(Exception):
-    """The server refused; ``status`` is HTTP's."""
+    """The server refused the request; ``status`` is the HTTP status code."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"{status} {message}")
@@ -42,7 +42,7 @@ class ApiError(Exception):
 
 
 class Api:
-    """``authorization`` gives the header's value anew for each request: tokens change."""
+    """An API server. ``authorization`` gives the value of the header for each request, since tokens change."""
 
     def __init__(
         self, server: str, certificates: ssl.SSLContext | None, authorization: Callable[[], str | None]
@@ -54,7 +54,7 @@ class Api:
         )
 
     def get(self, path: str, query: Mapping[str, str], timeout: float) -> urllib3.BaseHTTPResponse:
-        """The answer, of which nothing is read yet; ``timeout`` is in seconds between two pieces of it.
+        """The answer, whose body is not read yet; ``timeout`` is the most seconds between two pieces of it.
 
         Raises ApiError, urllib3's errors, and OSError if there is no token.
         """
@@ -66,11 +66,11 @@ class Api:
         self._request("PATCH", f"{path}?{query}", timeout, orjson.dumps(body), "application/apply-patch+yaml").close()
 
     def create(self, path: str, body: Mapping[str, Any], timeout: float) -> None:
-        """Makes an object in the collection. Raises as ``get``."""
+        """Creates an object in the collection. Raises as ``get``."""
         self._request("POST", path, timeout, orjson.dumps(body), "application/json").close()
 
     def merge(self, path: str, body: Mapping[str, Any], timeout: float) -> None:
-        """Changes what stands in ``body`` (RFC 7386). Raises as ``get``."""
+        """Changes an object by the merge patch ``body`` (RFC 7386). Raises as ``get``."""
         self._request("PATCH", path, timeout, orjson.dumps(body), "application/merge-patch+json").close()
 
     def _request(
@@ -105,7 +105,8 @@ def _reason(answer: urllib3.BaseHTTPResponse) -> str:
 
 
 def connect(kubeconfig: Path | None) -> Api:
-    """The API of the cluster that this process runs in, or that a kubeconfig tells. Raises NoCluster."""
+    """The API of the cluster that a kubeconfig names, or else of the one that this process runs in. Raises
+    NoCluster."""
     try:
         return _by_kubeconfig(kubeconfig) if kubeconfig is not None else _in_cluster()
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -113,7 +114,7 @@ def connect(kubeconfig: Path | None) -> Api:
 
 
 def _in_cluster() -> Api:
-    """As the kubelet arranges it for pods (kubernetes.io, "Accessing the Kubernetes API from a Pod")."""
+    """By what the kubelet provides for pods (kubernetes.io, "Accessing the Kubernetes API from a Pod")."""
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ["KUBERNETES_SERVICE_PORT"]
     certificates = ssl.create_default_context(cafile=SERVICE_ACCOUNT / "ca.crt")
     token = SERVICE_ACCOUNT / "token"

@@ -1,7 +1,8 @@
-"""What the API server tells of this node: its pods; namespaces and the node's labels, as far as rules ask for them."""
+"""Reports this node's pods from the API server, and the labels of namespaces and of the node if rules ask for them."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from functools import partial
@@ -14,14 +15,16 @@ from tiercel_agent.workloads.cluster.owners import Owners
 from tiercel_agent.workloads.cluster.pods import pod_of
 from tiercel_agent.workloads.model import Labelled, Pod
 from tiercel_agent.workloads.news import NODE, ClusterNews, LabelNews, PodNews, Synced
+from tiercel_engine.located import located
 
+_LOG = logging.getLogger(__name__)
 _MOST_PODS = 4096
 
 
 class Cluster:
-    """``tell`` is called in threads of this class. Raises NoCluster.
+    """A ``ClusterSource``. ``tell`` is called in threads of this class. Raises NoCluster.
 
-    ``annotations`` are the names of those to be kept of pods.
+    ``annotations`` are the names of the pods' annotations that are kept.
     """
 
     def __init__(
@@ -40,16 +43,16 @@ class Cluster:
 
     @property
     def connected(self) -> bool:
-        """Whether the pods that were told are up to date, as far as anybody can know."""
+        """Whether the pods that were reported are up to date, as far as that can be known."""
         return self._followers["pods"].connected
 
     @property
     def failure(self) -> str:
-        """What the last failure said; "" while all is well."""
+        """The last failure; "" while all is well."""
         return next((follower.failure for follower in self._followers.values() if not follower.connected), "")
 
     def ask_for(self, kind: str) -> None:
-        """From now on, the labels of namespaces or of the node are told too."""
+        """From now on, objects of this kind (NAMESPACE or NODE) are reported too."""
         if kind not in self._followers:
             selector = f"metadata.name={self.node}" if kind == NODE else ""
             self._followers[kind] = Follower(
@@ -75,7 +78,8 @@ class Cluster:
     def _one_pod(self, item: Json, exists: bool) -> None:
         try:
             pod = pod_of(item, self._annotations)
-        except (KeyError, TypeError, AttributeError):
+        except (KeyError, TypeError, AttributeError) as error:
+            _LOG.warning("a pod from the API server can't be read: %s", located(error))
             return
         if not exists:
             self._pods.pop(pod.uid, None)

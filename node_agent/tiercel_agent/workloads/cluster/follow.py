@@ -1,7 +1,8 @@
-"""Following a collection of the API: listed once, then watched; anew whenever that breaks."""
+"""Following a collection of the API: it is listed once, then watched, and listed again whenever the watch fails."""
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +12,9 @@ import orjson
 import urllib3
 
 from tiercel_agent.workloads.cluster.api import Api, ApiError
+from tiercel_engine.located import located
+
+_LOG = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
@@ -48,9 +52,9 @@ class Follower:
         change: Callable[[Json, bool], None],
     ) -> None:
         self.connected = False
-        """Whether what was told last is up to date, as far as anybody can know."""
+        """Whether what was passed on last is up to date, as far as that can be known."""
         self.failure = ""
-        """What the last failure said."""
+        """The last failure."""
         self._api = api
         self._path = path
         self._selector = {"fieldSelector": selector} if selector else {}
@@ -61,7 +65,7 @@ class Follower:
         self._thread.start()
 
     def close(self) -> None:
-        """No more calls begin. The thread, which may be waiting for the server, ends when it can."""
+        """From now on no more calls are made. The thread ends when it no longer waits for the server."""
         self._stop.set()
 
     def _run(self) -> None:
@@ -72,13 +76,15 @@ class Follower:
                 failures = 0
             except _TROUBLE as error:
                 failures = 0 if self.connected else failures + 1
+                level = logging.WARNING if failures == 0 else logging.DEBUG  # the first failure of several in a row
+                _LOG.log(level, "%s can't be followed: %s", self._path, located(error))
                 self.connected = False
                 self.failure = str(error) or type(error).__name__
                 longest = min(_LONGEST_PAUSE, 0.25 * 2**failures)
                 self._stop.wait(random.uniform(longest / 2, longest))  # noqa: S311 (spreads agents out)
 
     def _follow(self) -> None:
-        """Until the server has forgotten the version that the watch goes on from."""
+        """Lists and watches. Returns when the server no longer has the version from which the watch would go on."""
         listed = orjson.loads(self._get({"resourceVersion": "0"}, _ANSWER).data)
         self._replace(listed["items"])
         version = listed["metadata"]["resourceVersion"]
@@ -111,7 +117,7 @@ class Follower:
 
 
 def _lines(answer: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """The lines of an answer as they come. Raises ValueError for one that is too long."""
+    """The lines of an answer as they arrive. Raises ValueError for a line that is too long."""
     rest = b""
     for piece in answer.stream(1 << 16, decode_content=True):
         *whole, rest = (rest + piece).split(b"\n")

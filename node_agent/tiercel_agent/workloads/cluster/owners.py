@@ -1,34 +1,38 @@
-"""From a pod's controller up to what people made: a Deployment, a CronJob."""
+"""The owners of a pod, from its controller up to the object that people made: a Deployment, a CronJob."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import logging
 from http import HTTPStatus
 from urllib.parse import quote
 
 import orjson
 import urllib3
+from cachetools import LRUCache
 
 from tiercel_agent.workloads.cluster.api import Api, ApiError
 from tiercel_agent.workloads.cluster.pods import controller
 from tiercel_agent.workloads.model import Owner
+from tiercel_engine.located import located
 
+_LOG = logging.getLogger(__name__)
 _PATHS = {
     ("apps", "ReplicaSet"): "/apis/apps/v1/namespaces/{namespace}/replicasets/{name}",
     ("batch", "Job"): "/apis/batch/v1/namespaces/{namespace}/jobs/{name}",
 }
-"""Of the kinds that others make."""
+"""The paths of the kinds that may have an owner themselves."""
 _TIMEOUT = 2.0  # seconds
 _MOST = 2048
 _LONGEST_CHAIN = 4
 
 
 class Owners:
-    """What is above an owner is asked once. A chain that can't be asked for ends early, and is asked for again."""
+    """Asks for the owner of each owner once. A chain ends early where the answer can't be had, and is asked for again
+    the next time."""
 
     def __init__(self, api: Api) -> None:
         self._api = api
-        self._above: OrderedDict[str, tuple[Owner, ...]] = OrderedDict()
+        self._above: LRUCache[str, tuple[Owner, ...]] = LRUCache(_MOST)
 
     def chain(self, namespace: str, nearest: tuple[Owner, ...]) -> tuple[Owner, ...]:
         """The owners of an object, the nearest first."""
@@ -43,19 +47,18 @@ class Owners:
             return ()
         known = self._above.get(owner.uid)
         if known is not None:
-            self._above.move_to_end(owner.uid)
             return known
         try:
             answer = self._api.get(path.format(namespace=quote(namespace), name=quote(owner.name)), {}, _TIMEOUT)
             metadata = orjson.loads(answer.data)["metadata"]
-            found = controller(metadata) if metadata["uid"] == owner.uid else ()
+            above = controller(metadata) if metadata["uid"] == owner.uid else ()
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
+                _LOG.debug("the owner of %s %s is unknown: %s", owner.kind, owner.name, located(error))
                 return ()
-            found = ()
-        except (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError, TypeError):
+            above = ()
+        except (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
+            _LOG.debug("the owner of %s %s is unknown: %s", owner.kind, owner.name, located(error))
             return ()
-        self._above[owner.uid] = found
-        if len(self._above) > _MOST:
-            self._above.popitem(last=False)
-        return found
+        self._above[owner.uid] = above
+        return above

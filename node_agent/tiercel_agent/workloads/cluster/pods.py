@@ -13,7 +13,7 @@ _PROBES = (("livenessProbe", "liveness"), ("readinessProbe", "readiness"))
 
 
 def pod_of(json: Mapping[str, Any], annotations: Collection[str]) -> Pod:
-    """The pod, with those of its annotations that are asked for, and with the nearest owner only.
+    """The pod, with the named annotations and with its nearest owner only.
 
     Raises KeyError, TypeError or AttributeError for JSON that is no pod.
     """
@@ -34,7 +34,7 @@ def pod_of(json: Mapping[str, Any], annotations: Collection[str]) -> Pod:
 
 
 def controller(metadata: Mapping[str, Any]) -> tuple[Owner, ...]:
-    """The one owner that controls an object, if any."""
+    """The owner that controls an object, as a tuple of one; empty if there is none."""
     for owner in metadata.get("ownerReferences") or ():
         if owner.get("controller"):
             group, slash, _ = owner.get("apiVersion", "").partition("/")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,9 @@ from tiercel_agent.workloads.runtimes.cri import Cri
 from tiercel_agent.workloads.runtimes.messages import as_dict, make_messages
 from tiercel_agent.workloads.runtimes.model import NoAnswer
 from tiercel_agent.workloads.runtimes.socket import GrpcSocket
+from tiercel_engine.located import located
+
+_LOG = logging.getLogger(__name__)
 
 _TABLE = """
     ListNamespacesRequest   filter=1
@@ -35,7 +39,7 @@ _KUBERNETES = "k8s.io"
 
 
 class Containerd:
-    """A ``Runtime``."""
+    """A ``Runtime`` that speaks containerd's interfaces."""
 
     def __init__(self, path: Path) -> None:
         self._cri = Cri(path, "containerd")
@@ -47,15 +51,15 @@ class Containerd:
             return await self._cri.container(id_, in_pod=True)
         request = self._messages["ListNamespacesRequest"]()
         listed = await self._call("namespaces.v1.Namespaces/List", request, "ListNamespacesResponse")
-        for namespace in sorted({found.name for found in listed.namespaces} - {_KUBERNETES}) if listed else ():
-            found = await self._call(
+        for namespace in sorted({each.name for each in listed.namespaces} - {_KUBERNETES}) if listed else ():
+            answer = await self._call(
                 "containers.v1.Containers/Get",
                 self._messages["GetContainerRequest"](id=id_),
                 "GetContainerResponse",
                 namespace,
             )
-            if found is not None and found.container.id == id_:
-                return self._read(found.container, await self._image(found.container.image, namespace))
+            if answer is not None and answer.container.id == id_:
+                return self._read(answer.container, await self._image(answer.container.image, namespace))
         return None
 
     async def close(self) -> None:
@@ -67,20 +71,20 @@ class Containerd:
             return Image()
         request = self._messages["GetImageRequest"](name=name)
         try:
-            found = await self._call("images.v1.Images/Get", request, "GetImageResponse", namespace)
+            answer = await self._call("images.v1.Images/Get", request, "GetImageResponse", namespace)
         except NoAnswer:
-            found = None
-        digest = found.image.target.digest if found is not None else ""
+            answer = None
+        digest = answer.image.target.digest if answer is not None else ""
         return image_of(name, digests=(f"{name}@{digest}",) if digest else ())
 
-    def _read(self, found: Any, image: Image) -> Container:
-        labels = as_dict(found.labels)
-        spec = _spec(found.spec.value)
+    def _read(self, container: Any, image: Image) -> Container:
+        labels = as_dict(container.labels)
+        spec = _spec(container.spec.value)
         namespaces = _namespaces(spec)
-        created = found.created_at
+        created = container.created_at
         return Container(
-            id=found.id,
-            name=next((labels[key] for key in _NAME_LABELS if key in labels), found.id),
+            id=container.id,
+            name=next((labels[key] for key in _NAME_LABELS if key in labels), container.id),
             runtime="containerd",
             image=image,
             host_pid=None if namespaces is None else "pid" not in namespaces,
@@ -97,20 +101,22 @@ class Containerd:
 
 
 def _spec(value: bytes) -> dict[str, Any]:
-    """The OCI runtime specification that the container runs by, which containerd keeps as JSON."""
+    """The OCI runtime specification of a container, which containerd keeps as JSON; empty if it can't be read."""
     try:
         spec = orjson.loads(value)
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as error:
+        _LOG.warning("the specification of a container is no JSON: %s", located(error))
         return {}
     return spec if isinstance(spec, dict) else {}
 
 
 def _namespaces(spec: dict[str, Any]) -> frozenset[str] | None:
-    """The kinds of namespaces that aren't the host's."""
+    """The kinds of namespaces that the container has for itself, not the host's; None if the specification doesn't
+    say."""
     linux = spec.get("linux")
     if not isinstance(linux, dict):
         return None
-    return frozenset(str(found.get("type")) for found in _members(linux.get("namespaces")))
+    return frozenset(str(namespace.get("type")) for namespace in _members(linux.get("namespaces")))
 
 
 def _mount(mount: dict[str, Any]) -> Mount:

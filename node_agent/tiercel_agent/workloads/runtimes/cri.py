@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import orjson
+from cachetools import LRUCache
 
 from tiercel_agent.workloads.images import image_of
 from tiercel_agent.workloads.model import Container, Image, Mount, Pod
@@ -46,12 +46,12 @@ _IMAGES = 256
 
 
 class Cri:
-    """A ``Runtime``. ``runtime`` is what ``container.type`` shows."""
+    """A ``Runtime`` that speaks the CRI. ``runtime`` is its name as ``container.type`` shows it."""
 
     def __init__(self, path: Path, runtime: str) -> None:
         self._socket = GrpcSocket(path)
         self._runtime = runtime
-        self._images: OrderedDict[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = OrderedDict()
+        self._images: LRUCache[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = LRUCache(_IMAGES)
         self._messages = make_messages("tiercel.cri", _TABLE)
 
     async def container(self, id_: str, *, in_pod: bool) -> Container | None:  # noqa: ARG002 (all are in pods)
@@ -80,7 +80,8 @@ class Cri:
         await self._socket.close()
 
     async def _sandbox_as_container(self, id_: str) -> Container | None:
-        """The container that only holds a pod's namespaces: its processes are the pod's too."""
+        """A pod's sandbox, the container that only holds the pod's namespaces, if it has that id. Its processes belong
+        to the pod too."""
         sandbox = await self._sandbox(id_)
         if sandbox is None:
             return None
@@ -103,7 +104,8 @@ class Cri:
 
     async def _sandbox_of(self, id_: str) -> str:
         answer = await self._runtime_call("ListContainers", filter=self._messages["ContainerFilter"](id=id_))
-        return next((found.pod_sandbox_id for found in answer.containers if found.id == id_), "") if answer else ""
+        containers = answer.containers if answer is not None else ()
+        return next((container.pod_sandbox_id for container in containers if container.id == id_), "")
 
     async def _image(self, status: Any) -> Image:
         name, reference = status.image.user_specified_image or status.image.image, status.image_ref
@@ -115,8 +117,6 @@ class Cri:
             known = (image.id or status.image_id, tuple(image.repo_tags), tuple(image.repo_digests))
             if image.id:
                 self._images[reference] = known
-                if len(self._images) > _IMAGES:
-                    self._images.popitem(last=False)
         id_, tags, digests = known
         return image_of(name, id_, tags, (reference, *digests))
 
@@ -129,7 +129,7 @@ class Cri:
 
 
 def _shared(sandbox: Any | None) -> dict[str, Any]:
-    """What a container has of its sandbox."""
+    """The facts of a container that its sandbox has: namespaces shared with the host, and the network."""
     if sandbox is None:
         return {}
     options = sandbox.status.linux.namespaces.options
@@ -145,7 +145,8 @@ def _shared(sandbox: Any | None) -> dict[str, Any]:
 
 
 def _pod(sandbox: Any) -> Pod:
-    """The pod as its sandbox shows it: the kubelet hands the runtime its labels and annotations, and adds its own."""
+    """The pod as its sandbox describes it. The kubelet gives the runtime the pod's labels and annotations, and adds
+    labels of its own, which are left out."""
     status = sandbox.status
     labels = {key: value for key, value in as_dict(status.labels).items() if not key.startswith(_KUBELET_LABELS)}
     of = status.metadata
@@ -176,7 +177,7 @@ def _privileged(info: Mapping[str, Any]) -> bool | None:
 def _json(text: str | None) -> dict[str, Any]:
     """A JSON object out of a verbose answer; {} for anything else."""
     try:
-        found = orjson.loads(text or "{}")
+        parsed = orjson.loads(text or "{}")
     except orjson.JSONDecodeError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return parsed if isinstance(parsed, dict) else {}

@@ -21,7 +21,7 @@ _ERRORS = (docker.errors.DockerException, requests.RequestException, OSError, Va
 
 
 class Docker:
-    """A ``Runtime``. ``runtime`` is what ``container.type`` shows."""
+    """A ``Runtime`` that speaks Docker's interface. ``runtime`` is its name as ``container.type`` shows it."""
 
     def __init__(self, path: Path, runtime: str) -> None:
         self._path = path
@@ -39,8 +39,8 @@ class Docker:
         try:
             if self._client is None:
                 self._client = docker.APIClient(f"unix://{self._path}", version="auto", timeout=_TIMEOUT)
-            found = self._client.inspect_container(id_)
-            return _container(found, self._image(found), self._runtime)
+            inspected = self._client.inspect_container(id_)
+            return _container(inspected, self._image(inspected), self._runtime)
         except docker.errors.NotFound:
             return None
         except _ERRORS as error:
@@ -48,9 +48,9 @@ class Docker:
         except (TypeError, KeyError, AttributeError) as error:  # JSON of another form
             raise NoAnswer(f"{self._path}: an answer that makes no sense ({error})") from error
 
-    def _image(self, found: Mapping[str, Any]) -> Image:
+    def _image(self, inspected: Mapping[str, Any]) -> Image:
         assert self._client is not None
-        name, id_ = found["Config"].get("Image") or "", found.get("Image") or ""
+        name, id_ = inspected["Config"].get("Image") or "", inspected.get("Image") or ""
         try:
             image = self._client.inspect_image(id_) if id_ else {}
         except docker.errors.NotFound:
@@ -58,25 +58,25 @@ class Docker:
         return image_of(name, id_, image.get("RepoTags") or (), image.get("RepoDigests") or ())
 
 
-def _container(found: Mapping[str, Any], image: Image, runtime: str) -> Container:
-    config, host = found["Config"], found.get("HostConfig") or {}
+def _container(inspected: Mapping[str, Any], image: Image, runtime: str) -> Container:
+    config, host = inspected["Config"], inspected.get("HostConfig") or {}
     labels = dict(config.get("Labels") or {})
     uid = labels.get(f"{_POD}uid", "")
     pod = Pod(labels.get(f"{_POD}namespace", ""), labels.get(f"{_POD}name", ""), uid) if uid else None
     health = (config.get("Healthcheck") or {}).get("Test") or ()
     return Container(
-        id=found["Id"],
-        name=str(found.get("Name") or "").removeprefix("/"),
+        id=inspected["Id"],
+        name=str(inspected.get("Name") or "").removeprefix("/"),
         runtime=runtime,
         image=image,
         privileged=host.get("Privileged"),
         host_pid=host.get("PidMode") == "host",
         host_network=host.get("NetworkMode") == "host",
         host_ipc=host.get("IpcMode") == "host",
-        mounts=tuple(map(_mount, found.get("Mounts") or ())),
-        started=_nanoseconds(str((found.get("State") or {}).get("StartedAt") or "")),
+        mounts=tuple(map(_mount, inspected.get("Mounts") or ())),
+        started=_nanoseconds(str((inspected.get("State") or {}).get("StartedAt") or "")),
         labels=labels,
-        ip=str((found.get("NetworkSettings") or {}).get("IPAddress") or ""),
+        ip=str((inspected.get("NetworkSettings") or {}).get("IPAddress") or ""),
         health_check=" ".join(map(str, health[1:] if health and health[0] in ("CMD", "CMD-SHELL") else ())),
         pod=pod,
     )
@@ -93,7 +93,8 @@ def _mount(mount: Mapping[str, Any]) -> Mount:
 
 
 def _nanoseconds(text: str) -> int:
-    """``2026-11-25T02:03:04.123456789Z``; 0 for what is no time, or one before 1970, which stands for none."""
+    """Nanoseconds since the epoch of a time such as ``2026-11-25T02:03:04.123456789Z``. 0 if the text is no time, or
+    one before 1970, by which Docker means that there is none."""
     try:
         return max(0, int(datetime.fromisoformat(text).timestamp() * 1_000_000) * 1000)
     except (ValueError, OverflowError):

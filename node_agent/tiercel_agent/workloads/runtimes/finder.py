@@ -1,12 +1,12 @@
-"""Asks the runtimes of this machine for containers, in a thread of its own."""
+"""Searches for containers at the runtimes of this machine, in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,20 +15,23 @@ from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Container
 from tiercel_agent.workloads.news import ContainerNews
 from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, is_there, sockets_for
+from tiercel_engine.located import located
 
 _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-"""Seconds between two tries for a container. Its runtime knows it at about the time when its cgroup is made, and when
-it has started a little later; or it is itself being restarted."""
+"""Seconds between two tries for a container. Its runtime knows it from about the time on when its cgroup is made, and
+when it was started a little later. The runtime may also be just restarting."""
 _TRIES_WHEN_GONE = 3
 _AT_ONCE = 16
-_NOBODY = "0" * 64
+_NO_CONTAINER = "0" * 64
 _MOST_WAITING = 4096
+_LOG = logging.getLogger(__name__)
 
 
 class ContainerFinder:
-    """``tell`` is called in the finder's thread: when a container is found, and when there is nobody to be asked.
+    """Searches for containers. ``tell`` is called in the finder's thread when a container has been found, and when it
+    can't be.
 
-    ``annotations`` are the names of those that are kept of pods.
+    ``annotations`` are the names of the pods' annotations that are kept.
     """
 
     def __init__(
@@ -53,11 +56,11 @@ class ContainerFinder:
         return "; ".join(list(self._failures.values()))
 
     def find(self, container: ContainerId) -> None:
-        """Begins a search, unless there is one. Returns at once."""
+        """Begins to search for a container, unless a search for it is under way. Returns at once."""
         self._loop.call_soon_threadsafe(self._begin, container)
 
     def gone(self, container: ContainerId) -> None:
-        """The container is no more: what its runtime doesn't say soon, it won't."""
+        """The container has gone. Its search ends after a few more tries."""
         self._loop.call_soon_threadsafe(self._note_gone, container)
 
     def close(self) -> None:
@@ -83,13 +86,15 @@ class ContainerFinder:
             await runtime.close()
 
     async def _rehearse(self) -> None:
-        """Asks the runtimes that are there for nothing in particular: the first time takes longer than some
+        """Asks each runtime that is there for a container that doesn't exist: the first request takes longer than some
         containers live."""
         for socket in self._sockets:
             if is_there(socket.path):
-                with suppress(Exception):
+                try:
                     for in_pod in (True, False):
-                        await self._runtime(socket).container(_NOBODY, in_pod=in_pod)
+                        await self._runtime(socket).container(_NO_CONTAINER, in_pod=in_pod)
+                except Exception as error:  # it will be asked again, and then the failure is reported
+                    _LOG.debug("%s doesn't answer: %s", socket.path, located(error))
 
     def _runtime(self, socket: Socket) -> Runtime:
         runtime = self._runtimes.get(socket.path)
@@ -112,15 +117,15 @@ class ContainerFinder:
     async def _search(self, container: ContainerId) -> None:
         try:
             for tries, pause in enumerate((*_AGAIN, None), start=1):
-                found = await self._look(container)
-                if found is not None:
-                    self._tell(ContainerNews(container, found))
-                    if found.started:
+                facts = await self._look(container)
+                if facts is not None:
+                    self._tell(ContainerNews(container, facts))
+                    if facts.started:
                         return
                 elif tries == 1 and not self._present(container):
                     self._tell(ContainerNews(container, None))
                 if pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE):
-                    if found is None:
+                    if facts is None:
                         self._tell(ContainerNews(container, None))
                     return
                 await asyncio.sleep(pause)
@@ -136,34 +141,38 @@ class ContainerFinder:
         for socket in self._present(container):
             async with self._at_once:
                 try:
-                    found = await self._runtime(socket).container(container.id, in_pod=container.pod_uid is not None)
+                    facts = await self._runtime(socket).container(container.id, in_pod=container.pod_uid is not None)
                 except NoAnswer as error:
                     self._failures[socket.path] = str(error)
                     continue
-                except Exception as error:  # what one runtime answers must not end the search at others
+                except Exception as error:  # whatever one runtime answers, the others are still asked
+                    if socket.path not in self._failures:
+                        _LOG.warning("%s: %s", socket.path, located(error))
                     self._failures[socket.path] = f"{socket.path}: {type(error).__name__}: {error}"
                     continue
             self._failures.pop(socket.path, None)
-            if found is not None and _fits(found, container):
-                return self._kept(found)
+            if facts is not None and _fits(facts, container):
+                return self._kept(facts)
         return None
 
-    def _kept(self, found: Container) -> Container:
-        """The container with as much of what others wrote as is worth keeping."""
-        pod = found.pod
+    def _kept(self, facts: Container) -> Container:
+        """The container with its labels and annotations cut to a bounded size."""
+        pod = facts.pod
         if pod is not None:
             pod = replace(pod, labels=bounded(pod.labels), annotations=chosen(pod.annotations, self._annotations))
-        return replace(found, labels=bounded(found.labels), pod=pod)
+        return replace(facts, labels=bounded(facts.labels), pod=pod)
 
 
-def _fits(found: Container, container: ContainerId) -> bool:
-    """Whether it is the one asked for: a cgroup's name may be made to look like another pod's."""
-    pods = container.pod_uid, found.pod.uid if found.pod is not None else None
-    return found.id == container.id and (None in pods or pods[0] == pods[1])
+def _fits(facts: Container, container: ContainerId) -> bool:
+    """Whether the runtime's container is the one that was searched for. A cgroup's name may have been chosen to look
+    like that of another pod."""
+    pods = container.pod_uid, facts.pod.uid if facts.pod is not None else None
+    return facts.id == container.id and (None in pods or pods[0] == pods[1])
 
 
 def _open(socket: Socket) -> Runtime:
-    """Imported when there is a socket: the libraries take more memory than all else of this."""
+    """The runtime behind a socket. Its module is imported only here, since the libraries need more memory than all the
+    rest of the package."""
     if socket.interface == DOCKER:
         from tiercel_agent.workloads.runtimes.docker import Docker  # noqa: PLC0415
 

@@ -1,9 +1,9 @@
 """Messages of published gRPC interfaces, made from tables of their field numbers.
 
 A table has each message's name and the fields of it that are read or set: ``name=number:type``, the type being
-``string`` where none is given, a scalar type, or another message of the table; ``*`` after it for one that repeats.
-A map of strings is on the wire what ``Pair*`` is (protobuf, "Backwards compatibility" of maps).
-Fields that the table doesn't name are passed over, so newer versions of an interface are read too.
+``string`` where none is given, a scalar type, or another message of the table; ``*`` after it for one that repeats. A
+map of strings is encoded as ``Pair*`` is (protobuf, "Backwards compatibility" of maps). Fields that aren't in the table
+are ignored, so that answers of newer versions of an interface can be read.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PAIR = "Pair key=1 value=2"
 
 
 def make_messages(package: str, table: str) -> Mapping[str, type[Any]]:
-    """The message classes of a table, by name. ``package`` only keeps tables apart."""
+    """The message classes of a table, by name. ``package`` must differ between tables."""
     file = descriptor_pb2.FileDescriptorProto(name=f"{package}.proto", package=package, syntax="proto3")
     for word in f"{_PAIR} {table}".split():
         if "=" in word:
@@ -53,5 +53,5 @@ def _add_field(message: descriptor_pb2.DescriptorProto, package: str, text: str)
 
 
 def as_dict(pairs: Iterable[Any]) -> dict[str, str]:
-    """A map that came as ``Pair*``."""
+    """A map of strings that was encoded as ``Pair*``."""
     return {pair.key: pair.value for pair in pairs}

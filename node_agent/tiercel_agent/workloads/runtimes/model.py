@@ -1,4 +1,4 @@
-"""What a container runtime is to those who ask it."""
+"""The interface of container runtimes, and which socket is asked for which container."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tiercel_agent.workloads.model import Container
 
 
 class NoAnswer(Exception):
-    """The runtime is not there, doesn't answer in time, or answers what makes no sense."""
+    """The runtime is not there, doesn't answer in time, or gives an answer that can't be read."""
 
 
 class Runtime(Protocol):
@@ -28,7 +28,7 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """Where a runtime is asked: ``runtimes`` are the names that its containers have in cgroups' paths."""
+    """A runtime's socket. ``runtimes`` are the names of runtimes in the cgroup paths of its containers."""
 
     path: Path
     interface: str
@@ -54,7 +54,7 @@ DEFAULT_SOCKETS: tuple[Path, ...] = tuple(
 
 
 def is_there(path: Path) -> bool:
-    """Whether a socket exists, as far as this process may see."""
+    """Whether a socket exists, as far as this process has the right to see it."""
     try:
         return path.exists()
     except OSError:
@@ -62,7 +62,7 @@ def is_there(path: Path) -> bool:
 
 
 def socket_of(path: Path) -> Socket:
-    """What a socket speaks, told by its name: containerd's, Docker's or podman's own interface, else the CRI."""
+    """The socket with the interface that its name indicates: containerd's, Docker's or podman's own, else the CRI."""
     name = path.name
     if "podman" in name:
         return Socket(path, DOCKER, frozenset({"podman"}))
@@ -74,8 +74,9 @@ def socket_of(path: Path) -> Socket:
 
 
 def sockets_for(runtime: str | None, sockets: Iterable[Socket], *, in_pod: bool) -> list[Socket]:
-    """Where a container is to be asked for: at the runtime that its cgroup names first. A pod's cgroup of the
-    cgroupfs driver names none (it is taken for containerd's), so the others are asked too."""
+    """The sockets at which a container is searched for, those of the runtime that its cgroup names first. A pod's
+    cgroup of the cgroupfs driver names no runtime and is taken for containerd's, so the other sockets are asked as
+    well."""
     fitting: list[Socket] = []
     others: list[Socket] = []
     for socket in sockets:

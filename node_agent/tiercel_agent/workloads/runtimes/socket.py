@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-# Else the library begins its threads anew in every child, though nothing here forks without executing something else,
-# and writes to standard error.
+# Without these, the library starts its threads again in every child process, although each child executes something
+# else at once, and writes to standard error.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError, Message
 from tiercel_agent.workloads.runtimes.model import NoAnswer
 
 TIMEOUT = 1.0
-"""Seconds that a runtime has for one answer."""
+"""Seconds within which a runtime must answer."""
 
 _LARGEST_ANSWER = 16 << 20  # bytes: what containerd and CRI-O send at most
 _OPTIONS = (
@@ -29,7 +29,7 @@ _OPTIONS = (
 
 
 class GrpcSocket:
-    """To be made, used and closed within one event loop."""
+    """A connection to a socket. It must be made, used and closed within one event loop."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -38,7 +38,7 @@ class GrpcSocket:
     async def call(
         self, method: str, request: Message, response: type[Any], metadata: tuple[tuple[str, str], ...] = ()
     ) -> Any | None:
-        """The answer, or None if there is nothing by the name asked for. Raises NoAnswer."""
+        """The answer, or None if the server says that there is no such object. Raises NoAnswer."""
         call = self._channel.unary_unary(method)
         try:
             return response.FromString(await call(request.SerializeToString(), timeout=TIMEOUT, metadata=metadata))
