@@ -139,11 +139,11 @@ class Run:
 
     def one(self, type_: str, fields: Mapping[str, object] = {}) -> Event:
         """The only event of that type with these fields."""
-        found = self.all(type_, fields)
-        if len(found) != 1:
+        matching = self.all(type_, fields)
+        if len(matching) != 1:
             seen = "\n".join(f"  {event['proc.pid']} {event['evt.type']} {event['evt.args']}" for event in self.events)
-            pytest.fail(f"{len(found)} events {type_} {dict(fields)}, there are\n{seen}")
-        return found[0]
+            pytest.fail(f"{len(matching)} events {type_} {dict(fields)}, there are\n{seen}")
+        return matching[0]
 
 
 def collect(detector: Detector, done: Callable[[Event], bool], missing: str = "event") -> list[Event]:
@@ -153,8 +153,8 @@ def collect(detector: Detector, done: Callable[[Event], bool], missing: str = "e
     while time.monotonic() < deadline:
         batch = detector.poll(1.0)
         events += batch
-        found = [done(event) for event in batch]  # of each: it may count them
-        if any(found):
+        are_done = [done(event) for event in batch]  # of each: it may count them
+        if any(are_done):
             return events
     pytest.fail(f"no {missing} within {_DEADLINE:.0f} s")
 
@@ -235,7 +235,7 @@ class Runner:
 
 def _of_family(pid: int, events: Iterable[Event]) -> list[Event]:
     """The events of a process between its marks, and of everything that it started."""
-    family, found = {pid}, []
+    family, of_family = {pid}, []
     marks = 0
     for event in sorted(events, key=lambda event: event.time):
         if event["proc.pid"] == pid and _is_mark(event):
@@ -244,8 +244,8 @@ def _of_family(pid: int, events: Iterable[Event]) -> list[Event]:
             if family.intersection(event["proc.apid"] or ()):
                 family.add(event["proc.pid"])
             if event["proc.pid"] in family:
-                found.append(event)
-    return found
+                of_family.append(event)
+    return of_family
 
 
 @pytest.fixture

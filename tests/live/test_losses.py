@@ -62,8 +62,8 @@ def test_flood_of_calls(own, call, collect):
     assert len([event for event in waiting if event["proc.pid"] == flood]) > 1000
     assert own.counters().lost[CALLS] >= lost > 0
     pid = open_once(call, "/after/the/flood")
-    found = collect(own, lambda event: event["fd.name"] == "/after/the/flood")
-    assert [event["proc.pid"] for event in found if event["fd.name"] == "/after/the/flood"] == [pid]
+    events = collect(own, lambda event: event["fd.name"] == "/after/the/flood")
+    assert [event["proc.pid"] for event in events if event["fd.name"] == "/after/the/flood"] == [pid]
 
 
 def test_start_that_was_lost(own, compiled, collect):
@@ -135,5 +135,5 @@ def test_record_that_trips_the_reader(own, call, collect, monkeypatch):
             assert own.poll(0) == []
     assert list(own.counters().lost) == [Loss(LossCause.UNREADABLE_RECORD)]
     pid = open_once(call, "/read/again")
-    found = collect(own, lambda event: event["fd.name"] == "/read/again")
-    assert [event["proc.pid"] for event in found if event["fd.name"] == "/read/again"] == [pid]
+    events = collect(own, lambda event: event["fd.name"] == "/read/again")
+    assert [event["proc.pid"] for event in events if event["fd.name"] == "/read/again"] == [pid]

@@ -66,8 +66,8 @@ def refusing(opened_detectors: object, monkeypatch: pytest.MonkeyPatch) -> Calla
 
     def refuse(name: str) -> None:
         def get(self: BytecodeSource, *arguments: object) -> Bytecode:
-            found = whole(self, *arguments)  # type: ignore[arg-type]
-            return replace(found, programs={**found.programs, name: REFUSED})
+            bytecode = whole(self, *arguments)  # type: ignore[arg-type]
+            return replace(bytecode, programs={**bytecode.programs, name: REFUSED})
 
         monkeypatch.setattr(BytecodeSource, "get", get)
 

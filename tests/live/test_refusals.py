@@ -126,8 +126,8 @@ def test_a_program_that_the_verifier_refuses(opened_detectors, monkeypatch):
     good = BytecodeSource.get
 
     def get(self, *arguments) -> Bytecode:
-        found = good(self, *arguments)
-        return replace(found, programs={**found.programs, **bad})
+        bytecode = good(self, *arguments)
+        return replace(bytecode, programs={**bytecode.programs, **bad})
 
     monkeypatch.setattr(BytecodeSource, "get", get)
     with pytest.raises(DetectorError) as refusal:

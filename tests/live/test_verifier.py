@@ -31,11 +31,11 @@ def test_statistics_as_a_kernel_prints_them():
 
 @pytest.mark.parametrize("with_helpers", [False, True])
 def test_each_program_is_far_from_the_limit(opened_detectors, tmp_path, with_helpers: bool):
-    found = statistics_of_rules(
+    statistics_by_name = statistics_of_rules(
         Requirements.of(RULES), RULES, ProgramSettings(tmp_path / "state/programs"), with_helpers=with_helpers
     )
-    assert found.keys() == set(PROGRAMS)
-    for name, statistics in found.items():
+    assert statistics_by_name.keys() == set(PROGRAMS)
+    for name, statistics in statistics_by_name.items():
         assert not statistics.refused, name
         assert 0 < statistics.processed < ENOUGH, name
         assert statistics.limit == 1_000_000
@@ -46,10 +46,10 @@ def test_a_program_that_is_refused_is_told_with_the_others(opened_detectors, mon
     bad = {"send": bytes((0x95, 0, 0, 0, 0, 0, 0, 0))}
 
     def get(self, macros):
-        found = whole(self, macros)
-        return replace(found, programs={**found.programs, **bad})
+        bytecode = whole(self, macros)
+        return replace(bytecode, programs={**bytecode.programs, **bad})
 
     monkeypatch.setattr(BytecodeSource, "get", get)
-    found = statistics_of_rules(Requirements.of(RULES), RULES)
-    assert [name for name, statistics in found.items() if statistics.refused] == ["send"]
-    assert found["send"].refused == "R0 !read_ok"
+    statistics_by_name = statistics_of_rules(Requirements.of(RULES), RULES)
+    assert [name for name, statistics in statistics_by_name.items() if statistics.refused] == ["send"]
+    assert statistics_by_name["send"].refused == "R0 !read_ok"

@@ -1,4 +1,4 @@
-"""What a descriptor stands for, from the sections of a record."""
+"""The file or socket behind a descriptor, from the sections of a record."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _ANONYMOUS = {  # names of anonymous inodes (fs/anon_inodes.c and its users) -> 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """One end of a connection; ``address`` is canonical text, "" if there is none."""
+    """One end of a connection. ``address`` is canonical text, "" if there is none."""
 
     address: str
     port: int
@@ -40,7 +40,8 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """``path`` is the kernel's, links followed; None if it was cut or the file has no place in the tree."""
+    """A file. ``path`` is the kernel's, with links followed; None if it was cut or the file has no place in the tree.
+    ``shown`` is what the kernel shows even then."""
 
     number: int
     facts: FileFacts
@@ -52,7 +53,8 @@ class OpenFile:
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """``local`` and ``remote`` are None where the socket has no such address; ``path`` is a Unix socket's."""
+    """A socket. ``local`` and ``remote`` are None where the socket has no such address. ``path`` is that of a Unix
+    socket."""
 
     number: int
     facts: SocketFacts
@@ -84,7 +86,8 @@ class OpenSocket:
 
     @property
     def is_server(self) -> bool:
-        """Whether the local end is the server's: for TCP as the kernel knows it, else by who chose its port."""
+        """Whether the local end is the server's: for TCP as the kernel knows it, else whether the program chose the
+        port."""
         if self.remote is None or not self.remote.port:
             return True
         if self.facts.role & (records.ROLE_ACCEPTED | records.ROLE_CONNECTED):
@@ -104,7 +107,7 @@ def address_text(family: int, raw: bytes) -> str:
 
 
 def read_sockaddr(payload: bytes) -> End | str | None:
-    """A socket address as a program passes it: an end, the path of a Unix socket, or None for other families."""
+    """The socket address that a program passed: an end, the path of a Unix socket, or None for other families."""
     family = int.from_bytes(payload[:2], "little")
     if family == AF_INET and len(payload) >= 8:
         return End(address_text(AF_INET, payload[4:8]), int.from_bytes(payload[2:4], "big"))
@@ -116,14 +119,14 @@ def read_sockaddr(payload: bytes) -> End | str | None:
 
 
 def unix_path(raw: bytes) -> str:
-    """The name of a Unix socket; an abstract one begins with ``@``, as in /proc/net/unix."""
+    """The name of a Unix socket. An abstract name begins with ``@``, as in /proc/net/unix."""
     if raw[:1] == b"\0":
         return "@" + text(raw[1:].rstrip(b"\0")) if raw.strip(b"\0") else ""
     return text(raw.partition(b"\0")[0])
 
 
 def descriptor(sections: Sections) -> Descriptor | None:
-    """The descriptor that the record describes, if any."""
+    """The descriptor in a record's sections, if any."""
     if Section.SOCKET in sections:
         return _socket(sections)
     if Section.FILE in sections:

@@ -12,9 +12,9 @@ from tiercel_agent.kernel.records import Header, ProcessRef, Sections
 
 
 class KernelRecord:
-    """What the kernel recorded of one system call; its sections are decoded when they are first asked for.
+    """What the kernel recorded of one system call. Its sections are decoded when they are first read.
 
-    ``image`` is what the process executes; for an exec, what it executes now.
+    ``image`` is what the process executes; after an exec, the new program.
     """
 
     __slots__ = ("_ancestors", "_descriptor", "_sections", "call", "header", "image", "process", "raw")

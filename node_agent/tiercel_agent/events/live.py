@@ -1,4 +1,4 @@
-"""The live event: a system call whose fields are computed when a rule first reads them."""
+"""The live event: a system call whose fields are computed when they are first read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BY_ANCESTOR = ("proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "pr
 
 
 class LiveEvent(Event):
-    """One system call of this machine, as rules see it."""
+    """One system call of this machine, as rules read it. The values of its fields are kept once they are computed."""
 
     __slots__ = ("record",)
 
@@ -33,7 +33,8 @@ class LiveEvent(Event):
                 yield view
 
     def materialize(self) -> dict[str, Value | None]:
-        """All fields of the registry, the call's arguments, the ancestors one by one, and what the rules read."""
+        """All fields that have a value: those of the registry, the call's arguments, each ancestor's, and the keys that
+        rules read."""
         record = self.record
         keys = set(FIELDS) | record.context.requested
         keys.update(f"evt.arg.{parameter.name}" for parameter in record.call.parameters)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from cachetools import LRUCache
+
 from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.events.processes import ProcessTable
 from tiercel_agent.workloads.containers import Containers
+
+_MOST_SOCKETS = 16384
 
 
 @dataclass(slots=True)
@@ -25,4 +29,4 @@ class LookupContext:
     hostnames: HostNames
     hostname: str
     requested: frozenset[str] = frozenset()
-    socket_names: dict[int, str] = field(default_factory=dict)
+    socket_names: LRUCache[int, str] = field(default_factory=lambda: LRUCache(_MOST_SOCKETS))

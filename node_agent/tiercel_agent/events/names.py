@@ -1,4 +1,4 @@
-"""The names of the files that an event is about: as passed, made absolute, and as the kernel resolved them."""
+"""The names of the files that a system call is about: as passed, made absolute, and as the kernel resolved them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tiercel_agent.kernel.records import Section
 
 _AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _UMOUNT_NOFOLLOW = 0x100, 0x400, 8
 REFUSED = (-errno.EACCES, -errno.EPERM)
-"""Results after which the resolved name is looked up, although nothing was opened."""
+"""Results of failed calls for which the resolved name is looked up all the same."""
 _TOWARDS = frozenset({"connect", "sendto", "sendmsg", "sendmmsg"})  # with the address that the socket talks to
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """One file: ``raw`` as passed, ``given`` that made absolute and cleaned, ``real`` as the kernel resolved it, where
-    that is known to differ."""
+    """The names of one file. ``raw`` is the name as passed, ``given`` the same made absolute and cleaned, ``real`` the
+    name as the kernel resolved it, where that is known to differ from ``given``."""
 
     raw: str | None
     given: str | None
@@ -47,8 +47,8 @@ class Names:
 
 
 def names_of(record: KernelRecord) -> Names:
-    """The names of an event. For calls that return no descriptor the resolved name is looked up now, in the
-    process's root: see context.paths for what that is worth."""
+    """The names of the files of a system call. For calls that return no descriptor the resolved name is looked up now,
+    in the process's root; ``context.paths`` says how far that can be trusted."""
     call = record.call
     if call.family is Family.PATHS:
         if call.descriptor == RETURNED:
@@ -116,7 +116,7 @@ def _by_path(record: KernelRecord, slot: int) -> Name:
 
 
 def _follows(record: KernelRecord, slot: int) -> bool:
-    """Whether the call acts on what a link leads to, where the last name is one."""
+    """Whether the call follows a link, if the last name of the path is one."""
     header = record.header
     match record.call.name:
         case (
@@ -142,7 +142,8 @@ def _follows(record: KernelRecord, slot: int) -> bool:
 
 
 def _executed(record: KernelRecord) -> Name:
-    """What was to be executed; what then runs is proc.exepath, the kernel's own."""
+    """The file that was to be executed, by the name that was passed. ``proc.exepath`` is the kernel's name for what
+    then runs."""
     section = record.sections.get(Section.FILENAME)
     if section is None:
         return _by_path(record, 0)
@@ -161,7 +162,8 @@ def _link_text(record: KernelRecord, link: Name) -> Name:
 
 
 def _connected(record: KernelRecord) -> Name:
-    """A Unix socket is connected or sent to by a path, which may lead through links to the one that it was bound to."""
+    """The Unix socket that a call connects or sends to. The path that is passed may lead through links to the path that
+    the socket was bound to."""
     address = record.sections.get(Section.ADDRESS)
     passed = read_sockaddr(address[1]) if address else None
     descriptor = record.descriptor

@@ -1,8 +1,8 @@
-"""The process table: what each process executes, and did so when it was an ancestor of another.
+"""The process table: what each process executes, and executed at the time of earlier records.
 
-Kept from the records of exec, fork and exit, which travel in a ring of their own. Nothing is believed by the pid
-alone: every record names a process with its start and its count of execs, so an entry of a reused pid or of another
-image doesn't fit and is looked up anew.
+It is kept from the records of exec, fork and exit, which have a ring buffer of their own. No entry is used by its pid
+alone: every record names a process with its start and its count of execs, so that an entry of a reused pid or of
+another image doesn't fit, and the process is looked up again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import ExitRecord, FileFacts, ForkRecord, ProcessRef, Section, Sections
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-"""Nanoseconds of what /proc tells times in."""
+"""Nanoseconds of one clock tick, the unit of times in /proc."""
 _MAX_PROCESSES = 32768
 _IMAGES = 4  # of one process
-_KEEP_AFTER_EXIT = 30_000_000_000  # ns: records that name a dead ancestor may still be on their way
+_KEEP_AFTER_EXIT = 30_000_000_000  # ns: records that name an ancestor that has exited may still arrive
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """What a process executes since its last exec; shared with children that have only forked.
+    """What a process executes since its last exec. Children that have only forked share it.
 
-    ``argv`` with argv[0]; ``filename`` what execve was asked to run, "" if unknown; ``exe`` is None for kernel
-    threads and where it couldn't be read; ``started`` is the time of the exec in ns since boot, 0 if before the agent.
+    ``argv`` includes argv[0]. ``filename`` is the path that was passed to execve, "" if unknown. ``exe`` is None for
+    kernel threads and where it couldn't be read. ``started`` is the time of the exec in ns since boot, 0 if it was
+    before the agent's start.
     """
 
     argv: tuple[str, ...]
@@ -45,8 +46,8 @@ NO_IMAGE = Image((), None, "", None)
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One image of one process. ``execs`` is None if it is not known (from /proc); ``start``, in ns since boot, then
-    is exact to a clock tick only. ``before`` is the same process with the image that it had before this one."""
+    """One image of one process. ``start`` is in ns since boot. Where the process was read from /proc, ``execs`` is None
+    and ``start`` is only exact to a clock tick. ``before`` is the same process with the image that it had before."""
 
     pid: int
     start: int
@@ -57,7 +58,7 @@ class Process:
 
 
 def text(raw: bytes) -> str:
-    """Bytes of the kernel as text; what is not UTF-8 stays as surrogate escapes."""
+    """Bytes from the kernel as text. Bytes that aren't UTF-8 become surrogate escapes."""
     return raw.decode("utf-8", "surrogateescape")
 
 
@@ -88,9 +89,11 @@ def image_of(record_sections: Sections, time: int) -> Image:
 
 
 class ProcessTable:
-    """Images by process. ``refill`` is called once when a process is missing: it takes what waits in the kernel.
+    """Images by process. When a process is missing, ``refill`` is called once, to take the records that wait in the
+    kernel.
 
-    Records of the two rings overtake each other, so a process's images before the last one are kept for a while.
+    A record of one ring may be read before an earlier record of the other, so a few earlier images of a process are
+    kept.
     """
 
     def __init__(self, refill: Callable[[], None]) -> None:
@@ -104,7 +107,7 @@ class ProcessTable:
         return len(self._newest)
 
     def scan(self) -> None:
-        """Enters the processes that run already. What their records have told meanwhile is newer and stays."""
+        """Enters the processes that run already, except those that are known from records, which are newer."""
         for facts in procfs.scan(environ=self.with_environment):
             if facts.pid not in self._newest:
                 self._enter(_from_procfs(facts))
@@ -130,7 +133,7 @@ class ProcessTable:
                 del self._newest[pid]
 
     def image(self, ref: ProcessRef, parent: ProcessRef | None = None) -> Image:
-        """What this process executes, or did at the time of the record; NO_IMAGE if that can't be known any more."""
+        """What this process executed at the time of the record; NO_IMAGE if that can't be known any more."""
         known = self._find(ref)
         if known is None:
             self._refill()
@@ -138,7 +141,7 @@ class ProcessTable:
         return known.image if known is not None else self._missing(ref, parent)
 
     def by_pid(self, pid: int) -> Process | None:
-        """The newest process of that pid: for ids that records name without a start (session and group leaders)."""
+        """The newest process of that pid; for leaders of sessions and groups, of which records have the pid only."""
         return self._newest.get(pid)
 
     def _find(self, ref: ProcessRef) -> Process | None:
@@ -172,7 +175,7 @@ class ProcessTable:
 
 
 def _shortened(process: Process | None, length: int) -> Process | None:
-    """The chain of images, without those before the first ``length``."""
+    """The chain of images, cut after ``length`` of them."""
     if process is None or length == 0:
         return None
     return replace(process, before=_shortened(process.before, length - 1))

@@ -1,6 +1,6 @@
 """Numbers as the names that rules compare with: flags joined by ``|``, enumerations by name.
 
-Names and values are those of the kernel's uapi headers; where Falco's rules use another spelling, it is theirs.
+Names and values are those of the kernel's uapi headers, except where Falco's rules spell a name in another way.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def signed64(value: int) -> int:
 
 
 def _flags(names: Mapping[int, str], zero: str = "0", mask: int = 0xFFFFFFFF) -> Callable[[int], str]:
-    """Every name whose bits are all set, largest values first so that combined ones hide their parts."""
+    """A function that prints the names whose bits are all set. Larger values come first, so that a name for several
+    bits is printed instead of the names of each."""
     table = sorted(names.items(), reverse=True)
 
     @lru_cache(1024)

@@ -1,9 +1,9 @@
 """The system calls that are observed: their numbers, what the kernel adds to each, and their arguments by name.
 
 Numbers come from the kernel's tables (x86: arch/x86/entry/syscalls/*.tbl, arm64: include/uapi/asm-generic/unistd.h,
-arm: arch/arm/tools/syscall.tbl). Those from 512 on stand for i386's socketcall(2): 512 and the number of what it is to
-do (include/uapi/linux/net.h).
-Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the order of ``evt.args``.
+arm: arch/arm/tools/syscall.tbl). Numbers from 512 on stand for i386's socketcall(2): 512 plus the number of the
+operation (include/uapi/linux/net.h). Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the
+order of ``evt.args``.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _SOCKETCALL, _SOCKETCALL_I386 = 512, 102  # in plans (bpf/maps.h), and as i386 p
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument: ``source`` is ``res``, ``0``…``5``, ``path0``, ``path1``, ``address``, ``how0``…``how2`` or a
-    name that only its extractor knows; ``kind`` says how it is printed (see render.KINDS)."""
+    """One argument. ``source`` is ``res``, ``0``…``5``, ``path0``, ``path1``, ``address``, ``how0``…``how2``, or
+    another name that has an extractor in ``fields.evt``. ``kind`` says how it is printed (see render.KINDS)."""
 
     name: str
     source: str
@@ -52,8 +52,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Numbers:
-    """By which numbers a call is made on each architecture: several for variants that differ in width only. Those of
-    ``i386`` and ``arm`` (EABI) are made by 32-bit programs on machines of ``x86_64`` and ``arm64``."""
+    """The numbers of a call on each architecture; several if there are variants that differ in width only. 32-bit
+    programs on machines of ``x86_64`` and ``arm64`` use those of ``i386`` and ``arm`` (EABI)."""
 
     x86_64: tuple[int, ...]
     arm64: tuple[int, ...]
@@ -62,7 +62,8 @@ class Numbers:
 
     @classmethod
     def parse(cls, columns: str) -> Numbers:
-        """``"268,452 53 - 333"``: the columns, ``-`` for none; without the fourth, arm's are those of i386."""
+        """Reads columns such as ``"268,452 53 - 333"``. ``-`` stands for no number. Without a fourth column, the
+        numbers of arm are those of i386."""
         x86_64, arm64, i386, *arm = (
             tuple(map(int, column.split(","))) if column != "-" else () for column in columns.split()
         )
@@ -71,7 +72,7 @@ class Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Syscall:
-    """``path``, ``base``, ``descriptor``, ``address`` are indexes of arguments (-1: none)."""
+    """A system call. ``path``, ``base``, ``descriptor`` and ``address`` are indexes of arguments (-1: none)."""
 
     name: str
     numbers: Numbers
@@ -85,7 +86,7 @@ class Syscall:
 
 
 def _parameters(text: str) -> tuple[Parameter, ...]:
-    """``name=source:kind``; ``name=source`` prints a decimal number."""
+    """Reads words such as ``name=source:kind``. Without a kind, the argument is printed as a decimal number."""
     parsed = []
     for word in text.split():
         name, _, rest = word.partition("=")
@@ -302,13 +303,14 @@ BY_NAME: dict[str, Syscall] = {call.name: call for call in SYSCALLS}
 
 
 def native_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
-    """By which the machine's own programs make the call (``x86_64`` or ``aarch64``); empty if they can't."""
+    """The numbers by which the machine's own programs make the call; empty if there are none. ``machine`` is ``x86_64``
+    or ``aarch64``."""
     return call.numbers.x86_64 if machine == "x86_64" else call.numbers.arm64
 
 
 def known_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
-    """By which plans, records and the filter know the call: its own numbers, or where 32-bit programs alone have it, a
-    place behind all numbers (arm64, which has no open(2) beside openat(2))."""
+    """The numbers that the call has in plans, records and the filter: the machine's own numbers. A call that only
+    32-bit programs have (open(2) on arm64) gets a number behind all others."""
     native = native_numbers(call, machine)
     if native or machine == "x86_64" or call.name not in _ARM_ALONE:
         return native
@@ -316,12 +318,12 @@ def known_numbers(call: Syscall, machine: str) -> tuple[int, ...]:
 
 
 _ARM_ALONE = [call.name for call in SYSCALLS if call.numbers.arm and not call.numbers.arm64]
-"""Their places are those of socketcall's parts, which arm hasn't got."""
+"""Their numbers are those of socketcall's operations, which arm doesn't have."""
 
 
 def plans(calls: Iterable[Syscall], machine: str, filtered: Mapping[int, tuple[int, ...]]) -> dict[int, bytes]:
-    """``struct plan`` of bpf/maps.h by index, for these calls to pass; ``filtered`` is the part that the filter reads,
-    by index too: words of clauses and rows (filter/tables.py)."""
+    """``struct plan`` of bpf/maps.h by index, so that these calls are passed on. ``filtered`` has by index the part of
+    the plan that the filter reads (``FilterPlan`` of filter/tables.py)."""
     asked = set(calls)
     native: dict[int, bytes] = {}
     compat: dict[int, int] = {}
@@ -353,7 +355,7 @@ def _plan(call: Syscall, asked: bool) -> bytes:
 
 
 def keyed(call: Syscall) -> tuple[Parameter, ...]:
-    """The arguments that the kernel's filter tells calls apart by: numbers that have few values."""
+    """The arguments in the key by which the kernel's filter distinguishes calls: numbers that have few values."""
     few = [parameter for parameter in call.parameters if parameter.kind in _FEW_VALUES and len(parameter.source) == 1]
     return tuple(few[:_MAX_KEYED])
 
@@ -366,4 +368,4 @@ _FEW_VALUES = frozenset(
 CHANGES_PROCESS = frozenset(
     "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid capset setns unshare".split()
 )
-"""Calls after which conditions on the process may come out otherwise; exec and renaming are told by tracepoints."""
+"""Calls that may change the result of conditions on the process. Exec and renaming have tracepoints of their own."""

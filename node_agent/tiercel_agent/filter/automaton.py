@@ -1,13 +1,15 @@
-"""Patterns over bytes as one deterministic automaton: which of thousands hold of a value, for one table look-up a byte.
+"""Patterns over bytes as one deterministic automaton, which finds those of thousands of patterns that hold of a value,
+with one table look-up for each byte.
 
-A state of the automaton has two parts. Patterns that begin with a literal form a trie, and the first part is the place
-in it. What else a value may be in the middle of is a set of positions in patterns, kept as the bits of an integer
-(Shift-And): what follows a pattern's first literal, and patterns that begin with a gap or ignore case. A value that has
-left the trie takes with it the patterns that hold whatever follows (``/etc/`` and anything): its context.
+A state of the automaton has three parts. Patterns that begin with a literal form a trie, and the first part is the node
+that was reached in it. The second part is the set of positions in patterns that may go on from here, kept as the bits
+of an integer (Shift-And): positions behind a pattern's first literal, and in patterns that begin with a gap or ignore
+case. The third part, the context, is the set of patterns that hold whatever follows, such as ``/etc/`` and anything.
 
 The states multiply where patterns can hold independently of each other: k patterns of ``*literal*`` have up to 2**k
-outcomes, and each prefix among the patterns repeats all of them. So there is a budget, spent on the likely first: the
-trie, and values of which no pattern with a gap holds yet; then one, then two. What it doesn't reach is UNKNOWN.
+outcomes, and each prefix among the patterns repeats all of them. So there is a budget of states. It is spent on the
+likely values first: the trie, and values for which no pattern with a gap holds yet; then those for which one does, then
+two. Values that lead beyond the budget have the result UNKNOWN.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from typing import Final
 
 
 class Gap(Enum):
-    """What stands for any bytes, none included. ``NAME`` stops at a slash."""
+    """An element that stands for any number of bytes, also for none. ``NAME`` doesn't match a slash."""
 
     ANY = "**"
     NAME = "*"
@@ -30,7 +32,7 @@ ANY: Final = Gap.ANY
 NAME: Final = Gap.NAME
 
 UNKNOWN: Final = 0
-"""The accept number of the state in which it isn't known which patterns hold."""
+"""The accept number of the state in which it is unknown which patterns hold."""
 
 _SLASH = ord("/")
 _OUTSIDE = -1
@@ -40,9 +42,9 @@ _MOST_BITS = 1 << 29
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """Literals and gaps that must make up the whole value, in their order. No elements: the empty value.
+    """Literals and gaps that must match the whole value, in their order. Without elements, it matches the empty value.
 
-    ``ignore_case``: the literals' ASCII letters stand for both cases.
+    ``ignore_case``: the literals' ASCII letters match both cases.
     """
 
     elements: tuple[bytes | Gap, ...]
@@ -53,11 +55,11 @@ class Pattern:
 class Automaton:
     """A table-driven automaton. State 0 is the start.
 
-    ``classes``: the column of each byte. Column 0 is NUL's alone, and leaves every state as it is: values are padded.
-    ``transitions``: the next state, at ``state * columns + column``.
-    ``accepts``: for each state, a number: where ``accept_sets`` has the patterns that hold of a value which ends there.
-    ``accept_sets``: sets of indices into the patterns, each once; None at ``UNKNOWN``, and only there.
-    ``settled``: for each state, 1 if no byte leaves it: the rest of the value need not be read.
+    ``classes``: the column of each byte. Column 0 belongs to NUL alone, with which values are padded; it changes no
+    state. ``transitions``: the next state, at ``state * columns + column``. ``accepts``: for each state its accept
+    number, the index in ``accept_sets`` of the patterns that hold of a value that ends in this state. ``accept_sets``:
+    sets of indices of patterns, each set once; None at ``UNKNOWN`` and only there. ``settled``: for each state, 1 if no
+    byte leads out of it, so that the rest of the value need not be read.
     """
 
     classes: bytes
@@ -69,7 +71,8 @@ class Automaton:
 
     @property
     def states(self) -> int:
-        """How many states there are, with the unknown one, if the budget made it necessary (it is the last, then)."""
+        """How many states there are. The unknown state is counted too and is the last one, if the budget wasn't
+        enough."""
         return len(self.accepts)
 
     @property
@@ -78,7 +81,7 @@ class Automaton:
         return self.accepts[-1] != UNKNOWN
 
     def accept(self, text: bytes) -> int:
-        """The accept number for a value: what whoever runs the table must arrive at."""
+        """The accept number for a value. The kernel's run of the table must give the same."""
         state = 0
         for column in text.translate(self.classes):
             state = self.transitions[state * self.columns + column]
@@ -86,9 +89,10 @@ class Automaton:
 
 
 def build(patterns: Sequence[Pattern], *, most_states: int) -> Automaton:
-    """The automaton of some patterns, with at most so many states (2 or more), the unknown one among them.
+    """The automaton of some patterns, with at most ``most_states`` states (2 or more), the unknown one included.
 
-    They are fewer where patterns with gaps, or that ignore case, come to a length of many thousands of bytes together.
+    There are fewer if the patterns that have gaps or ignore case are many thousands of bytes long together. Raises
+    ValueError for a budget of less than 2.
     """
     if most_states < 2:
         raise ValueError(f"an automaton needs 2 states or more, not {most_states}")
@@ -118,7 +122,7 @@ def build(patterns: Sequence[Pattern], *, most_states: int) -> Automaton:
 
 
 def _byte_classes(patterns: Sequence[Pattern]) -> tuple[bytes, int]:
-    """The column of each byte, and how many columns there are. Bytes that no pattern tells apart share one."""
+    """The column of each byte, and how many columns there are. Bytes that no pattern distinguishes share a column."""
     exact: set[int] = set()
     either_case: set[int] = set()
     for pattern in patterns:
@@ -139,7 +143,7 @@ def _byte_classes(patterns: Sequence[Pattern]) -> tuple[bytes, int]:
 
 
 def _joined(elements: tuple[bytes | Gap, ...]) -> tuple[bytes | Gap, ...]:
-    """The elements with literals that touch each other as one, and no empty one."""
+    """The elements with neighbouring literals joined, and without empty ones."""
     joined: list[bytes | Gap] = []
     for element in elements:
         if isinstance(element, bytes) and joined and isinstance(joined[-1], bytes):
@@ -155,11 +159,11 @@ class _Trie:
     def __init__(self) -> None:
         self.children: list[dict[int, int]] = [{}]
         self.exact: dict[int, list[int]] = {}
-        """The patterns that are no more than the literal that ends at a node."""
+        """By node: the patterns that consist only of the literal that ends there."""
         self.held: dict[int, list[int]] = {}
-        """The patterns that hold from a node on, whatever follows."""
+        """By node: the patterns that hold from there on, whatever follows."""
         self.begun: dict[int, int] = {}
-        """The positions, as bits, at which other patterns go on from a node."""
+        """By node: the positions, as bits, at which other patterns go on."""
 
     def add(self, columns: bytes) -> int:
         """The node of a literal, given as its bytes' columns."""
@@ -175,7 +179,8 @@ class _Trie:
 
 
 class _Positions:
-    """The positions in patterns, numbered through, each one bit: before each byte of a literal, and at the end."""
+    """The positions in all patterns, numbered consecutively; each is one bit. There is one before each byte of a
+    literal, one at each gap, and one at the end of each pattern."""
 
     def __init__(self, classes: bytes) -> None:
         self._classes = classes
@@ -186,18 +191,18 @@ class _Positions:
         """Where patterns that aren't in the trie begin."""
         self.any_loops = 0
         self.name_loops = 0
-        """The positions at a gap, which bytes don't take away: any, and any but a slash."""
+        """The positions at a gap, which stay active after a byte: any byte, or any but a slash."""
         self.later_loops = 0
-        """Loops that aren't at a pattern's first position: those that multiply the states, each independently."""
+        """The loops that aren't at a pattern's first position. They multiply the states, each independently."""
         self.passed: dict[int, int] = {}
-        """By position of an ANY loop: how many of its pattern are before it. Once it is reached, they needn't be kept:
-        whatever could follow them to make the pattern hold can follow it, too."""
+        """By position of an ANY loop: how many positions of its pattern are before it. Once the loop is reached, they
+        needn't be kept, since all that could follow them to make the pattern hold can follow the loop too."""
         self.ends = 0
         self.owners: dict[int, int] = {}
         """By position in ``ends``: the index of its pattern."""
 
     def add(self, index: int, elements: tuple[bytes | Gap, ...], ignore_case: bool) -> int:
-        """Number a pattern's positions; the bit of the first."""
+        """Numbers the positions of a pattern. Returns the bit of the first one."""
         first = len(self.wanted)
         for element in elements:
             if isinstance(element, bytes):
@@ -219,8 +224,8 @@ class _Positions:
         return 1 << first
 
     def expecting(self, columns: int) -> list[int]:
-        """By column: the positions that a byte of it takes to the next."""
-        # Bits one by one into a large integer would take quadratic time.
+        """By column: the positions that a byte of this column advances."""
+        # Setting single bits of a large integer would take quadratic time.
         masks = [bytearray(len(self.wanted) // 8 + 1) for _ in range(columns)]
         for position, wanted in enumerate(self.wanted):
             for column in wanted:
@@ -237,10 +242,11 @@ def _bits(mask: int) -> Iterator[int]:
 
 
 class _Exploration:
-    """The states that can be reached, numbered as they are found. Number 0 is the unknown state.
+    """The search for all states that can be reached. They are numbered in the order in which they are discovered;
+    number 0 is the unknown state.
 
-    A state in a queue is its number, its context, its active positions and its node in the trie, or ``_OUTSIDE``.
-    Tuples, dicts and arrays of numbers throughout: the garbage collector would spend as long on anything else.
+    A state in a queue is its number, its context, its active positions and its node in the trie, or ``_OUTSIDE``. All
+    data are tuples, dicts and arrays of numbers, since the garbage collector would take very long for other objects.
     """
 
     def __init__(self, trie: _Trie, positions: _Positions, columns: int, most: int) -> None:
@@ -259,11 +265,11 @@ class _Exploration:
         self._overflow = False
         self._level = 0
         self._levels: list[list[tuple[int, int, int, int]]] = []
-        # The rows of the states that have active loops and nothing else, by context and loops. Others differ little.
+        # The transitions of states that have only active loops, by context and loops. Other states differ little.
         self._bases: dict[tuple[int, int], array[int]] = {}
         self._accept_numbers: dict[tuple[int, int], int] = {}
         self._accept_sets: dict[frozenset[int], int] = {}
-        # The explored states: their numbers; for each, a base, how its row differs (by column), its accept number.
+        # The explored states: their numbers, and for each the base row, the columns that differ, and the accept number.
         self._explored: list[int] = []
         self._rows: list[array[int]] = []
         self._changes: list[dict[int, int]] = []
@@ -271,7 +277,7 @@ class _Exploration:
 
     def run(self) -> None:
         self._inside(0, self._positions.initial, 0)
-        # Both lists grow while they are gone through.
+        # Both lists grow during these loops.
         for level, queue in enumerate(self._levels):
             self._level = level
             for number, context, active, node in queue:
@@ -294,7 +300,7 @@ class _Exploration:
         self._changes.append(changes)
 
     def _wanted(self, active: int) -> Iterable[int]:
-        """The columns that take one of some positions to the next."""
+        """The columns that advance at least one of these positions."""
         if not active:
             return ()
         if active.bit_count() * 4 > self._columns:
@@ -314,7 +320,7 @@ class _Exploration:
         return after
 
     def _inside(self, context: int, active: int, node: int) -> int:
-        """The number of a state that is new in the trie, which the start is, too."""
+        """The number of a new state at a node of the trie, such as the start."""
         held = self._trie.held.get(node)
         if held:
             self._contexts.append(self._contexts[context].union(held))
@@ -326,12 +332,12 @@ class _Exploration:
         return self._queued(0, context, active, node)
 
     def _outside(self, context: int, active: int) -> int:
-        """The number of a state outside of the trie, which may be new."""
-        # Not the integer itself: its hash is a remainder, the same for bits that are 61 apart.
+        """The number of a state outside of the trie, whether it is new or not."""
+        # Not the integer itself: its hash is a remainder, which is the same for bits that are 61 apart.
         key = active.to_bytes(self._width, "little")
         number = self._numbers[context].get(key, 0)
         if not number:
-            # A context counts once: prefixes within each other don't multiply the states.
+            # A context counts once, since prefixes of each other don't multiply the states.
             level = (context != 0) + (active & self._positions.later_loops).bit_count()
             number = self._queued(max(level, self._level), context, active, _OUTSIDE)
             if number:
@@ -339,7 +345,8 @@ class _Exploration:
         return number
 
     def _queued(self, level: int, context: int, active: int, node: int) -> int:
-        """The number of a new state, to be explored with its level; that of the unknown one, if its turn can't come."""
+        """The number of a new state, which will be explored with its level. It is that of the unknown state if the
+        budget can't reach this one."""
         while len(self._levels) <= level:
             self._levels.append([])
         if sum(map(len, self._levels[: level + 1])) >= self._most:
@@ -371,7 +378,8 @@ class _Exploration:
         return number
 
     def automaton(self, classes: bytes) -> Automaton:
-        """What has been explored; the rest is one unknown state. This renumbers the states: it is the last step."""
+        """The automaton of what has been explored; the rest is one unknown state. As the last step, it renumbers the
+        states."""
         unknown = len(self._explored)
         final = [unknown] * self._found
         order = sorted(range(unknown), key=self._explored.__getitem__)

@@ -1,7 +1,7 @@
 """Tests on the names of files as patterns that the kernel's automaton can run.
 
-The value is an absolute, cleaned path. A test on a part of it (``fd.directory``, ``fd.filename``) becomes one on the
-whole.
+The value is an absolute, cleaned path. A test on a part of it (``fd.directory``, ``fd.filename``) becomes a test on the
+whole path.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Elements = tuple[bytes | Gap, ...]
 
 @dataclass(frozen=True, slots=True)
 class NameTest:
-    """A test holds if one of the patterns does, or ``negated`` if none does.
+    """A test as patterns. It holds if one of the patterns does; if it is ``negated``, where none does.
 
-    Not ``exact``: the patterns hold wherever the test does, and elsewhere too.
+    Not ``exact``: the patterns hold for all names that the test holds for, and for some others.
     """
 
     patterns: tuple[Pattern, ...]
@@ -34,8 +34,8 @@ class NameTest:
 
     @property
     def floats(self) -> bool:
-        """Whether some pattern doesn't begin with a literal. Such patterns have an automaton of their own: in one with
-        the others, its states would be repeated for each prefix that is among those."""
+        """Whether some pattern doesn't begin with a literal. Such patterns have an automaton of their own: together
+        with the others, their states would be repeated for each prefix among those."""
         return any(
             pattern.ignore_case or (bool(pattern.elements) and isinstance(pattern.elements[0], Gap))
             for pattern in self.patterns
@@ -46,11 +46,11 @@ UNCLEAN: tuple[Pattern, ...] = (
     *(Pattern((ANY, part, ANY)) for part in (b"//", b"/./", b"/../")),
     *(Pattern((ANY, part)) for part in (b"/", b"/.", b"/..")),
 )
-"""Names that aren't cleaned: what tests say of them, they don't say of the file."""
+"""Patterns of names that aren't clean. The result of a test on such a name is not the result for the file."""
 
 
 def name_test(atom: Atom) -> NameTest | None:
-    """The test as patterns; None if nothing can be said of it by the name."""
+    """The test as patterns; None if the name alone doesn't decide anything about it."""
     left, constants = atom.left, atom.right
     if not isinstance(left, FieldOperand) or not isinstance(constants, tuple):
         return None
@@ -63,7 +63,8 @@ def name_test(atom: Atom) -> NameTest | None:
 
 
 def _is_text(constant: str) -> bool:
-    """Not so where bytes and text compare differently: bytes that aren't UTF-8, and what stands in for them; NUL."""
+    """Whether the constant compares as bytes in the same way as it does as text. Not so for bytes that aren't UTF-8 and
+    the characters that replace them, and for NUL."""
     return "\0" not in constant and "\ufffd" not in constant and not re.search("[\ud800-\udfff]", constant)
 
 
@@ -72,7 +73,7 @@ def _patterns(of: Callable[[str], Iterable[Elements]], constants: Sequence[str])
 
 
 def _joined(elements: Elements) -> Elements:
-    """Without empty literals."""
+    """The elements without empty literals."""
     return tuple(element for element in elements if element != b"")
 
 
@@ -172,9 +173,10 @@ def _together(tests: Iterable[NameTest | None]) -> NameTest | None:
 
 
 def _glob(text: str, star: Gap, before: Elements = (), behind: Elements = (), root: str | None = None) -> NameTest:
-    """A glob: exact if it has no other special characters than ``*``, else what begins as it does.
+    """A glob. It is exact if ``*`` is its only special character; otherwise the pattern holds for all names with the
+    same beginning.
 
-    ``root`` is the value of a file that lies in the root folder, which no glob of folders is written for.
+    ``root`` is the value for files in the root folder, which the other patterns don't cover.
     """
     elements, exact = _glob_elements(text, star)
     exact = exact and bool(text)
@@ -207,7 +209,8 @@ def _glob_elements(text: str, star: Gap) -> tuple[Elements, bool]:
 
 
 def _prefix(text: str, *, inside: bool = False) -> NameTest:
-    """``pmatch``: the path itself and all below it; ``inside``: the names in folders of which that holds."""
+    """``pmatch``: holds for the path itself and all paths below it. ``inside``: for all files in folders of which it
+    holds."""
     elements: list[bytes | Gap] = []
     for part in filter(None, text.split("/")):
         below, exact = _glob_elements(part, NAME) if not _GLOB.isdisjoint(part) else ((part.encode(),), True)
@@ -221,7 +224,7 @@ def _prefix(text: str, *, inside: bool = False) -> NameTest:
 
 
 def _merged(elements: Elements) -> Elements:
-    """Neighbouring literals as one."""
+    """The elements with neighbouring literals joined."""
     merged: list[bytes | Gap] = []
     for element in elements:
         if element == b"":
@@ -234,7 +237,8 @@ def _merged(elements: Elements) -> Elements:
 
 
 def _regex(text: str) -> NameTest | None:
-    """A regular expression: what begins with the literal that it begins with."""
+    """A regular expression: holds for names that begin with the same literal as the expression; None without a
+    literal."""
     beginning = _REGEX.match(text)
     literal = beginning[0] if beginning and "|" not in text else ""
     if len(literal) < len(text) and text[len(literal)] in _REPEATS:

@@ -52,10 +52,10 @@ def root(tmp_path: Path) -> Path:
 def test_the_hosts_names_are_read_where_the_host_is_mounted(root: Path) -> None:
     """An agent in a container has an /etc/passwd of its image."""
     assert host_root(str(root)) == str(root)
-    found = Accounts(host_root=host_root(str(root)))
-    user, group = found.user(os.getpid(), None, 1000), found.group(os.getpid(), None, 50)
+    names = Accounts(host_root=host_root(str(root)))
+    user, group = names.user(os.getpid(), None, 1000), names.group(os.getpid(), None, 50)
     assert (user, group) == (User(1000, "app", "/srv/app", "/bin/false"), Group(50, "staff"))
-    assert found.user(os.getpid(), None, 1) is None  # nobody asks the image's name service
+    assert names.user(os.getpid(), None, 1) is None  # nobody asks the image's name service
     (root / "etc/passwd").unlink()
     assert host_root(str(root)) == "/"
 
@@ -114,16 +114,16 @@ def test_any_content_has_an_answer(content: bytes) -> None:
 @needs_root
 def test_a_container_has_its_own_names(root: Path, contained, mount_namespace) -> None:
     pid = contained(root).pid
-    found = accounts()
-    assert found.user(pid, mount_namespace(pid), 1000) == User(1000, "app", "/srv/app", "/bin/false")
-    assert found.group(pid, mount_namespace(pid), 50) == Group(50, "staff")
-    assert found.user(pid, mount_namespace(pid), 4711) is None
+    names = accounts()
+    assert names.user(pid, mount_namespace(pid), 1000) == User(1000, "app", "/srv/app", "/bin/false")
+    assert names.group(pid, mount_namespace(pid), 50) == Group(50, "staff")
+    assert names.user(pid, mount_namespace(pid), 4711) is None
 
 
 def test_the_hosts_names_are_the_hosts() -> None:
-    found = accounts().user(1, None, 0)
-    assert found is not None
-    assert found.name == "root"
+    user = accounts().user(1, None, 0)
+    assert user is not None
+    assert user.name == "root"
     group = accounts().group(1, None, 0)
     assert group is not None
     assert group.name == "root"
@@ -132,37 +132,37 @@ def test_the_hosts_names_are_the_hosts() -> None:
 @needs_root
 def test_a_host_process_cannot_rename_itself(root: Path, contained) -> None:
     (root / "etc/passwd").write_text("nobody:x:0:0::/:/bin/sh\n")
-    found = accounts().user(contained(root).pid, None, 0)
-    assert found is not None
-    assert found.name == "root"
+    user = accounts().user(contained(root).pid, None, 0)
+    assert user is not None
+    assert user.name == "root"
 
 
 @needs_root
 def test_a_change_is_seen_after_a_second(root: Path, contained, mount_namespace) -> None:
     clock = Clock()
-    found = accounts(clock)
+    names = accounts(clock)
     pid = contained(root).pid
     namespace = mount_namespace(pid)
-    assert found.user(pid, namespace, 1001) is None
+    assert names.user(pid, namespace, 1001) is None
     (root / "etc/passwd").write_text("new:x:1001:1001::/:/bin/sh\n")
     clock.now = 0.5
-    assert found.user(pid, namespace, 1001) is None
+    assert names.user(pid, namespace, 1001) is None
     clock.now = 1
-    assert found.user(pid, namespace, 1001) == User(1001, "new", "/", "/bin/sh")
+    assert names.user(pid, namespace, 1001) == User(1001, "new", "/", "/bin/sh")
     (root / "etc/passwd").unlink()
     clock.now = 2
-    assert found.user(pid, namespace, 1001) is None
+    assert names.user(pid, namespace, 1001) is None
 
 
 @needs_root
 def test_a_process_that_ended_has_its_containers_names(root: Path, contained, mount_namespace) -> None:
     process = contained(root)
     namespace = mount_namespace(process.pid)
-    found = accounts()
-    found.user(process.pid, namespace, 0)
+    names = accounts()
+    names.user(process.pid, namespace, 0)
     process.kill()
     process.communicate()
-    assert found.user(process.pid, namespace, 1000) is not None
+    assert names.user(process.pid, namespace, 1000) is not None
 
 
 @needs_root
@@ -170,9 +170,9 @@ def test_not_knowing_is_not_final(root: Path, contained, mount_namespace) -> Non
     pid = contained(root).pid
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-    found = accounts()
-    assert found.user(gone.pid, mount_namespace(pid), 1000) is None
-    assert found.user(pid, mount_namespace(pid), 1000) is not None
+    names = accounts()
+    assert names.user(gone.pid, mount_namespace(pid), 1000) is None
+    assert names.user(pid, mount_namespace(pid), 1000) is not None
 
 
 @needs_root
@@ -190,14 +190,14 @@ def test_a_chrooted_process_speaks_for_itself_alone(root: Path, contained, mount
     namespace = mount_namespace(pid)
     jailed = contained(root, join=pid, directory="/jail")
     assert mount_namespace(jailed.pid) == namespace
-    found = accounts()
-    assert found.user(pid, namespace, 1000).name == "app"
-    assert found.user(jailed.pid, namespace, 1000).name == "admin"
-    assert found.user(pid, namespace, 1000).name == "app"
+    names = accounts()
+    assert names.user(pid, namespace, 1000).name == "app"
+    assert names.user(jailed.pid, namespace, 1000).name == "admin"
+    assert names.user(pid, namespace, 1000).name == "app"
     for process in (pid, jailed.pid):
         os.kill(process, 9)
         os.waitpid(process, 0)
-    assert found.user(pid, namespace, 1000).name == "app"
+    assert names.user(pid, namespace, 1000).name == "app"
 
 
 def _fifo(path: Path) -> None:
@@ -231,9 +231,9 @@ def test_a_hostile_file_has_no_names(root: Path, contained, mount_namespace, mak
     (root / "etc/passwd").unlink()
     make(root / "etc/passwd")
     pid = contained(root).pid
-    found = accounts()
-    assert found.user(pid, mount_namespace(pid), 0) is None
-    assert found.group(pid, mount_namespace(pid), 50) == Group(50, "staff")
+    names = accounts()
+    assert names.user(pid, mount_namespace(pid), 0) is None
+    assert names.group(pid, mount_namespace(pid), 50) == Group(50, "staff")
 
 
 @needs_root
@@ -251,23 +251,23 @@ def test_a_link_stays_inside_the_container(root: Path, contained, mount_namespac
 def test_containers_are_bounded(root: Path, contained, mount_namespace) -> None:
     first, second = contained(root), contained(root)
     namespaces = [mount_namespace(process.pid) for process in (first, second)]
-    found = accounts(limit=1)
+    names = accounts(limit=1)
     for process, namespace in zip((first, second), namespaces, strict=True):
-        assert found.user(process.pid, namespace, 0) is not None
+        assert names.user(process.pid, namespace, 0) is not None
         process.kill()
         process.communicate()
-    assert found.user(first.pid, namespaces[0], 0) is None
-    assert found.user(second.pid, namespaces[1], 0) is not None
+    assert names.user(first.pid, namespaces[0], 0) is None
+    assert names.user(second.pid, namespaces[1], 0) is not None
 
 
 @needs_root
 def test_a_user_namespace_counts_users_in_its_own_way(root: Path, contained, mount_namespace) -> None:
     root.chmod(0o755)
     pid = contained(root, user=100_000).pid
-    found = accounts()
-    assert found.user(pid, mount_namespace(pid), 101_000) == User(1000, "app", "/srv/app", "/bin/false")
-    assert found.group(pid, mount_namespace(pid), 100_050) == Group(50, "staff")
-    assert found.user(pid, mount_namespace(pid), 1000) is None
+    names = accounts()
+    assert names.user(pid, mount_namespace(pid), 101_000) == User(1000, "app", "/srv/app", "/bin/false")
+    assert names.group(pid, mount_namespace(pid), 100_050) == Group(50, "staff")
+    assert names.user(pid, mount_namespace(pid), 1000) is None
 
 
 def test_ranges_of_an_id_map() -> None:
@@ -283,12 +283,12 @@ def test_the_name_service_is_asked_for_what_files_do_not_have() -> None:
         asked.append(uid)
         return ("ldapuser", "/home/l", "/bin/zsh")
 
-    found = Accounts(nss=Nss(enabled=True, user=directory, patience=30), clock=lambda: 0.0)
-    assert found.user(1, None, 3_000_000_000) == User(3_000_000_000, "ldapuser", "/home/l", "/bin/zsh")
-    assert found.user(1, None, 3_000_000_000) is not None
-    assert found.user(1, None, 0).name == "root"
+    names = Accounts(nss=Nss(enabled=True, user=directory, patience=30), clock=lambda: 0.0)
+    assert names.user(1, None, 3_000_000_000) == User(3_000_000_000, "ldapuser", "/home/l", "/bin/zsh")
+    assert names.user(1, None, 3_000_000_000) is not None
+    assert names.user(1, None, 0).name == "root"
     assert asked == [3_000_000_000]
-    found.close()
+    names.close()
 
 
 def test_a_name_service_that_hangs_holds_nobody() -> None:

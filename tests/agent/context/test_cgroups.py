@@ -112,9 +112,9 @@ def test_a_process_tells_its_cgroup_where_the_id_fits(group: Path) -> None:
             (later / "cgroup.procs").write_text(str(process.pid))
             assert table.path(later.stat().st_ino, process.pid) == below_root(later)
             assert table.path(later.stat().st_ino + 10_000, process.pid) is None
-            found = membership(process.pid)
-            assert found is not None
-            assert found.unified == below_root(later)
+            cgroups = membership(process.pid)
+            assert cgroups is not None
+            assert cgroups.unified == below_root(later)
         finally:
             process.kill()
             process.wait()

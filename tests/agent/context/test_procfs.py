@@ -176,8 +176,8 @@ def test_ids_in_a_namespace_of_its_own() -> None:
 
 
 def test_scan_finds_this_process_and_its_parent() -> None:
-    found = {facts.pid for facts in scan()}
-    assert {os.getpid(), os.getppid()} <= found
+    pids = {facts.pid for facts in scan()}
+    assert {os.getpid(), os.getppid()} <= pids
 
 
 def test_processes_that_are_gone() -> None:

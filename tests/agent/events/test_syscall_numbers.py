@@ -58,8 +58,8 @@ def test_a_32_bit_program_on_arm64_makes_its_own_calls(number: int, name: str) -
 @pytest.mark.parametrize("number", [56, 221, 203, 102, 295, 362])
 def test_numbers_of_arm64_and_of_i386_mean_nothing_to_arm(number: int) -> None:
     """56 is openat of arm64, 102 socketcall and 295 openat of i386."""
-    found = meant_by(number, "aarch64")
-    assert found is None or number in found.numbers.arm
+    call = meant_by(number, "aarch64")
+    assert call is None or number in call.numbers.arm
 
 
 @pytest.mark.parametrize(("number", "name"), [(5, "open"), (295, "openat"), (359, "socket"), (417, "recvmmsg")])

@@ -163,9 +163,9 @@ def test_there_must_be_room_for_the_start_and_the_unknown_state() -> None:
 
 
 def test_nothing_of_a_pattern_is_kept_that_cannot_matter_any_more() -> None:
-    found = build(contains(b"needle"), most_states=AMPLE)
-    assert found.states == len("needle") + 1
-    assert list(found.settled) == [0] * len("needle") + [1]
+    automaton = build(contains(b"needle"), most_states=AMPLE)
+    assert automaton.states == len("needle") + 1
+    assert list(automaton.settled) == [0] * len("needle") + [1]
     in_order = build([Pattern((ANY, b"abc", ANY, b"abd", ANY, b"abe", ANY))], most_states=AMPLE)
     assert in_order.states == 3 * len("abc") + 1
 

@@ -31,13 +31,13 @@ def check(made, name: str) -> None:
     if told is None:
         return
     automaton = build(told.patterns, most_states=20_000)
-    found = bool(automaton.accept_sets[automaton.accept(name.encode())])
+    accepted = bool(automaton.accept_sets[automaton.accept(name.encode())])
     holds = make_test(made)(value_of(made.left.key, name))
     if told.exact:
-        assert (found is not told.negated) == holds, (told, name)
+        assert (accepted is not told.negated) == holds, (told, name)
     else:
         assert not told.negated
-        assert found or not holds, (told, name)
+        assert accepted or not holds, (told, name)
 
 
 @settings(max_examples=1500)

@@ -90,7 +90,7 @@ def pod(uid: str = UID, **facts: object) -> Pod:
     return Pod("shop", "web-1", uid, **facts)  # type: ignore[arg-type]
 
 
-def found(container: ContainerId = IN_POD, of: Pod | None = None, name: str = "web") -> ContainerNews:
+def container_found(container: ContainerId = IN_POD, of: Pod | None = None, name: str = "web") -> ContainerNews:
     return ContainerNews(container, Container(container.id, name, "containerd", pod=of))
 
 
@@ -105,7 +105,7 @@ def test_a_new_container_is_waited_for_and_then_isnt(world: World) -> None:
 
 def test_it_is_settled_when_both_have_told(world: World) -> None:
     world.inventory.appeared(IN_POD)
-    assert world.tell(found()) == {IN_POD}
+    assert world.tell(container_found()) == {IN_POD}
     assert (world.inventory.is_settled(IN_POD), world.inventory.workload(IN_POD).missing) == (False, ("pod",))
     assert world.tell(PodNews(pod())) == {IN_POD}
     workload = world.inventory.workload(IN_POD)
@@ -122,7 +122,7 @@ def test_what_is_told_before_the_container_is_there_is_used(world: World) -> Non
 
 def test_what_the_runtime_tells_of_the_pod_stands_in_for_the_api(world: World) -> None:
     world.inventory.appeared(IN_POD)
-    world.tell(found(of=pod(labels={"app": "web"}, ip="10.0.0.1")))
+    world.tell(container_found(of=pod(labels={"app": "web"}, ip="10.0.0.1")))
     workload = world.inventory.workload(IN_POD)
     assert workload.pod is not None
     assert (workload.pod.labels, workload.missing) == ({"app": "web"}, ("pod",))  # its owner, for one
@@ -134,14 +134,14 @@ def test_what_the_runtime_tells_of_the_pod_stands_in_for_the_api(world: World) -
 def test_without_an_api_server_the_runtime_is_all_that_is_asked() -> None:
     world = World(api=False)
     world.inventory.appeared(IN_POD)
-    world.tell(found(of=pod()))
+    world.tell(container_found(of=pod()))
     assert world.inventory.is_settled(IN_POD)
     assert (world.inventory.workload(IN_POD).missing, world.inventory.node) == ((), "")
 
 
 def test_a_container_of_no_pod_waits_for_its_runtime_alone(world: World) -> None:
     world.inventory.appeared(ALONE)
-    world.tell(found(ALONE))
+    world.tell(container_found(ALONE))
     assert world.inventory.is_settled(ALONE)
     assert world.inventory.workload(ALONE).missing == ()
 
@@ -172,13 +172,13 @@ def test_an_api_that_is_gone_is_waited_for_only_if_it_has_never_been_there(
         world.tell(Synced())
     world.api.connected = False
     world.inventory.appeared(IN_POD)
-    world.tell(found(of=pod()))
+    world.tell(container_found(of=pod()))
     assert world.inventory.is_settled(IN_POD) is not waits
 
 
 def test_a_pod_that_is_gone_is_still_named(world: World) -> None:
     world.inventory.appeared(IN_POD)
-    world.tell(found(), PodNews(pod()), PodNews(pod(), gone=True))
+    world.tell(container_found(), PodNews(pod()), PodNews(pod(), gone=True))
     assert world.inventory.workload(IN_POD).pod == pod()
     late = ContainerId("c" * 64, "containerd", UID)
     assert world.inventory.workload(late).pod == pod()
@@ -198,7 +198,7 @@ def test_two_cgroups_that_claim_one_id_are_two_containers(world: World) -> None:
     fake = ContainerId(IN_POD.id, "docker", None, user=1000)
     world.inventory.appeared(IN_POD)
     world.inventory.appeared(fake)
-    world.tell(found(of=pod()), PodNews(pod()))
+    world.tell(container_found(of=pod()), PodNews(pod()))
     assert world.inventory.workload(fake).container is None
     assert world.inventory.workload(IN_POD).pod == pod()
     assert world.finder.asked == [IN_POD]  # of what users run nobody is asked
@@ -212,7 +212,7 @@ def test_labels_of_namespaces_and_the_node(world: World) -> None:
     world.inventory.ask_for({"k8s.ns.labels"})
     assert sorted(world.api.asked) == [NAMESPACE, NODE]
     world.inventory.appeared(IN_POD)
-    world.tell(found(), PodNews(pod()))
+    world.tell(container_found(), PodNews(pod()))
     assert world.inventory.workload(IN_POD).missing == ("namespace",)
     shop = Labelled("shop", "1", {"team": "a"})
     assert world.tell(LabelNews(NAMESPACE, (shop,), all=True)) == {IN_POD}
@@ -277,7 +277,7 @@ def test_what_nobody_can_tell_is_said(runtimes: bool, api: bool, told: list[str]
 def test_a_node_by_another_name_is_noticed(world: World) -> None:
     world.tell(Synced())
     world.inventory.appeared(IN_POD)
-    world.tell(found(of=pod()))
+    world.tell(container_found(of=pod()))
     assert world.inventory.current_warnings() == []
     world.now += 20
     assert [describe(warning) for warning in world.inventory.current_warnings()] == [

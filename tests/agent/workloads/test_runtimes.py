@@ -57,8 +57,8 @@ def finding() -> Iterator[Callable[..., Finding]]:
         return opened[-1]
 
     yield begin
-    for found in opened:
-        found.finder.close()
+    for search in opened:
+        search.finder.close()
 
 
 @pytest.fixture
@@ -77,59 +77,59 @@ def look(tmp_path: Path, finding: Callable[..., Finding]) -> Iterator[Look]:
 
 
 def test_all_that_the_cri_tells(look: Look) -> None:
-    found = look(annotations=("example.com/team",))
-    assert found is not None
-    assert (found.id, found.name, found.runtime, found.sandbox_id) == (ID, "web", "cri-o", SANDBOX)
+    facts = look(annotations=("example.com/team",))
+    assert facts is not None
+    assert (facts.id, facts.name, facts.runtime, facts.sandbox_id) == (ID, "web", "cri-o", SANDBOX)
     name = "docker.io/library/nginx"
-    assert found.image == Image(f"{name}:1.27", name, "1.27", DIGEST, IMAGE_ID)
-    assert (found.privileged, found.host_pid, found.host_network, found.host_ipc) == (True, True, False, False)
-    assert found.mounts == (
+    assert facts.image == Image(f"{name}:1.27", name, "1.27", DIGEST, IMAGE_ID)
+    assert (facts.privileged, facts.host_pid, facts.host_network, facts.host_ipc) == (True, True, False, False)
+    assert facts.mounts == (
         Mount("/srv/data", "/data", "", True, "rslave"),
         Mount("/var/lib/kubelet/hosts", "/etc/hosts", "", False, "private"),
     )
-    assert (found.started, found.ip) == (1_700_000_000_000_000_000, "10.1.2.3")
-    assert found.cni == '{"eth0":{"IPConfigs":[{"IP":"10.1.2.3"}]}}'
-    assert found.labels["io.kubernetes.container.name"] == "web"
-    assert found.pod is not None
-    assert (found.pod.namespace, found.pod.name, found.pod.uid, found.pod.ip) == ("shop", "shop-1", UID, "10.1.2.3")
+    assert (facts.started, facts.ip) == (1_700_000_000_000_000_000, "10.1.2.3")
+    assert facts.cni == '{"eth0":{"IPConfigs":[{"IP":"10.1.2.3"}]}}'
+    assert facts.labels["io.kubernetes.container.name"] == "web"
+    assert facts.pod is not None
+    assert (facts.pod.namespace, facts.pod.name, facts.pod.uid, facts.pod.ip) == ("shop", "shop-1", UID, "10.1.2.3")
     # the kubelet's own labels are not the pod's
-    assert (found.pod.labels, found.pod.annotations) == ({"app": "shop"}, {"example.com/team": "a"})
+    assert (facts.pod.labels, facts.pod.annotations) == ({"app": "shop"}, {"example.com/team": "a"})
 
 
 def test_crio_tells_of_privileges_by_itself_and_of_the_sandbox_in_a_list(look: Look) -> None:
-    found = look(ContainerStatus=container({"privileged": True, "runtimeSpec": {}}))
-    assert found is not None
-    assert (found.privileged, found.sandbox_id) == (True, SANDBOX)
+    facts = look(ContainerStatus=container({"privileged": True, "runtimeSpec": {}}))
+    assert facts is not None
+    assert (facts.privileged, facts.sandbox_id) == (True, SANDBOX)
 
 
 def test_the_sandbox_is_its_pods_too(look: Look) -> None:
-    found = look(ContainerId(SANDBOX, "cri-o", UID))
-    assert found is not None
-    assert found.pod is not None
-    assert (found.id, found.pod.name, found.image, found.privileged) == (SANDBOX, "shop-1", Image(), False)
+    facts = look(ContainerId(SANDBOX, "cri-o", UID))
+    assert facts is not None
+    assert facts.pod is not None
+    assert (facts.id, facts.pod.name, facts.image, facts.privileged) == (SANDBOX, "shop-1", Image(), False)
 
 
 def test_an_image_that_is_named_by_its_id_has_the_name_that_it_was_tagged_with(look: Look) -> None:
-    found = look(ContainerStatus=container(image={"image": IMAGE_ID}, image_ref=IMAGE_ID))
-    assert found is not None
-    assert (found.image.name, found.image.tag, found.image.id) == ("docker.io/library/nginx:1.27", "1.27", IMAGE_ID)
+    facts = look(ContainerStatus=container(image={"image": IMAGE_ID}, image_ref=IMAGE_ID))
+    assert facts is not None
+    assert (facts.image.name, facts.image.tag, facts.image.id) == ("docker.io/library/nginx:1.27", "1.27", IMAGE_ID)
 
 
 def test_the_name_that_was_asked_for_comes_before_the_one_that_it_led_to(look: Look) -> None:
     asked = {"image": IMAGE_ID, "user_specified_image": "registry:5000/nginx"}
-    found = look(ContainerStatus=container(image=asked))
-    assert found is not None
-    assert (found.image.name, found.image.repository, found.image.tag) == (*["registry:5000/nginx"] * 2, "")
+    facts = look(ContainerStatus=container(image=asked))
+    assert facts is not None
+    assert (facts.image.name, facts.image.repository, facts.image.tag) == (*["registry:5000/nginx"] * 2, "")
 
 
 def test_when_it_started_is_told_once_it_has(look: Look, tmp_path: Path, finding: Callable[..., Finding]) -> None:
     with CriServer(tmp_path / "crio.sock", ContainerStatus=container(started_at=0)) as server:
-        found = finding(server.path)
-        first = found.look()
+        search = finding(server.path)
+        first = search.look()
         assert first is not None
         assert (first.name, first.started) == ("web", 0)
         server.answers["ContainerStatus"] = container()
-        while (later := found.next()) is not None and not later.started:
+        while (later := search.next()) is not None and not later.started:
             pass
         assert later is not None
         assert later.started == 1_700_000_000_000_000_000
@@ -137,33 +137,33 @@ def test_when_it_started_is_told_once_it_has(look: Look, tmp_path: Path, finding
 
 @pytest.mark.parametrize("info", ["no JSON", "[]", '{"config": 3}', '{"sandboxID": null}', "null"])
 def test_details_that_make_no_sense_leave_the_rest(look: Look, info: str) -> None:
-    found = look(ContainerStatus=container(info))
-    assert found is not None
-    assert (found.name, found.privileged, found.sandbox_id) == ("web", None, SANDBOX)
+    facts = look(ContainerStatus=container(info))
+    assert facts is not None
+    assert (facts.name, facts.privileged, facts.sandbox_id) == ("web", None, SANDBOX)
 
 
 def test_a_runtime_without_details_leaves_the_pod_by_its_labels(look: Look) -> None:
     labels = {f"io.kubernetes.pod.{key}": key for key in ("name", "namespace")} | {"io.kubernetes.pod.uid": UID}
-    found = look(
+    facts = look(
         ContainerStatus=container(labels=pairs(labels)),
         PodSandboxStatus=lambda _request: None,
         ImageStatus=lambda _request: None,
     )
-    assert found is not None
-    assert found.pod is not None
-    assert (found.pod.namespace, found.pod.name) == ("namespace", "name")
-    assert (found.image.tag, found.image.digest) == ("1.27", DIGEST)
+    assert facts is not None
+    assert facts.pod is not None
+    assert (facts.pod.namespace, facts.pod.name) == ("namespace", "name")
+    assert (facts.image.tag, facts.image.digest) == ("1.27", DIGEST)
 
 
 def test_another_pods_container_is_not_taken_for_this_ones(tmp_path: Path, finding: Callable[..., Finding]) -> None:
     """A cgroup below one's own pod that is named as another pod's container."""
     with CriServer(tmp_path / "crio.sock") as server:
-        found = finding(server.path)
+        search = finding(server.path)
         spoofed = ContainerId(ID, "cri-o", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
-        found.finder.find(spoofed)
-        found.finder.gone(spoofed)
-        assert found.next() is None
-        assert found.look() is not None
+        search.finder.find(spoofed)
+        search.finder.gone(spoofed)
+        assert search.next() is None
+        assert search.look() is not None
 
 
 def test_an_answer_about_something_else_is_not_believed(tmp_path: Path, finding: Callable[..., Finding]) -> None:
@@ -171,26 +171,26 @@ def test_an_answer_about_something_else_is_not_believed(tmp_path: Path, finding:
     with CriServer(
         tmp_path / "crio.sock", ContainerStatus=lambda request: other(type(request)(container_id="c" * 64))
     ) as server:
-        found = finding(server.path)
-        found.finder.find(IN_POD)
-        found.finder.gone(IN_POD)
-        assert found.next() is None
+        search = finding(server.path)
+        search.finder.find(IN_POD)
+        search.finder.gone(IN_POD)
+        assert search.next() is None
 
 
 def test_a_megabyte_of_annotations(look: Look) -> None:
     noted = pairs({"large": "x" * 1_000_000, "example.com/team": "y" * 1_000_000})
-    found = look(annotations=("example.com/team",), PodSandboxStatus=sandbox(annotations=noted))
-    assert found is not None
-    assert found.pod is not None
-    assert found.pod.annotations == {"example.com/team": "y" * 4096}
+    facts = look(annotations=("example.com/team",), PodSandboxStatus=sandbox(annotations=noted))
+    assert facts is not None
+    assert facts.pod is not None
+    assert facts.pod.annotations == {"example.com/team": "y" * 4096}
 
 
 def test_hundreds_of_thousands_of_labels(look: Look) -> None:
     labels = pairs({f"label-{number}": "x" for number in range(200_000)})
-    found = look(PodSandboxStatus=sandbox(labels=labels))
-    assert found is not None
-    assert found.pod is not None
-    assert 1000 < len(found.pod.labels) < 10_000
+    facts = look(PodSandboxStatus=sandbox(labels=labels))
+    assert facts is not None
+    assert facts.pod is not None
+    assert 1000 < len(facts.pod.labels) < 10_000
 
 
 @pytest.mark.parametrize(
@@ -204,26 +204,26 @@ def test_nonsense_is_complained_of_and_asked_again(
     with CriServer(
         tmp_path / "crio.sock", ContainerStatus=lambda _request: answer, PodSandboxStatus=lambda _request: answer
     ) as server:
-        found = finding(server.path)
-        found.finder.find(IN_POD)
+        search = finding(server.path)
+        search.finder.find(IN_POD)
         while server.asked.count("ContainerStatus") < 3:
-            assert found.news.empty()
-        assert answer == b"" or str(server.path) in found.finder.failure
+            assert search.news.empty()
+        assert answer == b"" or str(server.path) in search.finder.failure
         server.answers["ContainerStatus"], server.answers["PodSandboxStatus"] = container(), sandbox()
-        told = found.next()
+        told = search.next()
         assert told is not None
         assert told.name == "web"
-        assert found.finder.failure == ""
+        assert search.finder.failure == ""
 
 
 def test_a_socket_that_isnt_there_is_told_at_once_and_looked_for_again(
     tmp_path: Path, finding: Callable[..., Finding]
 ) -> None:
     path = tmp_path / "crio.sock"
-    found = finding(path)
-    assert found.look() is None
+    search = finding(path)
+    assert search.look() is None
     with CriServer(path):
-        assert found.next() is not None
+        assert search.next() is not None
 
 
 def test_a_socket_that_speaks_something_else(tmp_path: Path, finding: Callable[..., Finding]) -> None:
@@ -245,12 +245,12 @@ def test_a_socket_that_speaks_something_else(tmp_path: Path, finding: Callable[.
 
         thread = threading.Thread(target=talk, daemon=True)
         thread.start()
-        found = finding(path)
-        found.finder.find(IN_POD)
+        search = finding(path)
+        search.finder.find(IN_POD)
         assert asked.wait(60)
-        while not found.finder.failure:
+        while not search.finder.failure:
             pass
-        assert str(path) in found.finder.failure
+        assert str(path) in search.finder.failure
         server.shutdown(socket.SHUT_RDWR)
 
 
@@ -260,12 +260,12 @@ def test_a_runtime_that_hangs_holds_up_no_other(tmp_path: Path, finding: Callabl
         CriServer(tmp_path / "containerd.sock") as good,
         CriServer(tmp_path / "crio.sock", ContainerStatus=lambda _request: answering.wait(60) and None) as hanging,
     ):
-        found = finding(hanging.path, good.path)
-        found.finder.find(IN_POD)
-        assert found.look(ContainerId(ID, "containerd", UID)) is not None
-        while not found.finder.failure:
+        search = finding(hanging.path, good.path)
+        search.finder.find(IN_POD)
+        assert search.look(ContainerId(ID, "containerd", UID)) is not None
+        while not search.finder.failure:
             pass
-        assert "DEADLINE_EXCEEDED" in found.finder.failure
+        assert "DEADLINE_EXCEEDED" in search.finder.failure
         answering.set()
 
 
@@ -274,11 +274,11 @@ def test_many_containers_at_once(tmp_path: Path, finding: Callable[..., Finding]
         return container(id=request.container_id)(request)  # type: ignore[attr-defined]
 
     with CriServer(tmp_path / "crio.sock", ContainerStatus=of_any, ImageStatus=image()) as server:
-        found = finding(server.path)
+        search = finding(server.path)
         ids = [f"{number:064x}" for number in range(500)]
         for id_ in ids:
-            found.finder.find(ContainerId(id_, "cri-o", UID))
-        assert {found.news.get(timeout=60).id.id for _ in ids} == set(ids)
+            search.finder.find(ContainerId(id_, "cri-o", UID))
+        assert {search.news.get(timeout=60).id.id for _ in ids} == set(ids)
         assert server.asked.count("ImageStatus") < 50  # one image, asked for by those who came before the answer
 
 

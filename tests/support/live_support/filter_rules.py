@@ -83,6 +83,27 @@ def rules_of(conditions, types="open, openat"):
     return loaded.rules
 
 
+def alerted_rules(detector, matcher, *names):
+    """Opens these files in a child process. Returns the names of the rules that matched, in order, and how many events
+    came to user space. One rule must be called ``end`` and match the file ``/tiercel-end``, which is opened last."""
+    for _ in detector.poll(0):
+        pass
+    pid = os.fork()
+    if pid == 0:
+        for name in (*names, "/tiercel-end"):
+            with suppress(OSError):
+                os.close(os.open(name, os.O_RDONLY))
+        os._exit(0)
+    alerted, events = [], 0
+    while "end" not in alerted:
+        for event in detector.poll(0.1):
+            if event["proc.pid"] == pid:
+                events += 1
+                alerted += [rule.name for rule, _ in matcher.match(event)]
+    os.waitpid(pid, 0)
+    return alerted[:-1], events - 1
+
+
 class Watcher:
     """A detector and the rules that its events are put before, as the agent does."""
 
@@ -180,8 +201,8 @@ class Pair:
             os.waitpid(pid, 0)
         assert mark == "end", mark
         assert [detector.counters().lost for detector in self.opened] == lost
-        found, wanted = Counter(self.filtering.alerts), Counter(self.seeing.alerts)
-        assert found == wanted
+        reported, wanted = Counter(self.filtering.alerts), Counter(self.seeing.alerts)
+        assert reported == wanted
         return Counter(name for name, *_ in self.filtering.alerts)
 
     def _until(self, watcher, prefix):

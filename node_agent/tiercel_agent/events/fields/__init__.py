@@ -1,6 +1,7 @@
 """How each field of the registry is computed from a syscall record.
 
-Every module has ``FIELDS``: functions by field name, and ``WITH_ARGUMENT``: functions of the record and the argument.
+Every module has ``FIELDS``, the functions by field name, and ``WITH_ARGUMENT``, for fields with an argument, functions
+of the record and the argument.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
 }
 
 
-def _no_value(_event: SyscallRecord) -> None:
+def _no_value(_record: SyscallRecord) -> None:
     return None
 
 

@@ -1,4 +1,4 @@
-"""``container.*``: what is known of the container that the process is in."""
+"""``container.*``: the container that the process is in."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def short_id(record: SyscallRecord) -> str:
 
 
 def labels_text(labels: Mapping[str, str]) -> str | None:
-    """Labels as Falco shows them."""
+    """Labels as Falco prints them; None if there are none."""
     return ", ".join(f"{key}:{value}" for key, value in sorted(labels.items())) or None
 
 
@@ -41,7 +41,7 @@ def _name(record: SyscallRecord) -> Value | None:
 
 
 def _known(value: Callable[[Container], Value | None]) -> Callable[[SyscallRecord], Value | None]:
-    """What the runtime says of the container; no value for "" and for what it doesn't say."""
+    """A field that the runtime gives. It has no value where the runtime says "" or nothing."""
 
     def extract(record: SyscallRecord) -> Value | None:
         container = record.workload.container
@@ -89,7 +89,7 @@ def _mount_text(mount: Mount) -> str:
 
 
 def _mount(part: Callable[[Mount], str], side: Callable[[Mount], str]) -> Callable[[SyscallRecord, str], Value | None]:
-    """A part of the mount that the argument selects: by number, or by a glob for one of its sides."""
+    """A field with a part of the mount that the argument selects, by its number or by a glob for ``side``."""
 
     def extract(record: SyscallRecord, argument: str) -> Value | None:
         container = record.workload.container

@@ -92,7 +92,7 @@ def _creates_executable(record: SyscallRecord) -> Value | None:
 
 
 def _raw(record: SyscallRecord, parameter: Parameter) -> int | None:
-    """The number that an argument holds, or None if it is text."""
+    """The number that an argument has, or None if it is text."""
     source = parameter.source
     if len(source) == 1:
         return int(record.header[5 + int(source)])
@@ -252,8 +252,8 @@ FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "evt.rawtime.s": lambda record: record.time // _S,
     "evt.rawtime.ns": lambda record: record.time % _S,
     "evt.hostname": lambda record: record.context.hostname,
-    "evt.source": lambda _event: "syscall",
-    "evt.dir": lambda _event: "<",
+    "evt.source": lambda _record: "syscall",
+    "evt.dir": lambda _record: "<",
     "evt.type": _name,
     "syscall.type": _name,
     "evt.category": lambda record: _CATEGORY.get(record.call.name, "system"),

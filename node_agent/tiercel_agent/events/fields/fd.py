@@ -15,12 +15,11 @@ _ACCEPTS = frozenset({"accept", "accept4"})
 _RECEIVES = frozenset({"recvfrom", "recvmsg", "recvmmsg"})
 _SENDS = frozenset({"sendto", "sendmsg", "sendmmsg"})
 _OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
-_MAX_NAMES = 16384
 
 
 def ends(record: SyscallRecord) -> tuple[End | None, End | None]:
-    """The socket's local and remote end. Where the socket isn't connected, the remote one is what the call passed or
-    received; for a connect that failed too, since the kernel then forgets it."""
+    """The socket's local and remote end. Where the socket isn't connected, the remote end is the address that the call
+    passed or received. That is so for a failed connect too, since the kernel then drops the address."""
     descriptor = record.descriptor
     if not isinstance(descriptor, OpenSocket):
         return None, None
@@ -43,7 +42,7 @@ def is_server(record: SyscallRecord) -> bool | None:
         return False
     if name in _ACCEPTS or name in ("bind", "listen"):
         return True
-    if descriptor.remote is None or not descriptor.remote.port:  # datagrams: who sends is the client
+    if descriptor.remote is None or not descriptor.remote.port:  # datagrams: the sender is the client
         return name not in _SENDS
     return descriptor.is_server
 
@@ -63,7 +62,7 @@ def _end_text(end: End) -> str:
 
 
 def name(record: SyscallRecord) -> str | None:
-    """A path, or ``client:port->server:port``; of a socket without peer its own address."""
+    """A path, or ``client:port->server:port``; for a socket without a peer its own address."""
     descriptor = record.descriptor
     if isinstance(descriptor, OpenSocket) and descriptor.local is not None:
         client, server = _client(record), _server(record)
@@ -97,7 +96,7 @@ def _filename(record: SyscallRecord) -> str | None:
 
 
 def number(record: SyscallRecord) -> int | None:
-    """The descriptor's number; of a call that should have returned one and failed, the error."""
+    """The descriptor's number; for a failed call that returns a descriptor otherwise, the negative error number."""
     descriptor = record.descriptor
     if descriptor is not None:
         return descriptor.number
@@ -107,7 +106,8 @@ def number(record: SyscallRecord) -> int | None:
 
 
 def _carries_ipv4(record: SyscallRecord) -> bool:
-    """Whether an IPv6 socket talks to an IPv4 address (mapped into IPv6): an IPv4 connection as rules see it."""
+    """Whether an IPv6 socket is connected to an IPv4 address (mapped into IPv6), which rules see as an IPv4
+    connection."""
     remote = ends(record)[1]
     return remote is not None and ":" not in remote.address
 
@@ -130,7 +130,7 @@ def _typechar(record: SyscallRecord) -> str | None:
 
 
 def _name_changed(record: SyscallRecord) -> bool | None:
-    """Whether a datagram goes to, or comes from, another address than the socket's one before."""
+    """Whether a datagram has another address than the datagram before it on the same socket."""
     descriptor = record.descriptor
     if descriptor is None:
         return None
@@ -139,8 +139,6 @@ def _name_changed(record: SyscallRecord) -> bool | None:
     current = name(record) or ""
     names = record.context.socket_names
     changed = names.get(descriptor.facts.inode) != current
-    if len(names) >= _MAX_NAMES:
-        names.clear()
     names[descriptor.facts.inode] = current
     return changed
 

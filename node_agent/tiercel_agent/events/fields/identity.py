@@ -1,4 +1,4 @@
-"""``user.*``, ``group.*``: whose the process is."""
+"""``user.*``, ``group.*``: the user and the group that the process runs as."""
 
 from __future__ import annotations
 

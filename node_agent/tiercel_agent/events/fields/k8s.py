@@ -1,4 +1,4 @@
-"""``k8s.*``: what is known of the pod that the process is in, and of the node."""
+"""``k8s.*``: the pod that the process is in, and the node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SHORT_ID = 12
 
 
 def _of_pod(value: Callable[[Pod], str | None]) -> Callable[[SyscallRecord], Value | None]:
-    """What is known of the pod; no value for ""."""
+    """A field of the pod. It has no value where the pod's is ""."""
 
     def extract(record: SyscallRecord) -> Value | None:
         pod = record.workload.pod
@@ -39,7 +39,7 @@ def _of_container(value: Callable[[Container], str]) -> Callable[[SyscallRecord]
 
 
 def _uid(record: SyscallRecord) -> str | None:
-    """A pod's cgroup names it from the beginning."""
+    """The pod's UID, which the cgroup's name has before the API server or the runtime reports the pod."""
     pod, container = record.workload.pod, record.container
     return pod.uid if pod is not None else container.pod_uid if container is not None else None
 

@@ -88,7 +88,7 @@ def _one_ancestor(field: str) -> Callable[[SyscallRecord, str], Value | None]:
 
 
 def _led_by(number: Callable[[SyscallRecord], int]) -> Callable[[SyscallRecord], Process | None]:
-    """The leader of a session or group. The records name it by pid only: while a member lives, the pid isn't reused."""
+    """The leader of a session or group. Records have its pid only; the pid isn't reused while a member lives."""
 
     def find(record: SyscallRecord) -> Process | None:
         return record.context.processes.by_pid(number(record))
@@ -127,7 +127,7 @@ def _exe_fact(read: Callable[[FileFacts], Value]) -> Callable[[SyscallRecord], V
 
 
 def _trait(bit: int) -> Callable[[SyscallRecord], Value | None]:
-    """False where the executable is unknown, so that `=false` in a rule's exceptions stays safe to write."""
+    """A field that is false where the executable is unknown, so that a rule may compare it with false."""
 
     def extract(record: SyscallRecord) -> Value | None:
         facts = record.image.exe
@@ -202,12 +202,12 @@ def _exeline(record: SyscallRecord) -> Value | None:
 
 
 def _parent_vpid(record: SyscallRecord) -> Value | None:
-    """Known where the process is in the initial namespace, in which both numbers are the same."""
+    """Known only where the process is in the initial pid namespace, in which the two kinds of pids are the same."""
     return record.ancestors[0].pid if record.ancestors and record.header.vpid == record.process.pid else None
 
 
 def _login_shell(record: SyscallRecord) -> Value | None:
-    """The oldest ancestor of the session that is a shell by its name."""
+    """The pid of the oldest one among the process and its ancestors whose name is that of a shell."""
     shell_pid = None
     for ref in (record.process, *record.ancestors):
         if ref.comm.lstrip(b"-") in (b"sh", b"bash", b"zsh", b"ksh", b"csh", b"tcsh", b"dash", b"fish", b"ash"):
