@@ -35,7 +35,7 @@ def test_double_fork(run, call):
 
 
 def test_many_generations(run, call, compiled):
-    """Ancestors each under a name of their own; the eighth is the last one that is known."""
+    """Each ancestor has a name of its own. The eighth is the last one that is known."""
     libc = ctypes.CDLL(None)
 
     def generation(number):
@@ -211,7 +211,7 @@ def test_terminal(run, call):
 
 
 def test_process_that_was_there_before(elder, detector, collect):
-    """It started before the detector: what it executes is known all the same, and who started it."""
+    """It started before the detector, but it is known what it executes and who started it."""
     elder.stdin.write(b"/etc/hostname\n")
 
     def opens(event):

@@ -1,4 +1,4 @@
-"""Floods: what the kernel decides is counted, and nobody else's events are lost while one lasts."""
+"""Floods: matches that the kernel decides are counted, and no events of others are lost during a flood."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_flood_that_nobody_reads_leaves_room_for_others_and_is_counted_by_rule
 
 
 def test_calls_of_which_too_little_is_known_hide_no_match(flooded):
-    """A name that is too long to be looked at may match any rule."""
+    """A name that is too long for the filter may match any rule."""
     run = flooded(20)
     os.waitpid(in_child(("x" * 200 + "/" + "y" * 200 + "/" + "z" * 200, 40_000), ("decided", 1), ("end", 1)), 0)
     run.until_end()

@@ -37,7 +37,7 @@ def child(work):
 
 
 def mark(permits, others_end):
-    """A marker for each byte in the pipe, a millisecond apart; how many there were is the name of the last one."""
+    """Opens a marker for each byte in the pipe, a millisecond apart. The name of the last one has the number of the others."""
     os.close(others_end)
     number = 0
     while os.read(permits, 1):

@@ -156,7 +156,7 @@ def test_setns(run, call):
 
 
 def test_user_namespace(run, call):
-    """Root of a user namespace is who the host says: that user, with capabilities over the namespace only."""
+    """Root of a user namespace is reported as the host's user, with capabilities over the namespace only."""
 
     def body():
         os.setresuid(NOBODY, NOBODY, NOBODY)

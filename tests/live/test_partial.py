@@ -1,4 +1,5 @@
-"""A kernel that refuses one part: the rest watches, and it is said what isn't seen and which rules that concerns."""
+"""A kernel that refuses one program: the others watch, and it is reported what isn't seen and which rules that
+affects."""
 
 from __future__ import annotations
 
@@ -16,6 +17,7 @@ from live_support.watching import Watching, rule_set
 from tiercel_agent.detection.partial import RULE, restrictions
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading import programs
 from tiercel_agent.kernel.loading.libbpf import Map
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
@@ -59,7 +61,7 @@ REFUSED = bytes((0x95, 0, 0, 0, 0, 0, 0, 0))  # exit, without a result
 
 @pytest.fixture
 def refusing(opened_detectors: object, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """From now on the kernel gets a program in place of the named one that its verifier refuses."""
+    """From now on the kernel gets another program in place of the named one, and its verifier refuses that."""
     if os.geteuid() != 0:
         pytest.skip("live tests need root")
     whole = BytecodeSource.get
@@ -112,14 +114,14 @@ SILENT = {
     "message": {"send"},
     "exec_failed": {"failed exec"},
 }
-"""The rules of which nothing comes: an exec that succeeds is told by other programs."""
+"""By part, the rules that raise no alert without it. An exec that succeeds is reported by other programs."""
 
 
 def test_every_optional_part_is_tried_here():
     assert OPTIONAL.keys() == MISSED.keys()
 
 
-def test_with_all_parts_there_is_nothing_to_be_said(opened_detectors, watching):
+def test_with_all_parts_nothing_is_reported(opened_detectors, watching):
     with watching() as watch:
         act(watch)
         assert rules_that_fired(watch) == set(CONDITIONS)
@@ -145,8 +147,10 @@ def test_a_part_that_is_refused_takes_nothing_else_with_it(refusing, watching, p
 
 
 @pytest.mark.parametrize("program", ["on_return", "admit", "begin", "send", "image", "on_exec", "on_fork", "on_exit"])
-def test_without_the_others_nothing_is_watched(program: str):
-    assert program not in OPTIONAL
+def test_without_the_others_nothing_is_watched(refusing, watching, program: str):
+    refusing(program)
+    with pytest.raises(DetectorError, match=program), watching():
+        pass
 
 
 def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, watching, monkeypatch):
@@ -160,7 +164,7 @@ def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, watc
 
 
 @pytest.mark.parametrize("part", ["", "on_rename"])
-def test_without_word_of_new_names_the_kernel_learns_nothing_of_processes(refusing, watching, monkeypatch, part: str):
+def test_without_reports_of_new_names_nothing_of_processes_is_learned(refusing, watching, monkeypatch, part: str):
     if part:
         refusing(part)
     told: list[str] = []
@@ -169,10 +173,10 @@ def test_without_word_of_new_names_the_kernel_learns_nothing_of_processes(refusi
     with watching() as watch:
         act(watch)
     assert ("process_classes" in told) == (not part)
-    assert "call_sets" in told, "what it learns of calls no name makes void"
+    assert "call_sets" in told, "a new name doesn't make void what is learned of calls"
 
 
-def test_what_no_rule_asks_for_is_nothing_to_speak_of(refusing, watching):
+def test_a_refused_part_that_no_rule_needs_is_not_reported(refusing, watching):
     refusing("message")
     rules = RULES.partition("- rule: send")[0]
     with watching(rules) as watch:
@@ -182,7 +186,7 @@ def test_what_no_rule_asks_for_is_nothing_to_speak_of(refusing, watching):
         assert not [line for line in restrictions(watch.detector) if "message" in line]
 
 
-def test_with_new_rules_it_is_said_anew_what_they_miss(refusing, watching):
+def test_after_a_change_of_rules_it_is_reported_again_what_they_miss(refusing, watching):
     refusing("message")
     with watching(RULES.partition("- rule: send")[0]) as watch:
         watch.loop.replace(rule_set(RULES))
@@ -193,7 +197,7 @@ def test_with_new_rules_it_is_said_anew_what_they_miss(refusing, watching):
         assert watch.detector.unwatched()[0].part == "message"
 
 
-def test_it_is_said_in_the_tool_s_own_words_at_the_start(detect, tmp_path: Path):
+def test_tiercel_detect_warns_of_it_at_the_start(detect, tmp_path: Path):
     """As `tiercel detect` shows it: a warning before it watches."""
     program = tmp_path / "sitecustomize.py"
     program.write_text(

@@ -13,7 +13,7 @@ MS_PRIVATE_REC = 1 << 18 | 16384
 
 
 def names(event):
-    """What the rules are evaluated under."""
+    """The views of an event, under each of which rules are evaluated."""
     return [view["fd.name"] for view in event.views()]
 
 
@@ -233,7 +233,8 @@ def test_nested_folders(run, call, tmp_path, levels):
 
 
 def test_path_that_no_record_can_hold(run, call, tmp_path):
-    """Below folders of more than 4095 bytes, a name is what was passed: never the end of a path as if it began at /."""
+    """Below folders of more than 4095 bytes, the name is as it was passed. It is never the end of a path that looks as
+    if it began at /."""
 
     def body():
         os.chdir(tmp_path)

@@ -111,7 +111,7 @@ def test_type_information_that_is_cut_short(detect, tmp_path: Path):
 
 
 def test_a_member_that_the_kernel_lacks(opened_detectors, monkeypatch):
-    """A kernel without one can't be had here: this one is asked for a member that none has."""
+    """No kernel that lacks one is at hand here, so this kernel is asked for a member that none has."""
     monkeypatch.setitem(offsets.REQUIRED, "TASK_TIERCEL", ("task_struct.tiercel",))
     with pytest.raises(DetectorError) as refusal:
         open_detector(ASKED)
@@ -150,7 +150,7 @@ def test_a_tracepoint_that_the_kernel_lacks(opened_detectors, monkeypatch):
 
 
 def test_locked_memory_that_may_not_be_raised():
-    """Where it counts, a kernel before 5.11, and the limit and the refusal are real."""
+    """Only kernels before 5.11 count it. There, the limit and the refusal are real."""
     program = (
         "from dataclasses import replace; from tiercel_agent.kernel.probes.permissions import *;"
         "facts = replace(read_facts(), release='5.10.0-32-amd64');"
@@ -181,7 +181,7 @@ def test_a_kernel_that_is_locked_down(detect, tmp_path: Path):
 
 
 def test_no_bcc(detect, tmp_path: Path):
-    """A module of that name comes first that is something else, like PyPI's."""
+    """Another module of that name, such as PyPI's, is found first."""
     (tmp_path / "bcc.py").touch()
     result = detect(lambda: None, {"PYTHONPATH": str(tmp_path)})
     refused(

@@ -1,4 +1,5 @@
-"""A restart loads what was compiled before: no compiler is needed, and nothing else is believed than what it made."""
+"""A restart loads the programs that were compiled before. It needs no compiler, and loads only what the agent
+compiled."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ NO_BCC = "Error: bcc can't be used ("
 
 @pytest.fixture
 def restarted(detect, tmp_path: Path):
-    """Runs the tool where there is no bcc; what it said but for the summary, and its status."""
+    """Runs the tool where there is no bcc. Returns what it printed, without the summary, and its exit status."""
     (tmp_path / "none").mkdir()
     (tmp_path / "none/bcc.py").touch()  # a module of that name comes first that is something else
 
@@ -33,7 +34,7 @@ def restarted(detect, tmp_path: Path):
 
 @pytest.fixture
 def kept(detect, tmp_path: Path) -> Path:
-    """The file that a first start has left."""
+    """The file that a first start has written."""
     first = detect(lambda: None)
     assert first.returncode == 0, first.stderr
     (file,) = (tmp_path / "state/programs").iterdir()

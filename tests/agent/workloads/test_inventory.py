@@ -225,14 +225,19 @@ def test_labels_of_namespaces_and_the_node(world: World) -> None:
 
 
 def test_what_is_kept_is_bounded(world: World) -> None:
-    for number in range(20_000):
-        world.inventory.appeared(ContainerId(f"{number:064x}", "containerd", f"{number:032x}"))
-    assert len(world.inventory._entries) <= 8192
-    assert len(world.inventory._by_pod) <= 8192
-    for number in range(5000):
+    """The containers that were known first are forgotten, and so are the pods that went first."""
+    containers = [ContainerId(f"{number:064x}", "containerd", f"{number:032x}") for number in range(9000)]
+    for container in containers:
+        world.inventory.appeared(container)
+    asked = len(world.finder.asked)
+    world.inventory.appeared(containers[-1])
+    world.inventory.appeared(containers[0])
+    assert world.finder.asked[asked:] == [containers[0]]
+    for number in range(2000):
         world.tell(PodNews(pod(f"{number:032x}")), PodNews(pod(f"{number:032x}"), gone=True))
-    assert len(world.inventory._gone_pods) <= 1024
-    assert world.inventory._pods == {}
+    later = {number: ContainerId(f"{number:064x}", "containerd", f"{number:032x}") for number in (0, 1999)}
+    assert world.inventory.workload(later[0]).pod is None
+    assert world.inventory.workload(later[1999]).pod == pod(f"{1999:032x}")
 
 
 def test_news_make_the_descriptor_readable(world: World) -> None:
