@@ -37,7 +37,7 @@ def child(work):
 
 
 def mark(permits, others_end):
-    """Opens a marker for each byte in the pipe, a millisecond apart. The name of the last one has the number of the others."""
+    """Opens a marker for each byte in the pipe, a millisecond apart. The last one is named by how many there were."""
     os.close(others_end)
     number = 0
     while os.read(permits, 1):
