@@ -112,20 +112,20 @@ class Inventory:
         self._synced = False
         self._queue: SimpleQueue[News] = SimpleQueue()
         self._lock = Lock()
-        self._told = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._start_finder = start_finder
         self._finder: Finder | None = None
-        self._cluster = start_cluster(self._tell) if start_cluster is not None else None
+        self._cluster = start_cluster(self._report) if start_cluster is not None else None
 
     def start(self) -> None:
         """Starts the finder before there is a container to find: starting it takes longer than some containers live."""
         if self._finder is None and self._start_finder is not None:
-            self._finder = self._start_finder(self._tell)
+            self._finder = self._start_finder(self._report)
 
     @property
     def fileno(self) -> int:
         """A descriptor that is readable when there is news."""
-        return self._told
+        return self._news_fd
 
     @property
     def node(self) -> str:
@@ -133,7 +133,7 @@ class Inventory:
         return self._cluster.node if self._cluster is not None else ""
 
     def lasting_warnings(self, fields: Collection[str]) -> list[AgentWarning]:
-        """A warning if these fields are asked for, and there is nobody who could tell them."""
+        """A warning if these fields are asked for, and there is no source that could give them."""
         prefixes = () if self._cluster is not None else _OF_CLUSTER if self._finder is not None else ("k8s.",)
         unknown = sorted(field for field in fields if field.startswith(prefixes)) if prefixes else []
         if not unknown:
@@ -199,7 +199,7 @@ class Inventory:
     def take_news(self) -> Changes:
         """Takes in what the sources have reported since the last call, and says what has changed by it."""
         try:
-            os.eventfd_read(self._told)
+            os.eventfd_read(self._news_fd)
         except BlockingIOError:
             return Changes()
         changed: set[ContainerId] = set()
@@ -226,15 +226,15 @@ class Inventory:
             if source is not None:
                 source.close()
         with self._lock:
-            if self._told >= 0:
-                os.close(self._told)
-                self._told = -1
+            if self._news_fd >= 0:
+                os.close(self._news_fd)
+                self._news_fd = -1
 
-    def _tell(self, news: News) -> None:
+    def _report(self, news: News) -> None:
         self._queue.put(news)
         with self._lock:
-            if self._told >= 0:
-                os.eventfd_write(self._told, 1)
+            if self._news_fd >= 0:
+                os.eventfd_write(self._news_fd, 1)
 
     def _entry(self, container: ContainerId) -> _Entry:
         entry = self._entries.get(container)
@@ -266,8 +266,8 @@ class Inventory:
             self._by_pod.setdefault(pod_uid, set()).add(container)
 
     def _forget(self, container: ContainerId, entry: _Entry) -> None:
-        told = entry.container.pod if entry.container is not None else None
-        for uid in {container.pod_uid, told.uid if told is not None else None}:
+        runtime_pod = entry.container.pod if entry.container is not None else None
+        for uid in {container.pod_uid, runtime_pod.uid if runtime_pod is not None else None}:
             if uid is not None and uid in self._by_pod:
                 self._by_pod[uid].discard(container)
                 if not self._by_pod[uid]:
@@ -318,17 +318,17 @@ class Inventory:
         return changed
 
     def _joined(self, container: ContainerId, entry: _Entry) -> Workload:
-        told = entry.container.pod if entry.container is not None else None
-        uid = container.pod_uid or (told.uid if told is not None else None)
+        runtime_pod = entry.container.pod if entry.container is not None else None
+        uid = container.pod_uid or (runtime_pod.uid if runtime_pod is not None else None)
         pod = None if uid is None else self._pods.get(uid) or self._gone_pods.get(uid)
         missing = []
         if entry.container is None and self._start_finder is not None and container.user is None:
             missing.append("container")
-        if uid is not None and pod is None and (self._cluster is not None or told is None):
+        if uid is not None and pod is None and (self._cluster is not None or runtime_pod is None):
             missing.append("pod")
-        if pod is not None and not pod.ip and told is not None and told.ip:
-            pod = replace(pod, ip=told.ip)
-        pod = pod or told
+        if pod is not None and not pod.ip and runtime_pod is not None and runtime_pod.ip:
+            pod = replace(pod, ip=runtime_pod.ip)
+        pod = pod or runtime_pod
         namespace = None
         if pod is not None and NAMESPACE in self._labelled:
             namespace = self._labelled[NAMESPACE].get(pod.namespace)

@@ -14,15 +14,15 @@ def start_inventory(settings: WorkloadSettings) -> Inventory:
     exists. Raises NoCluster."""
 
     # These modules need more memory than all the rest of the agent, so they are imported only where they are used.
-    def finder(tell: Callable[[News], None]) -> Finder:
+    def finder(report: Callable[[News], None]) -> Finder:
         from tiercel_agent.workloads.runtimes.finder import ContainerFinder  # noqa: PLC0415
 
-        return ContainerFinder(map(socket_of, settings.sockets), settings.annotations, tell)
+        return ContainerFinder(map(socket_of, settings.sockets), settings.annotations, report)
 
-    def cluster(tell: Callable[[News], None]) -> ClusterSource:
+    def cluster(report: Callable[[News], None]) -> ClusterSource:
         from tiercel_agent.workloads.cluster.cluster import Cluster  # noqa: PLC0415
 
-        return Cluster(settings.kubeconfig, settings.node, settings.annotations, tell)
+        return Cluster(settings.kubeconfig, settings.node, settings.annotations, report)
 
     inventory = Inventory(
         finder if settings.sockets else None, cluster if settings.kubernetes else None, patience=settings.patience

@@ -1,4 +1,4 @@
-"""What the inventory makes of what it is told, and for how long it is worth waiting."""
+"""What the inventory knows after reports, and for how long events wait for them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WAIT = 0.5
 
 @dataclass
 class Finder:
-    tell: Callable[[News], None]
+    report: Callable[[News], None]
     asked: list[ContainerId] = field(default_factory=list)
     gone_: list[ContainerId] = field(default_factory=list)
     failure: str = ""
@@ -40,7 +40,7 @@ class Finder:
 
 @dataclass
 class Api:
-    tell: Callable[[News], None]
+    report: Callable[[News], None]
     node: str = "node-1"
     connected: bool = True
     failure: str = ""
@@ -65,17 +65,17 @@ class World:
             clock=lambda: self.now,
         )
 
-    def _start_finder(self, tell: Callable[[News], None]) -> Finder:
-        self.finder = Finder(tell)
+    def _start_finder(self, report: Callable[[News], None]) -> Finder:
+        self.finder = Finder(report)
         return self.finder
 
-    def _start_api(self, tell: Callable[[News], None]) -> Api:
-        self.api = Api(tell)
+    def _start_api(self, report: Callable[[News], None]) -> Api:
+        self.api = Api(report)
         return self.api
 
-    def tell(self, *news: News) -> frozenset[ContainerId]:
+    def report(self, *news: News) -> frozenset[ContainerId]:
         for each in news:
-            self.inventory._tell(each)
+            self.inventory._report(each)
         return self.inventory.take_news().containers
 
 
@@ -105,9 +105,9 @@ def test_a_new_container_is_waited_for_and_then_isnt(world: World) -> None:
 
 def test_it_is_settled_when_both_have_told(world: World) -> None:
     world.inventory.appeared(IN_POD)
-    assert world.tell(container_found()) == {IN_POD}
+    assert world.report(container_found()) == {IN_POD}
     assert (world.inventory.is_settled(IN_POD), world.inventory.workload(IN_POD).missing) == (False, ("pod",))
-    assert world.tell(PodNews(pod())) == {IN_POD}
+    assert world.report(PodNews(pod())) == {IN_POD}
     workload = world.inventory.workload(IN_POD)
     assert world.inventory.is_settled(IN_POD)
     assert workload.container is not None
@@ -115,18 +115,18 @@ def test_it_is_settled_when_both_have_told(world: World) -> None:
 
 
 def test_what_is_told_before_the_container_is_there_is_used(world: World) -> None:
-    world.tell(PodNews(pod()), Synced())
+    world.report(PodNews(pod()), Synced())
     world.inventory.appeared(IN_POD)
     assert world.inventory.workload(IN_POD).pod == pod()
 
 
 def test_what_the_runtime_tells_of_the_pod_stands_in_for_the_api(world: World) -> None:
     world.inventory.appeared(IN_POD)
-    world.tell(container_found(of=pod(labels={"app": "web"}, ip="10.0.0.1")))
+    world.report(container_found(of=pod(labels={"app": "web"}, ip="10.0.0.1")))
     workload = world.inventory.workload(IN_POD)
     assert workload.pod is not None
     assert (workload.pod.labels, workload.missing) == ({"app": "web"}, ("pod",))  # its owner, for one
-    world.tell(PodNews(pod(labels={"app": "other"})))
+    world.report(PodNews(pod(labels={"app": "other"})))
     workload = world.inventory.workload(IN_POD)
     assert workload.pod == pod(labels={"app": "other"}, ip="10.0.0.1")  # of what the API doesn't know yet
 
@@ -134,14 +134,14 @@ def test_what_the_runtime_tells_of_the_pod_stands_in_for_the_api(world: World) -
 def test_without_an_api_server_the_runtime_is_all_that_is_asked() -> None:
     world = World(api=False)
     world.inventory.appeared(IN_POD)
-    world.tell(container_found(of=pod()))
+    world.report(container_found(of=pod()))
     assert world.inventory.is_settled(IN_POD)
     assert (world.inventory.workload(IN_POD).missing, world.inventory.node) == ((), "")
 
 
 def test_a_container_of_no_pod_waits_for_its_runtime_alone(world: World) -> None:
     world.inventory.appeared(ALONE)
-    world.tell(container_found(ALONE))
+    world.report(container_found(ALONE))
     assert world.inventory.is_settled(ALONE)
     assert world.inventory.workload(ALONE).missing == ()
 
@@ -155,7 +155,7 @@ def test_where_nobody_can_be_asked_nothing_waits() -> None:
 
 def test_a_search_in_vain_ends_the_wait_and_is_repeated_in_time(world: World) -> None:
     world.inventory.appeared(ALONE)
-    world.tell(ContainerNews(ALONE, None))
+    world.report(ContainerNews(ALONE, None))
     assert world.inventory.is_settled(ALONE)
     assert world.inventory.workload(ALONE).missing == ("container",)
     assert world.finder.asked == [ALONE]
@@ -169,16 +169,16 @@ def test_an_api_that_is_gone_is_waited_for_only_if_it_has_never_been_there(
     world: World, synced: bool, waits: bool
 ) -> None:
     if synced:
-        world.tell(Synced())
+        world.report(Synced())
     world.api.connected = False
     world.inventory.appeared(IN_POD)
-    world.tell(container_found(of=pod()))
+    world.report(container_found(of=pod()))
     assert world.inventory.is_settled(IN_POD) is not waits
 
 
 def test_a_pod_that_is_gone_is_still_named(world: World) -> None:
     world.inventory.appeared(IN_POD)
-    world.tell(container_found(), PodNews(pod()), PodNews(pod(), gone=True))
+    world.report(container_found(), PodNews(pod()), PodNews(pod(), gone=True))
     assert world.inventory.workload(IN_POD).pod == pod()
     late = ContainerId("c" * 64, "containerd", UID)
     assert world.inventory.workload(late).pod == pod()
@@ -188,9 +188,9 @@ def test_only_what_has_changed_is_told_as_changed(world: World) -> None:
     world.inventory.appeared(IN_POD)
     other = ContainerId("c" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
     world.inventory.appeared(other)
-    assert world.tell(PodNews(pod())) == {IN_POD}
-    assert world.tell(PodNews(pod())) == frozenset()
-    assert world.tell(PodNews(pod(labels={"app": "web"}))) == {IN_POD}
+    assert world.report(PodNews(pod())) == {IN_POD}
+    assert world.report(PodNews(pod())) == frozenset()
+    assert world.report(PodNews(pod(labels={"app": "web"}))) == {IN_POD}
 
 
 def test_two_cgroups_that_claim_one_id_are_two_containers(world: World) -> None:
@@ -198,7 +198,7 @@ def test_two_cgroups_that_claim_one_id_are_two_containers(world: World) -> None:
     fake = ContainerId(IN_POD.id, "docker", None, user=1000)
     world.inventory.appeared(IN_POD)
     world.inventory.appeared(fake)
-    world.tell(container_found(of=pod()), PodNews(pod()))
+    world.report(container_found(of=pod()), PodNews(pod()))
     assert world.inventory.workload(fake).container is None
     assert world.inventory.workload(IN_POD).pod == pod()
     assert world.finder.asked == [IN_POD]  # of what users run nobody is asked
@@ -212,15 +212,15 @@ def test_labels_of_namespaces_and_the_node(world: World) -> None:
     world.inventory.ask_for({"k8s.ns.labels"})
     assert sorted(world.api.asked) == [NAMESPACE, NODE]
     world.inventory.appeared(IN_POD)
-    world.tell(container_found(), PodNews(pod()))
+    world.report(container_found(), PodNews(pod()))
     assert world.inventory.workload(IN_POD).missing == ("namespace",)
     shop = Labelled("shop", "1", {"team": "a"})
-    assert world.tell(LabelNews(NAMESPACE, (shop,), all=True)) == {IN_POD}
+    assert world.report(LabelNews(NAMESPACE, (shop,), all=True)) == {IN_POD}
     assert (world.inventory.workload(IN_POD).namespace, world.inventory.is_settled(IN_POD)) == (shop, True)
-    world.inventory._tell(LabelNews(NODE, (Labelled("node-1", "2", {"pool": "gpu"}),), all=True))
+    world.inventory._report(LabelNews(NODE, (Labelled("node-1", "2", {"pool": "gpu"}),), all=True))
     assert world.inventory.take_news().node
     assert world.inventory.node_labels() == {"pool": "gpu"}
-    world.tell(LabelNews(NAMESPACE, (shop,), gone=True))
+    world.report(LabelNews(NAMESPACE, (shop,), gone=True))
     assert world.inventory.workload(IN_POD).namespace is None
 
 
@@ -234,7 +234,7 @@ def test_what_is_kept_is_bounded(world: World) -> None:
     world.inventory.appeared(containers[0])
     assert world.finder.asked[asked:] == [containers[0]]
     for number in range(2000):
-        world.tell(PodNews(pod(f"{number:032x}")), PodNews(pod(f"{number:032x}"), gone=True))
+        world.report(PodNews(pod(f"{number:032x}")), PodNews(pod(f"{number:032x}"), gone=True))
     later = {number: ContainerId(f"{number:064x}", "containerd", f"{number:032x}") for number in (0, 1999)}
     assert world.inventory.workload(later[0]).pod is None
     assert world.inventory.workload(later[1999]).pod == pod(f"{1999:032x}")
@@ -242,7 +242,7 @@ def test_what_is_kept_is_bounded(world: World) -> None:
 
 def test_news_make_the_descriptor_readable(world: World) -> None:
     assert select.select([world.inventory.fileno], [], [], 0)[0] == []
-    world.inventory._tell(Synced())
+    world.inventory._report(Synced())
     assert select.select([world.inventory.fileno], [], [], 0)[0] != []
     world.inventory.take_news()
     assert select.select([world.inventory.fileno], [], [], 0)[0] == []
@@ -253,11 +253,11 @@ def test_news_after_the_end_are_nobodys(world: World) -> None:
     world.inventory.close()
     world.inventory.close()
     assert world.finder.closed
-    world.finder.tell(Synced())
+    world.finder.report(Synced())
 
 
 @pytest.mark.parametrize(
-    ("runtimes", "api", "told"),
+    ("runtimes", "api", "expected"),
     [
         (True, True, []),
         (True, False, ["no Kubernetes API is asked: rules that ask for k8s.deployment.name can't match"]),
@@ -271,22 +271,22 @@ def test_news_after_the_end_are_nobodys(world: World) -> None:
         ),
     ],
 )
-def test_what_nobody_can_tell_is_said(runtimes: bool, api: bool, told: list[str]) -> None:
+def test_fields_without_a_source_are_warned_of(runtimes: bool, api: bool, expected: list[str]) -> None:
     world = World(runtimes=runtimes, api=api)
     world.inventory.start()
     warnings = world.inventory.lasting_warnings({"k8s.ns.name", "k8s.deployment.name", "container.id"})
-    assert [describe(warning) for warning in warnings] == told
+    assert [describe(warning) for warning in warnings] == expected
     assert world.inventory.lasting_warnings({"container.image"}) == []
 
 
 def test_a_node_by_another_name_is_noticed(world: World) -> None:
-    world.tell(Synced())
+    world.report(Synced())
     world.inventory.appeared(IN_POD)
-    world.tell(container_found(of=pod()))
+    world.report(container_found(of=pod()))
     assert world.inventory.current_warnings() == []
     world.now += 20
     assert [describe(warning) for warning in world.inventory.current_warnings()] == [
         "shop/web-1 runs here, and is none of the pods of node-1: is this node node-1?"
     ]
-    world.tell(PodNews(pod()))
+    world.report(PodNews(pod()))
     assert world.inventory.current_warnings() == []

@@ -210,9 +210,9 @@ def test_nonsense_is_complained_of_and_asked_again(
             assert search.news.empty()
         assert answer == b"" or str(server.path) in search.finder.failure
         server.answers["ContainerStatus"], server.answers["PodSandboxStatus"] = container(), sandbox()
-        told = search.next()
-        assert told is not None
-        assert told.name == "web"
+        news = search.next()
+        assert news is not None
+        assert news.name == "web"
         assert search.finder.failure == ""
 
 

@@ -22,16 +22,16 @@ _MOST_PODS = 4096
 
 
 class Cluster:
-    """A ``ClusterSource``. ``tell`` is called in threads of this class. Raises NoCluster.
+    """A ``ClusterSource``. ``report`` is called in threads of this class. Raises NoCluster.
 
     ``annotations`` are the names of the pods' annotations that are kept.
     """
 
     def __init__(
-        self, kubeconfig: Path | None, node: str, annotations: Collection[str], tell: Callable[[ClusterNews], None]
+        self, kubeconfig: Path | None, node: str, annotations: Collection[str], report: Callable[[ClusterNews], None]
     ) -> None:
         self.node = node
-        self._tell = tell
+        self._report = report
         self._annotations = frozenset(annotations)
         self._api = connect(kubeconfig)
         self._owners = Owners(self._api)
@@ -70,10 +70,10 @@ class Cluster:
     def _all_pods(self, items: list[Json]) -> None:
         listed = {item["metadata"]["uid"] for item in items}
         for uid in self._pods.keys() - listed:
-            self._tell(PodNews(self._pods.pop(uid), gone=True))
+            self._report(PodNews(self._pods.pop(uid), gone=True))
         for item in items:
             self._one_pod(item, True)
-        self._tell(Synced())
+        self._report(Synced())
 
     def _one_pod(self, item: Json, exists: bool) -> None:
         try:
@@ -83,19 +83,19 @@ class Cluster:
             return
         if not exists:
             self._pods.pop(pod.uid, None)
-            self._tell(PodNews(pod, gone=True))
+            self._report(PodNews(pod, gone=True))
             return
         owners = self._owners.chain(pod.namespace, pod.owners)
         pod = replace(pod, owners=owners)
         if self._pods.get(pod.uid) != pod and (pod.uid in self._pods or len(self._pods) < _MOST_PODS):
             self._pods[pod.uid] = pod
-            self._tell(PodNews(pod))
+            self._report(PodNews(pod))
 
     def _all_labelled(self, kind: str, items: list[Json]) -> None:
-        self._tell(LabelNews(kind, tuple(map(_labelled, items)), all=True))
+        self._report(LabelNews(kind, tuple(map(_labelled, items)), all=True))
 
     def _one_labelled(self, kind: str, item: Json, exists: bool) -> None:
-        self._tell(LabelNews(kind, (_labelled(item),), gone=not exists))
+        self._report(LabelNews(kind, (_labelled(item),), gone=not exists))
 
 
 def _labelled(item: Json) -> Labelled:

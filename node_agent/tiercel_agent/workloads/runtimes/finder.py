@@ -28,19 +28,19 @@ _LOG = logging.getLogger(__name__)
 
 
 class ContainerFinder:
-    """Searches for containers. ``tell`` is called in the finder's thread when a container has been found, and when it
+    """Searches for containers. ``report`` is called in the finder's thread when a container has been found, and when it
     can't be.
 
     ``annotations`` are the names of the pods' annotations that are kept.
     """
 
     def __init__(
-        self, sockets: Iterable[Socket], annotations: Collection[str], tell: Callable[[ContainerNews], None]
+        self, sockets: Iterable[Socket], annotations: Collection[str], report: Callable[[ContainerNews], None]
     ) -> None:
         self._annotations = annotations
         self._failures: dict[Path, str] = {}
         self._sockets = tuple(sockets)
-        self._tell = tell
+        self._report = report
         self._runtimes: dict[Path, Runtime] = {}
         self._searches: OrderedDict[ContainerId, asyncio.Task[None]] = OrderedDict()
         self._gone: set[ContainerId] = set()
@@ -52,7 +52,7 @@ class ContainerFinder:
 
     @property
     def failure(self) -> str:
-        """What the runtimes that don't answer as they should last said; "" while all do."""
+        """The last failures of the runtimes that don't answer as they should; "" if all do."""
         return "; ".join(list(self._failures.values()))
 
     def find(self, container: ContainerId) -> None:
@@ -119,14 +119,14 @@ class ContainerFinder:
             for tries, pause in enumerate((*_AGAIN, None), start=1):
                 facts = await self._look(container)
                 if facts is not None:
-                    self._tell(ContainerNews(container, facts))
+                    self._report(ContainerNews(container, facts))
                     if facts.started:
                         return
                 elif tries == 1 and not self._present(container):
-                    self._tell(ContainerNews(container, None))
+                    self._report(ContainerNews(container, None))
                 if pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE):
                     if facts is None:
-                        self._tell(ContainerNews(container, None))
+                        self._report(ContainerNews(container, None))
                     return
                 await asyncio.sleep(pause)
         finally:
