@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import grp
+import logging
 import pwd
 import threading
 import time
@@ -11,6 +12,9 @@ from collections.abc import Callable
 
 from cachetools import LRUCache
 
+from tiercel_engine.located import located
+
+_LOG = logging.getLogger(__name__)
 _USER, _GROUP = "user", "group"
 _Key = tuple[str, int]
 _Answer = tuple[str, str, str] | str | None
@@ -20,7 +24,10 @@ def find_user(uid: int) -> tuple[str, str, str] | None:
     """Name, home and shell from the C library, None if it knows no such user."""
     try:
         entry = pwd.getpwuid(uid)
-    except (KeyError, OverflowError, OSError):
+    except (KeyError, OverflowError):
+        return None
+    except OSError as error:
+        _LOG.info("the name service fails for the user %d: %s", uid, located(error))
         return None
     return entry.pw_name, entry.pw_dir, entry.pw_shell
 
@@ -29,7 +36,10 @@ def find_group(gid: int) -> str | None:
     """A group's name from the C library, None if it knows no such group."""
     try:
         return grp.getgrgid(gid).gr_name
-    except (KeyError, OverflowError, OSError):
+    except (KeyError, OverflowError):
+        return None
+    except OSError as error:
+        _LOG.info("the name service fails for the group %d: %s", gid, located(error))
         return None
 
 
