@@ -235,7 +235,7 @@ def test_what_is_kept_is_bounded(world: World) -> None:
     assert world.finder.asked[asked:] == [containers[0]]
     for number in range(2000):
         world.report(PodNews(pod(f"{number:032x}")), PodNews(pod(f"{number:032x}"), gone=True))
-    later = {number: ContainerId(f"{number:064x}", "containerd", f"{number:032x}") for number in (0, 1999)}
+    later = {number: ContainerId(f"{number + 10_000:064x}", "containerd", f"{number:032x}") for number in (0, 1999)}
     assert world.inventory.workload(later[0]).pod is None
     assert world.inventory.workload(later[1999]).pod == pod(f"{1999:032x}")
 

@@ -76,7 +76,7 @@ class Follower:
                 failures = 0
             except _TROUBLE as error:
                 failures = 0 if self.connected else failures + 1
-                level = logging.WARNING if failures == 0 else logging.DEBUG  # the first failure of several in a row
+                level = logging.WARNING if failures <= 1 else logging.DEBUG  # not each of many in a row
                 _LOG.log(level, "%s can't be followed: %s", self._path, located(error))
                 self.connected = False
                 self.failure = str(error) or type(error).__name__

@@ -54,11 +54,11 @@ class Owners:
             above = controller(metadata) if metadata["uid"] == owner.uid else ()
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
-                _LOG.debug("the owner of %s %s is unknown: %s", owner.kind, owner.name, located(error))
+                _LOG.info("the owner of %s %s is unknown: %s", owner.kind, owner.name, located(error))
                 return ()
             above = ()
         except (urllib3.exceptions.HTTPError, OSError, ValueError, KeyError, TypeError) as error:
-            _LOG.debug("the owner of %s %s is unknown: %s", owner.kind, owner.name, located(error))
+            _LOG.info("the owner of %s %s is unknown: %s", owner.kind, owner.name, located(error))
             return ()
         self._above[owner.uid] = above
         return above

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ from tiercel_agent.workloads.images import image_of
 from tiercel_agent.workloads.model import Container, Image, Mount, Pod
 from tiercel_agent.workloads.runtimes.messages import as_dict, make_messages
 from tiercel_agent.workloads.runtimes.socket import GrpcSocket
+from tiercel_engine.located import located
+
+_LOG = logging.getLogger(__name__)
 
 _TABLE = """
     ContainerStatusRequest   container_id=1 verbose=2:bool
@@ -178,6 +182,7 @@ def _json(text: str | None) -> dict[str, Any]:
     """A JSON object out of a verbose answer; {} for anything else."""
     try:
         parsed = orjson.loads(text or "{}")
-    except orjson.JSONDecodeError:
+    except orjson.JSONDecodeError as error:
+        _LOG.warning("the runtime's details of a container are no JSON: %s", located(error))
         return {}
     return parsed if isinstance(parsed, dict) else {}
