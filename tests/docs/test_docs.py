@@ -56,15 +56,16 @@ def _paths(text: str) -> Iterator[str]:
             yield code
 
 
-def _exists(path: str) -> bool:
+def _exists(path: str, page: Path) -> bool:
+    """From the repository's folder, that of a package, or the page's own."""
     first = path.partition("/")[0]
-    folder = ROOT / _PACKAGES[first] if first in _PACKAGES else ROOT
-    return any(folder.glob(path.rstrip("/")))
+    folders = (ROOT / _PACKAGES[first],) if first in _PACKAGES else (ROOT, page.parent)
+    return any(any(folder.glob(path.rstrip("/"))) for folder in folders)
 
 
 @every_page
 def test_paths_that_are_named_exist(page: Path) -> None:
-    missing = [path for path in _paths(page.read_text()) if not _exists(path)]
+    missing = [path for path in _paths(page.read_text()) if not _exists(path, page)]
 
     assert missing == []
 
