@@ -20,12 +20,12 @@ from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import LOGGER
 from tiercel_agent.metrics import Metrics, serve_metrics
 from tiercel_agent.outputs import OutputQueue, Outputs, open_output
+from tiercel_agent.service.agent import Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter
 from tiercel_agent.service.pid_file import AlreadyRunning, pid_file
 from tiercel_agent.service.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
-from tiercel_agent.service.service import Service
 from tiercel_agent.sinks.factory import check_sink, open_sink
 from tiercel_agent.sinks.model import BadSink, Place
 from tiercel_agent.sinks.network.egress_policy import CurrentEgressPolicy, api_hosts
@@ -95,10 +95,6 @@ def _log_error(message: str) -> None:
     LOGGER.error("%s", message)
 
 
-def _log_warning(message: str) -> None:
-    LOGGER.warning("%s", message)
-
-
 def _allow_more_files() -> None:
     """Each sink has a few open files and a connection: the usual limit would do for two hundred."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -138,13 +134,12 @@ def _run(path: Path, config: Config) -> None:
         config.flood_limit,
         workloads=config.workloads,
         programs=config.programs,
-        say=_log_warning,
         meanwhile=busy,
     )
     for line in restrictions(source):
         LOGGER.warning("%s", line)
     try:
-        service = Service(
+        running = Agent(
             source=source,
             loop=EngineLoop(
                 source,
@@ -161,7 +156,7 @@ def _run(path: Path, config: Config) -> None:
             reporter=_reporter(config),
             metrics=metrics,
         )
-        service.handle_signals()
-        service.run()
+        running.handle_signals()
+        running.run()
     finally:
         source.close()

@@ -138,7 +138,6 @@ def detect(
             flood_limit,
             workloads=workloads,
             programs=usual_programs(),
-            say=lambda line: say([f"Warning: {line}"]),
         )
     except DetectorError as error:
         _to_stderr([f"Error: {error}", *error.log.splitlines()])

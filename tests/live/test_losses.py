@@ -129,7 +129,7 @@ def test_record_that_trips_the_reader(own, call, collect, monkeypatch):
         raise RuntimeError("a record that nobody foresaw")
 
     with monkeypatch.context() as patch:
-        patch.setattr("tiercel_agent.detection.detector.SyscallRecord", trip)
+        patch.setattr("tiercel_agent.detection.intake.SyscallRecord", trip)
         open_once(call, "/lost/in/reading")
         while not own.counters().lost:
             assert own.poll(0) == []

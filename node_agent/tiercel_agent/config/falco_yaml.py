@@ -1,4 +1,4 @@
-"""A falco.yaml as Tiercel's configuration. Keys mean what Falco's documentation says; others are named in warnings."""
+"""Reads a falco.yaml. Keys mean what Falco's documentation says; a warning names each key that has no effect here."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Config:
     bundle: Path | None = None
     """In place of rules: the folder where the operator's bundle is mounted."""
     priority: Priority = Priority.DEBUG
-    """Rules less grave than this are not loaded."""
+    """Rules of a lower priority are not loaded."""
     first_match: bool = False
     """Whether an event raises the alert of the first matching rule alone."""
     flood_limit: int = 100
@@ -61,9 +61,9 @@ class Config:
     """Where the operator's AlertSinks are mounted."""
     spool: SpoolSettings = field(default_factory=SpoolSettings)
     egress: EgressPolicy = field(default_factory=EgressPolicy)
-    """What tenants' sinks may and may not reach."""
+    """Which addresses tenants' sinks may reach."""
     metrics_port: int = 0
-    """Where Prometheus asks; 0: nowhere."""
+    """The port for Prometheus and probes; 0: none."""
     secrets: bool = False
     """Whether alerts show passwords and tokens of command lines and environments."""
     programs: ProgramSettings = field(default_factory=usual_programs)

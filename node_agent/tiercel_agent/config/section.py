@@ -1,4 +1,4 @@
-"""Typed values out of a configuration file's YAML: every problem is reported, with its place, and none raises."""
+"""Typed values from a configuration file's YAML. Every problem is reported with its place; nothing is raised."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ UNSUPPORTED = "CONFIG_UNSUPPORTED"
 
 
 class Section:
-    """One mapping of the file, or an empty one where the file has none: then every value is its default.
+    """One mapping of the file. Where the file has none it is empty, and every value is its default.
 
-    ``path`` is how messages call it (``outputs.file``), ``""`` for the whole file.
+    ``path`` is its name in messages (``outputs.file``), ``""`` for the whole file.
     """
 
     def __init__(self, report: Report, source: Source, node: Mapping, path: str = "") -> None:

@@ -77,17 +77,17 @@ def translate(settings: Section) -> Config:
 def _workloads(settings: Section) -> WorkloadSettings:
     containers, kubernetes = settings.section("containers"), settings.section("kubernetes")
     path = kubernetes.text("kubeconfig")
-    found = found_here(
+    usual = found_here(
         containers.paths("sockets"),
         kubernetes.resolved(path) if path else None,
         kubernetes.text("node"),
         annotations=kubernetes.texts("annotations"),
         patience=containers.number("wait_ms", round(PATIENCE * 1000)) / 1000,
     )
-    enabled = kubernetes.boolean("enabled", found.kubernetes)
+    enabled = kubernetes.boolean("enabled", usual.kubernetes)
     for section in (containers, kubernetes):
         section.refuse_unknown()
-    return replace(found, kubernetes=enabled)
+    return replace(usual, kubernetes=enabled)
 
 
 def _stdout(section: Section) -> tuple[OutputConfig, ...]:
@@ -135,20 +135,20 @@ def _otlp(section: Section) -> tuple[SinkSettings, ...]:
 
 
 def _asked_for() -> bool:
-    """Whether the standard variables of OpenTelemetry ask for logs by themselves."""
+    """Whether the standard variables of OpenTelemetry alone ask for logs to be sent."""
     return (
         bool(_set("ENDPOINT")) and not sdk_disabled() and os.environ.get("OTEL_LOGS_EXPORTER", "otlp").strip() != "none"
     )
 
 
 def _urls(outputs: Section) -> tuple[SinkSettings, ...]:
-    found = []
+    sinks = []
     for number, url in enumerate(outputs.texts("urls")):
         try:
-            found.append(sink_of_url(url, f"url-{number + 1}"))
+            sinks.append(sink_of_url(url, f"url-{number + 1}"))
         except BadSink as error:
             outputs.error("urls", f"outputs.urls[{number}]: {error}")
-    return tuple(found)
+    return tuple(sinks)
 
 
 def _spool(section: Section) -> SpoolSettings:
@@ -172,19 +172,19 @@ def _programs(section: Section) -> ProgramSettings:
 
 
 def _egress(section: Section) -> EgressPolicy:
-    found = EgressPolicy(_networks(section, "allow"), _networks(section, "forbid"))
+    policy = EgressPolicy(_networks(section, "allow"), _networks(section, "forbid"))
     section.refuse_unknown()
-    return found
+    return policy
 
 
 def _networks(section: Section, key: str) -> tuple[Network, ...]:
-    found = []
+    networks = []
     for text in section.texts(key):
         try:
-            found.append(ip_network(text))
+            networks.append(ip_network(text))
         except ValueError:
             section.error(key, f"egress.{key}: {text[:80]!r} is no network", "write such as 10.1.2.0/24 or fd00::/8")
-    return tuple(found)
+    return tuple(networks)
 
 
 def _metrics(section: Section) -> int:
@@ -196,7 +196,7 @@ def _metrics(section: Section) -> int:
 
 
 def _set(name: str) -> str:
-    """What the standard variables of OpenTelemetry say of logs."""
+    """The value of a standard variable of OpenTelemetry: the one for logs, or else the general one; or ""."""
     return os.environ.get(f"OTEL_EXPORTER_OTLP_LOGS_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
 
 

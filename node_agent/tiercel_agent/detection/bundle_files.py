@@ -1,7 +1,7 @@
 """The rules' bundle as the kubelet mounts it: a file that names its hash and its parts, and the parts.
 
-The parts come from ConfigMaps of their own, which are swapped one after the other: until all are of one bundle, what is
-found is none.
+Each part comes from a ConfigMap of its own, and the kubelet replaces them one after the other. Until all parts are of
+one bundle there is none.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tiercel_engine.rules.objects import RuleObject
 
 
 def read_bundle(folder: Path) -> tuple[str, tuple[RuleObject, ...]]:
-    """The hash and the objects of the bundle in a folder. Raises BundleError: none is there, or not all of it yet."""
+    """The hash and the objects of the bundle in a folder. Raises BundleError if it isn't there, or not whole yet."""
     index = _index(folder)
     try:
         parts = tuple((folder / part_name(number)).read_bytes() for number in range(index["parts"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import select
@@ -14,20 +15,17 @@ from tiercel_agent.context.accounts import Accounts, host_root
 from tiercel_agent.context.cgroups import CgroupTable
 from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
-from tiercel_agent.detection.handover import Handover
+from tiercel_agent.detection.intake import Intake
 from tiercel_agent.detection.partial import unwatched
-from tiercel_agent.detection.pending_events import LOOK, PendingEvents
+from tiercel_agent.detection.pending_events import LOOK
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
-from tiercel_agent.detection.watch import FLOOD_LIMIT, PROCEXIT, Watch, program_macros, rule_macros
+from tiercel_agent.detection.watch import ALL, FLOOD_LIMIT, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
-from tiercel_agent.events.processes import TICK, ProcessTable, image_of
-from tiercel_agent.events.syscall_record import SyscallRecord
-from tiercel_agent.events.syscalls import BY_NAME, Syscall
+from tiercel_agent.events.processes import TICK, ProcessTable
 from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel import records
-from tiercel_agent.kernel.boot_clock import BootClock
 from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
@@ -47,10 +45,11 @@ from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
+LOGGER = logging.getLogger(__name__)
+
 _CGROUPS_AT_ONCE = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
-_ALL = 1 << 30  # records
 
 
 class Detector:
@@ -77,14 +76,9 @@ class Detector:
         self._meanwhile = meanwhile
         self._flood_limit = flood_limit
         self._bytecode = bytecode
-        self._events: list[LiveEvent] = []
-        self._number = 0
-        self._clock = BootClock()
         self._retired: Counter[str] = Counter()
         self._lost_by_rule: Counter[str] = Counter()
         self._suppressed: list[Suppressed] = []
-        self._handover: Handover | None = None
-        self._pending = PendingEvents()
         self._context = LookupContext(
             processes=ProcessTable(self._drain_processes),
             accounts=Accounts(host_root=host_root()),
@@ -92,6 +86,7 @@ class Detector:
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
         )
+        self._intake = Intake(self._context, self._is_compiler)
         self._watch = self._load(requirements, rules, meanwhile)
         self._begin(self._watch)
         try:
@@ -119,8 +114,8 @@ class Detector:
         return self._unwatched
 
     def poll(self, timeout: float) -> list[Event]:
-        self._read(min(timeout, LOOK) if self._pending else timeout)
-        return self._take_events()
+        self._read(min(timeout, LOOK) if self._intake.has_pending else timeout)
+        return self._intake.take_events()
 
     def evaluated(self, event: Event) -> None:
         if self._watch.learner is not None and isinstance(event, LiveEvent):
@@ -129,26 +124,21 @@ class Detector:
     def update(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> list[Event]:
         try:
             old, new = self._watch, self._load_beside(requirements, rules)
-        finally:  # what the compiler did meanwhile is not watched
-            self._events = [event for event in self._events if not self._is_compiler(event.record.process)]
+        finally:
+            self._intake.drop_ignored()  # what the compiler did meanwhile
         unwatched_now = self._attach(new, rules)
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         time.sleep(_HANDOVER)
         old.programs.detach()
-        old.programs.cgroups.consume(_ALL)
-        old.programs.processes.consume(_ALL)
-        old.programs.calls.consume(_ALL)
-        reported = self._events
-        self._events = [event for event in reported if event.record.header.time < instant]
-        last = [*self._take_events(), *self.release()]
+        old.drain()
+        last = self._intake.hand_over(new, instant)
         self._watch, self._unwatched = new, unwatched_now
         self._begin(new)
-        self._handover = Handover(reported, instant)
         self._retire(old)
         return last
 
     def release(self) -> list[Event]:
-        return list(self._pending.release())
+        return self._intake.release()
 
     def cgroup(self, event: Event) -> int:
         return event.record.header.cgroup if isinstance(event, LiveEvent) else 0
@@ -167,7 +157,7 @@ class Detector:
         by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
         lost |= {Loss(LossCause.RATE_LIMIT, rule=rule): count for rule, count in by_rule.items()}
         lost = {loss: count for loss, count in lost.items() if count}
-        return Counters(self._number, lost, self._watch.types, totals["filtered calls"])
+        return Counters(self._intake.count, lost, self._watch.types, totals["filtered calls"])
 
     def measured(self) -> Measured:
         """What the kernel has counted since the last change of rules. Only of a detector that measures."""
@@ -191,74 +181,15 @@ class Detector:
     def _read(self, timeout: float) -> None:
         self._poller.poll(timeout * 1000)
         self._watch.programs.cgroups.consume(_CGROUPS_AT_ONCE)
-        self._take_news()
-        self._watch.programs.processes.consume(_ALL)
+        self._intake.take_changes()
+        self._drain_processes()
         self._watch.programs.calls.consume()
 
     def _drain_processes(self) -> None:
-        self._watch.programs.processes.consume(_ALL)
-
-    def _take_events(self) -> list[Event]:
-        events, self._events = self._events, []
-        for event in events:
-            self._number += 1
-            event.record.number = self._number
-        ready = self._pending.sort(events)
-        ready.sort(key=lambda event: event.time)
-        return list(ready)
-
-    def _take_call(self, watch: Watch, record: bytes) -> None:
-        header = records.header(record)
-        call = PROCEXIT if header.type == records.EXIT else watch.call_of(header.type)
-        if call is not None:
-            self._add(watch, call, header, record)
-
-    def _take_process(self, watch: Watch, record: bytes) -> None:
-        match records.record_type(record):
-            case records.EXEC:
-                header = records.header(record)
-                process = records.process_at(record, records.SELF_OFFSET)
-                again = bool(header.flags & records.AGAIN)
-                image = image_of(records.sections(record), 0 if again else header.time)
-                self._context.processes.executed(process, image)
-                self._context.containers.executed(header, process)
-                name = "execveat" if header.flags & records.BY_DESCRIPTOR else "execve"
-                if name in watch.types and not again:
-                    self._add(watch, BY_NAME[name], header, record)
-            case records.FORK:
-                self._context.processes.forked(records.fork_record(record))
-            case records.EXIT:
-                self._context.processes.exited(records.exit_record(record))
-
-    def _take_cgroup(self, record: bytes) -> None:
-        gone = self._context.containers.take(records.cgroup_record(record))
-        if gone is not None and self._watch.learner is not None:
-            self._watch.learner.forget({gone})
-
-    def _take_news(self) -> None:
-        """What is told of containers makes void what was learned of their processes."""
-        changes = self._context.containers.inventory.take_news()
-        learner = self._watch.learner
-        if learner is None:
-            return
-        if changes.node:
-            learner.forget(None)
-        elif changes.containers:
-            learner.forget(changes.containers)
-
-    def _add(self, watch: Watch, call: Syscall, header: records.Header, record: bytes) -> None:
-        process = records.process_at(record, records.SELF_OFFSET)
-        if self._is_compiler(process):
-            return
-        parent = records.process_at(record, records.ANCESTORS_OFFSET)
-        image = self._context.processes.image(process, parent if parent.pid else None)
-        moment = self._clock.wall_time(header.time)
-        event = LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context))
-        if self._handover is None or watch is not self._watch or self._handover.counts(event):
-            self._events.append(event)
+        self._watch.programs.processes.consume(ALL)
 
     def _is_compiler(self, process: records.ProcessRef) -> bool:
-        """Like the agent itself, its compiler is not watched; a later process of its number is."""
+        """The agent's compiler is not watched, nor is the agent; a later process with the same number is."""
         child = self._bytecode.compiler
         return child is not None and process.pid == child.pid and process.start // TICK == child.start
 
@@ -279,15 +210,15 @@ class Detector:
                 rules,
                 tables,
                 self._flood_limit,
-                self._take_call,
-                self._take_process,
-                self._take_cgroup,
+                self._intake.take_call,
+                self._intake.take_process,
+                self._intake.take_cgroup,
             )
         except (CompileError, LibbpfError) as error:
             raise refused(error, self._machine) from error
 
     def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
-        """Loads while reading on: it takes so long that the rings in use would run full."""
+        """Loads new programs in a thread and goes on reading: the ring buffers in use would run full otherwise."""
         with ThreadPoolExecutor(1) as loader:
             loading = loader.submit(self._load, requirements, rules)
             while not loading.done():
@@ -296,7 +227,8 @@ class Detector:
             return loading.result()
 
     def _attach(self, watch: Watch, rules: Sequence[Rule]) -> Sequence[Unwatched]:
-        """Returns what isn't seen all the same. Raises DetectorError, and has closed the watch then."""
+        """Attaches the programs, and returns what isn't seen all the same. Raises DetectorError, and has closed the
+        watch then."""
         try:
             watch.attach()
         except LibbpfError as error:
@@ -306,7 +238,8 @@ class Detector:
         return unwatched(missing, rules, watch.requirements.event_types)
 
     def _begin(self, watch: Watch) -> None:
-        """What is read from now on is this watch's."""
+        """Reads the records of this watch from now on."""
+        self._intake.watch = watch
         requirements = watch.requirements
         self._context.processes.with_environment = "WANT_ENV" in rule_macros(requirements)
         self._context.hostnames.watch(requirements.host_names)
@@ -319,6 +252,7 @@ class Detector:
         self._poller.register(self._context.containers.inventory.fileno, select.POLLIN)
 
     def _retire(self, watch: Watch) -> None:
+        """Adds what the old programs have counted to the totals, and closes them."""
         self._suppressed += watch.rule_counters.read()
         self._lost_by_rule.update(watch.rule_counters.lost())
         self._retired.update(watch.programs.counters())
@@ -332,22 +266,20 @@ def open_detector(
     *,
     workloads: WorkloadSettings | None = None,
     programs: ProgramSettings | None = None,
-    say: Callable[[str], None] = lambda _line: None,
     meanwhile: Callable[[], None] = lambda: None,
     measuring: bool = False,
 ) -> Detector:
     """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do.
 
     ``workloads`` says where to ask for containers and pods: the runtimes alone by default; ``programs`` where compiled
-    programs are kept: nowhere by default. ``say`` gets a line for what goes wrong with that; ``meanwhile`` is as for
-    ``Detector``.
+    programs are kept: nowhere by default; ``meanwhile`` is as for ``Detector``.
     """
     machine = look_at_machine()
     try:
         inventory = start_inventory(workloads or WorkloadSettings())
     except NoCluster as error:
         raise DetectorError(str(error)) from error
-    bytecode = BytecodeSource(programs or ProgramSettings(), say)
+    bytecode = BytecodeSource(programs or ProgramSettings(), lambda line: LOGGER.warning("%s", line))
     return Detector(
         machine,
         bytecode,

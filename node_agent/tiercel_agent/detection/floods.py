@@ -1,4 +1,4 @@
-"""A flood of one rule in one cgroup becomes an alert that counts it."""
+"""A flood of matches of one rule in one cgroup becomes one alert with their number."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_REMEMBERED = 1024
 
 
 class Floods:
-    """Remembers the last alert of each rule and cgroup, as an example of what is suppressed."""
+    """Remembers the last alert of each rule in each cgroup, as an example of the matches that are suppressed."""
 
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[str, int], Alert] = OrderedDict()
@@ -28,7 +28,10 @@ class Floods:
             self._last.popitem(last=False)
 
     def alert(self, suppressed: Suppressed, rule: Rule | None, hostname: str, time: int) -> Alert | None:
-        """The alert for what was suppressed; None if neither an example nor the rule is there any more."""
+        """The alert for suppressed matches; None if there is neither an example nor the rule any more.
+
+        ``time`` is nanoseconds since the epoch.
+        """
         last = self._last.get((suppressed.rule, suppressed.cgroup))
         matches, were = ("match", "was") if suppressed.count == 1 else ("matches", "were")
         if last is not None:

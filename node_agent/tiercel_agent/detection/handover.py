@@ -16,9 +16,10 @@ _CLOSE = 5_000_000  # ns between the two records of one event, even if the proce
 
 
 class Handover:
-    """Tells of the new programs' events, in the order in which they come, which count.
+    """Decides which events of the new programs count. They have to be given in the order in which they come.
 
-    ``reported`` are the old programs' events, in the order of each thread.
+    ``reported`` are the old programs' events, in order within each thread; ``instant`` is in nanoseconds since the
+    machine's start.
     """
 
     def __init__(self, reported: Iterable[LiveEvent], instant: int) -> None:
@@ -30,7 +31,7 @@ class Handover:
                 self._last[header.tid] = event
 
     def counts(self, event: LiveEvent) -> bool:
-        """Whether the event isn't one of the old programs'."""
+        """Whether the event counts, since the old programs have not reported it."""
         header = event.record.header
         if header.time >= self._instant:
             # of each thread, only the first event from the instant on can straddle it
@@ -46,9 +47,9 @@ def _is_one_event(one: LiveEvent, other: LiveEvent) -> bool:
     ours, theirs = one.record, other.record
     if ours.header.type != theirs.header.type or theirs.header.time - ours.header.time > _CLOSE:
         return False
-    return ours.header[4:11] == theirs.header[4:11] and _told(one) == _told(other)  # result and arguments
+    return ours.header[4:11] == theirs.header[4:11] and _content(one) == _content(other)  # result and arguments
 
 
-def _told(event: LiveEvent) -> dict[int, tuple[int, bytes]]:
-    """The sections of the record but what the filter told, which is each program's own."""
+def _content(event: LiveEvent) -> dict[int, tuple[int, bytes]]:
+    """The sections of the record without that of the filter, which may differ between the programs."""
     return {kind: section for kind, section in event.record.sections.items() if kind != Section.FILTER}

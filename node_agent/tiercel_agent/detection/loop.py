@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tiercel_agent.detection.floods import Floods
 from tiercel_agent.detection.losses import LossWatch, loss_alert
-from tiercel_agent.detection.partial import PartsTold, partial_alert
+from tiercel_agent.detection.partial import ReportedParts, partial_alert
 from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.logs import located
@@ -27,7 +27,7 @@ from tiercel_engine.rule import Origin
 LOGGER = logging.getLogger(__name__)
 
 POLL = 0.2
-"""Seconds that one turn waits for events at most."""
+"""Seconds that one turn waits for events, at most."""
 
 REMIND = 600.0
 """Seconds between two lines of the log on a warning that lasts."""
@@ -100,7 +100,7 @@ class EngineLoop:
         self._clock = clock
         self._now = now
         self._losses = LossWatch()
-        self._parts_told = PartsTold()
+        self._reported_parts = ReportedParts()
         self._floods = Floods()
         self._suppressed: Counter[str] = Counter()
         self._checked = float("-inf")
@@ -109,29 +109,29 @@ class EngineLoop:
         self._failures: Counter[Loss] = Counter()
 
     def turn(self, timeout: float = POLL) -> None:
-        """Takes what the source has, or waits for it for ``timeout`` seconds."""
+        """Takes the events that are there, or waits for some for at most ``timeout`` seconds."""
         for event in self._source.poll(timeout):
             self._take(event)
         if self._clock() - self._checked >= HOUSEKEEPING:
             self._checked = self._clock()
-            self._tell_floods()
-            self._tell_losses()
-            self._tell_unwatched()
+            self._report_floods()
+            self._report_losses()
+            self._report_unwatched()
             self._log_warnings()
 
     def replace(self, rules: RuleSet) -> None:
         """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
         for event in self._source.update(rules.requirements, rules.rules):
             self._take(event)
-        self._tell_floods()
+        self._report_floods()
         self._rules = rules
 
     def finish(self) -> None:
-        """The last events, floods and losses are told; then the outputs deliver what waits."""
+        """Takes the last events, raises the last alerts, and lets the outputs deliver what waits."""
         for event in self._source.release():
             self._take(event)
-        self._tell_floods()
-        self._tell_losses(last=True)
+        self._report_floods()
+        self._report_losses(last=True)
         self._outputs.close()
         if self._recording is not None:
             self._recording.close()
@@ -141,7 +141,7 @@ class EngineLoop:
         return Summary(counters.events, dict(self._alerts), self._lost(), counters.stopped, dict(self._suppressed))
 
     def alerts_by_rule(self) -> list[RuleAlerts]:
-        """Of the rules that run now."""
+        """One entry for each rule of a SecurityRule that runs now and has raised an alert."""
         running = {(rule.origin, rule.name) for rule in self._rules.rules}
         self._of_rules = {key: alerts for key, alerts in self._of_rules.items() if key in running}
         return list(self._of_rules.values())
@@ -176,7 +176,7 @@ class EngineLoop:
             self._of_rules[alert.origin, alert.rule] = RuleAlerts(alert.origin, alert.rule, count, alert.time)
         self._outputs.put(alert, event)
 
-    def _tell_floods(self) -> None:
+    def _report_floods(self) -> None:
         rules = {rule.key: rule for rule in self._rules.rules}
         for suppressed in self._source.suppressed():
             self._suppressed[suppressed.rule] += suppressed.count
@@ -184,13 +184,13 @@ class EngineLoop:
             if alert is not None:
                 self._alert(alert, None)
 
-    def _tell_losses(self, *, last: bool = False) -> None:
+    def _report_losses(self, *, last: bool = False) -> None:
         news = self._losses.news(self._lost(), self._clock(), last=last)
         if news:
             self._alert(loss_alert(news, self._hostname, self._now()), None)
 
-    def _tell_unwatched(self) -> None:
-        news = self._parts_told.news(self._source.unwatched())
+    def _report_unwatched(self) -> None:
+        news = self._reported_parts.news(self._source.unwatched())
         if news:
             self._alert(partial_alert(news, self._hostname, self._now()), None)
 

@@ -1,4 +1,4 @@
-"""Where a kernel refuses a part, the rest watches: what isn't seen, which rules that concerns, an alert of that."""
+"""What isn't seen where a kernel refuses a part of the programs: the calls, the rules concerned, and the alert."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def families_lost(missing: Iterable[str]) -> frozenset[int]:
 
 
 def is_reported(call: Syscall, lost: frozenset[int]) -> bool:
-    """Whether all of its calls come: those without a number are told by tracepoints."""
+    """Whether all of its calls are reported. Tracepoints report those that have no number."""
     return call.family not in lost or not any((call.numbers.x86_64, call.numbers.arm64))
 
 
 def is_silent(call: Syscall, lost: frozenset[int]) -> bool:
-    """Whether nothing of it comes: a successful exec is told by a tracepoint, too."""
+    """Whether none of its calls is reported. A tracepoint reports an exec that succeeds."""
     return not is_reported(call, lost) and not call.flags & ONLY_FAILED
 
 
@@ -40,7 +40,7 @@ def unwatched(
 ) -> tuple[Unwatched, ...]:
     """What isn't seen without the programs ``missing``, of which each has a reason.
 
-    ``wanted`` are the types of events that somebody asks for, None for all; programs that nobody needs are left out.
+    ``wanted`` are the types of events that the rules ask for, None for all. Programs that they don't need are left out.
     """
     parts = []
     for name, reason in missing.items():
@@ -81,7 +81,7 @@ def restrictions(source: EventSource) -> list[str]:
 
 
 def only_failed(calls: Sequence[str]) -> bool:
-    """Whether what isn't seen of these calls are those that fail: a successful exec is told by a tracepoint."""
+    """Whether these calls are seen where they succeed: a tracepoint reports an exec that succeeds."""
     return bool(calls) and {call.name for call in SYSCALLS if call.flags & ONLY_FAILED}.issuperset(calls)
 
 
@@ -89,17 +89,17 @@ def _rule(rule: Concerned) -> str:
     return f"{rule.key!r} ({rule.missing} of its {rule.types} event types)"
 
 
-class PartsTold:
-    """Which parts, and which rules that they concern, an alert has told of."""
+class ReportedParts:
+    """The parts, and the rules that they concern, that were in an alert."""
 
     def __init__(self) -> None:
-        self._told: frozenset[tuple[str, str]] = frozenset()
+        self._reported: frozenset[tuple[str, str]] = frozenset()
 
     def news(self, parts: Sequence[Unwatched]) -> list[Unwatched]:
-        """The parts with something that wasn't among those of the last call."""
+        """The parts that were not in the last call, or concern a rule that they didn't concern then."""
         now = {part: frozenset((part.part, key) for key in ("", *(each.key for each in part.rules))) for part in parts}
-        news = [part for part, keys in now.items() if not keys <= self._told]
-        self._told = frozenset().union(*now.values())
+        news = [part for part, keys in now.items() if not keys <= self._reported]
+        self._reported = frozenset().union(*now.values())
         return news
 
 

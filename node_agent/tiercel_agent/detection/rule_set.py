@@ -27,7 +27,7 @@ Signature = frozenset[tuple[str, int, int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Something of a SecurityRule that isn't run, and why."""
+    """A part of a SecurityRule that this node doesn't run, and why."""
 
     origin: Origin
     reason: str
@@ -35,7 +35,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class RuleSet:
-    """``rules`` are those that run: enabled, of the system call source, grave enough."""
+    """``rules`` are those that run: they are enabled, are about system calls, and have at least the wanted priority."""
 
     rules: tuple[Rule, ...]
     matcher: Matcher
@@ -43,12 +43,12 @@ class RuleSet:
     """The compiled output of each rule, by the rule's key."""
     requirements: Requirements
     errors: tuple[Diagnostic, ...]
-    """What forbids the use of the set."""
+    """Why the set must not be used; empty if it may be."""
     warnings: tuple[Diagnostic, ...]
     bundle: str = ""
     """The hash of the bundle that the rules came in."""
     refused: tuple[Refused, ...] = ()
-    """Of a bundle: what this node can't run. The rest runs."""
+    """What of a bundle this node can't run. The rest runs."""
 
 
 def default_rules() -> Path:
@@ -61,18 +61,18 @@ def load_rule_set(
 ) -> RuleSet:
     """Loads files and folders in order. Raises nothing: errors are in the result, beside the good rules.
 
-    Rules less grave than ``priority``, and with ``tags`` those that carry none of them, are left
-    out before anything is watched for them.
+    Rules of a lower priority than ``priority`` are left out before anything is watched for them, and so are, if there
+    are ``tags``, rules with none of these.
     """
     files, unreadable = read_rules(paths)
     loaded = load(files)
-    found = _ready(loaded.rules, priority, first_match, tags)
-    return replace(found, errors=(*unreadable, *loaded.errors), warnings=loaded.warnings)
+    ready = _ready(loaded.rules, priority, first_match, tags)
+    return replace(ready, errors=(*unreadable, *loaded.errors), warnings=loaded.warnings)
 
 
 def load_bundle(folder: Path, *, priority: Priority = Priority.DEBUG, first_match: bool = False) -> RuleSet:
-    """Loads the bundle in a folder. Of its objects the good rules run, whatever the others are like; a bundle that
-    isn't whole is an error, and has no rules."""
+    """Loads the bundle in a folder. Raises nothing: the good rules of its objects run, and those with errors are in
+    ``refused``. A bundle that isn't whole is an error, and has no rules."""
     try:
         hash_, objects = read_bundle(folder)
     except BundleError as error:
@@ -80,13 +80,15 @@ def load_bundle(folder: Path, *, priority: Priority = Priority.DEBUG, first_matc
         return replace(_ready((), priority), errors=(Diagnostic(Severity.ERROR, BUNDLE, str(error), place, "bundle"),))
     resolved = resolve(objects)
     refused = tuple(
-        Refused(origin, told(error)) for origin, found in resolved.objects.items() for error in found.errors
+        Refused(origin, told(error))
+        for origin, resolved_object in resolved.objects.items()
+        for error in resolved_object.errors
     )
     return replace(_ready(resolved.rules, priority, first_match), bundle=hash_, refused=refused)
 
 
 def _ready(rules: Iterable[Rule], priority: Priority, first_match: bool = False, tags: Iterable[str] = ()) -> RuleSet:
-    """The set of those rules that run."""
+    """The set of those of the rules that are to run."""
     wanted = frozenset(tags)
     rules = tuple(
         rule
@@ -98,7 +100,7 @@ def _ready(rules: Iterable[Rule], priority: Priority, first_match: bool = False,
     )
     matcher = Matcher(rules, first_only=first_match)
     requirements = Requirements.of(rules)
-    # Now, where nothing waits for it, and not when the first event of a type comes.
+    # It is prepared now, while nothing waits for it, rather than when the first event of a type comes.
     matcher.prepare(sorted(requirements.event_types or SYSCALL_EVENT_TYPES))
     return RuleSet(
         rules=rules,
@@ -111,21 +113,21 @@ def _ready(rules: Iterable[Rule], priority: Priority, first_match: bool = False,
 
 
 def showing(requirements: Requirements, keys: Iterable[str]) -> Requirements:
-    """The requirements of the same rules where alerts are shown with more fields than their outputs name."""
+    """The requirements, if alerts are also shown with these fields, which the rules' outputs don't name."""
     return replace(requirements, output_fields=requirements.output_fields | frozenset(keys))
 
 
 def signature(paths: Iterable[Path], bundle: Path | None = None) -> Signature:
-    """Changes whenever a file of rules or of the bundle does, or one comes or goes: path, inode, time, size of each."""
-    found = set()
+    """Path, inode, time and size of each file of rules and of the bundle, to see whether any has changed."""
+    files = set()
     for folder in [*paths, *([bundle] if bundle is not None else [])]:
         for file in _files(folder, every=folder == bundle):
             try:
                 status = file.stat()
             except OSError:
                 continue
-            found.add((os.fspath(file), status.st_ino, status.st_mtime_ns, status.st_size))
-    return frozenset(found)
+            files.add((os.fspath(file), status.st_ino, status.st_mtime_ns, status.st_size))
+    return frozenset(files)
 
 
 def _files(path: Path, *, every: bool) -> list[Path]:

@@ -1,4 +1,4 @@
-"""What the engine loop needs of a detector: the events of this machine, and what was lost on the way."""
+"""What the engine loop needs of a detector: the events of this machine, and what is known of those that it misses."""
 
 from __future__ import annotations
 
@@ -25,18 +25,21 @@ class Counters:
     system_calls: frozenset[str] = frozenset()
     """The system calls that are watched now."""
     stopped: int = 0
-    """Calls that were left in the kernel, because no rule can match them."""
+    """System calls that the kernel did not report, because no rule can match them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a detector that measures has counted: system calls made, by name; calls that reached user space for the sake
-    of each rule; nanoseconds that the programs have run at system calls while that was accounted, and how often."""
+    """What a detector that measures has counted."""
 
     seen: Mapping[str, int]
+    """System calls that were made, by name."""
     passed: Mapping[str, int]
+    """Calls that reached user space because of a rule, by the rule's key."""
     run_time: int
+    """Nanoseconds that the programs have run at system calls, while the kernel accounted for it."""
     runs: int
+    """How often they ran in that time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,12 @@ def statistics_of_rules(
     with_helpers: bool = False,
     measuring: bool = False,
 ) -> dict[str, VerifierStatistics]:
-    """By program. Nothing is attached. Raises DetectorError as ``open_detector`` does, but not for a program that the
-    verifier refuses: that is told in its statistics.
+    """The verifier's statistics by program; nothing is attached.
 
-    ``with_helpers`` has the kernel's memory read by calls of its helpers, as on kernels that know nothing better;
+    Raises DetectorError as ``open_detector`` does, but not for a program that the verifier refuses: its statistics say
+    so.
+
+    With ``with_helpers`` the programs read the kernel's memory by helper calls, as on kernels that have no other way;
     ``measuring`` is as for ``Detector``.
     """
     machine = look_at_machine()

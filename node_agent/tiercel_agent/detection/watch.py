@@ -1,4 +1,4 @@
-"""What watches for one set of rules: loaded programs, the filter's tables in them, and the records that they make."""
+"""The programs that watch for one set of rules: loaded, with the filter's tables in their maps."""
 
 from __future__ import annotations
 
@@ -40,14 +40,17 @@ possible began with 6.13, where tracepoints of system calls may fault."""
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/changes.h
 
+ALL = 1 << 30
+"""More records than fit into a ring buffer."""
+
 Take = Callable[["Watch", bytes], None]
 
 
 class Watch:
-    """Loaded and told what to watch for, but not attached. Raises CompileError or LibbpfError.
+    """The programs are loaded and know what to watch for, but aren't attached. Raises CompileError or LibbpfError.
 
-    ``take_call``, ``take_process`` and ``take_cgroup`` get the records when the rings are read. Without tables nothing
-    is filtered.
+    ``take_call``, ``take_process`` and ``take_cgroup`` get the records when the ring buffers are read. Without tables
+    nothing is filtered.
     """
 
     def __init__(
@@ -101,14 +104,19 @@ class Watch:
         self.programs.set_plans(plans(asked, machine, filtered))
 
     def attach(self) -> None:
-        """From now on there are records. Raises LibbpfError."""
+        """Attaches the programs: from now on there are records. Raises LibbpfError."""
         self.programs.attach()
         if self.learner is not None:
             self.learner.with_processes = not any(OPTIONAL[name].learns_processes for name in self.programs.missing)
             self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
 
+    def drain(self) -> None:
+        """Reads all records that are there."""
+        for ring in (self.programs.cgroups, self.programs.processes, self.programs.calls):
+            ring.consume(ALL)
+
     def call_of(self, number: int) -> Syscall | None:
-        """The system call of a record."""
+        """The system call with this number; None if no rule asks for it."""
         return self.calls.get(number)
 
     def close(self) -> None:
@@ -122,7 +130,7 @@ class Watch:
 
 
 def map_sizes(tables: Tables | None) -> dict[str, Size]:
-    """Of the maps that are made to measure."""
+    """The sizes of the maps whose size depends on the rules."""
     sizes = {"candidate_sets": Size(1, 8 * candidate_set_words(tables)), "automaton": Size(1, automaton_size(tables))}
     if tables is not None:
         sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
@@ -132,7 +140,10 @@ def map_sizes(tables: Tables | None) -> dict[str, Size]:
 def program_macros(
     machine: Machine, requirements: Requirements, tables: Tables | None, *, measuring: bool = False
 ) -> dict[str, int]:
-    """What fits the programs to this machine and to rules: the same for others that ask for no more."""
+    """The macros with which the programs are compiled for this machine and for rules.
+
+    Rules that ask for no more than others have the same macros, and share compiled programs with them.
+    """
     direct = machine.direct_reads
     return {
         **machine.offsets,
@@ -151,14 +162,14 @@ def program_macros(
 
 
 def _slots(machine: Machine) -> int:
-    """How many events of a CPU may be on their way at once: each takes a scratch space of 90 KiB (bpf/scratch.h)."""
+    """How many events of a CPU may be handled at once: each takes a scratch space of 90 KiB (bpf/scratch.h)."""
     if machine.facts.version is not None and machine.facts.version < _PREEMPTED_SINCE:
         return 1
     return 4 if possible_cpus() <= 32 else 2
 
 
 def rule_macros(requirements: Requirements) -> dict[str, int]:
-    """What the programs must carry beyond the ordinary for these rules."""
+    """The macros for what the programs have to report for these rules beyond the usual."""
     fields = requirements.condition_fields | requirements.output_fields
     wanted = {}
     if any(field.startswith(("proc.env", "proc.aenv")) for field in fields):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
-from tiercel_agent.logs import LOGGER
 from tiercel_agent.metrics.instruments import INSTRUMENTS
 from tiercel_agent.metrics.readings import Bounds, Readings, RuleId, by_rule
 from tiercel_agent.metrics.server import Server
@@ -13,16 +13,17 @@ from tiercel_engine.telemetry import CONTENT_TYPE, Telemetry
 
 __all__ = ["FRESH", "Metrics", "Readings", "RuleId", "by_rule", "serve_metrics"]
 
+LOGGER = logging.getLogger(__name__)
+
 FRESH = 30.0
 """Seconds after which an agent that has published nothing more counts as hanging."""
 
 
 class Metrics:
-    """One thread publishes; others answer who asks. ``clock`` is monotonic seconds."""
+    """One thread publishes; others answer requests. ``clock`` is monotonic seconds. Raises OSError if the port can't be
+    had."""
 
-    def __init__(
-        self, hostname: str, node: str, clock: Callable[[], float], host: str, port: int, say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, hostname: str, node: str, clock: Callable[[], float], host: str, port: int) -> None:
         self._clock = clock
         self._published = clock()
         self._bounds = Bounds()
@@ -35,7 +36,7 @@ class Metrics:
             "k8s.node.name": node,
         }
         try:
-            self._telemetry = Telemetry(resource, INSTRUMENTS, say)
+            self._telemetry = Telemetry(resource, INSTRUMENTS, lambda line: LOGGER.warning("%s", line))
         except BaseException:
             self._server.close()
             raise
@@ -46,16 +47,16 @@ class Metrics:
         return self._server.port
 
     def publish(self, readings: Readings) -> None:
-        """What the agent has counted, about once a second; waits for nobody."""
+        """Takes what the agent has counted, about once a second. Returns at once."""
         self._published = self._clock()
         self._telemetry.publish(self._bounds.bounded(readings))
 
     def alive(self) -> None:
-        """There is nothing new, but the agent is at work."""
+        """Says that the agent is at work although it publishes nothing new."""
         self._published = self._clock()
 
     def close(self) -> None:
-        """Answers nobody any more, and sends the last metrics for some seconds at most."""
+        """Answers no more requests, and tries for some seconds at most to send the last metrics."""
         self._server.close()
         self._telemetry.close()
 
@@ -76,10 +77,9 @@ def serve_metrics(
     node: str = "",
     host: str = "",
     clock: Callable[[], float] = time.monotonic,
-    say: Callable[[str], None] = LOGGER.warning,
 ) -> Metrics:
     """Serves on all addresses, or that of ``host``, until it is closed; port 0 is any that is free.
 
     ``node`` is this node's name in a cluster, "" elsewhere. Raises OSError if the port can't be had.
     """
-    return Metrics(hostname, node, clock, host, port, say)
+    return Metrics(hostname, node, clock, host, port)

@@ -1,4 +1,4 @@
-"""What the agent publishes of itself, and the bounds that keep its metrics small whatever tenants write."""
+"""What the agent publishes of itself, and the bounds that keep its metrics small however many rules tenants write."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin, Rule
 
 RuleId = tuple[Origin | None, str]
-"""The SecurityRule, None for a rule of files, and the rule's name."""
+"""The SecurityRule (None for a rule of files), and the rule's name."""
 
 MOST_RULES = 500
 MOST_SINKS = 200
 LONGEST = 128
 """Characters of a label."""
 OTHER = "other"
-"""Stands for all that is beyond the bounds."""
+"""The name under which everything beyond the bounds is counted."""
 
 Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Readings:
-    """Totals since the agent's start, unless it is said otherwise."""
+    """Totals since the agent's start, unless the field says otherwise."""
 
     events: int = 0
     """Events that reached the rules."""
@@ -50,12 +50,13 @@ class Readings:
 
 
 def by_rule(counts: Mapping[str, int], rules: Iterable[Rule]) -> dict[RuleId, int]:
-    """Counts by ``Rule.key``, of these rules alone, by what their metrics are called."""
+    """The counts, which are by ``Rule.key``, of these rules alone, by the names in their metrics."""
     return {(rule.origin, rule.name): counts[rule.key] for rule in rules if rule.key in counts}
 
 
 class Bounds:
-    """Who has come first keeps its own series while it is there; the rest is one. One thread calls it."""
+    """The rules and sinks that came first keep their own series as long as they exist; the others share one. One thread
+    calls it."""
 
     def __init__(self) -> None:
         self._alerts: dict[RuleId, None] = {}
@@ -82,7 +83,7 @@ class Bounds:
 
 
 def label(text: str) -> str:
-    """The text as the value of a label: what rules' authors wrote, safe to show and not long."""
+    """A text that authors of rules wrote as the value of a label: safe to show, and cut to ``LONGEST`` characters."""
     return printable(text[:LONGEST])[:LONGEST]
 
 
@@ -92,7 +93,7 @@ def _labels(rule: RuleId) -> RuleId:
 
 
 def _counted(counts: Iterable[tuple[Key, int]]) -> Counter[Key]:
-    """Names that look the same are counted together."""
+    """The sum for each name: names that look the same are counted together."""
     sums: Counter[Key] = Counter()
     for key, count in counts:
         sums[key] += count

@@ -1,19 +1,25 @@
-"""A small HTTP server for probes and Prometheus, which anybody in the cluster may try to wear out.
+"""A small HTTP server for probes and Prometheus, which any client in the cluster may try to overload.
 
-A client has few connections, each for a few seconds, and says what it wants in a few kilobytes: nobody keeps a probe
-from its answer, which would have the agent restarted.
+A client may have few connections, each for a few seconds, with a request of a few kilobytes. So no client can keep a
+probe from its answer, after which the kubelet would restart the agent.
 """
 
 from __future__ import annotations
 
 import io
+import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
+
+from tiercel_agent.logs import located
+
+LOGGER = logging.getLogger(__name__)
 
 _MOST = 64  # connections at once
 _MOST_OF_ONE = 4  # from one address
@@ -46,7 +52,7 @@ class Server:
         self._thread.start()
 
     def close(self) -> None:
-        """Connections that are open end by themselves."""
+        """Takes no more connections. Those that are open end by themselves."""
         if self._thread.is_alive():
             self._http.shutdown()
         self._http.server_close()
@@ -81,7 +87,7 @@ class _Http(ThreadingHTTPServer):
         return True
 
     def answered(self, request: Any) -> None:
-        """Who has its answer may ask again at once, before this end of the connection is done with."""
+        """Counts this connection no more: a client that has its answer may ask again at once."""
         with self._lock:
             if request in self._open:
                 self._open[request] = ("", self._open[request][1])
@@ -92,7 +98,7 @@ class _Http(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Called between connections and now and then: wakes the threads of those that take too long."""
+        """Ends connections that take too long. The library calls it between connections and several times a second."""
         now = time.monotonic()
         with self._lock:
             for request, (_, begun) in self._open.items():
@@ -102,8 +108,11 @@ class _Http(ThreadingHTTPServer):
                     except OSError:
                         continue  # it has gone by itself
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away, or is none, is nobody's concern."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """Is silent about clients that went away, and logs other errors at the level of debugging: they may be many."""
+        error = sys.exception()
+        if error is not None and not isinstance(error, OSError):
+            LOGGER.debug("a request for metrics failed: %s", located(error))
 
 
 class _Request(BaseHTTPRequestHandler):

@@ -1,10 +1,11 @@
-"""The AlertSinks that the operator hands this node, and what it is told of them.
+"""The AlertSinks that the operator has made for this node, and what became of their alerts.
 
 The kubelet changes the mounted file under the agent, some time after the operator has changed the Secret.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -12,7 +13,6 @@ from pathlib import Path
 
 from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
 from tiercel_agent.delivery.worker import Failure, TestResult
-from tiercel_agent.logs import LOGGER
 from tiercel_agent.sinks.model import Place, SinkSettings
 from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable
@@ -22,6 +22,8 @@ from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.resources.sink_config import SinkConfig, UnreadSink, read_sinks
 from tiercel_engine.scope import SYSTEM_NAMESPACE
+
+LOGGER = logging.getLogger(__name__)
 
 RULE = "Tiercel: test alert"
 _LONGEST = 1024
@@ -48,7 +50,7 @@ class AlertSinks:
         self._cluster_addresses = cluster_addresses
         self._now = now
         self._content: bytes | None = None
-        self._trouble = ""
+        self._warning = ""
         self._unread: Sequence[UnreadSink] = ()
         self._read_at = 0.0
         self._configs: Mapping[Key, SinkConfig] = {}
@@ -57,7 +59,7 @@ class AlertSinks:
             dispatcher.use(own)
 
     def look(self) -> None:
-        """Takes notice of a file that has changed. One that is away or can't be read leaves all as it is."""
+        """Reads the file if it has changed. Nothing changes while it isn't there or can't be read."""
         if self._path is None:
             return
         try:
@@ -70,25 +72,25 @@ class AlertSinks:
         if content == self._content:
             return
         try:
-            found = read_sinks(content)
+            configs = read_sinks(content)
         except ValueError as error:
             self._unreadable(str(error))
             return
-        self._content, self._trouble = content, ""
-        for each in found.unread:
+        self._content, self._warning = content, ""
+        for each in configs.unread:
             LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
-        self._unread, self._read_at = found.unread, self._now() / 1e9
-        self._cluster_addresses(found.cluster_addresses)
-        self._use(found.sinks)
+        self._unread, self._read_at = configs.unread, self._now() / 1e9
+        self._cluster_addresses(configs.cluster_addresses)
+        self._use(configs.sinks)
 
     def delivery_reports(self) -> tuple[SinkDeliveryReport, ...]:
         """What became of the alerts of each sink; the agent's own are in no namespace."""
-        found = [_unread_report(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
+        reports = [_unread_report(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
         for each in self._dispatcher.delivery_reports():
             config = self._configs.get((each.settings.namespace, each.settings.name))
             if config is not None or not each.settings.namespace:
-                found.append(_delivery_report(each, config.generation if config is not None else 0, self._place.node))
-        return tuple(found)
+                reports.append(_delivery_report(each, config.generation if config is not None else 0, self._place.node))
+        return tuple(reports)
 
     def _use(self, sinks: Sequence[SinkConfig]) -> None:
         self._configs = {(each.namespace, each.name): each for each in sinks}
@@ -118,15 +120,15 @@ class AlertSinks:
         )
 
     def _unreadable(self, why: str | None) -> None:
-        self._tell(f"{self._path}: {why}: the sinks stay as they are")
+        self._warn(f"{self._path}: {why}: the sinks stay as they are")
         if self._content is None:  # at the start: those that the agent has of itself are there all the same
             self._content = b""
             self._use(())
 
-    def _tell(self, trouble: str) -> None:
-        if trouble != self._trouble:
-            LOGGER.error("%s", trouble)
-        self._trouble = trouble
+    def _warn(self, warning: str) -> None:
+        if warning != self._warning:
+            LOGGER.error("%s", warning)
+        self._warning = warning
 
 
 def _delivery_report(report: DeliveryReport, generation: int, node: str) -> SinkDeliveryReport:

@@ -1,4 +1,4 @@
-"""What an agent tells of itself: the status of its node's NodeAgent, written by nobody else."""
+"""What an agent reports of itself: the status of its node's NodeAgent, which nobody else writes."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def status_of(
     sinks: tuple[SinkDeliveryReport, ...] = (),
     unwatched: Sequence[Unwatched] = (),
 ) -> NodeAgentStatus:
-    """The status, but for when it is written. ``since`` is when the rules came into force, in RFC 3339."""
+    """The status without the time of the report. ``since`` is when the rules came into force, in RFC 3339."""
     latest = sorted(alerts, key=lambda each: -each.last)[:_MOST]
     return NodeAgentStatus(
         conditions=(_ready(rules, since),),
@@ -105,7 +105,7 @@ def _time(nanoseconds: int) -> str:
 
 
 class Reporter:
-    """Writes the latest status that it was offered, in a thread of its own: nobody waits for the API."""
+    """Writes the latest status that it was offered, in a thread of its own, so that nothing else waits for the API."""
 
     def __init__(self, api: Applies, node: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._api = api
@@ -127,7 +127,7 @@ class Reporter:
             self._wake.set()
 
     def close(self) -> None:
-        """What was offered last is not written any more."""
+        """Ends the thread. A status that isn't written yet is dropped."""
         self._stop.set()
         self._wake.set()
 
@@ -156,7 +156,7 @@ class Reporter:
             status = to_json(replace(offered, last_report=time_text()))
             path = _PATH.format(self._node) + "/status"
             self._api.apply(path, _MANAGER, self._object({"status": status}), _TIMEOUT)
-        except Exception as error:  # whatever the API or the way to it has: detection goes on, and it is tried again
+        except Exception as error:  # detection goes on whatever is wrong with the API, and it is tried again
             if not self._failures:
                 LOGGER.warning("this node's status can't be written: %s (%s)", error, located(error))
             self._failures, self._written = self._failures + 1, None
@@ -178,7 +178,7 @@ def _without_counters(status: NodeAgentStatus) -> NodeAgentStatus:
 
 
 def _report_without_counters(report: SinkDeliveryReport) -> SinkDeliveryReport:
-    """That alerts were delivered or lost at all is more than a number that grows, and so is another error."""
+    """The report without growing numbers, but with whether alerts were delivered or lost at all, and with the error."""
     error, test = report.last_error, report.test
     return replace(
         report,

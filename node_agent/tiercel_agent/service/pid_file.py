@@ -1,4 +1,4 @@
-"""The pid file: there while the agent runs, and never two agents under one."""
+"""The pid file: it is there while the agent runs, and keeps a second agent from starting with it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class AlreadyRunning(Exception):
 
 @contextlib.contextmanager
 def pid_file(path: Path) -> Iterator[None]:
-    """Holds ``path`` with this process's id in it.
+    """Makes the file with this process's id in it, and removes it at the end.
 
-    A lock on the file tells a running agent from a file that was left behind: the kernel lets go of
-    it with the process, whatever ended that. Raises AlreadyRunning or OSError.
+    The file is locked. The kernel releases the lock when the process ends, in whatever way: a file that was left behind
+    doesn't look like a running agent. Raises AlreadyRunning or OSError.
     """
     descriptor = _locked(path)
     try:
@@ -40,7 +40,7 @@ def _locked(path: Path) -> int:
             os.close(descriptor)
             who = f"process {holder}" if holder.isdecimal() else "another process"
             raise AlreadyRunning(f"{who} holds the pid file {path}: stop it first") from None
-        # The former holder may have removed the file between our open and our lock: then this lock is on nothing.
+        # If the former holder has removed the file between our open and our lock, we hold a file without a name.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor

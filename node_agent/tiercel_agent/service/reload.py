@@ -10,8 +10,10 @@ from pathlib import Path
 
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.detection.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
-from tiercel_agent.logs import LOGGER
 from tiercel_engine.diagnostics import Diagnostic, Severity
+
+LOGGER = logging.getLogger(__name__)
+_MOST_LOGGED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,17 +26,14 @@ class Reloaded:
     diagnostics: tuple[Diagnostic, ...]
 
 
-_MOST_LOGGED = 20
-
-
 class Reloader:
-    """Begins a reload when asked, and when a rules file changed and then held still from one look to the next.
+    """Begins a reload when it is asked to, and when a rules file has changed and is the same at two looks.
 
-    What is asked for (SIGHUP) reads the configuration file anew; a changed rules file alone doesn't.
+    A reload that is asked for (SIGHUP) reads the configuration file anew; one for a changed rules file doesn't.
     """
 
     def __init__(self, path: Path, config: Config) -> None:
-        """To be made before the first rules are loaded: what changes from then on is noticed."""
+        """To be made before the first rules are loaded, so that no change is missed."""
         self.config = config
         self._path = path
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="reload")
@@ -46,7 +45,7 @@ class Reloader:
         return self._running is not None
 
     def look(self, *, asked: bool) -> bool:
-        """Whether a reload begins now. Not to be called while one runs."""
+        """Begins a reload if there is a reason, and returns whether it did. Not to be called while one runs."""
         seen = signature(self.config.rules, self.config.bundle)
         settled = seen == self._seen
         self._seen = seen
@@ -57,7 +56,7 @@ class Reloader:
         return True
 
     def result(self, timeout: float | None = None) -> Reloaded | None:
-        """What a reload found, once; None while it runs, for which at most ``timeout`` seconds are waited."""
+        """The result of a reload, which is returned once; None while it runs. Waits for at most ``timeout`` seconds."""
         if self._running is None:
             return None
         if timeout is None and not self._running.done():
@@ -67,7 +66,7 @@ class Reloader:
         return reloaded
 
     def accept(self, config: Config, files: Signature) -> None:
-        """The rules of this reload run now: later changes are told from them."""
+        """Takes note that the rules of this reload run now: later changes are compared with its files."""
         self.config = config
         self._loaded = self._seen = files
 
@@ -76,13 +75,14 @@ class Reloader:
 
 
 def load_configured(config: Config) -> RuleSet:
+    """The bundle or the files of rules that the configuration names."""
     if config.bundle is not None:
         return load_bundle(config.bundle, priority=config.priority, first_match=config.first_match)
     return load_rule_set(config.rules, priority=config.priority, first_match=config.first_match)
 
 
 def log_refused(rules: RuleSet) -> None:
-    """What of a bundle this node can't run."""
+    """Logs what of a bundle this node can't run."""
     for refused in rules.refused[:_MOST_LOGGED]:
         LOGGER.warning("SecurityRule %s/%s: %s", refused.origin.namespace, refused.origin.name, refused.reason)
     if len(rules.refused) > _MOST_LOGGED:
@@ -90,22 +90,22 @@ def log_refused(rules: RuleSet) -> None:
 
 
 def log_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    for found in diagnostics:
-        level = logging.ERROR if found.severity is Severity.ERROR else logging.WARNING
-        item = f" in {found.item_type} {found.item_name!r}" if found.item_name else ""
-        hint = f" ({found.hint})" if found.hint else ""
-        LOGGER.log(level, "%s: %s%s: %s%s", found.location, found.code, item, found.message, hint)
+    for each in diagnostics:
+        level = logging.ERROR if each.severity is Severity.ERROR else logging.WARNING
+        item = f" in {each.item_type} {each.item_name!r}" if each.item_name else ""
+        hint = f" ({each.hint})" if each.hint else ""
+        LOGGER.log(level, "%s: %s%s: %s%s", each.location, each.code, item, each.message, hint)
 
 
 def _reload(path: Path | None, config: Config) -> Reloaded:
-    said: tuple[Diagnostic, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
     if path is not None:
         read = read_config(path)
-        said = (*read.errors, *read.warnings)
+        diagnostics = (*read.errors, *read.warnings)
         if read.config is None:
-            return Reloaded(None, None, frozenset(), said)
+            return Reloaded(None, None, frozenset(), diagnostics)
         config = read.config
     files = signature(config.rules, config.bundle)
     rules = load_configured(config)
-    said = (*said, *rules.errors, *rules.warnings)
-    return Reloaded(config, None if rules.errors else rules, files, said)
+    diagnostics = (*diagnostics, *rules.errors, *rules.warnings)
+    return Reloaded(config, None if rules.errors else rules, files, diagnostics)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
+
+from tiercel_agent.logs import located
+
+LOGGER = logging.getLogger(__name__)
 
 _PATIENCE = 120  # seconds: loading alone may take as long on a slow machine
 _AGAIN = 1.0  # seconds
 
 
 class Notifier:
-    """Sends to ``$NOTIFY_SOCKET``; without one, or when it is gone, does nothing."""
+    """Sends to ``$NOTIFY_SOCKET``. Does nothing without one, or when it is gone."""
 
     def __init__(
         self, environment: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic
@@ -22,14 +26,14 @@ class Notifier:
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._clock = clock
         self._watchdog = _watchdog_interval(environment)
-        self._petted = clock()
-        self._asked = float("-inf")
+        self._watchdog_at = clock()
+        self._asked_at = float("-inf")
 
     def ready(self, status: str) -> None:
         self._send(f"READY=1\nSTATUS={status}")
 
     def reloading(self) -> None:
-        """To be followed by ``ready``; the time stamp is what Type=notify-reload asks for."""
+        """Says that a reload begins; ``ready`` ends it. Type=notify-reload asks for the time stamp."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
 
     def status(self, text: str) -> None:
@@ -39,25 +43,29 @@ class Notifier:
         self._send("STOPPING=1")
 
     def alive(self) -> None:
-        """Keeps the watchdog quiet, if systemd set one: sent at half its interval, so call it more often."""
-        if self._watchdog is not None and self._clock() - self._petted >= self._watchdog / 2:
-            self._petted = self._clock()
+        """Keeps systemd's watchdog, if there is one, from ending the agent. To be called more often than at half the
+        watchdog's interval."""
+        if self._watchdog is not None and self._clock() - self._watchdog_at >= self._watchdog / 2:
+            self._watchdog_at = self._clock()
             self._send("WATCHDOG=1")
 
     def busy(self) -> None:
-        """Starting or reloading takes long: to be called more often than each ``_PATIENCE`` seconds."""
-        if self._clock() - self._asked >= _AGAIN:
-            self._asked = self._clock()
+        """Asks for more time to start or reload. To be called more often than each ``_PATIENCE`` seconds."""
+        if self._clock() - self._asked_at >= _AGAIN:
+            self._asked_at = self._clock()
             self._send(f"EXTEND_TIMEOUT_USEC={_PATIENCE * 1_000_000}")
         self.alive()
 
     def _send(self, message: str) -> None:
         if not self._address:
             return
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-            out.settimeout(1)
-            out.connect(self._address)
-            out.send(message.encode())
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
+                out.settimeout(1)
+                out.connect(self._address)
+                out.send(message.encode())
+        except OSError as error:
+            LOGGER.debug("systemd was not told %s: %s", message.partition("\n")[0], located(error))
 
 
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from live_support.watching import rule_set
 
-from tiercel_agent.detection.partial import PartsTold, describe, partial_alert, unwatched
+from tiercel_agent.detection.partial import ReportedParts, describe, partial_alert, unwatched
 from tiercel_agent.detection.source import Concerned, Unwatched
 from tiercel_engine.priority import Priority
 
@@ -84,7 +84,7 @@ def test_the_alert_is_critical_where_rules_miss_something():
 
 
 def test_each_part_is_told_once_and_again_for_a_rule_that_comes_later():
-    told = PartsTold()
+    told = ReportedParts()
     one = Unwatched("message", WHY, "", ("sendto",), (Concerned("a", 1, 1),))
     two = Unwatched("message", WHY, "", ("sendto",), (Concerned("a", 1, 1), Concerned("b", 1, 1)))
     assert told.news([]) == []

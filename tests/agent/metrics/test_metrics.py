@@ -354,7 +354,7 @@ def test_metrics_are_sent_where_the_variables_say(receiver: Receiver, monkeypatc
     [("OTEL_SERVICE_NAME", "eyes"), ("OTEL_RESOURCE_ATTRIBUTES", "service.name=eyes")],
 )
 def test_the_variables_name_the_service(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"{receiver.url}/own/path")
     monkeypatch.setenv(name, value)
@@ -367,12 +367,11 @@ def test_the_variables_name_the_service(
 
 @pytest.mark.parametrize(("name", "value"), [("OTEL_METRICS_EXPORTER", "none"), ("OTEL_SDK_DISABLED", "true")])
 def test_the_variables_switch_sending_off(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: str
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv(name, value)
-    said: list[str] = []
-    metrics = serve(say=said.append)
+    metrics = serve()
     metrics.publish(READINGS)
     found = scrape(metrics)
     assert ask(metrics, "/healthz")[0] == 200
@@ -380,7 +379,7 @@ def test_the_variables_switch_sending_off(
     assert receiver.got.empty()
     # A disabled SDK has nothing for Prometheus either, and says so.
     assert ("tiercel_events_total" in found) is (name != "OTEL_SDK_DISABLED")
-    assert any("OTEL_SDK_DISABLED" in line for line in said) is (name == "OTEL_SDK_DISABLED")
+    assert any("OTEL_SDK_DISABLED" in line for line in caplog.messages) is (name == "OTEL_SDK_DISABLED")
     assert "process_resident_memory_bytes" in found
 
 
@@ -408,29 +407,30 @@ def test_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_receiver_that_refuses_is_told_once_and_without_secrets(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     receiver.status = 401
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", f"{receiver.url}/v1/metrics?token=swordfish")
-    said: list[str] = []
-    metrics = serve(say=said.append)
+    metrics = serve()
     metrics.publish(READINGS)
     metrics.close()
-    assert len(said) == 1
-    assert "401" in said[0]
+    (line,) = caplog.messages
+    assert "401" in line
     logging.getLogger("opentelemetry.sdk.metrics").warning("what is said later on")
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_exporters_say_is_told_now_and_then(metrics: Metrics) -> None:
-    said: list[str] = []
-    other = serve(say=said.append)
+def test_what_exporters_say_is_logged_once_in_a_while(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = serve()
     logger = logging.getLogger("opentelemetry.exporter.otlp.test")
     for number in range(3):
         logger.error("no %s at https://user:pw@host/x?token=swordfish\x1b[31m, attempt %d", "luck", number)
     logger.error("Failed to export %s batch", "logs")  # of a sink
-    other.close()
-    assert said == ["metrics: no luck at its address attempt 0"]
+    metrics.close()
+    assert caplog.messages == ["metrics: no luck at its address attempt 0"]
 
 
 @pytest.mark.parametrize(
@@ -441,13 +441,17 @@ def test_what_exporters_say_is_told_now_and_then(metrics: Metrics) -> None:
     ],
 )
 def test_a_mistake_in_the_variables_is_told_and_ends_nothing(
-    receiver: Receiver, monkeypatch: pytest.MonkeyPatch, name: str, value: str, wanted: str
+    receiver: Receiver,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    value: str,
+    wanted: str,
 ) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
     monkeypatch.setenv(name, value)
-    said: list[str] = []
-    metrics = serve(say=said.append)
+    metrics = serve()
     metrics.publish(READINGS)
     assert scrape(metrics)["tiercel_events_total"] == {labels(): 1000}
     metrics.close()
-    assert any(wanted in line for line in said)
+    assert any(wanted in line for line in caplog.messages)

@@ -18,10 +18,10 @@ from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.source import Concerned, Unwatched
 from tiercel_agent.loss import Loss
 from tiercel_agent.outputs import OutputQueue, Outputs
+from tiercel_agent.service.agent import Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.reload import Reloader, load_configured
 from tiercel_agent.service.sd_notify import Notifier
-from tiercel_agent.service.service import Service
 from tiercel_agent.sinks.model import Place, Sink
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.resources.node_agent import (
@@ -74,7 +74,7 @@ class Running:
         self.systemd.bind(address)
         self.systemd.setblocking(False)
         self.loop = EngineLoop(source, rules, outputs, hostname="h", clock=lambda: self.time)
-        self.service = Service(
+        self.agent = Agent(
             sinks=AlertSinks(None, (), dispatcher, Place("node")),
             source=source,
             loop=self.loop,
@@ -89,7 +89,7 @@ class Running:
         """Turns a second apart; a reload that began is over before the next one."""
         for _ in range(count):
             self.time += 1
-            self.service.turn()
+            self.agent.turn()
             if self.reloader._running is not None:
                 self.reloader._running.exception(30)
 
@@ -176,7 +176,7 @@ def test_sighup_reads_the_configuration_anew_without_any_change_of_rules(running
     running.config_file.write_text("rules: other.yaml\nformat: text\n")
     running.turns(3)
     assert running.source.requirements is None, "the configuration is read on request only"
-    running.service.note(signal.SIGHUP)
+    running.agent.take_signal(signal.SIGHUP)
     running.turns(2)
     assert running.rules_that_fired(opened()) == ["Other"]
     running.source.requirements = None
@@ -187,7 +187,7 @@ def test_sighup_reads_the_configuration_anew_without_any_change_of_rules(running
 
 def test_sighup_with_a_bad_configuration_leaves_everything(running, opened, log):
     running.config_file.write_text("rules: rules\npriority: hihg\n")
-    running.service.note(signal.SIGHUP)
+    running.agent.take_signal(signal.SIGHUP)
     running.turns(2)
     assert "tiercel.yaml:2:11" in log.text
     assert "refused" in log.text
@@ -195,15 +195,15 @@ def test_sighup_with_a_bad_configuration_leaves_everything(running, opened, log)
 
 
 def test_systemd_learns_of_readiness_reloads_the_end_and_that_the_agent_lives(running):
-    running.source.at_end = lambda: running.service.note(signal.SIGTERM)
-    running.service.run()
+    running.source.at_end = lambda: running.agent.take_signal(signal.SIGTERM)
+    running.agent.run()
     first, last = running.told()
     assert first == "READY=1\nSTATUS=watching: 1 rules, 0 system calls"
     assert last == "STOPPING=1"
 
 
 def test_a_reload_is_bracketed_for_systemd(running):
-    running.service.note(signal.SIGHUP)
+    running.agent.take_signal(signal.SIGHUP)
     running.turns(2)
     begun, ended = [message for message in running.told() if message != "WATCHDOG=1"]
     assert begun.startswith("RELOADING=1\nMONOTONIC_USEC=")
@@ -217,8 +217,8 @@ def test_the_watchdog_is_kept_quiet(running):
 
 def test_the_end_delivers_what_waits_and_sums_up_in_the_log(running, opened, log):
     running.source.batches = [[opened()]]
-    running.source.at_end = lambda: running.service.note(signal.SIGTERM)
-    running.service.run()
+    running.source.at_end = lambda: running.agent.take_signal(signal.SIGTERM)
+    running.agent.run()
     assert [alert.rule for alert in running.collected.items] == ["Old"]
     assert "Alerts: 1" in log.text
     assert "Events seen: 1" in log.text
@@ -227,7 +227,7 @@ def test_the_end_delivers_what_waits_and_sums_up_in_the_log(running, opened, log
 def test_sigusr1_reopens_the_outputs(running):
     called = []
     running.collected.reopen = lambda: called.append(True)
-    running.service.note(signal.SIGUSR1)
+    running.agent.take_signal(signal.SIGUSR1)
     running.turns(1)
     running.loop.finish()
     assert called == [True]
@@ -271,7 +271,7 @@ def test_a_falco_configuration_reloads_too(tmp_path: Path):
 
 def test_what_the_kernel_does_not_let_be_seen_is_reported(running, monkeypatch: pytest.MonkeyPatch):
     offered = []
-    monkeypatch.setattr(running.service, "_reporter", SimpleNamespace(offer=offered.append))
+    monkeypatch.setattr(running.agent, "_reporter", SimpleNamespace(offer=offered.append))
     running.source.parts_refused = (
         Unwatched("message", "it is too large", "", ("sendto",), (Concerned("shop/Bob's", 1, 2),)),
         Unwatched("on_rename", "no such tracepoint", "more calls come", (), ()),
@@ -287,7 +287,7 @@ def test_what_the_kernel_does_not_let_be_seen_is_reported(running, monkeypatch: 
 
 def test_losses_and_warnings_are_reported_as_values(running, monkeypatch: pytest.MonkeyPatch):
     offered = []
-    monkeypatch.setattr(running.service, "_reporter", SimpleNamespace(offer=offered.append))
+    monkeypatch.setattr(running.agent, "_reporter", SimpleNamespace(offer=offered.append))
     running.source.lost = {Loss(LossCause.CALL_BUFFER_FULL): 2, Loss(LossCause.RATE_LIMIT, rule="shop/Bob's rule"): 7}
     running.source.lasting_warnings = (AgentWarning(WarningKind.TOO_MANY_RULES, ("a", "b")),)
     running.source.warnings_now = (AgentWarning(WarningKind.RUNTIME_FAILS, detail="no socket"),)

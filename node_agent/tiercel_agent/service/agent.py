@@ -27,13 +27,13 @@ LOOK = 0.25
 """Seconds between two looks at the rules files: a change is in force within two seconds."""
 
 LOOK_SHARE = 200
-"""Where there are so many files that looking takes long, at most this part of the time is spent on it."""
+"""Where there are so many files that looking takes long, at most one part in so many of the time is spent on it."""
 
 
-class Service:
+class Agent:
     """Runs until SIGTERM or SIGINT. SIGHUP loads the rules anew, SIGUSR1 opens output files anew.
 
-    Signal handlers only leave a note; the loop's own thread acts on it.
+    Signal handlers only set a flag; the next turn does what the signal asks for.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class Service:
 
     def handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-            signal.signal(number, self.note)
+            signal.signal(number, self.take_signal)
 
-    def note(self, number: int, _frame: object = None) -> None:
-        """What the signal asks for is done by a coming turn."""
+    def take_signal(self, number: int, _frame: object = None) -> None:
+        """Remembers what the signal asks for."""
         if number == signal.SIGHUP:
             self._reload = True
         elif number == signal.SIGUSR1:
@@ -96,7 +96,7 @@ class Service:
             LOGGER.info("%s", line)
 
     def turn(self) -> None:
-        """One turn of the loop; now and then, and when a signal came, a look at everything else."""
+        """One turn of the engine loop. About once a second, and after a signal, also everything else."""
         self._loop.turn()
         if self._reopen:
             self._reopen = False

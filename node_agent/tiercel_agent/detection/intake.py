@@ -1,0 +1,124 @@
+"""The kernel's records become events, and what is known of processes and containers is kept up to date by them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tiercel_agent.detection.handover import Handover
+from tiercel_agent.detection.pending_events import PendingEvents
+from tiercel_agent.detection.watch import PROCEXIT, Watch
+from tiercel_agent.events.live import LiveEvent
+from tiercel_agent.events.lookup_context import LookupContext
+from tiercel_agent.events.processes import image_of
+from tiercel_agent.events.syscall_record import SyscallRecord
+from tiercel_agent.events.syscalls import BY_NAME, Syscall
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.boot_clock import BootClock
+from tiercel_engine.event import Event
+
+
+class Intake:
+    """Takes records in the order in which they are read. One thread calls all methods.
+
+    ``is_ignored`` tells which processes make no events. ``watch`` is the one whose records are read; during a handover
+    the records of the one before come too.
+    """
+
+    watch: Watch
+
+    def __init__(self, context: LookupContext, is_ignored: Callable[[records.ProcessRef], bool]) -> None:
+        self._context = context
+        self._is_ignored = is_ignored
+        self._clock = BootClock()
+        self._events: list[LiveEvent] = []
+        self._pending = PendingEvents()
+        self._handover: Handover | None = None
+        self.count = 0
+        """Events so far."""
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether events wait until more is known of their containers."""
+        return bool(self._pending)
+
+    def take_events(self) -> list[Event]:
+        """The events of the records so far, in the order of their times, without those that wait."""
+        events, self._events = self._events, []
+        for event in events:
+            self.count += 1
+            event.record.number = self.count
+        ready = self._pending.sort(events)
+        ready.sort(key=lambda event: event.time)
+        return list(ready)
+
+    def release(self) -> list[Event]:
+        """The events that still wait."""
+        return list(self._pending.release())
+
+    def drop_ignored(self) -> None:
+        """Drops the events of processes that are ignored by now."""
+        self._events = [event for event in self._events if not self._is_ignored(event.record.process)]
+
+    def hand_over(self, watch: Watch, instant: int) -> list[Event]:
+        """Counts the events of another watch from now on, and returns the last ones of the watch before: those from
+        before ``instant``, in nanoseconds since the machine's start."""
+        reported = self._events
+        self._events = [event for event in reported if event.record.header.time < instant]
+        last = [*self.take_events(), *self.release()]
+        self.watch = watch
+        self._handover = Handover(reported, instant)
+        return last
+
+    def take_call(self, watch: Watch, record: bytes) -> None:
+        """Takes a record of a system call, or of the end of a process as an event."""
+        header = records.header(record)
+        call = PROCEXIT if header.type == records.EXIT else watch.call_of(header.type)
+        if call is not None:
+            self._add(watch, call, header, record)
+
+    def take_process(self, watch: Watch, record: bytes) -> None:
+        """Takes a record of the start, the end or a new program of a process."""
+        match records.record_type(record):
+            case records.EXEC:
+                header = records.header(record)
+                process = records.process_at(record, records.SELF_OFFSET)
+                again = bool(header.flags & records.AGAIN)
+                image = image_of(records.sections(record), 0 if again else header.time)
+                self._context.processes.executed(process, image)
+                self._context.containers.executed(header, process)
+                name = "execveat" if header.flags & records.BY_DESCRIPTOR else "execve"
+                if name in watch.types and not again:
+                    self._add(watch, BY_NAME[name], header, record)
+            case records.FORK:
+                self._context.processes.forked(records.fork_record(record))
+            case records.EXIT:
+                self._context.processes.exited(records.exit_record(record))
+
+    def take_cgroup(self, record: bytes) -> None:
+        """Takes a record of a control group that was made or removed."""
+        gone = self._context.containers.take(records.cgroup_record(record))
+        if gone is not None and self.watch.learner is not None:
+            self.watch.learner.forget({gone})
+
+    def take_changes(self) -> None:
+        """Takes what runtimes and the API have told of containers. The kernel forgets what it learned of their
+        processes: it may not hold any more."""
+        changes = self._context.containers.inventory.take_news()
+        learner = self.watch.learner
+        if learner is None:
+            return
+        if changes.node:
+            learner.forget(None)
+        elif changes.containers:
+            learner.forget(changes.containers)
+
+    def _add(self, watch: Watch, call: Syscall, header: records.Header, record: bytes) -> None:
+        process = records.process_at(record, records.SELF_OFFSET)
+        if self._is_ignored(process):
+            return
+        parent = records.process_at(record, records.ANCESTORS_OFFSET)
+        image = self._context.processes.image(process, parent if parent.pid else None)
+        moment = self._clock.wall_time(header.time)
+        event = LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context))
+        if self._handover is None or watch is not self.watch or self._handover.counts(event):
+            self._events.append(event)
