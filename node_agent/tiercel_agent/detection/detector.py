@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import platform
 import select
@@ -44,8 +43,6 @@ from tiercel_engine.event import Event
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
-
-LOGGER = logging.getLogger(__name__)
 
 _CGROUPS_AT_ONCE = 256
 _HANDOVER = 0.01  # seconds in which old programs finish what they have begun
@@ -279,7 +276,7 @@ def open_detector(
         inventory = start_inventory(workloads or WorkloadSettings())
     except NoCluster as error:
         raise DetectorError(str(error)) from error
-    bytecode = BytecodeSource(programs or ProgramSettings(), lambda line: LOGGER.warning("%s", line))
+    bytecode = BytecodeSource(programs or ProgramSettings())
     return Detector(
         machine,
         bytecode,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,15 +20,29 @@ PROGRAMS = Bytecode({"on_return": b"\x95" + bytes(7)}, {"plans": MapSpec(3, 2, 4
 KEY = "0" * 64
 
 
+class Lines(logging.Handler):
+    """The lines of the log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
 @pytest.fixture
-def said() -> list[str]:
-    return []
+def said() -> Iterator[list[str]]:
+    handler, logger = Lines(), logging.getLogger(cache_module.__name__)
+    logger.addHandler(handler)
+    yield handler.lines
+    logger.removeHandler(handler)
 
 
 @pytest.fixture
 def cache(tmp_path: Path, said: list[str]) -> BytecodeCache:
     """With something in it."""
-    made = BytecodeCache(tmp_path / "state/programs", said.append)
+    made = BytecodeCache(tmp_path / "state/programs")
     made.keep(KEY, PROGRAMS)
     assert not said
     return made
@@ -156,7 +171,7 @@ def test_a_folder_that_others_can_write_into_is_not_used(cache, said, spoil: Cal
 def test_the_folders_above_may_be_reached_by_a_link(tmp_path: Path, said):
     (tmp_path / "disk").mkdir()
     (tmp_path / "lib").symlink_to("disk")
-    cache = BytecodeCache(tmp_path / "lib/tiercel/programs", said.append)
+    cache = BytecodeCache(tmp_path / "lib/tiercel/programs")
     cache.keep(KEY, PROGRAMS)
     assert cache.find(KEY) == PROGRAMS
     assert not said
@@ -234,7 +249,7 @@ def compiles(monkeypatch) -> list[dict[str, int]]:
 def test_each_kind_of_programs_is_compiled_once_for_all_restarts(tmp_path: Path, compiles, said):
     settings = ProgramSettings(tmp_path / "state/programs")
     for _ in range(2):
-        source = BytecodeSource(settings, said.append)
+        source = BytecodeSource(settings)
         for macros in ({"A": 1}, {"A": 2}, {"A": 1}):
             assert source.get(macros) == PROGRAMS
     assert compiles == [{"A": 1}, {"A": 2}]
@@ -243,7 +258,7 @@ def test_each_kind_of_programs_is_compiled_once_for_all_restarts(tmp_path: Path,
 
 def test_where_nothing_can_be_kept_that_is_said_once_and_all_else_goes_on(tmp_path: Path, compiles, said):
     (tmp_path / "state").write_text("no folder")
-    source = BytecodeSource(ProgramSettings(tmp_path / "state/programs"), said.append)
+    source = BytecodeSource(ProgramSettings(tmp_path / "state/programs"))
     for number in range(3):
         assert source.get({"A": number}) == PROGRAMS
     assert len(compiles) == 3

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import time
@@ -25,6 +26,8 @@ from typing import Any
 
 from tiercel_agent.kernel.bytecode.compiler import FLAGS, MAPS, PROGRAMS, Bytecode, decoded, encoded
 from tiercel_agent.kernel.bytecode.sources import kconfig, program_text
+
+LOGGER = logging.getLogger(__name__)
 
 MOST = 12
 """Files that are kept. Programs differ by what rules ask for and by the size of their tables, so there are several."""
@@ -45,10 +48,10 @@ class CacheError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class BytecodeCache:
-    """``say`` gets a line for each thing that is not as it should be; no method raises for the disk's sake."""
+    """What is wrong with the folder is in the log, and each thing once; no method raises because of the disk."""
 
     folder: Path
-    say: Callable[[str], None]
+    _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
 
     def find(self, key: str) -> Bytecode | None:
         """What is kept under the key, if it can be trusted."""
@@ -63,9 +66,9 @@ class BytecodeCache:
         except FileNotFoundError:
             return None
         except CacheError as error:
-            self.say(f"compiled programs in {self.folder} are passed over, and compiled anew: {error}")
+            self._warn(f"compiled programs in {self.folder} are passed over, and compiled anew: {error}")
         except OSError as error:
-            self.say(f"compiled programs in {self.folder} can't be read: {error.strerror}")
+            self._warn(f"compiled programs in {self.folder} can't be read: {error.strerror}")
         return None
 
     def keep(self, key: str, bytecode: Bytecode) -> None:
@@ -75,9 +78,14 @@ class BytecodeCache:
                 _write(folder, key + _SUFFIX, _framed(key, bytecode))
                 _prune(folder)
         except CacheError as error:
-            self.say(f"compiled programs are not kept in {self.folder}: {error}")
+            self._warn(f"compiled programs are not kept in {self.folder}: {error}")
         except OSError as error:
-            self.say(f"compiled programs can't be kept in {self.folder}: {error.strerror}")
+            self._warn(f"compiled programs can't be kept in {self.folder}: {error.strerror}")
+
+    def _warn(self, line: str) -> None:
+        if line not in self._logged:
+            self._logged.add(line)
+            LOGGER.warning("%s", line)
 
 
 def key_of(macros: Mapping[str, int]) -> str:

@@ -32,15 +32,13 @@ def usual_programs(environment: Mapping[str, str] = os.environ) -> ProgramSettin
 
 
 class BytecodeSource:
-    """``say`` gets a line on each trouble with what is kept, and the same line once."""
+    """Keeps the last programs in memory, and all on the disk where the settings name a folder."""
 
-    def __init__(self, settings: ProgramSettings, say: Callable[[str], None] = lambda _line: None) -> None:
+    def __init__(self, settings: ProgramSettings) -> None:
         self.compiler: Child | None = None
         """The last process that compiled."""
         self._limit = settings.limit
-        self._say = say
-        self._said: set[str] = set()
-        self._cache = BytecodeCache(settings.folder, self._say_once) if settings.folder is not None else None
+        self._cache = BytecodeCache(settings.folder) if settings.folder is not None else None
         self._last: tuple[Mapping[str, int], Bytecode] | None = None
 
     def get(self, macros: Mapping[str, int], meanwhile: Callable[[], None] = lambda: None) -> Bytecode:
@@ -63,8 +61,3 @@ class BytecodeSource:
 
     def _begun(self, child: Child) -> None:
         self.compiler = child
-
-    def _say_once(self, line: str) -> None:
-        if line not in self._said:
-            self._said.add(line)
-            self._say(line)

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import logging
 import os
 from collections.abc import Callable
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from tiercel_engine.located import located
+
+LOGGER = logging.getLogger(__name__)
 
 RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
@@ -168,7 +173,9 @@ class Ring:
         def callback(_context: int, data: int, size: int) -> int:
             try:
                 take(string_at(data, size))
-            except Exception:  # there is no one above but C
+            except Exception as error:  # there is no one above but C
+                if not self.failed:
+                    LOGGER.error("a record could not be read: %s", located(error))
                 self.failed += 1
             self._left -= 1
             return _ENOUGH if self._left == 0 else 0
