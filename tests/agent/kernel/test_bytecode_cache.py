@@ -78,7 +78,7 @@ def changed(file: Path) -> None:
 
 
 def of_another_key(file: Path) -> None:
-    other = BytecodeCache(file.parent, lambda _line: None)
+    other = BytecodeCache(file.parent)
     other.keep("2" * 64, PROGRAMS)
     (file.parent / f"{'2' * 64}.programs").rename(file)
 
