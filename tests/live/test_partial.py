@@ -16,7 +16,7 @@ from live_support.watching import Watching, rule_set
 
 from tiercel_agent.detection.partial import RULE, restrictions
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
-from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading import programs
 from tiercel_agent.kernel.loading.libbpf import Map
@@ -64,14 +64,14 @@ def refusing(opened_detectors: object, monkeypatch: pytest.MonkeyPatch) -> Calla
     """From now on the kernel gets another program in place of the named one, and its verifier refuses that."""
     if os.geteuid() != 0:
         pytest.skip("live tests need root")
-    whole = BytecodeSource.get
+    whole = BytecodeProvider.get
 
     def refuse(name: str) -> None:
-        def get(self: BytecodeSource, *arguments: object) -> Bytecode:
+        def get(self: BytecodeProvider, *arguments: object) -> Bytecode:
             bytecode = whole(self, *arguments)  # type: ignore[arg-type]
             return replace(bytecode, programs={**bytecode.programs, name: REFUSED})
 
-        monkeypatch.setattr(BytecodeSource, "get", get)
+        monkeypatch.setattr(BytecodeProvider, "get", get)
 
     return refuse
 

@@ -31,7 +31,7 @@ from live_support.deprived import (
 
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
-from tiercel_agent.kernel.bytecode.provider import BytecodeSource
+from tiercel_agent.kernel.bytecode.provider import BytecodeProvider
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading import programs
 from tiercel_agent.kernel.loading.libbpf import library
@@ -123,13 +123,13 @@ def test_a_member_that_the_kernel_lacks(opened_detectors, monkeypatch):
 def test_a_program_that_the_verifier_refuses(opened_detectors, monkeypatch):
     """It ends without a result."""
     bad = {"on_return": bytes((0x95, 0, 0, 0, 0, 0, 0, 0))}
-    good = BytecodeSource.get
+    good = BytecodeProvider.get
 
     def get(self, *arguments) -> Bytecode:
         bytecode = good(self, *arguments)
         return replace(bytecode, programs={**bytecode.programs, **bad})
 
-    monkeypatch.setattr(BytecodeSource, "get", get)
+    monkeypatch.setattr(BytecodeProvider, "get", get)
     with pytest.raises(DetectorError) as refusal:
         open_detector(ASKED)
     assert str(refusal.value) == (

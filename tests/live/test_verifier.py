@@ -9,7 +9,7 @@ from live_support.filter_rules import rules_of
 
 from tiercel_agent.detection.verification import statistics_of_rules
 from tiercel_agent.kernel.bytecode.compiler import PROGRAMS
-from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.verifier import VerifierStatistics, parse_statistics
 from tiercel_engine.matching.requirements import Requirements
 
@@ -42,14 +42,14 @@ def test_each_program_is_far_from_the_limit(opened_detectors, tmp_path, with_hel
 
 
 def test_a_program_that_is_refused_is_told_with_the_others(opened_detectors, monkeypatch):
-    whole = BytecodeSource.get
+    whole = BytecodeProvider.get
     bad = {"send": bytes((0x95, 0, 0, 0, 0, 0, 0, 0))}
 
     def get(self, macros):
         bytecode = whole(self, macros)
         return replace(bytecode, programs={**bytecode.programs, **bad})
 
-    monkeypatch.setattr(BytecodeSource, "get", get)
+    monkeypatch.setattr(BytecodeProvider, "get", get)
     statistics_by_name = statistics_of_rules(Requirements.of(RULES), RULES)
     assert [name for name, statistics in statistics_by_name.items() if statistics.refused] == ["send"]
     assert statistics_by_name["send"].refused == "R0 !read_ok"

@@ -26,11 +26,11 @@ from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.bytecode.compiler import CompileError
-from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading.libbpf import LibbpfError
-from tiercel_agent.kernel.loading.programs import ON_CALLS
-from tiercel_agent.kernel.machine import Machine, look_at_machine, refused
+from tiercel_agent.kernel.loading.program_set import ON_CALLS
+from tiercel_agent.kernel.machine import Machine, probe_machine, refused
 from tiercel_agent.kernel.memory import give_back_memory
 from tiercel_agent.kernel.refusals import in_short
 from tiercel_agent.loss import Loss
@@ -59,7 +59,7 @@ class Detector:
     def __init__(
         self,
         machine: Machine,
-        bytecode: BytecodeSource,
+        bytecode: BytecodeProvider,
         requirements: Requirements,
         rules: Sequence[Rule],
         inventory: Inventory,
@@ -271,12 +271,12 @@ def open_detector(
     ``workloads`` says where to ask for containers and pods: the runtimes alone by default; ``programs`` where compiled
     programs are kept: nowhere by default; ``meanwhile`` is as for ``Detector``.
     """
-    machine = look_at_machine()
+    machine = probe_machine()
     try:
         inventory = start_inventory(workloads or WorkloadSettings())
     except NoCluster as error:
         raise DetectorError(str(error)) from error
-    bytecode = BytecodeSource(programs or ProgramSettings())
+    bytecode = BytecodeProvider(programs or ProgramSettings())
     return Detector(
         machine,
         bytecode,

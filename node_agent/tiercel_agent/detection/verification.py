@@ -8,9 +8,9 @@ from dataclasses import replace
 from tiercel_agent.detection.watch import map_sizes, program_macros
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.bytecode.compiler import CompileError
-from tiercel_agent.kernel.bytecode.provider import BytecodeSource, ProgramSettings
+from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.loading.libbpf import LibbpfError
-from tiercel_agent.kernel.machine import look_at_machine, refused
+from tiercel_agent.kernel.machine import probe_machine, refused
 from tiercel_agent.kernel.verifier import VerifierStatistics, verifier_statistics
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.rule import Rule
@@ -32,14 +32,14 @@ def statistics_of_rules(
     With ``with_helpers`` the programs read the kernel's memory by helper calls, as on kernels that have no other way;
     ``measuring`` is as for ``Detector``.
     """
-    machine = look_at_machine()
+    machine = probe_machine()
     if with_helpers:
         machine = replace(machine, direct_reads=None)
     tables = make_tables(rules) if rules else None
     function = machine.direct_reads.function if machine.direct_reads is not None else None
     macros = program_macros(machine, requirements, tables, measuring=measuring)
     try:
-        bytecode = BytecodeSource(programs or ProgramSettings()).get(macros)
+        bytecode = BytecodeProvider(programs or ProgramSettings()).get(macros)
         return verifier_statistics(bytecode, map_sizes(tables), function)
     except (CompileError, LibbpfError) as error:
         raise refused(error, machine) from error

@@ -18,7 +18,7 @@ from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.loading.libbpf import possible_cpus
 from tiercel_agent.kernel.loading.loader import DIRECT_READS, Size
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
-from tiercel_agent.kernel.loading.programs import ProgramSet
+from tiercel_agent.kernel.loading.program_set import ProgramSet
 from tiercel_agent.kernel.machine import Machine
 from tiercel_agent.kernel.probes.direct_reads import DirectReads
 from tiercel_agent.warning import AgentWarning

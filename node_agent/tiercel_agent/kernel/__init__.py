@@ -1,1 +1,1 @@
-"""The kernel side: BTF, compiling and loading the programs of bpf/, maps and ring buffers."""
+"""The kernel: what it offers, compiling and loading the programs of bpf/ into it, maps and ring buffers."""

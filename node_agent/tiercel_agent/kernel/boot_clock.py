@@ -1,7 +1,7 @@
-"""Wall-clock time of moments that the kernel tells in nanoseconds since boot.
+"""Wall-clock times of moments that the kernel gives in nanoseconds since boot.
 
-Both clocks are steered alike, so that their difference stays the same until somebody sets the wall clock. It is taken
-over only then: a reading that was interrupted would otherwise move events against each other that are in order.
+Both clocks are adjusted alike, so their difference stays the same until somebody sets the wall clock. Only then is the
+new difference used: a measurement that was interrupted would otherwise change the order of events.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_LOOK_EVERY = 1_000_000_000  # ns
+_MEASURE_INTERVAL = 1_000_000_000  # ns
 _READINGS = 5
-_A_STEP = 1_000_000
-"""Nanoseconds: by less nobody sets a clock."""
+_SMALLEST_STEP = 1_000_000
+"""Nanoseconds: nobody sets a clock by less."""
 
 
 def _nanoseconds_since_boot() -> int:
@@ -27,20 +27,21 @@ class BootClock:
     ) -> None:
         self._since_boot = since_boot
         self._wall = wall
-        self._looked = 0
+        self._measured = 0
         self._epoch: int | None = None
 
     def wall_time(self, moment: int) -> int:
-        """Of a moment since boot, in nanoseconds since the Unix epoch."""
-        if self._epoch is None or moment - self._looked > _LOOK_EVERY:
-            self._epoch = self._look(self._epoch)
+        """The time of a moment, which is in nanoseconds since boot, in nanoseconds since the Unix epoch."""
+        if self._epoch is None or moment - self._measured > _MEASURE_INTERVAL:
+            self._epoch = self._measure(self._epoch)
         return moment + self._epoch
 
-    def _look(self, known: int | None) -> int:
-        """The wall-clock time of boot, by the reading that took least time."""
+    def _measure(self, known: int | None) -> int:
+        """The wall-clock time of boot, by the fastest of some readings; ``known`` if it differs too little from
+        that."""
         took, epoch = min(self._reading() for _ in range(_READINGS))
-        self._looked = self._since_boot()
-        if known is not None and abs(epoch - known) <= took + _A_STEP:
+        self._measured = self._since_boot()
+        if known is not None and abs(epoch - known) <= took + _SMALLEST_STEP:
             return known
         return epoch
 

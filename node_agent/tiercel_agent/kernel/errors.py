@@ -4,9 +4,9 @@ from __future__ import annotations
 
 
 class DetectorError(Exception):
-    """This machine can't be watched; the message is one sentence: what lacks and what to do.
+    """This machine can't be watched; the message is one sentence: what is missing and what to do.
 
-    ``log`` has the lines that a report of the failure should have, where nobody foresaw it.
+    ``log`` has the lines that a report of the failure should have, if it isn't a known one.
     """
 
     def __init__(self, message: str, log: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What has to be known of this machine before programs are made for it."""
+"""What must be known of this machine before programs are compiled for it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tiercel_engine.resources.node_agent import WarningKind
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``offsets`` are those of kernel/offsets.py, ``direct_reads`` is how programs may read the kernel's memory, and
-    ``warnings`` are about what lacks."""
+    """``offsets`` are those of probes/offsets.py, ``direct_reads`` says how programs may read the kernel's memory, and
+    ``warnings`` name what is missing and not indispensable."""
 
     facts: Facts
     offsets: Mapping[str, int]
@@ -30,8 +30,9 @@ class Machine:
     warnings: Sequence[AgentWarning]
 
 
-def look_at_machine() -> Machine:
-    """Raises DetectorError where this machine can't be watched, as far as that can be told beforehand."""
+def probe_machine() -> Machine:
+    """What this machine is like. Raises DetectorError if it can't be watched, as far as that is known before
+    loading."""
     facts = read_facts()
     if reason := refusal(facts):
         raise DetectorError(reason)
@@ -51,5 +52,5 @@ def look_at_machine() -> Machine:
 
 
 def refused(error: CompileError | LibbpfError, machine: Machine) -> DetectorError:
-    """What went wrong in compiling and loading, in a sentence."""
+    """The error that says in a sentence what went wrong in compiling or loading."""
     return DetectorError(*explained(error, machine.facts))

@@ -1,4 +1,4 @@
-"""Memory that was needed for a moment only."""
+"""Giving memory back that was needed only for a short time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import suppress
 
 
 def give_back_memory() -> None:
-    """Returns freed memory to the system: the C library keeps it otherwise. Without glibc nothing happens."""
+    """Returns freed memory to the system, which the C library would keep. Without glibc nothing happens."""
     gc.collect()
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)

@@ -33,7 +33,7 @@ class Section:
 
 
 class ProcessRef(NamedTuple):
-    """A process as the kernel identifies it: start in ns since boot, and how often it has exec'ed."""
+    """A process as the kernel identifies it: its start in ns since boot, its pid, and how often it has called exec."""
 
     start: int
     pid: int
@@ -42,6 +42,8 @@ class ProcessRef(NamedTuple):
 
 
 class Header(NamedTuple):
+    """``struct header`` without the processes behind it."""
+
     length: int
     type: int
     flags: int
@@ -93,6 +95,8 @@ class FileFacts(NamedTuple):
 
 
 class SocketFacts(NamedTuple):
+    """``struct socket_facts``; ports in host order, IPv4 addresses in the first four bytes."""
+
     inode: int
     family: int
     type: int
@@ -107,10 +111,11 @@ class SocketFacts(NamedTuple):
 
 
 Sections = dict[int, tuple[int, bytes]]
-"""Number and payload by kind. Of kinds that repeat (UNIX_PATH) the second one's key is ``-kind``."""
+"""Number and payload by kind. If a kind comes twice (UNIX_PATH), the key of the second is ``-kind``."""
 
 
 def record_type(record: bytes) -> int:
+    """The number of the system call, or EXEC, FORK and so on."""
     return int(_PREFIX.unpack_from(record)[1])
 
 
@@ -125,27 +130,28 @@ def process_at(record: bytes, offset: int) -> ProcessRef:
 
 def ancestors(record: bytes) -> list[ProcessRef]:
     """The ancestors of the record's process, parent first."""
-    found = []
+    processes = []
     for start, pid, execs, comm in _PROCESS.iter_unpack(record[ANCESTORS_OFFSET:SECTIONS_OFFSET]):
         if pid == 0:
             break
-        found.append(ProcessRef(start, pid, execs, comm.partition(b"\0")[0]))
-    return found
+        processes.append(ProcessRef(start, pid, execs, comm.partition(b"\0")[0]))
+    return processes
 
 
 def sections(record: bytes) -> Sections:
-    found: Sections = {}
+    """The sections of a record."""
+    by_kind: Sections = {}
     at, end = SECTIONS_OFFSET, len(record)
     while at + 8 <= end:
         kind, length, number = _SECTION.unpack_from(record, at)
         at += 8
-        found[-kind if kind in found else kind] = (number, record[at : at + length])
+        by_kind[-kind if kind in by_kind else kind] = (number, record[at : at + length])
         at += (length + 7) & ~7
-    return found
+    return by_kind
 
 
 def whole_path(section: tuple[int, bytes]) -> str:
-    """A path that the kernel walked; "" if it is cut, since what is left of it would name another file."""
+    """A path as the kernel knows it; "" if it is cut, since the rest of it would name another file."""
     cut, raw = section
     return "" if cut else raw.decode("utf-8", "surrogateescape")
 

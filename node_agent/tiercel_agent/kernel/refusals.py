@@ -1,4 +1,4 @@
-"""What the kernel refused, in one sentence: what lacks and what to do."""
+"""What the kernel refused, in one sentence: what is missing and what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _TRACEPOINTS_NEED = {
 
 
 def explained(error: CompileError | LibbpfError, facts: Facts) -> tuple[str, str]:
-    """The sentence, and the lines that a report of it should have, where nobody foresaw it."""
+    """The sentence, and the lines that a report of the failure should have; "" if the failure is a known one."""
     if isinstance(error, BccMissing):
         return f"bcc can't be used ({error}): apt-get install python3-bpfcc, for a Python that sees it", ""
     if isinstance(error, Refused):
@@ -41,7 +41,7 @@ def in_short(error: Refused, facts: Facts) -> str:
 
 
 def last_words(log: str) -> str:
-    """The verifier's last line, which says why."""
+    """The last line that the verifier wrote before its statistics: it says why."""
     lines = (line.strip() for line in reversed(log.splitlines()))
     return next((line for line in lines if line and not line.startswith(_OF_STATISTICS)), "")
 
@@ -50,7 +50,7 @@ def _refused(error: Refused, facts: Facts) -> tuple[str, str]:
     """What and why, and what to do about it."""
     code, kernel = error.errno or 0, f"kernel {facts.release}"
     if error.by_verifier and _READS.search(last_words(error.log)):
-        # Where securityfs can't be seen, as in containers, lockdown is known by what it does.
+        # Lockdown is recognised by its effect, since containers often can't see securityfs.
         what = f"{kernel} lets no program read its memory (the program {error.name}: {last_words(error.log)})"
         return what, "kernel lockdown does that, boot with lockdown=integrity"
     if error.by_verifier:

@@ -1,4 +1,4 @@
-"""What the kernel's verifier had to do for each program: it gives up at a million instructions that it followed."""
+"""How much the kernel's verifier processes for each program: it refuses one with more than a million instructions."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NUMBERS = {
 
 @dataclass(frozen=True, slots=True)
 class VerifierStatistics:
-    """Of one program: instructions followed and how many it may follow, states of registers and stack that were kept in
-    all and at once, and the time that took. 0 is what this kernel doesn't tell.
+    """Of one program: the instructions that were processed and their limit, the states of registers and stack that were
+    kept in all and at the same time, and how long that took. 0 is what this kernel doesn't report.
 
-    ``refused`` is the verifier's last word if it refused the program, "" if not.
+    ``refused`` is the verifier's reason if it refused the program, else "".
     """
 
     processed: int
@@ -38,17 +38,17 @@ class VerifierStatistics:
 def verifier_statistics(
     bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None
 ) -> dict[str, VerifierStatistics]:
-    """The statistics of each program by name, refused ones too; nothing stays loaded.
+    """The statistics of each program by name, also of refused ones. Nothing stays loaded.
 
-    The arguments are those of ``load_programs``. Raises CompileError, or Refused for what isn't the verifier's doing.
+    The arguments are those of ``load_programs``. Raises CompileError, or Refused if it isn't the verifier that refuses.
     """
-    found = {}
+    statistics = {}
     for name, (code, log) in verify_programs(bytecode, sizes, direct_reads).items():
-        found[name] = parse_statistics(log, refused=bool(code))
-    return found
+        statistics[name] = parse_statistics(log, refused=bool(code))
+    return statistics
 
 
 def parse_statistics(log: str, *, refused: bool = False) -> VerifierStatistics:
     """Reads the end of the verifier's log."""
-    numbers = {name: int(found[-1]) if (found := re.findall(text, log)) else 0 for name, text in _NUMBERS.items()}
+    numbers = {name: int(matches[-1]) if (matches := re.findall(text, log)) else 0 for name, text in _NUMBERS.items()}
     return VerifierStatistics(**numbers, refused=(last_words(log) or "refused") if refused else "")

@@ -1,1 +1,1 @@
-"""From the C sources in bpf/ to bytecode: the compiler and the cache of what it made."""
+"""From the C sources in bpf/ to bytecode: the compiler, and the cache of its results."""

@@ -1,11 +1,11 @@
 """Compiled programs on the disk, so that a restart needs no compiler.
 
-What is found here is loaded into the kernel. So it counts only if nobody but the agent's own user can have written it:
-each folder on the way and the file itself belong to that user or to root, others may not write them, and no link is
-followed. A digest tells a file that was cut short or changed by hand. The key stands for all that the bytecode depends
-on: another kernel, other offsets, other C code have another one.
+What is in these files is loaded into the kernel. So a file is used only if nobody but the agent's own user can have
+written it: each folder on the way and the file itself belong to that user or to root, others may not write them, and no
+link is followed. A digest shows that a file was cut short or changed by hand. The key stands for everything that the
+bytecode depends on: another kernel, other offsets or other C code have another key.
 
-A file is a line with the format and the digest of what follows, then JSON.
+A file is a line with the format and the digest of the rest, then JSON. What can't be used or kept is logged.
 """
 
 from __future__ import annotations
@@ -25,54 +25,56 @@ from time import time
 from typing import Any
 
 from tiercel_agent.kernel.bytecode.compiler import FLAGS, MAPS, PROGRAMS, Bytecode, decoded, encoded
-from tiercel_agent.kernel.bytecode.sources import kconfig, program_text
+from tiercel_agent.kernel.bytecode.program_text import kconfig, program_text
+from tiercel_engine.located import located
 
 LOGGER = logging.getLogger(__name__)
 
 MOST = 12
-"""Files that are kept. Programs differ by what rules ask for and by the size of their tables, so there are several."""
+"""Files that are kept. Programs differ by what the rules ask for and by the sizes of their tables."""
 MOST_BYTES = 8 << 20
 """Of all files together."""
 
 _FORMAT = b"tiercel-programs 1 "
 _SUFFIX = ".programs"
-_NEW = ".new-"  # how files begin that are being written
-_ABANDONED = 3600.0  # seconds after which nobody is writing them any more
+_NEW = ".new-"  # how the names of files begin that are being written
+_ABANDONED = 3600.0  # seconds after which such a file is left over from a crash
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class CacheError(Exception):
-    """Nothing can be kept there, or what is there doesn't count: why, in words."""
+    """Nothing can be kept in the folder, or a file in it can't be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class BytecodeCache:
-    """What is wrong with the folder is in the log, and each thing once; no method raises because of the disk."""
+    """The files in one folder. No method raises errors of the disk: each different one is logged once."""
 
     folder: Path
-    _logged: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
+    _warned: set[str] = field(default_factory=set, init=False)
 
     def find(self, key: str) -> Bytecode | None:
-        """What is kept under the key, if it can be trusted."""
+        """The bytecode that is kept under the key; None if there is none that can be trusted."""
         name = key + _SUFFIX
         try:
             with _opened(self.folder, make=False) as folder:
                 content = _read(folder, name)
-                found = _checked(content, key)
+                bytecode = _checked(content, key)
                 with suppress(OSError):
-                    os.utime(name, dir_fd=folder, follow_symlinks=False)  # the oldest go first
-                return found
+                    os.utime(name, dir_fd=folder, follow_symlinks=False)  # the oldest files are removed first
+                return bytecode
         except FileNotFoundError:
             return None
         except CacheError as error:
             self._warn(f"compiled programs in {self.folder} are passed over, and compiled anew: {error}")
         except OSError as error:
-            self._warn(f"compiled programs in {self.folder} can't be read: {error.strerror}")
+            self._warn(f"compiled programs in {self.folder} can't be read: {error.strerror} ({located(error)})")
         return None
 
     def keep(self, key: str, bytecode: Bytecode) -> None:
-        """Keeps it in place of what has been there by that key, and removes what is too much."""
+        """Keeps the bytecode under the key, in place of an earlier one, and removes the oldest files if there are too
+        many."""
         try:
             with _opened(self.folder, make=True) as folder:
                 _write(folder, key + _SUFFIX, _framed(key, bytecode))
@@ -80,16 +82,16 @@ class BytecodeCache:
         except CacheError as error:
             self._warn(f"compiled programs are not kept in {self.folder}: {error}")
         except OSError as error:
-            self._warn(f"compiled programs can't be kept in {self.folder}: {error.strerror}")
+            self._warn(f"compiled programs can't be kept in {self.folder}: {error.strerror} ({located(error)})")
 
     def _warn(self, line: str) -> None:
-        if line not in self._logged:
-            self._logged.add(line)
+        if line not in self._warned:
+            self._warned.add(line)
             LOGGER.warning("%s", line)
 
 
 def key_of(macros: Mapping[str, int]) -> str:
-    """What bytecode is kept under: a digest of all that it depends on."""
+    """The key of the bytecode for these macros: a digest of everything that it depends on, in hexadecimal."""
     depends = {
         "machine": platform.machine(),
         "kernel": [platform.release(), platform.version()],
@@ -101,7 +103,7 @@ def key_of(macros: Mapping[str, int]) -> str:
 
 
 def _compiler() -> str | None:
-    """The version of bcc, found without loading it; None if there is none."""
+    """The version of bcc, which is not loaded for that; None if it isn't installed."""
     with suppress(PackageNotFoundError):
         return version("bcc")
     return None
@@ -124,7 +126,7 @@ def _checked(content: bytes, key: str) -> Bytecode:
         raise CacheError("the file holds something else") from error
     if value.get("key") != key:
         raise CacheError("the file was made for another kernel or other rules")
-    # Without a compiler there is nothing better to be had than what another version has made.
+    # Without a compiler there is nothing better than what another version of it has made.
     if value.get("compiler") != (here := _compiler()) and here is not None:
         raise CacheError(f"they were made by another version of the compiler than {here}")
     return bytecode
@@ -135,9 +137,10 @@ def _checked(content: bytes, key: str) -> Bytecode:
 
 @contextmanager
 def _opened(path: Path, *, make: bool) -> Iterator[int]:
-    """The folder's descriptor. Raises CacheError for one that others could have written into.
+    """The folder's descriptor. Raises CacheError if others could have written into it, or into a folder above it.
 
-    It, and the one that it is in, may not be links; those above are taken where they really are, and looked at there.
+    The folder and its parent may not be links. Links further above are resolved, and the folders they lead to are
+    checked. ``make`` creates the folder and its parent if they are missing.
     """
     path = path.absolute()
     above = Path(os.path.realpath(path.parent.parent))
@@ -162,11 +165,11 @@ def _opened(path: Path, *, make: bool) -> Iterator[int]:
 
 
 def _refuse_writable(folder: int, path: Path, *, own: bool = False) -> None:
-    """Where a folder is open to all but sticky, as /tmp, others can't exchange what is in it."""
-    found = os.fstat(folder)
-    if found.st_uid != os.geteuid() and (own or found.st_uid != 0):
+    """Raises CacheError if others may write in the folder; above our ``own`` one it may be sticky, as /tmp is."""
+    status = os.fstat(folder)
+    if status.st_uid != os.geteuid() and (own or status.st_uid != 0):
         raise CacheError(f"{path} belongs to another user")
-    if found.st_mode & _OTHERS_WRITE and (own or not found.st_mode & stat.S_ISVTX):
+    if status.st_mode & _OTHERS_WRITE and (own or not status.st_mode & stat.S_ISVTX):
         raise CacheError(f"others may write in {path}")
 
 
@@ -178,18 +181,18 @@ def _read(folder: int, name: str) -> bytes:
             raise CacheError(f"{name} is a link") from error
         raise
     with os.fdopen(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        status = os.fstat(fd)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise CacheError(f"{name} is no file of its own")
-        if found.st_uid != os.geteuid() or found.st_mode & _OTHERS_WRITE:
+        if status.st_uid != os.geteuid() or status.st_mode & _OTHERS_WRITE:
             raise CacheError(f"others may have written {name}")
-        if found.st_size > MOST_BYTES:
+        if status.st_size > MOST_BYTES:
             raise CacheError(f"{name} is too large")
         return file.read(MOST_BYTES)
 
 
 def _write(folder: int, name: str, content: bytes) -> None:
-    """All of it or nothing is there by that name. Raises OSError."""
+    """Writes the file so that all of it or nothing has that name. Raises OSError."""
     new = f"{_NEW}{os.getpid()}"
     with suppress(FileNotFoundError):
         os.unlink(new, dir_fd=folder)
@@ -207,20 +210,20 @@ def _write(folder: int, name: str, content: bytes) -> None:
 
 
 def _prune(folder: int) -> None:
-    """Removes the oldest of what is too much. Raises OSError."""
+    """Removes the oldest files beyond MOST and MOST_BYTES. Raises OSError."""
     kept = []
     for name in os.listdir(folder):
         if not name.endswith(_SUFFIX) and not name.startswith(_NEW):
             continue  # not ours
         with suppress(FileNotFoundError):
-            found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
             if not name.startswith(_NEW):
-                kept.append((found.st_mtime_ns, found.st_size, name))
-            elif time() - found.st_mtime > _ABANDONED:
+                kept.append((status.st_mtime_ns, status.st_size, name))
+            elif time() - status.st_mtime > _ABANDONED:
                 os.unlink(name, dir_fd=folder)
     size = 0
-    for number, (_, bytes_of_it, name) in enumerate(sorted(kept, reverse=True)):
-        size += bytes_of_it
+    for number, (_, file_size, name) in enumerate(sorted(kept, reverse=True)):
+        size += file_size
         if number >= MOST or size > MOST_BYTES:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=folder)

@@ -1,8 +1,8 @@
 """Compiling bpf/ to bytecode, in a process of its own.
 
-bcc keeps LLVM in memory, so a child compiles, and hands over the bytecode and what maps it wants; when it ends, the
-compiler is gone. A compile that hangs or crashes takes down the child only. Loading the bytecode needs no compiler
-(kernel/loader.py).
+bcc keeps LLVM in memory. So a child process compiles, and returns the bytecode and which maps it needs; the memory is
+free again when the child ends. A compile that hangs or crashes ends the child only. Loading the bytecode needs no
+compiler (kernel/loading/loader.py).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-from tiercel_agent.kernel.bytecode.sources import kconfig, macro_flags, program_text
+from tiercel_agent.kernel.bytecode.program_text import kconfig, macro_flags, program_text
 
 PROGRAMS = (
     "on_return",
@@ -67,7 +67,7 @@ MAPS = (
     "rule_counters",
 )
 
-# Included by bcc's own preamble; with kconfig.h in place they may be empty.
+# Headers that bcc includes in front of each program. With kconfig.h in place they may be empty.
 _EMPTY_HEADERS = (
     "uapi/linux/bpf.h",
     "uapi/linux/if_packet.h",
@@ -81,20 +81,22 @@ _EMPTY_HEADERS = (
     "asm/page.h",
 )
 LIMIT = 600.0
-"""Seconds that compiling may take: an idle machine does it in two, one that is busy or emulated in some minutes."""
-_LOOK = 1.0  # seconds between two looks at the child
+"""Seconds that compiling may take: an idle machine needs two, a busy or an emulated one some minutes."""
+_POLL_INTERVAL = 1.0  # seconds
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _NO_BCC = 4  # exit status of the child
 _WARNINGS = ("-Wno-everything", "-Werror=implicit-function-declaration", "-Werror=return-type")
-# At each call of a helper of these names bcc reads all of /proc/kallsyms, to learn whether the kernel has it: two
-# thirds of the time of a compile. Kernels from 5.5 have them; under other names, bcc declares and calls the same ones.
+# For each call of a helper of these names, bcc reads all of /proc/kallsyms to learn whether the kernel has it, which
+# takes two thirds of the time of a compile. Kernels from 5.5 on have them. Under other names, bcc declares and calls
+# the same helpers.
 _RENAMED = ("-Dbpf_probe_read_user=probe_read_user", "-Dbpf_probe_read_user_str=probe_read_user_str")
 FLAGS = (*_WARNINGS, *_RENAMED)
 """What the compiler is called with besides the macros."""
 
 
 class CompileError(Exception):
-    """The programs could not be compiled or loaded: why, in a line; ``log`` is the end of what was printed."""
+    """The programs could not be compiled or loaded. The message says why; ``log`` is the end of the compiler's
+    output."""
 
     def __init__(self, message: str, log: str = "") -> None:
         super().__init__(message)
@@ -102,12 +104,13 @@ class CompileError(Exception):
 
 
 class BccMissing(CompileError):
-    """There is no bcc that could be used."""
+    """There is no usable bcc."""
 
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """What a map is made with: the numbers of ``union bpf_attr``; ``fd`` is what the bytecode calls it by."""
+    """How a map is made, with the numbers of ``union bpf_attr``; ``fd`` is the number by which the bytecode names the
+    map."""
 
     fd: int
     type: int
@@ -127,8 +130,8 @@ class Bytecode:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """The process that compiles. ``start`` is its start in clock ticks since boot, which tells it from a later process
-    of the same number."""
+    """The process that compiles. ``start`` is when it started, in clock ticks since boot: it distinguishes the process
+    from a later one with the same pid."""
 
     pid: int
     start: int
@@ -141,16 +144,16 @@ def compile_programs(
     begun: Callable[[Child], None] = lambda _child: None,
     meanwhile: Callable[[], None] = lambda: None,
 ) -> Bytecode:
-    """Compiles bpf/ with these macros, within ``limit`` seconds. Raises CompileError.
+    """Compiles bpf/ with these macros. Raises CompileError, also if it takes more than ``limit`` seconds.
 
-    ``begun`` is told of the process that does it, ``meanwhile`` is called about once a second while it runs.
+    ``begun`` is called with the process that compiles, ``meanwhile`` about once a second while it runs.
     """
-    with tempfile.TemporaryFile() as asked, tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as result:
-        asked.write(json.dumps(dict(macros)).encode())
-        asked.seek(0)
+    with tempfile.TemporaryFile() as request, tempfile.TemporaryFile() as log, tempfile.TemporaryFile() as result:
+        request.write(json.dumps(dict(macros)).encode())
+        request.seek(0)
         child = subprocess.Popen(  # noqa: S603 (our own interpreter and module)
             [sys.executable, "-m", "tiercel_agent.kernel.bytecode.compiler", str(result.fileno()), str(os.getpid())],
-            stdin=asked,
+            stdin=request,
             stdout=log,
             stderr=subprocess.STDOUT,
             pass_fds=(result.fileno(),),
@@ -172,24 +175,24 @@ def compile_programs(
 
 
 def encoded(bytecode: Bytecode) -> dict[str, Any]:
-    """The bytecode as JSON has it."""
+    """The bytecode as a value for JSON."""
     programs = {name: b64encode(code).decode() for name, code in bytecode.programs.items()}
     return {"programs": programs, "maps": {name: list(astuple(spec)) for name, spec in bytecode.maps.items()}}
 
 
 def decoded(value: Mapping[str, Any]) -> Bytecode:
-    """What was made by ``encoded``."""
+    """The bytecode from the value that ``encoded`` made."""
     programs = {name: b64decode(code) for name, code in value["programs"].items()}
     return Bytecode(programs, {name: MapSpec(*spec) for name, spec in value["maps"].items()})
 
 
 def _wait(child: subprocess.Popen[bytes], limit: float, meanwhile: Callable[[], None]) -> None:
-    """Until the child ends. Raises TimeoutExpired."""
+    """Waits until the child ends. Raises TimeoutExpired."""
     end = time.monotonic() + limit
     while True:
         left = end - time.monotonic()
         with suppress(subprocess.TimeoutExpired):
-            child.wait(max(0.0, min(left, _LOOK)))
+            child.wait(max(0.0, min(left, _POLL_INTERVAL)))
             return
         if left <= 0:
             raise subprocess.TimeoutExpired(child.args, limit)
@@ -207,7 +210,7 @@ def _tail(fd: int, size: int = 3000) -> str:
 
 
 def _main(result: int, parent: int) -> None:
-    # Nobody waits for it once the agent is gone.
+    # Nobody waits for the result once the agent has ended.
     CDLL(None).prctl(_DIE_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
     if os.getppid() != parent:
         sys.exit("the agent has ended")
@@ -220,7 +223,7 @@ def _main(result: int, parent: int) -> None:
             path.write_text(text)
         os.environ["BCC_KERNEL_SOURCE"] = folder
         try:
-            from bcc import BPF, lib  # noqa: PLC0415 (reads the environment, and LLVM is wanted in this process only)
+            from bcc import BPF, lib  # noqa: PLC0415 (it reads the environment, and only this process needs LLVM)
         except (ImportError, OSError) as error:  # OSError: its library is missing
             print(error)
             sys.exit(_NO_BCC)
@@ -234,7 +237,7 @@ def _main(result: int, parent: int) -> None:
 
 def _map_spec(lib: Any, module: Any, name: bytes) -> MapSpec:
     number = lib.bpf_table_id(module, name)
-    for sizes in (lib.bpf_table_key_size_id, lib.bpf_table_leaf_size_id):  # not declared by bcc's Python part
+    for sizes in (lib.bpf_table_key_size_id, lib.bpf_table_leaf_size_id):  # bcc's Python part doesn't declare them
         sizes.argtypes, sizes.restype = [c_void_p, c_size_t], c_size_t
     return MapSpec(
         lib.bpf_table_fd(module, name),

@@ -1,4 +1,4 @@
-"""The programs' bytecode, from where it is had soonest: of the last time, of the disk, of the compiler."""
+"""The programs' bytecode, from the fastest place that has it: memory, the disk, or the compiler."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class ProgramSettings:
 
 
 def usual_programs(environment: Mapping[str, str] = os.environ) -> ProgramSettings:
-    """What holds unless something else is configured: programs are kept in systemd's state folder for the unit if there
-    is one, else in root's own. Other users have none by themselves."""
+    """The settings unless something else is configured: programs are kept in systemd's state folder of the unit if
+    there is one, else for root in /var/lib/tiercel. Other users keep none."""
     state = environment.get("STATE_DIRECTORY", "").partition(":")[0]
     if not state and os.geteuid() != 0:
         return ProgramSettings()
     return ProgramSettings(Path(state or _STATE, _FOLDER))
 
 
-class BytecodeSource:
-    """Keeps the last programs in memory, and all on the disk where the settings name a folder."""
+class BytecodeProvider:
+    """Compiles programs, and keeps those of the last time in memory and all on the disk."""
 
     def __init__(self, settings: ProgramSettings) -> None:
         self.compiler: Child | None = None
-        """The last process that compiled."""
+        """The last process that compiled; None if nothing was compiled."""
         self._limit = settings.limit
         self._cache = BytecodeCache(settings.folder) if settings.folder is not None else None
         self._last: tuple[Mapping[str, int], Bytecode] | None = None
@@ -52,12 +52,12 @@ class BytecodeSource:
 
     def _kept_or_compiled(self, macros: Mapping[str, int], meanwhile: Callable[[], None]) -> Bytecode:
         key = key_of(macros)
-        found = self._cache.find(key) if self._cache is not None else None
-        if found is None:
-            found = compile_programs(macros, self._limit, begun=self._begun, meanwhile=meanwhile)
+        bytecode = self._cache.find(key) if self._cache is not None else None
+        if bytecode is None:
+            bytecode = compile_programs(macros, self._limit, begun=self._begun, meanwhile=meanwhile)
             if self._cache is not None:
-                self._cache.keep(key, found)
-        return found
+                self._cache.keep(key, bytecode)
+        return bytecode
 
     def _begun(self, child: Child) -> None:
         self.compiler = child

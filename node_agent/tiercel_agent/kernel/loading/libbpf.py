@@ -1,7 +1,7 @@
 """The part of libbpf that the agent calls, through ctypes.
 
-libbpf comes with bcc (Debian: libbpf1). It is used directly, and not through bcc, in the process that stays: bcc
-brings LLVM along, which costs more memory than all of the agent.
+libbpf comes with bcc (Debian: libbpf1). The agent uses it directly and not through bcc, which loads LLVM: that takes
+more memory than all of the agent.
 """
 
 from __future__ import annotations
@@ -18,12 +18,9 @@ from typing import Any
 
 from tiercel_engine.located import located
 
-LOGGER = logging.getLogger(__name__)
-
 RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 _PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
-
-
+LOGGER = logging.getLogger(__name__)
 _ENOTSUPP = 524
 _BATCH = 512
 _ENOUGH = -1000
@@ -34,7 +31,7 @@ class LibbpfError(OSError):
 
 
 class Thing(StrEnum):
-    """What the kernel may refuse."""
+    """Kinds of objects that the kernel may refuse."""
 
     PROGRAM = "program"
     MAP = "map"
@@ -42,7 +39,8 @@ class Thing(StrEnum):
 
 
 class Refused(LibbpfError):
-    """The kernel refused something of ours; ``log`` is what its verifier said of a program, ``errno`` its answer."""
+    """The kernel has refused one of our objects; ``errno`` is its answer, ``log`` what its verifier wrote about a
+    program."""
 
     def __init__(self, thing: Thing, name: str, code: int, log: str = "") -> None:
         super().__init__(code, f"{thing} {name}: {reason(code)}")
@@ -52,13 +50,13 @@ class Refused(LibbpfError):
 
     @property
     def by_verifier(self) -> bool:
-        """Whether it is this program that the kernel doesn't take, for reasons that it told: others may be loaded."""
+        """Whether the verifier refuses this program, and says why: other programs may still load."""
         return self.thing is Thing.PROGRAM and bool(self.log)
 
 
 @cache
 def library() -> ctypes.CDLL:
-    """The loaded library, its log silenced (errors come back as codes).
+    """The loaded library. Its log is switched off: errors come back as codes.
 
     Raises LibbpfError if it isn't installed.
     """
@@ -104,17 +102,17 @@ def library() -> ctypes.CDLL:
 
 
 def code_of(result: int) -> int:
-    """The error number of a libbpf call that failed: it returns -1 or the number, negative."""
+    """The error number of a libbpf call that failed: such calls return -1, or the number with a minus sign."""
     return ctypes.get_errno() if result == -1 else -result
 
 
 def reason(code: int) -> str:
-    """An error number in words; the kernel's own ENOTSUPP is none of the C library's."""
+    """An error number in words. The C library doesn't know the kernel's own ENOTSUPP."""
     return "Operation not supported" if code == _ENOTSUPP else os.strerror(code)
 
 
 def check(result: int, what: str) -> int:
-    """The result of a libbpf call, or LibbpfError naming ``what`` failed."""
+    """The result of a libbpf call. Raises LibbpfError if the call failed; ``what`` says in it which call."""
     if result < 0:
         code = code_of(result)
         raise LibbpfError(code, f"{what}: {reason(code)}")
@@ -122,17 +120,18 @@ def check(result: int, what: str) -> int:
 
 
 class Map:
-    """A BPF map by its descriptor; keys and values are bytes of the map's own sizes."""
+    """A BPF map by its descriptor; keys and values are bytes of the sizes that the map has."""
 
     def __init__(self, fd: int, name: str) -> None:
         self.fd = fd
         self.name = name
 
     def update(self, key: bytes, value: bytes) -> None:
+        """Sets the value of a key. Raises LibbpfError."""
         check(library().bpf_map_update_elem(self.fd, key, value, 0), f"map {self.name}")
 
     def find(self, key: bytes, size: int) -> bytes | None:
-        """The value of ``size`` bytes, or None if there is none."""
+        """The value of ``size`` bytes, or None if the key isn't there."""
         value = ctypes.create_string_buffer(size)
         return value.raw if library().bpf_map_lookup_elem(self.fd, key, value) == 0 else None
 
@@ -141,55 +140,59 @@ class Map:
         library().bpf_map_delete_elem(self.fd, key)
 
     def items(self, key_size: int, value_size: int) -> list[tuple[bytes, bytes]]:
-        """All keys and values of a hash map, as one walk finds them while others write."""
-        found = []
+        """All keys and values of a hash map, as far as one pass finds them while others write."""
+        pairs = []
         key: Any = None
         following = ctypes.create_string_buffer(key_size)
         while library().bpf_map_get_next_key(self.fd, key, following) == 0:
             key = following.raw
             value = self.find(key, value_size)
             if value is not None:
-                found.append((key, value))
-        return found
+                pairs.append((key, value))
+        return pairs
 
     def lookup(self, key: bytes, size: int) -> bytes:
-        """The value of ``size`` bytes; for a per-CPU map, of all possible CPUs one after the other."""
+        """The value of ``size`` bytes; for a per-CPU map those of all possible CPUs, one after the other. Raises
+        LibbpfError."""
         value = ctypes.create_string_buffer(size)
         check(library().bpf_map_lookup_elem(self.fd, key, value), f"map {self.name}")
         return value.raw
 
 
 class Ring:
-    """The reading end of a BPF ring buffer; ``take`` gets each record as bytes.
+    """The reading end of a BPF ring buffer; ``take`` is called with each record.
 
-    ``failed`` counts records that ``take`` raised on: they are lost, and nothing else is.
+    ``failed`` counts the records for which ``take`` raised an error. They are lost, and only they; each different error
+    is logged once, by its type and place.
     """
 
     def __init__(self, fd: int, take: Callable[[bytes], None]) -> None:
         string_at = ctypes.string_at
         self.failed = 0
         self._left = 0
+        logged: set[str] = set()
 
         def callback(_context: int, data: int, size: int) -> int:
             try:
                 take(string_at(data, size))
-            except Exception as error:  # there is no one above but C
-                if not self.failed:
-                    LOGGER.error("a record could not be read: %s", located(error))
+            except Exception as error:  # it must not get into libbpf, which called this
                 self.failed += 1
+                if (place := located(error)) not in logged:
+                    logged.add(place)
+                    LOGGER.error("a record of the kernel could not be read: %s", place)
             self._left -= 1
             return _ENOUGH if self._left == 0 else 0
 
-        self._callback = RingCallback(callback)  # kept: C holds the only other reference
+        self._callback = RingCallback(callback)  # kept here: the only other reference is in C
         self._ring = library().ring_buffer__new(fd, self._callback, None, None)
         if not self._ring:
             raise LibbpfError(ctypes.get_errno(), "ring buffer: " + os.strerror(ctypes.get_errno()))
         self.fileno = library().ring_buffer__epoll_fd(self._ring)
 
     def consume(self, most: int = _BATCH) -> int:
-        """Hands over the records that are there now, at most ``most``; their number.
+        """Takes the records that are there now, at most ``most``, and returns their number. Raises LibbpfError.
 
-        A writer that is faster than the reader would otherwise never let go of it.
+        Without a limit, a writer that is faster than the reader would keep the reader here.
         """
         self._left = most
         result = library().ring_buffer__consume(self._ring)
@@ -212,17 +215,17 @@ def attach_raw_tracepoint(name: str, program_fd: int) -> int:
 
 
 def enable_run_time_stats() -> int:
-    """Makes the kernel account the time of all programs until the returned descriptor is closed."""
+    """The kernel accounts the run time of all programs until the returned descriptor is closed. Raises LibbpfError."""
     return check(library().bpf_enable_stats(0), "run time statistics")  # BPF_STATS_RUN_TIME
 
 
 def run_time(program_fd: int) -> tuple[int, int]:
-    """Nanoseconds that a program has run while that was accounted, and how often it did."""
-    told = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{program_fd}").read_text("ascii").splitlines())
-    return int(told.get("run_time_ns", 0)), int(told.get("run_cnt", 0))
+    """Nanoseconds that a program has run while run time was accounted, and how often it has run."""
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{program_fd}").read_text("ascii").splitlines())
+    return int(lines.get("run_time_ns", 0)), int(lines.get("run_cnt", 0))
 
 
 def possible_cpus() -> int:
-    """The number of CPUs that the kernel may ever bring up: the length of per-CPU values."""
+    """The number of CPUs that the kernel may ever use: so many values an entry of a per-CPU map has."""
     last = Path("/sys/devices/system/cpu/possible").read_text("ascii").strip().split(",")[-1]
     return int(last.split("-")[-1]) + 1

@@ -1,4 +1,5 @@
-"""Loading bytecode into the kernel: maps made to size, programs that find them, kernel functions by their BTF.
+"""Loading bytecode into the kernel: makes the maps, puts their descriptors and the ids of kernel functions into the
+programs, and loads these.
 
 The layout of an instruction is the kernel's (Documentation/bpf/standardization/instruction-set.rst): opcode, registers
 (destination in the low half), offset, immediate.
@@ -17,17 +18,17 @@ from tiercel_agent.kernel.bytecode.compiler import Bytecode, CompileError, MapSp
 from tiercel_agent.kernel.loading.libbpf import Refused, Thing, code_of, library
 
 DIRECT_READS = 0x7FFF0001
-"""The number by which the C code calls bpf_rdonly_cast (bpf/read.h)."""
+"""The number that stands for bpf_rdonly_cast in the C code (bpf/read.h)."""
 
 _INSTRUCTION = Struct("<BBhi")
 _LOAD_64, _CALL = 0x18, 0x85
 _MAP_BY_FD, _KERNEL_FUNCTION = 1, 2  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_KFUNC_CALL, as source register
 _RAW_TRACEPOINT = 17  # BPF_PROG_TYPE_RAW_TRACEPOINT
 _LOG_SIZE = 1 << 22
-_MOST_TOLD = 3000  # characters of a log
+_MOST_LOGGED = 3000  # characters of a log
 _INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
 _CALLS_RING = 0x7FFF0002
-"""What bpf/rate_limit.h calls the ring `calls` by, where bcc has no name for it."""
+"""The number that stands for the ring `calls` in bpf/rate_limit.h, where bcc has no name for it."""
 _MAPPED = ("candidate_sets",)
 _MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
 
@@ -42,7 +43,7 @@ def kernel_name(name: str) -> str:
 
 
 class _LoadOptions(ctypes.Structure):
-    """``struct bpf_prog_load_opts`` of libbpf 1.0; its ``sz`` tells how much of it is known here."""
+    """``struct bpf_prog_load_opts`` of libbpf 1.0; ``sz`` tells libbpf how many of its members are known here."""
 
     _fields_ = (
         ("sz", ctypes.c_size_t),
@@ -97,7 +98,7 @@ class Loaded:
     programs: Mapping[str, int]
     maps: Mapping[str, int]
     missing: Mapping[str, Refused] = field(default_factory=dict)
-    """The programs that the verifier has refused, and that can be done without."""
+    """The optional programs that the verifier has refused."""
 
     def close(self) -> None:
         for fd in (*self.programs.values(), *self.maps.values()):
@@ -107,10 +108,10 @@ class Loaded:
 def load_programs(
     bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None, optional: Container[str] = ()
 ) -> Loaded:
-    """Makes the maps and loads the programs; nothing runs until they are attached.
+    """Makes the maps and loads the programs. Nothing runs until they are attached.
 
-    ``sizes`` are those of maps that are made to measure, ``direct_reads`` the BTF id of bpf_rdonly_cast if the
-    programs call it, ``optional`` the names of programs that can be done without. Raises CompileError or Refused.
+    ``sizes`` has the maps whose size is chosen here, ``direct_reads`` is the BTF id of bpf_rdonly_cast if the programs
+    call it, ``optional`` has the names of the programs that may be refused. Raises CompileError or Refused.
     """
     maps: dict[str, int] = {}
     programs: dict[str, int] = {}
@@ -133,12 +134,13 @@ def load_programs(
 def verify_programs(
     bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None
 ) -> dict[str, tuple[int, str]]:
-    """For each program the kernel's error number, 0 if it takes it, and the verifier's statistics. Nothing is kept.
+    """For each program the kernel's error number (0: the program loads) and the verifier's statistics. Nothing stays
+    loaded.
 
-    The arguments are those of ``load_programs``. Raises CompileError, or Refused where it isn't the verifier's doing.
+    The arguments are those of ``load_programs``. Raises CompileError, or Refused if it isn't the verifier that refuses.
     """
     maps: dict[str, int] = {}
-    found = {}
+    results = {}
     try:
         by_number = _make_maps(bytecode, sizes, maps)
         for name, code in bytecode.programs.items():
@@ -147,15 +149,15 @@ def verify_programs(
                 os.close(loaded)
             elif not log:
                 raise Refused(Thing.PROGRAM, name, code_of(loaded))
-            found[name] = (0 if loaded >= 0 else code_of(loaded), log)
+            results[name] = (0 if loaded >= 0 else code_of(loaded), log)
     finally:
         Loaded({}, maps).close()
-    return found
+    return results
 
 
 def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], maps: dict[str, int]) -> Mapping[int, int]:
-    """Puts the maps' descriptors into ``maps``, those that were made before one is refused too; returns them by the
-    numbers that the bytecode calls them by. Raises Refused."""
+    """Makes the maps, and adds their descriptors to ``maps`` one by one, so that the caller can close them if one is
+    refused. Returns the descriptors by the numbers that stand for the maps in the bytecode. Raises Refused."""
     for name, spec in bytecode.maps.items():
         flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
         size = sizes.get(name, Size(spec.max_entries, spec.value_size))
@@ -179,7 +181,7 @@ def _create(name: str, spec: MapSpec) -> int:
 
 
 def _linked(code: bytes, maps: Mapping[int, int], direct_reads: int | None) -> bytes:
-    """The code with the descriptors of our maps and the id of the kernel's function."""
+    """The code with the descriptors of our maps and the id of the kernel's function put in. Raises CompileError."""
     linked = bytearray(code)
     skip = False
     for at in range(0, len(linked), _INSTRUCTION.size):
@@ -204,19 +206,19 @@ def _load(name: str, code: bytes) -> int:
     if loaded >= 0:
         return loaded
     refused = code_of(loaded)
-    # Once more for its reasons: first these alone, then with the instructions before them. Kernels before 6.4 keep the
-    # beginning of a log that is too long, and all of a large program isn't worth the time.
+    # Load it again to get the reasons: first the statistics, then all instructions. Kernels before 6.4 keep only the
+    # beginning of a log that is too long, and the log of a large program takes too much time.
     again, log = _verified(name, code, _STATISTICS)
     if again < 0 and code_of(again) != errno.E2BIG:
         again, whole = _verified(name, code, _INSTRUCTIONS)
         log = whole if again < 0 and code_of(again) == refused else log
     if again >= 0:
         return again
-    raise Refused(Thing.PROGRAM, name, refused, log[-_MOST_TOLD:])
+    raise Refused(Thing.PROGRAM, name, refused, log[-_MOST_LOGGED:])
 
 
 def _verified(name: str, code: bytes, log_level: int) -> tuple[int, str]:
-    """What libbpf returned, and what the verifier said."""
+    """What libbpf returned (a descriptor, or a failure), and what the verifier wrote."""
     options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
     log = ctypes.create_string_buffer(_LOG_SIZE if log_level else 1)
     if log_level:
@@ -229,7 +231,7 @@ def _verified(name: str, code: bytes, log_level: int) -> tuple[int, str]:
 
 
 def is_taken(code: bytes) -> bool:
-    """Whether the kernel takes a program of these instructions. It is not kept."""
+    """Whether the kernel loads a program of these instructions. It doesn't stay loaded."""
     loaded, _ = _verified("probe", code, 0)
     if loaded < 0:
         return False

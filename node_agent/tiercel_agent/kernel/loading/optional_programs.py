@@ -1,7 +1,7 @@
-"""Which programs can be done without, and what can't be had then.
+"""The programs that the others work without, and what is missing then.
 
-A kernel may refuse one of many programs, or lack a tracepoint. A program that stands here is then left out and the rest
-watches; every other is needed, and nothing is watched without it.
+A kernel may refuse one of the programs, or lack a tracepoint. If the program is listed here, it is left out and the
+others watch. Every other program is needed: without it nothing is watched.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Dependents:
-    """What there isn't without a program."""
+    """What is missing without a program."""
 
     families: frozenset[int] = frozenset()
     """FAMILY_… of bpf/maps.h: calls of these can't be reported."""
     learns_processes: bool = False
     """The filter must learn nothing of processes: a change that makes it void would go unnoticed."""
     cost: str = ""
-    """What else that costs, in words."""
+    """What else is missing, in words."""
 
 
 OPTIONAL: Mapping[str, Dependents] = {

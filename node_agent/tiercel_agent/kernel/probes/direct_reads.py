@@ -1,9 +1,9 @@
-"""Whether programs may read kernel memory by plain instructions, and what that takes.
+"""Whether programs may read kernel memory by plain instructions, and how.
 
 ``bpf_rdonly_cast`` is a function of the kernel (Linux 6.2 and newer) that makes any address readable as an object of a
-type that is given by its BTF id; the verifier replaces the call by a register move, and a read at an address that isn't
-there gives 0. The programs of bpf/ have offsets of their own (kernel/offsets.py) and want plain bytes: since 6.17 there
-is the id 0 for that, before it any structure does that is one long array of integers.
+type, which is given by its BTF id. The verifier replaces the call by a register move, and a read at an address that
+isn't mapped gives 0. The programs of bpf/ have their own offsets (probes/offsets.py) and need plain bytes. Since 6.17
+the id 0 stands for those; on older kernels any structure will do that is one long array of integers.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _PLAIN_BYTES = 0
 _ARRAYS = ("saved_cmdlines_buffer", "irq_stack")
 """Structures that are an array of integers from their first byte on: of 128 KiB and, on x86-64, of 16 KiB."""
 _FARTHEST = 12000
-"""Bytes: no member that is read is farther from the beginning of its structure."""
+"""Bytes: no member that is read is farther than that from the beginning of its structure."""
 
 
 @dataclass(frozen=True, slots=True)
 class DirectReads:
-    """BTF ids: of ``bpf_rdonly_cast``, and of the type that it is to make of an address."""
+    """BTF ids: of ``bpf_rdonly_cast``, and of the type that it makes of an address."""
 
     function: int
     type: int
@@ -46,7 +46,7 @@ def direct_reads(btf: Btf) -> DirectReads | None:
 
 
 def _probe(function: int, type_: int) -> bytes:
-    """A program that reads numbers of all sizes, at the beginning, unaligned, and far away."""
+    """A program that reads numbers of all sizes: at the beginning, at an unaligned place, and far away."""
     reads = [
         (size, 0x60, offset, 0)  # r0 = *(size *)(r6 + offset)
         for offset in (0, 4, _FARTHEST)

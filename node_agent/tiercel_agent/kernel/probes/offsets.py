@@ -1,6 +1,6 @@
-"""The members that the programs read, by the names that the C code gives their offsets.
+"""The members of kernel structures that the programs read, by the names of their offsets in the C code.
 
-Several paths for one name are spellings of different kernels, the first that exists counts.
+Several paths for one name are those of different kernels: the first one that exists is used.
 """
 
 from __future__ import annotations
@@ -134,39 +134,40 @@ OPTIONAL = {
     "CGROUP_ROOT_HIERARCHY": (("cgroup_root.hierarchy_id",), ""),
     "BPRM_FDPATH": (("linux_binprm.fdpath",), "execveat is reported as execve (kernel older than 5.8)"),
 }
-"""Offsets that the programs can do without, and what that costs."""
+"""Offsets that the programs work without, and what is missing then."""
 
 
 class MissingMembers(Exception):
-    """The kernel's structures lack something that the programs need."""
+    """The kernel's structures lack members that the programs need; the message names them."""
 
 
 def resolve(btf: Btf, machine: str) -> tuple[dict[str, int], list[str]]:
-    """Offsets by name, and a line for everything optional that this kernel lacks.
+    """Offsets in bytes by name, and a line for each optional member that this kernel lacks.
 
-    Raises MissingMembers naming every member that is not there.
+    ``machine`` is the architecture (``x86_64`` or ``aarch64``). Raises MissingMembers with all members that are
+    missing.
     """
-    found: dict[str, int] = {}
+    offsets: dict[str, int] = {}
     missing: list[str] = []
     for name, paths in (REQUIRED | (X86 if machine == "x86_64" else ARM64)).items():
         offset = next((offset for path in paths if (offset := btf.offset(path)) is not None), None)
         if offset is None:
             missing.append(paths[0])
         else:
-            found[name] = offset
+            offsets[name] = offset
     for name, struct in SIZES.items():
         size = btf.size(struct)
         if size is None:
             missing.append(struct)
         else:
-            found[name] = size
+            offsets[name] = size
     if missing:
         raise MissingMembers(", ".join(missing))
     costs = []
     for name, (paths, cost) in OPTIONAL.items():
         offset = next((offset for path in paths if (offset := btf.offset(path)) is not None), None)
         if offset is not None:
-            found[name] = offset
+            offsets[name] = offset
         elif cost:
             costs.append(cost)
-    return found, costs
+    return offsets, costs

@@ -1,4 +1,4 @@
-"""What the kernel permits this process: why it may not watch, or what it then doesn't see, and what to do about it."""
+"""What the kernel permits this process: why it may not watch, or what it doesn't see, and what to do about it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 OLDEST_KERNEL = (5, 8)
 OWN_ACCOUNT_SINCE = (5, 11)
-"""From then on the memory of programs and maps is accounted to the control group, and not as locked memory."""
+"""From this version on the memory of programs and maps is accounted to the control group, and not as locked memory."""
 
 # Bits of /proc/PID/status; the kernel's include/uapi/linux/capability.h.
 _DAC_OVERRIDE, _DAC_READ_SEARCH, _SYS_PTRACE, _SYS_ADMIN, _PERFMON, _BPF = 1, 2, 19, 21, 38, 39
@@ -29,38 +29,40 @@ _NO_COMMAND = 0x7FFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the kernel's permissions depend on, as far as it tells."""
+    """What the kernel's permissions depend on, as far as a process can find out."""
 
     release: str
     capabilities: int
-    """The effective ones, as bits."""
+    """The effective capabilities, as bits."""
     user: int
     user_map: tuple[str, ...]
-    """What /proc/self/uid_map says."""
+    """The numbers in /proc/self/uid_map."""
     seccomp: bool
     """Whether a filter of system calls is in force."""
     bpf_answer: int
-    """The error number of a bpf() that asks for nothing that there is: EINVAL where it may be called."""
+    """The error number of a bpf() with a command that doesn't exist: EINVAL if bpf() may be called."""
     lockdown: str
-    """``none``, ``integrity`` or ``confidentiality``; "" where the kernel has no such thing."""
+    """``none``, ``integrity`` or ``confidentiality``; "" if the kernel has no lockdown."""
     modules: str
     """The security modules, separated by commas."""
     unprivileged_bpf_disabled: str
     locked_memory: int
-    """How many bytes may be locked; -1: all."""
+    """How many bytes of memory may be locked; -1: there is no limit."""
 
     @property
     def version(self) -> tuple[int, int] | None:
-        """Of the kernel; None if its release doesn't begin with one."""
-        found = re.match(r"(\d+)\.(\d+)", self.release)
-        return (int(found[1]), int(found[2])) if found else None
+        """The version of the kernel; None if its release doesn't begin with one."""
+        numbers = re.match(r"(\d+)\.(\d+)", self.release)
+        return (int(numbers[1]), int(numbers[2])) if numbers else None
 
     @property
     def counts_locked_memory(self) -> bool:
+        """Whether programs and maps use up the memory that this process may lock."""
         return self.version is not None and self.version < OWN_ACCOUNT_SINCE and self.locked_memory >= 0
 
 
 def read_facts() -> Facts:
+    """The facts about this process and its kernel."""
     status = dict(
         line.split(":\t", 1)
         for line in Path("/proc/self/status").read_text("utf-8", "replace").splitlines()
@@ -82,7 +84,8 @@ def read_facts() -> Facts:
 
 
 def allow_locked_memory(facts: Facts) -> Facts:
-    """Where the memory of programs and maps counts as locked, takes away its limit, as far as that is permitted."""
+    """Raises the limit of locked memory as far as permitted, if programs and maps use it up. Returns the facts after
+    that."""
     if not facts.counts_locked_memory:
         return facts
     _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
@@ -96,7 +99,8 @@ def allow_locked_memory(facts: Facts) -> Facts:
 
 
 def refusal(facts: Facts) -> str | None:
-    """Why eBPF programs may not be loaded, as far as that can be told beforehand."""
+    """Why eBPF programs may not be loaded, as far as that is known before loading; None if nothing speaks against
+    it."""
     if facts.version is not None and facts.version < OLDEST_KERNEL:
         return f"kernel {facts.release} is too old: {'.'.join(map(str, OLDEST_KERNEL))} or newer is needed"
     missing = [
@@ -127,7 +131,7 @@ def refusal(facts: Facts) -> str | None:
 
 
 def module_refusal(facts: Facts) -> str:
-    """For a bpf() that fails with EPERM or EACCES where nothing else explains that."""
+    """The sentence for a bpf() that fails with EPERM or EACCES if nothing else explains it."""
     among = f" (there are {facts.modules})" if facts.modules else ""
     text = (
         "the kernel refuses bpf() although this process has CAP_BPF and CAP_PERFMON: allow it in the security module "
@@ -139,7 +143,7 @@ def module_refusal(facts: Facts) -> str:
 
 
 def locked_memory_refusal(facts: Facts) -> str:
-    """Where what may be locked was used up."""
+    """The sentence for locked memory that is used up."""
     return (
         f"kernel {facts.release} counts eBPF programs and maps as locked memory, of which this process may have "
         f"{facts.locked_memory >> 10} KiB, and it may not raise that: allow more (a unit's LimitMEMLOCK=infinity, "
@@ -149,7 +153,7 @@ def locked_memory_refusal(facts: Facts) -> str:
 
 
 def blind_spots(facts: Facts) -> list[str]:
-    """A line for each capability that is missing and not indispensable, and what that costs."""
+    """A line for each capability that is missing and not indispensable: what isn't seen without it."""
     lines = []
     if not facts.capabilities & 1 << _SYS_PTRACE:
         lines.append(
@@ -174,7 +178,7 @@ def _bpf_answer(machine: str) -> int:
 
 
 def _text(path: Path) -> str:
-    """What the kernel says there; "" if that may not be read, or isn't there."""
+    """The text of a file of the kernel; "" if it may not be read, or isn't there."""
     try:
         return path.read_text("utf-8", "replace").strip()
     except OSError:

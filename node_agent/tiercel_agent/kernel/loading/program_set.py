@@ -17,7 +17,7 @@ _FAMILIES = (
     *("walk_name", "match_names", "connection"),
 )
 ON_CALLS = "on_return"
-"""What runs at every system call. What it hands a call over to by a tail call counts as its own run time."""
+"""The program that runs at every system call. The kernel counts its tail calls as its own run time."""
 _TRACEPOINTS = {
     "sched_process_fork": "on_fork",
     "sched_process_exec": "on_exec",
@@ -32,9 +32,10 @@ _COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
 
 
 class ProgramSet:
-    """Loaded, but not attached; every plan is empty at first. Raises CompileError or LibbpfError.
+    """Programs that are loaded and not attached yet. Every plan is empty at first.
 
-    ``sizes`` and ``direct_reads`` are as for ``load_programs``.
+    ``sizes`` and ``direct_reads`` are as for ``load_programs``. ``take_call``, ``take_process`` and ``take_cgroup`` are
+    called with each record of their rings. Raises CompileError or LibbpfError.
     """
 
     def __init__(
@@ -70,12 +71,12 @@ class ProgramSet:
 
     @property
     def missing(self) -> Mapping[str, Refused]:
-        """The programs that this kernel refuses, of those that can be done without (kernel/parts.py): those that can't
-        be loaded, and once it is attached those whose tracepoint isn't there."""
+        """The optional programs (loading/optional_programs.py) that this kernel refuses: those that it doesn't load,
+        and, once the set is attached, those whose tracepoint it lacks."""
         return self._missing
 
     def attach(self) -> None:
-        """From now on there are records. Raises LibbpfError."""
+        """Attaches the programs: from now on there are records. Raises LibbpfError."""
         for tracepoint, program in _TRACEPOINTS.items():
             if program in self._missing:
                 continue
@@ -87,12 +88,12 @@ class ProgramSet:
                 self._missing[program] = refused
 
     def set_plans(self, plans: Mapping[int, bytes]) -> None:
-        """Which system calls pass, by number, and what each carries."""
+        """Sets which system calls are recorded, by their numbers, and what each record has (``struct plan``)."""
         for number, plan in plans.items():
             self.maps["plans"].update(_u32(number), plan)
 
     def counters(self) -> dict[str, int]:
-        """Totals over all CPUs, by name."""
+        """The counters by name, each the total of all CPUs."""
         totals = {}
         for index, name in enumerate(_COUNTERS):
             raw = self.maps["counters"].lookup(_u32(index), 8 * self._cpus)
@@ -101,24 +102,25 @@ class ProgramSet:
         return totals
 
     def run_time(self, program: str) -> tuple[int, int]:
-        """Nanoseconds and runs of one of the programs, as ``libbpf.run_time``."""
+        """The run time of one of the programs in nanoseconds, and how often it has run: see ``libbpf.run_time``."""
         return run_time(self._loaded.programs[program])
 
     def calls_seen(self) -> dict[int, int]:
-        """How often each call was made, by number, if the programs were made to count that; i386 calls are left out."""
-        seen = {}
+        """How often each call was made, by its number, if the programs were compiled to count that; without i386
+        calls."""
+        counts = {}
         for number in range(_MOST_CALLS):
             raw = self.maps["call_counts"].lookup(_u32(number), 8 * self._cpus)
-            seen[number] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
-        return seen
+            counts[number] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
+        return counts
 
     def detach(self) -> None:
-        """No more records; those that wait can still be read."""
+        """Detaches the programs. There are no more records, but those in the rings can still be read."""
         while self._links:
             os.close(self._links.pop())
 
     def close(self) -> None:
-        """Detaches, and gives up what waits. Closing twice is allowed."""
+        """Detaches the programs, and drops what is still in the rings. Closing twice is allowed."""
         self.detach()
         while self._rings:
             self._rings.pop().close()
