@@ -48,18 +48,18 @@ def explain(*, paths: tuple[Path, ...], seconds: float | None, names: tuple[str,
     for error in rules.errors:
         click.echo(render(error, colour=sys.stderr.isatty()), err=True)
     explained = explain_rules(rules.rules)
-    chosen = [found for found in explained if _is_meant(found.rule, names)]
+    chosen = [explanation for explanation in explained if _is_meant(explanation.rule, names)]
     for name in names:
-        if not any(_is_meant(found.rule, (name,)) for found in explained):
+        if not any(_is_meant(explanation.rule, (name,)) for explanation in explained):
             click.echo(f"Error: no rule is called {printable(name)}", err=True)
             sys.exit(2)
     measured = _measure(rules, seconds) if seconds is not None else None
     width = get_terminal_size((100, 24)).columns
-    for found in chosen:
-        for line in [*_shown(found, width), *(measured.lines(found) if measured else ())]:
+    for explanation in chosen:
+        for line in [*_shown(explanation, width), *(measured.lines(explanation) if measured else ())]:
             click.echo(printable(line))
         click.echo()
-    expensive = sum(found.expense is not None for found in chosen)
+    expensive = sum(explanation.expense is not None for explanation in chosen)
     click.echo(f"{len(chosen)} rules, {expensive} expensive")
     if measured:
         click.echo(measured.total)
@@ -71,24 +71,24 @@ def _is_meant(rule: Rule, names: Iterable[str]) -> bool:
     return not names or any(name.lower() in rule.name.lower() for name in names)
 
 
-def _shown(found: Explanation, width: int) -> Iterable[str]:
-    yield f"{found.rule.name}  ({found.rule.location})"
-    yield f"  system calls: {', '.join(found.calls) or 'none'}"
+def _shown(explanation: Explanation, width: int) -> Iterable[str]:
+    yield f"{explanation.rule.name}  ({explanation.rule.location})"
+    yield f"  system calls: {', '.join(explanation.calls) or 'none'}"
     notes: dict[str, int] = {}
-    for line in found.lines:
+    for line in explanation.lines:
         text = "  " * line.depth + line.text
         room = max(30, width - _COLUMN - 6)
         mark = "*" * notes.setdefault(line.elsewhere, len(notes) + 1) if line.elsewhere else ""
         yield f"    {line.place + mark:<{_COLUMN}}  {text if len(text) <= room else text[: room - 1] + '…'}"
     for note, number in notes.items():
         yield f"    {'*' * number} {note}"
-    if found.decided:
-        yield f"  The kernel alone decides it for {', '.join(found.decided)}."
-    if found.always_reported:
-        yield f"  Every {' and '.join(found.always_reported)} is told to user space anyway."
-    if found.expense is not None:
-        yield f"  Expensive: {found.expense.message}."
-        yield f"  Better: {found.expense.advice}."
+    if explanation.decided:
+        yield f"  The kernel alone decides it for {', '.join(explanation.decided)}."
+    if explanation.always_reported:
+        yield f"  Every {' and '.join(explanation.always_reported)} is told to user space anyway."
+    if explanation.expense is not None:
+        yield f"  Expensive: {explanation.expense.message}."
+        yield f"  Better: {explanation.expense.advice}."
 
 
 class _Measured:
@@ -98,10 +98,10 @@ class _Measured:
         self._seen, self._passed, self._matched = seen, passed, matched
         self.total = total
 
-    def lines(self, found: Explanation) -> Sequence[str]:
-        calls = self._seen.keys() if found.calls == ("all",) else found.calls
+    def lines(self, explanation: Explanation) -> Sequence[str]:
+        calls = self._seen.keys() if explanation.calls == ("all",) else explanation.calls
         seen = sum(self._seen[call] for call in calls)
-        name = found.rule.name
+        name = explanation.rule.name
         return [f"  Live: {seen} calls seen, {self._passed[name]} passed by the kernel, {self._matched[name]} matched"]
 
 

@@ -22,9 +22,9 @@ def matching(pattern: str) -> list[Field]:
     pattern = pattern.lower()
     if any(character in pattern for character in "*?"):
         return [field for field in documented() if fnmatchcase(field.name, pattern)]
-    found = [field for field in documented() if pattern in field.name]
-    member = None if found else lookup(pattern)
-    return [member] if member else found
+    matches = [field for field in documented() if pattern in field.name]
+    member = None if matches else lookup(pattern)
+    return [member] if member else matches
 
 
 def usage(field: Field) -> str:
@@ -102,15 +102,15 @@ def fields(pattern: str, as_json: bool) -> None:
     "Tested in" tells what a condition on the field costs: the kernel drops events by itself,
     process means once a process, user space means once an event.
     """
-    found = matching(pattern)
+    matches = matching(pattern)
     if as_json:
-        click.echo(orjson.dumps([_json(field) for field in found], option=orjson.OPT_INDENT_2).decode())
-    elif found and sys.stdout.isatty():
-        _print_table(found)
-    elif found:
-        _print_plain(found)
-    if not found:
-        guesses = similar(pattern)
-        hint = f" Did you mean {' or '.join(guesses)}?" if guesses else ""
+        click.echo(orjson.dumps([_json(field) for field in matches], option=orjson.OPT_INDENT_2).decode())
+    elif matches and sys.stdout.isatty():
+        _print_table(matches)
+    elif matches:
+        _print_plain(matches)
+    if not matches:
+        suggestions = similar(pattern)
+        hint = f" Did you mean {' or '.join(suggestions)}?" if suggestions else ""
         click.echo(f"No field matches {printable(pattern)!r}.{hint}", err=True)
         raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""The alert: one rule that matched one event, as a frozen value with Falco's JSON keys."""
+"""The alert: a frozen value for one rule that matched one event, and its JSON and text forms, which are Falco's."""
 
 from __future__ import annotations
 
@@ -18,22 +18,23 @@ from tiercel_engine.units import rfc3339
 
 
 def uuid7() -> str:
-    """A UUID of version 7 (RFC 9562): milliseconds since the epoch, then chance."""
+    """A new UUID of version 7 (RFC 9562): the milliseconds since the epoch, followed by random bits."""
     number = (time.time_ns() // 1_000_000) << 80 | int.from_bytes(os.urandom(10))
     number = number & ~(0xF << 76) & ~(0x3 << 62) | 0x7 << 76 | 0x2 << 62
     return str(UUID(int=number))
 
 
 HOST = "host"
-"""``container.id`` outside of containers."""
+"""The value of ``container.id`` for processes outside of containers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """``output`` is the formatted text, unescaped for any destination: outputs escape what they print.
+    """One rule that matched one event.
 
-    ``time`` is nanoseconds since the epoch; ``output_fields`` are the fields that the output names, and those that
-    tell in which container and pod it happened (``rendering.alerts.CONTEXT``).
+    ``output`` is the rendered text. It is not escaped: each output escapes what it prints for its own destination.
+    ``time`` is in nanoseconds since the epoch. ``output_fields`` holds the fields that the output names, and those
+    that say in which container and pod the event happened (``rendering.alerts.CONTEXT``).
     """
 
     time: int
@@ -45,22 +46,22 @@ class Alert:
     tags: tuple[str, ...]
     output_fields: dict[str, Value | None]
     origin: Origin | None = None
-    """Of the rule."""
+    """The SecurityRule that holds the rule; None for rules of files."""
     id: str = field(default_factory=uuid7, compare=False)
-    """A UUID by which receivers know an alert that reaches them twice."""
+    """A UUID, by which receivers recognise an alert that reaches them twice."""
 
     @property
     def rule_key(self) -> str:
-        """As ``Rule.key``."""
+        """The key of the rule, the same as ``Rule.key``."""
         return rule_key(self.rule, self.origin)
 
 
 def alert_json(alert: Alert) -> bytes:
-    """The alert as one line of JSON without the newline, UTF-8, with the keys and forms of Falco's.
+    """The alert as one line of JSON in UTF-8, without a line break, with the keys and value forms of Falco's JSON.
 
-    As in Falco, ``output`` is the whole line of text with time and priority, and ``output_fields``
-    has ``evt.time`` in nanoseconds. What was not UTF-8 is U+FFFD; control and other hidden characters
-    are JSON escapes.
+    As in Falco, ``output`` is the whole line of text with time and priority, and ``output_fields`` has ``evt.time``
+    in nanoseconds. Bytes that are not valid UTF-8 become U+FFFD; control characters and other hidden characters are
+    written as JSON escapes.
     """
     document = orjson.dumps(
         {
@@ -82,12 +83,13 @@ def alert_json(alert: Alert) -> bytes:
 
 
 def alert_text(alert: Alert) -> str:
-    """The alert as one line of text, ``HH:MM:SS.nnnnnnnnn: Priority output`` (UTC), with nothing raw in it."""
+    """The alert as one line of text, ``HH:MM:SS.nnnnnnnnn: Priority output`` (UTC), with all hidden
+    characters made visible."""
     return printable(f"{_head(alert)} {alert.output}")
 
 
 def _head(alert: Alert) -> str:
-    """``HH:MM:SS.nnnnnnnnn: Priority``."""
+    """The beginning of the text, ``HH:MM:SS.nnnnnnnnn: Priority`` (UTC)."""
     day_seconds, nanoseconds = divmod(alert.time % 86_400_000_000_000, 1_000_000_000)
     minutes, seconds = divmod(day_seconds, 60)
     return f"{minutes // 60:02d}:{minutes % 60:02d}:{seconds:02d}.{nanoseconds:09d}: {alert.priority.title}"
@@ -101,5 +103,5 @@ def _json_value(value: Any) -> Any:
     if isinstance(value, list):
         return [_json_value(member) for member in value]
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 64:
-        return str(value)  # beyond what a JSON reader takes for an integer
+        return str(value)  # JSON readers don't read such an integer exactly
     return value

@@ -1,8 +1,9 @@
-"""The typed condition: what the exact evaluator and the kernel compiler both take.
+"""The typed condition, the input of both the exact evaluator and the compiler of the kernel's filter.
 
-Macros are expanded, lists replaced, exceptions folded in; every field is known, every operator
-fits its field's type, every constant has been read. Nodes are shared (a macro used twice is one
-object), so a walk that must stay linear remembers nodes by identity.
+Macros are expanded, lists are replaced by their items, and exceptions are part of the condition. Every field is
+known, every operator fits the type of its field, and every constant has been read. Nodes are shared: a macro that is
+used twice is one object. A walk that must take linear time therefore remembers the nodes that it has visited, by
+identity.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ Constant = str | int | float | bool | bytes | IPv4Address | IPv6Address | IPv4Ne
 
 
 class Operator(Enum):
+    """The operators of the rule language, as they are written."""
+
     EXISTS = "exists"
     EQ = "="
     NE = "!="
@@ -48,12 +51,14 @@ class Quantifier(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FieldOperand:
+    """A field, with its argument if one is written: ``proc.name``, ``proc.aname[2]``."""
+
     field: Field
     argument: str | None = None
 
     @property
     def key(self) -> str:
-        """The key in an ``Event``."""
+        """The key of the field's value in an ``Event``."""
         return key(self.field.name, self.argument)
 
     @property
@@ -89,9 +94,12 @@ Operand = FieldOperand | Transformed | Literal
 
 @dataclass(frozen=True, slots=True)
 class Atom:
-    """``left operator right``. ``right`` is empty for ``exists``; constants, one for an operator that
-    takes one value, none where a list is empty (which nothing is in); or one operand for
-    ``val(field)`` and transformers on the right."""
+    """One comparison, ``left operator right``.
+
+    ``right`` is empty for ``exists``. Otherwise it holds the constants: exactly one for an operator that takes one
+    value, and none for an empty list, in which no value is. For ``val(field)`` and for transformers on the right it
+    is one operand.
+    """
 
     left: FieldOperand | Transformed
     operator: Operator
@@ -101,16 +109,22 @@ class Atom:
 
 @dataclass(frozen=True, slots=True)
 class And:
+    """Holds if all operands hold."""
+
     operands: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
+    """Holds if at least one operand holds."""
+
     operands: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """Holds if the operand does not hold."""
+
     operand: Node
 
 

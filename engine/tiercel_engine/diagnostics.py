@@ -1,7 +1,7 @@
-"""What is wrong with a user's input, where, and what would be right.
+"""Diagnostics: what is wrong with a user's input, at which place, and what would be right.
 
-Every part that reads rules reports with these values; nothing in the engine raises
-on bad input or prints.
+Every part that reads rules reports problems as these values. Loading rules never raises an error because of the
+input, and the engine prints nothing.
 """
 
 from __future__ import annotations
@@ -13,12 +13,14 @@ from unicodedata import combining, east_asian_width
 from tiercel_engine.printable import printable, valid
 
 MAX_SHOWN = 120
-"""Characters of a source line that are shown; the rest is cut around the place that is meant."""
+"""Characters of a source line that are shown. Of a longer line only the part around the marked place is shown."""
 
 _RED, _YELLOW, _CYAN, _BOLD, _PLAIN = "\x1b[31m", "\x1b[33m", "\x1b[36m", "\x1b[1m", "\x1b[0m"
 
 
 class Severity(Enum):
+    """How serious a finding is: an error keeps a rule from being used, a warning does not."""
+
     ERROR = "error"
     WARNING = "warning"
 
@@ -39,10 +41,11 @@ class Location:
 class Diagnostic:
     """One finding.
 
-    ``code`` is one of Falco's (``LOAD_ERR_…`` for errors, ``LOAD_…`` for warnings).
-    ``item_type`` is ``rule``, ``macro``, ``list``, ``exception``, ``file`` …, ``item_name`` its name or ``""``.
-    ``source_line`` is the text of the line at ``location`` for the caret, ``width`` the number
-    of characters to underline, ``hint`` what to write instead (``""`` if unknown).
+    ``code`` is one of Falco's codes (``LOAD_ERR_…`` for errors, ``LOAD_…`` for warnings).
+    ``item_type`` is ``rule``, ``macro``, ``list``, ``exception``, ``file`` and so on; ``item_name`` is the name of
+    that item, or ``""``. ``source_line`` is the text of the line at ``location``, ``width`` the number of characters
+    to underline in it, and ``hint`` says what to write instead (``""`` if that is unknown).
+    ``left_out`` are the names of the rules that are left out because of an error in a macro.
     """
 
     severity: Severity
@@ -54,10 +57,11 @@ class Diagnostic:
     source_line: str = ""
     width: int = 1
     hint: str = ""
+    left_out: tuple[str, ...] = ()
 
 
 def as_json(diagnostic: Diagnostic) -> dict[str, str | int]:
-    """The diagnostic for `--json`: strings are valid Unicode, with control characters still in them."""
+    """The diagnostic as `--json` prints it. Strings are valid Unicode; control characters are still in them."""
     return {
         "code": diagnostic.code,
         "item_type": diagnostic.item_type,
@@ -71,10 +75,10 @@ def as_json(diagnostic: Diagnostic) -> dict[str, str | int]:
 
 
 def render(diagnostic: Diagnostic, *, colour: bool = False) -> str:
-    """The diagnostic for people, in two to four lines without a line break at the end:
+    """The diagnostic as text for people, in one to four lines without a line break at the end.
 
-    ``file:line:column: error CODE: message``, the source line with the place underlined, ``hint: …``.
-    Nothing of a file's text reaches the terminal as a control character.
+    The lines are ``file:line:column: error CODE: message``, the source line, a line that underlines the place in it,
+    and ``hint: …``. Control characters of a file's text are made visible. ``colour`` adds the colours of a terminal.
     """
     tone = _RED if diagnostic.severity is Severity.ERROR else _YELLOW
 
@@ -94,7 +98,7 @@ def render(diagnostic: Diagnostic, *, colour: bool = False) -> str:
 
 
 def _excerpt(diagnostic: Diagnostic) -> tuple[str, str, str]:
-    """The source line, made printable, in three: before the marked characters, these, and behind them."""
+    """The source line, made printable, in three parts: before the marked characters, the marked ones, after them."""
     line = diagnostic.source_line.replace("\t", " ")
     start = min(diagnostic.location.column - 1, len(line))
     end = min(start + max(1, diagnostic.width), len(line))
@@ -107,5 +111,5 @@ def _excerpt(diagnostic: Diagnostic) -> tuple[str, str, str]:
 
 
 def _cells(text: str) -> int:
-    """Columns of a terminal that a printable text takes."""
+    """The number of columns that a printable text takes on a terminal."""
     return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

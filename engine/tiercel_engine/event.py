@@ -1,21 +1,20 @@
-"""The event: what a rule is evaluated against."""
+"""The event: the values of fields that a rule's condition is evaluated with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-# Text that is not valid UTF-8 keeps its bytes as surrogate escapes (PEP 383) until it is printed.
-# ANY and LIST fields (see fields.model.Multiplicity) hold a list of the scalar kinds.
+# Bytes of a text that are not valid UTF-8 are kept as surrogate escapes (PEP 383) until the text is printed.
+# Fields of the multiplicities ANY and LIST (see fields.model.Multiplicity) hold a list of scalars.
 Scalar = str | int | float | bool | bytes
 Value = Scalar | list[str] | list[int]
 
 
 class Event(dict[str, Value | None]):
-    """The fields of one event, by key: ``"fd.name"``, or with an argument ``"proc.aname[2]"``.
+    """The values of the fields of one event, by key: ``"fd.name"``, or with an argument ``"proc.aname[2]"``.
 
-    A field without a value is absent or None; reading an absent one by ``event[key]`` gives None,
-    so that generated code needs no ``get``. Subclasses may compute values on first reading
-    (``__missing__``) and store them.
+    A field without a value is absent or None. Reading an absent field by ``event[key]`` gives None, so that generated
+    code needs no ``get``. Subclasses may compute a value when it is first read (``__missing__``) and store it.
     """
 
     __slots__ = ("source", "time")
@@ -24,29 +23,29 @@ class Event(dict[str, Value | None]):
         if fields:
             self.update(fields)
         self.source = source
-        """``syscall`` or another event source."""
+        """The event source: ``syscall`` or another one."""
         self.time = time
-        """Nanoseconds since the epoch."""
+        """When it happened, in nanoseconds since the epoch."""
 
     def __missing__(self, key: str) -> Value | None:
         return None
 
     def materialize(self) -> dict[str, Value | None]:
-        """Every field that the event has, for recording it: subclasses compute what was not read yet."""
+        """All fields that the event has, to record it. Subclasses compute the values that have not been read yet."""
         return dict(self)
 
     def views(self) -> Iterable[Event]:
-        """The readings under which a whole rule is evaluated, one after the other.
+        """The one or two views of the event with which a whole rule is evaluated, one after the other.
 
-        A file has two names: as the caller gave it and as the kernel resolved it. An event whose
-        names differ is its own first view and yields a second in which the fields that carry
-        ``Field.names_file`` hold the resolved name; a rule matches if it matches under either.
+        A file has two names: the one that the caller gave and the one that the kernel resolved. If they differ, the
+        first view is the event itself, and in the second view the fields that have ``Field.names_file`` hold the
+        resolved name. A rule matches if it matches in either view.
 
-        ``fd.realname``, ``fs.path.realname``, ``…realsource`` and ``…realtarget`` are looked up among the
-        fields that are there already, never computed: a subclass that computes them overrides
-        this, and makes its second view by ``resolved_view`` too.
+        ``fd.realname``, ``fs.path.realname``, ``fs.path.realsource`` and ``fs.path.realtarget`` are only used if the
+        event already has them; they are not computed here. A subclass that computes them overrides this method, and
+        makes its second view with ``resolved_view``.
         """
-        # Written out, since this is asked of every event.
+        # Written without a loop because it runs for every event.
         if (
             "fd.realname" not in self
             and "fs.path.realname" not in self
@@ -70,7 +69,7 @@ _TARGET_FIELDS = ("fs.path.target", "evt.abspath.dst", "evt.arg.newpath", "evt.a
 
 
 class ResolvedView(Event):
-    """An event with its files under their resolved names; all else is read from the event itself."""
+    """An event whose files have their resolved names. All other fields are read from the event itself."""
 
     __slots__ = ("event",)
 
@@ -92,11 +91,12 @@ def resolved_view(
     source: Value | None = None,
     target: Value | None = None,
 ) -> ResolvedView | None:
-    """The event with the names that the kernel resolved: its descriptor's, the path's that it acts on, and
-    where a rename or link starts from and leads to.
+    """A view of the event with the names that the kernel resolved, or None if no name differs.
 
-    A name that is None or equal stays. Of ``fd_name`` and ``path`` one stands in for the other.
-    Only fields with a value are replaced. None if nothing differs.
+    ``fd_name`` is the name of the descriptor's file, ``path`` that of the path that the call acts on, ``source`` and
+    ``target`` are where a rename or link starts from and leads to. A name that is None, or equal to the one in the
+    event, changes nothing. If only one of ``fd_name`` and ``path`` is given, it is used for both. Only fields that
+    have a value are replaced.
     """
     names: dict[str, Value | None] = {
         **dict.fromkeys(_PATH_FIELDS, path or fd_name),

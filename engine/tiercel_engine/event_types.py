@@ -1,6 +1,6 @@
-"""The event types: one for each system call that can be observed, by the name that `evt.type` holds.
+"""The event types: one for each system call that can be observed, named as in the field `evt.type`.
 
-An event is one system call at its return, successful or not (`evt.dir` is always ``<``).
+An event is one system call when it returns, whether it succeeded or not (`evt.dir` is always ``<``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ SYSCALL_EVENT_TYPES: frozenset[str] = frozenset(
     "dup dup2 dup3 close "
     # sockets
     "socket bind connect listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg "
-    # processes and their powers
+    # processes and their privileges
     "execve execveat clone clone3 fork vfork procexit "
     "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setsid setpgid capset prctl "
     "ptrace process_vm_readv process_vm_writev kill tkill tgkill setns unshare seccomp keyctl "
@@ -24,4 +24,4 @@ SYSCALL_EVENT_TYPES: frozenset[str] = frozenset(
 )
 
 EVENT_TYPES: dict[str, frozenset[str]] = {"syscall": SYSCALL_EVENT_TYPES}
-"""Event types by event source; a rule of a source that is not here is skipped with LOAD_UNKNOWN_SOURCE."""
+"""The event types of each event source. A rule for another source is skipped with the warning LOAD_UNKNOWN_SOURCE."""

@@ -1,6 +1,6 @@
-"""Patterns on text: globs and regular expressions by RE2, and path prefixes by components.
+"""Patterns for text: globs and regular expressions, which RE2 matches, and path prefixes, compared by component.
 
-RE2 works on UTF-8 in linear time; bytes that are not UTF-8 are U+FFFD to it, in patterns and in values.
+RE2 takes linear time, and works on UTF-8. Bytes that are not UTF-8 become U+FFFD, both in patterns and in values.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _NOTHING = r"[^\x00-\x{10FFFF}]"
 
 
 class PatternError(ValueError):
-    """A regular expression that RE2 refuses; the message is RE2's."""
+    """RE2 refuses the regular expression; the message is RE2's own."""
 
 
 def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
-    """A test of a whole value against an RE2 expression; ``.`` matches a newline too, so that none evades it.
+    """A function that says whether a whole value matches an RE2 expression. Raises PatternError.
 
-    Raises PatternError.
+    ``.`` matches a line break too, so that a value with a line break in it cannot evade the pattern.
     """
     options = re2.Options()
     options.dot_nl = True
@@ -44,12 +44,15 @@ def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str],
 
 
 def compile_glob(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
-    """A test of a whole value against a glob as fnmatch(3) reads it without flags: ``*`` crosses ``/``."""
+    """A function that says whether a whole value matches a glob.
+
+    Globs are read as fnmatch(3) reads them without flags: ``*`` matches ``/`` as well.
+    """
     matches = compile_regex(glob_to_regex(pattern), ignore_case=ignore_case)
     prefix = _literal_prefix(pattern)
     if ignore_case or not prefix or valid(prefix) != prefix:
         return matches
-    # Most values differ at their start already, which is cheaper to see than to call RE2.
+    # Most values differ in their first characters. To compare those is cheaper than to call RE2.
     return lambda value: value.startswith(prefix) and matches(value)
 
 
@@ -61,7 +64,7 @@ def _literal_prefix(pattern: str) -> str:
 
 
 def glob_to_regex(pattern: str) -> str:
-    """An RE2 expression for a glob: ``* ? [a-z] [!a] [[:digit:]] \\x``; an unclosed bracket is itself."""
+    """The RE2 expression of a glob (``* ? [a-z] [!a] [[:digit:]] \\x``). An unclosed bracket stands for itself."""
     pattern = valid(pattern)
     parts: list[str] = []
     index = 0
@@ -88,7 +91,7 @@ def _literal(character: str) -> str:
 
 
 def _bracket(pattern: str, index: int) -> tuple[str, int] | None:
-    """The bracket expression whose content starts at ``index``, and the index after it; None if it isn't closed."""
+    """The bracket expression whose content starts at ``index``, and the index after it. None if it is not closed."""
     negated = pattern[index : index + 1] in ("!", "^")
     index += negated
     items: list[str] = []
@@ -122,7 +125,7 @@ def _bracket_character(pattern: str, index: int) -> tuple[str, int]:
 
 
 class _Directory:
-    """A node of the tree of path components; ``covers`` ends a prefix."""
+    """A node in a tree of path components; ``covers`` is true where a prefix ends."""
 
     __slots__ = ("covers", "globs", "names")
 
@@ -133,10 +136,11 @@ class _Directory:
 
 
 def compile_path_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
-    """A test whether a path lies under one of the prefixes, by whole components.
+    """A function that says whether one of the prefixes contains a path. Whole components are compared.
 
-    A glob matches within one component. Repeated and trailing slashes don't count. The cost is that
-    of the path's components, however many prefixes there are (globs of one directory are tried in turn).
+    A glob matches within one component. Repeated and trailing slashes make no difference. The cost depends on the
+    number of components of the path and not on the number of prefixes, except that the globs of one directory are
+    tried one after the other.
     """
     root = _Directory()
     for prefix in prefixes:
@@ -179,7 +183,7 @@ def compile_path_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
 
 @lru_cache(maxsize=64)
 def cached_regex(pattern: str) -> Callable[[str], bool]:
-    """As compile_regex, for patterns that come with events; one that RE2 refuses matches nothing."""
+    """Like ``compile_regex``, for patterns that are values of an event. A pattern that RE2 refuses matches nothing."""
     try:
         return compile_regex(pattern)
     except PatternError:
@@ -188,5 +192,5 @@ def cached_regex(pattern: str) -> Callable[[str], bool]:
 
 @lru_cache(maxsize=64)
 def cached_glob(pattern: str) -> Callable[[str], bool]:
-    """As compile_glob, for patterns in the arguments of fields."""
+    """Like ``compile_glob``, for patterns in the arguments of fields."""
     return compile_glob(pattern)

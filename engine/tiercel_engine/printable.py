@@ -1,4 +1,4 @@
-"""Text that is safe to show: what an attacker wrote must not drive a terminal, a log or a reader's eye."""
+"""Text that is safe to show: text that an attacker wrote must not control a terminal, or mislead who reads a log."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from unicodedata import category
 # Cc control, Cf format (bidi overrides, zero width), Cs surrogate, Co private use, Cn unassigned, Zl and Zp line ends.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _NAMED = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
-# One character class and no repetition over alternatives: linear, whatever the text.
+# One character class and no repeated alternatives, so that matching takes linear time for every text.
 _SUSPECT = re.compile(r"[^ -~]")
-# Surrogates that stand for no byte (JSON can spell them): PEP 383 uses U+DC80 to U+DCFF only.
+# Surrogates that don't stand for a byte. JSON can contain them; PEP 383 uses U+DC80 to U+DCFF only.
 _STRAY_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 
 
@@ -35,9 +35,9 @@ def _escape(match: re.Match[str]) -> str:
 
 
 def printable_json(document: bytes) -> bytes:
-    """The same JSON document with hidden characters as escapes: for JSON that is read on a terminal too.
+    """The same JSON document with hidden characters written as escapes, so that it can be shown on a terminal.
 
-    JSON itself asks that for U+0000 to U+001F only; a reader gets the same text either way.
+    JSON itself requires that for U+0000 to U+001F only. A JSON reader gets the same text either way.
     """
     if document.isascii() and b"\x7f" not in document:
         return document
@@ -45,7 +45,7 @@ def printable_json(document: bytes) -> bytes:
 
 
 def valid(text: str) -> str:
-    """The text with every byte sequence that was not UTF-8 as U+FFFD: what can be encoded without error."""
+    """The text with U+FFFD for every byte sequence that was not UTF-8. It can be encoded as UTF-8 without error."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -54,11 +54,11 @@ def valid(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text in one line, with nothing in it that a terminal or a log acts on.
+    r"""The text as one line without characters that a terminal or a log interprets.
 
-    Invalid UTF-8 becomes U+FFFD; control characters, ANSI codes, bidi overrides, zero-width
-    characters and line separators become visible: ``\n``, ``\x1b``, ``\u202e``. A backslash stays
-    as it is: the result is for people, not to be read back.
+    Invalid UTF-8 becomes U+FFFD. Control characters, ANSI codes, bidi overrides, zero-width characters and line
+    separators become visible escapes: ``\n``, ``\x1b``, ``\u202e``. A backslash stays as it is: the result is for
+    people, and cannot be turned back into the original text.
     """
     if text.isascii() and text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""Alert priorities, Falco's names and order."""
+"""The priorities of alerts, with Falco's names and order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Priority(IntEnum):
-    """Syslog severities: the smaller, the graver."""
+    """The severities of syslog: the smaller the number, the more severe."""
 
     EMERGENCY = 0
     ALERT = 1
@@ -19,11 +19,11 @@ class Priority(IntEnum):
 
     @property
     def title(self) -> str:
-        """The spelling in alerts: ``Warning``."""
+        """The name as alerts show it: ``Warning``."""
         return self.name.capitalize()
 
     @classmethod
     def parse(cls, text: str) -> Priority | None:
-        """A priority from any case of its name (``INFO`` too), or None."""
+        """The priority of that name, in upper or lower case, or None if there is none. ``INFO`` is INFORMATIONAL."""
         name = text.strip().upper()
         return cls.INFORMATIONAL if name == "INFO" else cls.__members__.get(name)

@@ -1,11 +1,11 @@
-"""Recorded events: JSON Lines that are read and written one event a line.
+"""Recorded events: JSON Lines, which hold one event in each line.
 
     {"source": "syscall", "time": 1700000000000000000, "fields": {"evt.type": "openat", "fd.name": "/etc/shadow"}}
 
-``time`` is nanoseconds since the epoch. A field that is absent, or null, has no value; a field of several
-values is an array; bytes (``evt.buffer``) are a string of hexadecimal digits. A byte of a string that
-is not valid UTF-8, say ff, is the lone surrogate ``\\udcff`` (as Python's surrogateescape has it): any JSON
-writer can spell it, and the raw byte is read as the same.
+``time`` is in nanoseconds since the epoch. A field that is absent, or null, has no value. A field of several values is
+an array. Bytes (``evt.buffer``) are a string of hexadecimal digits. In a string, a byte that is not valid UTF-8, for
+example ff, is written as the lone surrogate ``\\udcff`` (as Python's surrogateescape does), which any JSON writer can
+write. The raw byte itself is read as the same value.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from tiercel_engine.event import Event, Value
 from tiercel_engine.fields import lookup
 from tiercel_engine.fields.model import FAMILIES, Argument, ArgumentKind, Field, FieldType, Multiplicity
 from tiercel_engine.printable import printable_json
-from tiercel_engine.suggestions import Guesses
+from tiercel_engine.suggestions import Suggester
+from tiercel_engine.units import MEBIBYTE
 
-MAX_LINE_BYTES = 16 << 20
+MAX_LINE_BYTES = 16 * MEBIBYTE
 
 _MAX_REMEMBERED = 4096
 _INTEGERS = (FieldType.INTEGER, FieldType.PORT, FieldType.TIME, FieldType.DURATION)
@@ -40,7 +41,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A line that is no event: where, which field (``""`` if it is the line as a whole), and why.
+    """A line that is not an event: where it stands, which field is wrong (``""`` for the line as a whole), and why.
 
     Texts hold what the file says: escape them before printing.
     """
@@ -49,20 +50,27 @@ class Malformed:
     line: int
     field: str
     message: str
+    hint: str = ""
+    """What would be right, "" if unknown."""
+    expected: type | None = None
+    """The Python type that the field's value should have had; None if the value is not what is wrong."""
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.field + ': ' if self.field else ''}{self.message}"
+        place = f"{self.file}:{self.line}: {self.field + ': ' if self.field else ''}"
+        return f"{place}{self.message}{'; ' + self.hint if self.hint else ''}"
 
 
 class _Error(Exception):
-    def __init__(self, message: str, field: str = "") -> None:
+    def __init__(self, message: str, field: str = "", hint: str = "", expected: type | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
+        self.hint = hint
+        self.expected = expected
 
 
 def read_lines(file: BinaryIO) -> Iterator[bytes]:
-    """The lines of a file; of one longer than ``MAX_LINE_BYTES`` only a beginning that is longer than that too."""
+    """The lines of a file. Of a line longer than ``MAX_LINE_BYTES``, one byte more than that is given."""
     read = partial(file.readline, MAX_LINE_BYTES + 1)
     while line := read():
         yield line
@@ -71,7 +79,7 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def read_events(lines: Iterable[bytes], file: str) -> Iterator[Event | Malformed]:
-    """The events of recorded lines in their order, and what is wrong with lines that hold none."""
+    """The event of each line in their order; for a line that is not an event, a ``Malformed``."""
     reader = _Reader()
     for number, line in enumerate(lines, 1):
         if line.isspace():
@@ -79,26 +87,26 @@ def read_events(lines: Iterable[bytes], file: str) -> Iterator[Event | Malformed
         try:
             event = reader.event(line)
         except _Error as error:
-            yield Malformed(file, number, error.field, error.message)
+            yield Malformed(file, number, error.field, error.message, error.hint, error.expected)
         else:
             yield event
 
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """The types of an event's values that were found to be right, and the fields that have another form in an event."""
+    """The types of values that have been checked, and the conversions of fields that have another form in an event."""
 
     types: tuple[type, ...]
     conversions: tuple[tuple[str, Callable[[str, Any], Value | None]], ...]
 
 
 class _Reader:
-    """Reads events. Most lines have the same fields with the same types as one before, and need no other check."""
+    """Reads events. Most lines have the same fields and types as an earlier line, and need no further check."""
 
     def __init__(self) -> None:
         self._layouts: dict[tuple[str, ...], _Layout] = {}
         self._accepted: set[tuple[str, type]] = set()
-        self._guesses = Guesses()
+        self._suggester = Suggester()
 
     def event(self, line: bytes) -> Event:
         document = _parse(line)
@@ -122,12 +130,12 @@ class _Reader:
         return Event(source, time, fields)
 
     def _check(self, fields: Mapping[str, Any]) -> _Layout:
-        """The layout of fields, remembered."""
+        """Checks the fields and remembers their layout. Raises ``_Error``."""
         conversions: list[tuple[str, Callable[[str, Any], Value | None]]] = []
         for key, value in fields.items():
             if (key, type(value)) in self._accepted:
                 continue
-            field = _field_of(key, self._guesses)
+            field = _field_of(key, self._suggester)
             if field.type is FieldType.BYTES or (field.multiplicity is not Multiplicity.ONE and key == field.name):
                 conversions.append((key, partial(_convert, field)))
                 continue
@@ -142,12 +150,12 @@ class _Reader:
 
 
 def _parse(line: bytes) -> Any:
-    """The JSON value of a line."""
+    """The JSON value of a line. Raises ``_Error``."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError as error:
         if len(line) > MAX_LINE_BYTES:
-            raise _Error(f"the line is longer than {MAX_LINE_BYTES >> 20} MiB") from None
+            raise _Error(f"the line is longer than {MAX_LINE_BYTES // MEBIBYTE} MiB") from None
         reason = error.msg
     # Python's own parser reads lone surrogates, which orjson doesn't.
     try:
@@ -160,12 +168,12 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def _field_of(key: str, guesses: Guesses) -> Field:
-    """The registered field that a key of an event means."""
+def _field_of(key: str, suggester: Suggester) -> Field:
+    """The registered field of a key of an event. Raises ``_Error``."""
     name, bracket, argument = key.partition("[")
     field = lookup(name)
     if field is None:
-        raise _Error(f"is no field; {guesses.field(name)}", key)
+        raise _Error("is no field", key, suggester.field(name))
     if not bracket:
         if field.argument is Argument.REQUIRED:
             raise _Error(f"needs an argument: {name}[…]", key)
@@ -181,7 +189,7 @@ def _field_of(key: str, guesses: Guesses) -> Field:
 
 
 def _check_scalar(field: Field, key: str, value: Any) -> None:
-    """Whether a value has the type of its field, or is None."""
+    """Raises ``_Error`` unless the value has the type of its field, or is None."""
     if field.type in _INTEGERS:
         expected: tuple[type, ...] = (int,)
     elif field.type is FieldType.FLOAT:
@@ -189,32 +197,32 @@ def _check_scalar(field: Field, key: str, value: Any) -> None:
     else:
         expected = (bool,) if field.type is FieldType.BOOLEAN else (str,)
     if value is not None and type(value) not in expected:
-        raise _Error(f"must be {_WORDS[expected[0]]}, not {_WORDS[type(value)]}", key)
+        raise _Error(f"must be {_WORDS[expected[0]]}, not {_WORDS[type(value)]}", key, expected=expected[0])
 
 
 def _convert(field: Field, key: str, value: Any) -> Value | None:
-    """The value in an event of a field of several values, or of bytes."""
+    """The value that an event has for a recorded list of values, or for recorded bytes. Raises ``_Error``."""
     if value is None:
         return None
     if field.type is FieldType.BYTES:
         try:
             return bytes.fromhex(value)
         except (ValueError, TypeError):
-            raise _Error("must be a string of hexadecimal digits", key) from None
+            raise _Error("must be a string of hexadecimal digits", key, expected=str) from None
     if type(value) is not list:
-        raise _Error(f"must be an array, not {_WORDS[type(value)]}", key)
+        raise _Error(f"must be an array, not {_WORDS[type(value)]}", key, expected=list)
     for member in value:
         if member is None:
-            raise _Error("must have no null in it", key)
+            raise _Error("must have no null in it", key, expected=list)
         _check_scalar(field, key, member)
     return value
 
 
 def write_event(event: Event, fields: Iterable[str] | None = None) -> bytes:
-    """An event as a line of a recording, the newline included.
+    """An event as a line of a recording, with the line break.
 
-    ``fields`` are the keys to record, read from the event if it computes values when asked; else
-    all that it holds.
+    ``fields`` are the keys to record; if the event computes values when they are read, these are computed. Without
+    ``fields``, all values that the event holds are recorded.
     """
     keys = event if fields is None else fields
     values = {

@@ -11,7 +11,7 @@ from tiercel_engine.priority import Priority
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """The SecurityRule that a rule stands in."""
+    """The SecurityRule object that holds a rule."""
 
     namespace: str
     name: str
@@ -19,7 +19,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One enabled or disabled rule with its condition typed and its output checked.
+    """One rule, enabled or disabled, with a typed condition and a valid output.
 
     ``origin`` is None for rules of files.
     """
@@ -37,20 +37,21 @@ class Rule:
 
     @property
     def key(self) -> str:
-        """What tells it from all rules that run with it: tenants may give theirs the same names."""
+        """A key that is unique among the rules that run together. Names are not: tenants may use the same ones."""
         return rule_key(self.name, self.origin)
 
 
 def rule_key(name: str, origin: Origin | None) -> str:
+    """The key of a rule: ``namespace/name`` for one of a SecurityRule, else its name."""
     return f"{origin.namespace}/{name}" if origin is not None else name
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
-    """What came of one or several rules files: the good rules, and everything to be said of the rest.
+class LoadedRules:
+    """The result of loading one or several rules files: the good rules, and the problems of the others.
 
-    ``rules`` holds every rule without an error, in the order of their first definition, disabled
-    ones too; ``tiercel detect`` starts nothing if there are errors unless told to keep going.
+    ``rules`` holds every rule without an error, disabled ones too, in the order of their first definition.
+    ``tiercel detect`` does not start if there are errors, unless it is told to keep going.
     """
 
     rules: tuple[Rule, ...]

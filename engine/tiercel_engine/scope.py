@@ -1,7 +1,7 @@
-"""Where a rule watches: which pods, which nodes, and whether the hosts themselves.
+"""Scopes: which pods and nodes a rule watches, and whether it watches the hosts themselves.
 
-A scope is turned into a condition on fields that a process decides, and joined to the rule's own: so it is evaluated
-where those are, once a process, and costs nothing elsewhere.
+A scope becomes a condition on fields that are the same for a whole process, and is joined to the condition of the
+rule. So it is evaluated where such fields are, once for each process, and costs nothing elsewhere.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tiercel_engine.condition import And, Atom, FieldOperand, Node, Not, Operato
 from tiercel_engine.fields import REGISTRY
 
 SYSTEM_NAMESPACE = "tiercel-system"
-"""Rules of this namespace watch the whole cluster, those of others their own namespace's pods."""
+"""Rules in this namespace watch the whole cluster. Rules in another namespace watch the pods of that namespace."""
 
 NAMESPACE_NAME = "kubernetes.io/metadata.name"
-"""The label that every namespace bears with its own name."""
+"""The label of every namespace that holds its own name."""
 
 
 class LabelOperator(Enum):
-    """As in Kubernetes' label selectors; ``NotIn`` holds where there is no such label too."""
+    """The operators of Kubernetes' label selectors. ``NotIn`` also holds for an object without the label."""
 
     IN = "In"
     NOT_IN = "NotIn"
@@ -31,12 +31,14 @@ class LabelOperator(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LabelTest:
+    """One requirement of a label selector."""
+
     key: str
     operator: LabelOperator
     values: tuple[str, ...] = ()
 
     def holds(self, labels: Mapping[str, str]) -> bool:
-        """Whether it does for an object with these labels."""
+        """Whether the test holds for an object with these labels."""
         match self.operator:
             case LabelOperator.IN:
                 return labels.get(self.key) in self.values
@@ -49,16 +51,16 @@ class LabelTest:
 
 
 Labels = tuple[LabelTest, ...]
-"""All of which must hold."""
+"""A label selector: all of the tests must hold."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What is selected are pods and hosts, on the nodes that ``nodes`` and ``node_names`` allow.
+    """The pods and hosts that are watched, on the nodes that ``nodes`` and ``node_names`` allow.
 
-    ``pods`` None selects no pods in particular, an empty one all of them; ``namespaces`` None stands for all. ``host``
-    None is what follows from the rest: hosts are watched unless pods are selected; with ``host`` true and no pods
-    selected, hosts alone are.
+    ``pods`` is None if pods are not selected, and empty if all pods are selected. ``namespaces`` is None for all
+    namespaces. If ``host`` is None, hosts are watched unless pods are selected. If ``host`` is true and pods are not
+    selected, only hosts are watched.
     """
 
     namespaces: frozenset[str] | None = None
@@ -70,7 +72,7 @@ class Scope:
 
     @property
     def condition(self) -> Node | None:
-        """The scope as a condition; None if everything is in it."""
+        """The scope as a condition; None if the scope contains everything."""
         parts = [*self._names("k8s.node.name", self.node_names), *_label_conditions("k8s.node.label", self.nodes)]
         subjects = self._subjects()
         if subjects is not None:
@@ -86,7 +88,7 @@ class Scope:
             *(_namespace_condition(test) for test in self.namespace_labels),
             *_label_conditions("k8s.pod.label", self.pods),
         ]
-        if not any(isinstance(test, Atom) for test in tests):  # the others hold where there is no pod
+        if not any(isinstance(test, Atom) for test in tests):  # all other tests hold for processes outside of pods
             tests.insert(0, _atom("k8s.pod.name", Operator.EXISTS))
         in_pods = tests[0] if len(tests) == 1 else And(tuple(tests))
         return Or((in_pods, on_host)) if self.host else in_pods
@@ -97,7 +99,7 @@ class Scope:
 
 
 def _namespace_condition(test: LabelTest) -> Node:
-    """A namespace's name needs no look at its labels."""
+    """The condition of one test. For the name of a namespace, its labels need not be known."""
     if test.key == NAMESPACE_NAME and test.operator in (LabelOperator.IN, LabelOperator.NOT_IN):
         atom = _atom("k8s.ns.name", Operator.IN, test.values)
         return atom if test.operator is LabelOperator.IN else Not(atom)
@@ -126,5 +128,5 @@ def _atom(field: str, operator: Operator, values: tuple[str, ...] = ()) -> Node:
 
 
 def _all(parts: Iterable[Node]) -> Node | None:
-    found = tuple(parts)
-    return None if not found else found[0] if len(found) == 1 else And(found)
+    conditions = tuple(parts)
+    return None if not conditions else conditions[0] if len(conditions) == 1 else And(conditions)

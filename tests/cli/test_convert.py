@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tiercel_cli.main import main
 from tiercel_engine.diagnostics import Location
-from tiercel_engine.rule import Loaded, Rule
+from tiercel_engine.rule import LoadedRules, Rule
 from tiercel_engine.rules import RulesFile, load
 from tiercel_engine.rules.documents.manifest import manifest_name, to_manifest
 
@@ -47,7 +47,7 @@ def convert(*arguments: object) -> Result:
     return CliRunner().invoke(main, ["convert", *map(str, arguments)])
 
 
-def meaning(loaded: Loaded) -> list[Rule]:
+def meaning(loaded: LoadedRules) -> list[Rule]:
     """The rules without their places."""
     assert loaded.errors == ()
     return [replace(rule, location=Location("", 0, 0)) for rule in loaded.rules]

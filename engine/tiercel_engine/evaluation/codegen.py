@@ -1,10 +1,10 @@
-"""Python code for many conditions at once.
+"""Generates Python code that evaluates many conditions at once.
 
-A node that is used more than once is computed when it is first needed, and once an event: its value is
-kept in a slot of a list ``s``. A field's value is kept in a local variable of each function that
-needs it; the event itself remembers what it had to compute. Conditions that demand the same thing
-stand under one ``if``. Nothing that a rule says becomes part of the text: constants stand in the
-functions' namespace under names like ``c12``.
+A node that is used more than once is computed when it is first needed, at most once for each event; its value is
+kept in a slot of a list ``s``. The value of a field is kept in a local variable of each function that needs it; the
+event itself remembers the values that it had to compute. Conditions that have a conjunct in common are put under one
+``if``. No text of a rule becomes part of the code: constants are in the namespace of the functions, under names like
+``c12``.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from typing import Any, cast
 
 from tiercel_engine.condition import Atom, FieldOperand, Literal, Operand, Operator, Quantifier
 from tiercel_engine.evaluation.graph import FALSE, TRUE, Graph, Junction, Negation, operand_key
-from tiercel_engine.evaluation.operators import comparison_of, test_of
+from tiercel_engine.evaluation.operators import compile_comparison, compile_test
 from tiercel_engine.evaluation.transformers import FUNCTIONS
 from tiercel_engine.event import Event
 from tiercel_engine.fields.model import FieldType, Multiplicity
 
 Program = Callable[[Event], list[int]]
-"""The positions of the conditions that hold for an event, in no order."""
+"""Gives the positions of the conditions that hold for an event, in no particular order."""
 
-# Expressions nested deeper than this move into functions of their own: Python's parser has a limit of 200 parentheses.
+# Expressions that nest deeper become functions of their own: Python's parser allows 200 nested parentheses.
 _MAX_DEPTH = 24
-# Functions that call each other deeper than this are begun from below, needed or not: recursion has a limit too.
+# If functions call each other more deeply, the inner ones are called first, whether they are needed or not: Python
+# limits recursion too.
 _MAX_CALLS = 200
-# Wider expressions are cut into functions, and functions compiled in portions of so many characters: Python's compiler
-# takes two hundred times the memory of the text that it is given at once.
+# Expressions with more operands are cut into functions.
 _MAX_WIDTH = 250
+# Functions are compiled in portions of this many characters: Python's compiler takes two hundred times the memory of
+# the text that it compiles at once.
 _PORTION = 1 << 16
-# Levels of `if` that conditions with a common demand are put under.
+# How deeply `if` statements for common conjuncts are nested.
 _MAX_LEVELS = 12
 
 _ADDRESSES = (FieldType.ADDRESS, FieldType.NETWORK)
@@ -51,18 +53,21 @@ _PLAIN_TESTS = {
 
 
 def _present(value: Any) -> Any:
-    """A list without members is a field without a value."""
+    """The value, or None for an empty list: a field with an empty list has no value."""
     return None if isinstance(value, list) and not value else value
 
 
 def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]]) -> Program:
-    """A function that evaluates conditions, given as (position, node of the graph)."""
-    return _Writer(graph).program(conditions)
+    """A function that evaluates the conditions, which are given as pairs of a position and a node of the graph."""
+    return _CodeWriter(graph).program(conditions)
 
 
 @dataclass(frozen=True, slots=True)
-class _Text:
-    """An expression. ``depth``: of its parentheses; ``calls``: of the functions that it calls."""
+class _Expression:
+    """An expression in Python and the variables that it assigns.
+
+    ``depth`` is how deeply its parentheses nest, ``calls`` how deeply the functions that it calls nest.
+    """
 
     text: str
     variables: frozenset[str] = frozenset()
@@ -70,7 +75,7 @@ class _Text:
     calls: int = 0
 
 
-class _Writer:
+class _CodeWriter:
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._namespace: dict[str, Any] = {"present": _present}
@@ -78,7 +83,7 @@ class _Writer:
         self._slots: dict[Hashable, int] = {}
         self._calls: dict[int, int] = {}
         self._variables: dict[Hashable, str] = {}
-        self._nodes: dict[int, _Text] = {FALSE: _Text("False"), TRUE: _Text("True")}
+        self._nodes: dict[int, _Expression] = {FALSE: _Expression("False"), TRUE: _Expression("True")}
 
     def program(self, conditions: Sequence[tuple[int, int]]) -> Program:
         demands = [(position, self._conjuncts(node)) for position, node in conditions]
@@ -89,11 +94,11 @@ class _Writer:
         lines = [
             "def program(e):",
             " s = slots[:]",
-            " found = []",
+            " matched = []",
             _unread(variables),
             *prologue,
             *body,
-            " return found",
+            " return matched",
         ]
         self._namespace["slots"] = [...] * len(self._slots)
         for portion in _portions([*self._functions, "\n".join(lines)]):
@@ -107,7 +112,7 @@ class _Writer:
         return (node,)
 
     def _write_nodes(self, roots: Iterable[int]) -> list[str]:
-        """Writes the expression of each node; what has to be computed ahead is returned as lines."""
+        """Makes the expression of each node. Returns the lines of code that compute some of them in advance."""
         nodes = sorted(self._graph.reachable(roots) - {FALSE, TRUE})
         uses = Counter(operand for node in nodes for operand in self._graph.operands(node))
         uses.update(roots)
@@ -118,12 +123,12 @@ class _Writer:
                 expression = self._remembered(("node", node), expression)
                 if expression.calls > _MAX_CALLS:
                     ahead.append(f" {expression.text}")
-                    expression = _Text(expression.text)
+                    expression = _Expression(expression.text)
             self._nodes[node] = expression
         return ahead
 
     def _tests(self, demands: Sequence[tuple[int, tuple[int, ...]]], level: int) -> Iterable[str]:
-        """Statements that append the positions whose conjuncts all hold, a common conjunct tested once."""
+        """Statements that append the positions of conditions whose conjuncts all hold; common ones are tested once."""
         indent = " " * level
         common = Counter(node for _, conjuncts in demands for node in conjuncts)
         left = dict(demands)
@@ -144,9 +149,9 @@ class _Writer:
                 del left[position]
         for position, conjuncts in left.items():
             condition = " and ".join(self._nodes[node].text for node in conjuncts) or "True"
-            yield f"{indent}if {condition}: found.append({position})"
+            yield f"{indent}if {condition}: matched.append({position})"
 
-    def _expression(self, node: int) -> _Text:
+    def _expression(self, node: int) -> _Expression:
         part = self._graph.parts[node]
         if isinstance(part, Atom):
             return self._atom(part)
@@ -163,7 +168,7 @@ class _Writer:
         return _joined(connective, operands)
 
     def _is_cheap(self, node: int) -> bool:
-        """Whether to evaluate anew costs no more than to remember."""
+        """Whether evaluating the node again costs no more than remembering its value."""
         part = self._graph.parts[node]
         if isinstance(part, Negation):
             return True
@@ -171,39 +176,43 @@ class _Writer:
             part.operator is Operator.EXISTS or (_is_plain(part) and part.operator in _CHEAP)
         )
 
-    def _atom(self, atom: Atom) -> _Text:
+    def _atom(self, atom: Atom) -> _Expression:
         left = self._value(atom.left)
         depth, calls = left.depth + 2, left.calls
         if atom.operator is Operator.EXISTS:
-            return _Text(f"({left.text} is not None)", left.variables, depth, calls)
+            return _Expression(f"({left.text} is not None)", left.variables, depth, calls)
         if not isinstance(atom.right, tuple):
             right = self._value(atom.right)
-            test = f"(w := {right.text}) is not None and {self._constant(comparison_of(atom))}(v, w)"
+            test = f"(w := {right.text}) is not None and {self._constant(compile_comparison(atom))}(v, w)"
             text = f"((v := {left.text}) is not None and {test})"
-            return _Text(text, left.variables | right.variables, max(depth, right.depth + 2), max(calls, right.calls))
-        # None equals no constant and is in no set: these need no test for a value.
+            return _Expression(
+                text, left.variables | right.variables, max(depth, right.depth + 2), max(calls, right.calls)
+            )
+        # None equals no constant and is in no set, so these need no test whether there is a value.
         if _is_plain(atom) and atom.operator in (Operator.EQ, Operator.IN):
             several = len(atom.right) > 1
             constant = self._constant(frozenset(atom.right) if several else atom.right[0])
-            return _Text(f"({left.text} {'in' if several else '=='} {constant})", left.variables, depth, calls)
+            return _Expression(f"({left.text} {'in' if several else '=='} {constant})", left.variables, depth, calls)
         if _is_plain(atom) and atom.operator in _PLAIN_TESTS:
             constant = self._constant(atom.right if atom.operator in _PREFIXES else atom.right[0])
             test = _PLAIN_TESTS[atom.operator].format(constant)
         else:
-            test = f"{self._constant(test_of(atom))}(v)"
-        return _Text(f"((v := {left.text}) is not None and {test})", left.variables, depth, calls)
+            test = f"{self._constant(compile_test(atom))}(v)"
+        return _Expression(f"((v := {left.text}) is not None and {test})", left.variables, depth, calls)
 
-    def _value(self, operand: Operand) -> _Text:
-        """An expression for an operand's value, None if it has none."""
+    def _value(self, operand: Operand) -> _Expression:
+        """An expression for the value of an operand; its value is None if the operand has none."""
         if isinstance(operand, Literal):
-            return _Text(self._constant(operand.value))
+            return _Expression(self._constant(operand.value))
         key = operand_key(operand)
         if isinstance(operand, FieldOperand):
             variable = self._variables.setdefault(key, f"f{len(self._variables)}")
             read = f"e[{self._constant(operand.key)}]"
             if operand.multiplicity is not Multiplicity.ONE:
                 read = f"present({read})"
-            return _Text(f"({variable} if {variable} is not ... else ({variable} := {read}))", frozenset({variable}), 2)
+            return _Expression(
+                f"({variable} if {variable} is not ... else ({variable} := {read}))", frozenset({variable}), 2
+            )
         if key in self._slots:
             return self._slot(key)
         values = [self._value(inner) for inner in operand.operands]
@@ -212,10 +221,10 @@ class _Writer:
         call = f"present({self._constant(FUNCTIONS[operand.name])}({', '.join(names)}))"
         variables = frozenset[str]().union(*(value.variables for value in values))
         calls = max(value.calls for value in values)
-        return self._remembered(key, _Text(f"{call} if {given} else None", variables, calls=calls))
+        return self._remembered(key, _Expression(f"{call} if {given} else None", variables, calls=calls))
 
-    def _remembered(self, key: Hashable, expression: _Text) -> _Text:
-        """An expression that computes another when it is first evaluated for an event, and only then."""
+    def _remembered(self, key: Hashable, expression: _Expression) -> _Expression:
+        """An expression with the value of ``expression``, which is computed once for an event, when first needed."""
         slot = self._slots.setdefault(key, len(self._slots))
         body = [
             f"def s{slot}(e, s):",
@@ -227,9 +236,9 @@ class _Writer:
         self._calls[slot] = expression.calls + 1
         return self._slot(key)
 
-    def _slot(self, key: Hashable) -> _Text:
+    def _slot(self, key: Hashable) -> _Expression:
         slot = self._slots[key]
-        return _Text(f"(s[{slot}] if s[{slot}] is not ... else s{slot}(e, s))", frozenset(), 1, self._calls[slot])
+        return _Expression(f"(s[{slot}] if s[{slot}] is not ... else s{slot}(e, s))", frozenset(), 1, self._calls[slot])
 
     def _constant(self, value: object) -> str:
         name = f"c{len(self._namespace)}"
@@ -237,9 +246,9 @@ class _Writer:
         return name
 
 
-def _combined(text: str, operands: Sequence[_Text]) -> _Text:
-    """An expression made of operands."""
-    return _Text(
+def _combined(text: str, operands: Sequence[_Expression]) -> _Expression:
+    """An expression with this text, which is made of the operands."""
+    return _Expression(
         text,
         frozenset[str]().union(*(operand.variables for operand in operands)),
         max(operand.depth for operand in operands) + 1,
@@ -247,12 +256,12 @@ def _combined(text: str, operands: Sequence[_Text]) -> _Text:
     )
 
 
-def _joined(connective: str, operands: Sequence[_Text]) -> _Text:
+def _joined(connective: str, operands: Sequence[_Expression]) -> _Expression:
     return _combined(f"({connective.join(operand.text for operand in operands)})", operands)
 
 
 def _portions(functions: Iterable[str]) -> Iterable[str]:
-    """The text of functions in portions to be compiled one by one."""
+    """The code of the functions in portions, which are compiled one by one."""
     portion: list[str] = []
     length = 0
     for function in functions:
@@ -265,12 +274,12 @@ def _portions(functions: Iterable[str]) -> Iterable[str]:
 
 
 def _unread(variables: Iterable[str]) -> str:
-    """A statement that marks variables as not read yet."""
+    """A statement that marks the variables as not read yet."""
     return f" {' = '.join(sorted(variables))} = ..." if variables else " pass"
 
 
 def _is_plain(atom: Atom) -> bool:
-    """Whether Python's own operators on the value do what the atom's operator does."""
+    """Whether an operator of Python itself does the same as the atom's operator."""
     left = atom.left
     return (
         isinstance(atom.right, tuple)

@@ -1,7 +1,7 @@
-"""Conditions of many rules as one graph without duplicates, in which ``evt.type`` can be folded away.
+"""The conditions of many rules as one graph without duplicates, in which known values can be folded away.
 
-A node is a number; equal nodes, from whichever rule, are one. Operands have smaller numbers than
-what is made of them, so that going up the numbers is going bottom-up, without recursion.
+A node is a number. Equal nodes of different rules are one node. Operands have smaller numbers than the nodes that are
+made of them, so ascending order is bottom-up order, and no recursion is needed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ Part = bool | Atom | Junction | Negation
 
 
 def operand_key(operand: Operand) -> Hashable:
-    """Equal for operands that have the same value on every event."""
+    """A key that is equal for two operands if they have the same value for every event."""
     if isinstance(operand, FieldOperand):
         return operand.key
     if isinstance(operand, Literal):
@@ -64,16 +64,16 @@ def _atom_key(atom: Atom) -> Hashable:
 
 
 class Graph:
-    """``parts[n]`` is what node n is."""
+    """The graph. ``parts[n]`` is the content of node n."""
 
     def __init__(self) -> None:
         self.parts: list[Part] = [False, True]
         self._numbers: dict[Hashable, int] = {}
-        # Nodes shared by identity (macros) are met once. The nodes are kept, or their ids would be used again.
+        # Shared nodes (macros) are visited once, by identity. Keeping the nodes keeps their ids from being reused.
         self._seen: dict[int, tuple[Node, int]] = {}
 
     def add(self, root: Node) -> int:
-        """The number of a condition."""
+        """Adds a condition. Returns the number of its node."""
         for node in postorder(root):
             if id(node) in self._seen:
                 continue
@@ -90,7 +90,10 @@ class Graph:
         return self._seen[id(root)][1]
 
     def fold(self, roots: Iterable[int], known: Mapping[int, bool]) -> dict[int, int]:
-        """The number of each node below the roots when some atoms' values are known."""
+        """Constant folding: for each node that the roots reach, the node that is left when some values are known.
+
+        ``known`` has the values of atoms, by node.
+        """
         folded: dict[int, int] = {}
         for number in sorted(self.reachable(roots)):
             part = self.parts[number]
@@ -105,16 +108,18 @@ class Graph:
         return folded
 
     def reachable(self, roots: Iterable[int]) -> set[int]:
-        found: set[int] = set()
+        """The roots, and all nodes that they are made of."""
+        reached: set[int] = set()
         stack = list(roots)
         while stack:
             number = stack.pop()
-            if number not in found:
-                found.add(number)
+            if number not in reached:
+                reached.add(number)
                 stack.extend(self.operands(number))
-        return found
+        return reached
 
     def operands(self, number: int) -> tuple[int, ...]:
+        """The operands of a node; none for atoms and constants."""
         part = self.parts[number]
         if isinstance(part, Junction):
             return part.operands
@@ -127,14 +132,14 @@ class Graph:
         return number
 
     def negation(self, operand: int) -> int:
-        """The number of what holds where the operand does not."""
+        """The node that holds if the operand does not."""
         part = self.parts[operand]
         if isinstance(part, bool):
             return FALSE if part else TRUE
         return part.operand if isinstance(part, Negation) else self._intern(("not", operand), Negation(operand))
 
     def join(self, is_and: bool, operands: Iterable[int]) -> int:
-        """The number of a conjunction or disjunction."""
+        """The node of a conjunction (``is_and``) or disjunction."""
         neutral, decisive = (TRUE, FALSE) if is_and else (FALSE, TRUE)
         kept = [operand for operand in dict.fromkeys(operands) if operand != neutral]
         if decisive in kept:
@@ -146,7 +151,10 @@ class Graph:
         return self._intern((is_and, *kept), Junction(is_and, tuple(kept)))
 
     def _merge(self, is_and: bool, operands: list[int]) -> list[int]:
-        """The operands with ``a = x or a in (y, z)`` as one test of one set; so too ``not a = x and not a = y``."""
+        """The operands, with comparisons of the same field merged into one test.
+
+        ``a = x or a in (y, z)`` becomes one test of one set, and so does ``not a = x and not a = y``.
+        """
         groups: dict[Hashable, list[int]] = {}
         for operand in operands:
             part = self.parts[operand]
@@ -176,7 +184,7 @@ class Graph:
 
 
 class _Merging(NamedTuple):
-    """The operator and quantifier that test for several constants at once."""
+    """The operator and quantifier of a merged test, which tests for several constants at once."""
 
     operator: Operator
     quantifier: Quantifier | None
@@ -191,7 +199,7 @@ _MERGING = {
 
 
 def _is_mergeable(atom: Atom) -> bool:
-    """Whether the atom holds if it holds for one of its constants (``in`` of a list asks for all members)."""
+    """Whether the atom holds as soon as it holds for one of its constants (not so for ``in`` with a LIST field)."""
     return (
         isinstance(atom.right, tuple)
         and (atom.quantifier in (None, Quantifier.ANY_OF) or len(atom.right) == 1)

@@ -1,7 +1,7 @@
-"""What each operator means: an atom becomes a test of a value that is there.
+"""The meaning of each operator: from an atom to a function that tests a value.
 
-A field without a value never gets here: its comparison is false, ``!=`` too. Values have the type
-that the registry gives their field.
+The functions are not called for a field without a value: a comparison with such a field is false, also for ``!=``.
+Values have the type that the registry gives their field.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ _TO_UPPER = {lower: upper for upper, lower in _TO_LOWER.items()}
 
 
 def lower(text: str) -> str:
-    """Lower case of ASCII letters alone, as C's tolower: the length never changes."""
+    """The text with ASCII letters in lower case, like C's tolower. Other letters and the length stay the same."""
     return text.lower() if text.isascii() else text.translate(_TO_LOWER)
 
 
 def upper(text: str) -> str:
-    """Upper case of ASCII letters alone."""
+    """The text with ASCII letters in upper case."""
     return text.upper() if text.isascii() else text.translate(_TO_UPPER)
 
 
-def test_of(atom: Atom) -> Test:
-    """The test that an atom with constants on the right makes of the left value.
+def compile_test(atom: Atom) -> Test:
+    """The function that tests the left value of an atom with constants on the right.
 
-    The value is never None; of a field that holds several (ANY, LIST) it is a list that isn't empty.
-    Raises ``patterns.PatternError`` for a regular expression that RE2 refuses.
+    It is called with a value that is not None; for a field of several values (ANY, LIST), with a list that is not
+    empty. Raises ``patterns.PatternError`` for a regular expression that RE2 refuses.
     """
     assert isinstance(atom.right, tuple)
     return _test(atom.left.type, atom.left.multiplicity, atom.operator, atom.right, atom.quantifier)
 
 
-def comparison_of(atom: Atom) -> Callable[[Any, Any], bool]:
-    """The test that an atom with an operand on the right makes of the left and the right value, both there.
+def compile_comparison(atom: Atom) -> Callable[[Any, Any], bool]:
+    """The function that tests the left and the right value of an atom with an operand on the right.
 
-    The right value's members are the constants. A regular expression that comes with the event and
-    is none matches nothing.
+    Neither value is None. The members of the right value are the constants. If the right value should be a regular
+    expression and is not a valid one, it matches nothing.
     """
     kind, multiplicity, operator, quantifier = atom.left.type, atom.left.multiplicity, atom.operator, atom.quantifier
     if multiplicity is Multiplicity.ONE and kind not in _ADDRESSES and operator in _ORDER:
@@ -90,9 +90,10 @@ def _quantified(
     quantifier: Quantifier | None,
     regex: Callable[[str], Test],
 ) -> Test:
-    """The test of one member; ``oneof`` holds for exactly one of the constants, ``anyof`` for one or more.
+    """The test of one member of a value.
 
-    Of no constants at all nothing holds, ``allof`` too (Falco: sinsp_filter_check::compare_rhs_with_mod).
+    ``oneof`` holds if exactly one of the constants fits, ``anyof`` if one or more do. Without constants nothing holds,
+    not even ``allof`` (as in Falco: sinsp_filter_check::compare_rhs_with_mod).
     """
     if not constants and quantifier is not None:
         return lambda _value: False
@@ -114,7 +115,7 @@ def _quantified(
 
 
 def _scalar(kind: FieldType, operator: Operator, constants: tuple[Any, ...], regex: Callable[[str], Test]) -> Test:
-    """The test of one scalar. Several constants: the operator holds for one of them."""
+    """The test of one scalar. With several constants it holds if the operator holds for one of them."""
     if kind is FieldType.BYTES:
         constants = tuple(_to_bytes(constant) for constant in constants)
     if kind in _ADDRESSES:
@@ -165,7 +166,7 @@ _MAKERS: dict[Operator, Callable[[tuple[Any, ...]], Test]] = {
     Operator.IGLOB: lambda constants: compile_glob(constants[0], ignore_case=True),
     Operator.PMATCH: compile_path_prefixes,
 }
-"""How a test is made of constants; all operators but ``regex``, whose maker depends on where the pattern is from."""
+"""Makes the test for each operator. ``regex`` is missing: its maker depends on where the pattern comes from."""
 
 
 def _to_bytes(constant: Any) -> Any:

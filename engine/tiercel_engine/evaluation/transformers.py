@@ -1,7 +1,7 @@
-"""Transformers: ``tolower(…)``, ``join(…)`` and their kin. Meaning as in Falco's documentation and libsinsp 0.25.
+"""Transformers such as ``tolower(…)`` and ``join(…)``, as Falco's documentation and libsinsp 0.25 define them.
 
-A transformer of one argument applies to each member of a list, but ``len``, which counts them.
-None among the arguments, or in the result, is a field without a value.
+A transformer of one argument is applied to each member of a list, except ``len``, which counts the members. None,
+as an argument or as the result, means that there is no value.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tiercel_engine.evaluation.operators import lower, upper
 
 
 def decode_base64(value: str | bytes) -> str | bytes | None:
-    """Base64 decoded, padding optional; None if it is not Base64."""
+    """The decoded value of a Base64 text, with or without padding; None if it is not Base64."""
     data = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     try:
         decoded = b64decode(data.rstrip(b"=") + b"=" * (-len(data.rstrip(b"=")) % 4), validate=True)
@@ -26,33 +26,35 @@ def decode_base64(value: str | bytes) -> str | bytes | None:
 
 
 def basename(path: str) -> str:
-    """What follows the last slash: empty for ``/usr/bin/``, unlike basename(1)."""
+    """The part after the last slash. Unlike with basename(1), it is empty for ``/usr/bin/``."""
     return path[path.rfind("/") + 1 :]
 
 
 def join(separator: str, *items: str | Sequence[str]) -> str:
-    """The strings of the lists and the single ones, one after the other, with the separator between."""
+    """The strings, and the members of the lists, joined by the separator in their order."""
     return separator.join(
         text for item in items for text in ((item,) if isinstance(item, str) else item) if isinstance(text, str)
     )
 
 
 def concat(*items: str) -> str:
+    """The strings, one after the other."""
     return "".join(items)
 
 
 def getopt(arguments: Sequence[str] | str, specification: str, selector: str | None = None) -> list[str] | str | None:
-    """Short options by getopt(3): ``["n", "t", "value"]``, ``?`` for an option that isn't in the specification.
+    """The short options among the arguments, read as getopt(3) does: ``["n", "t", "value"]``.
 
-    Ends at ``--`` and at the first word that is no option; long options are passed over. An option
-    that lacks its argument gives an empty string. With a selector, that option's last argument, or
-    its letter if it takes none; None if it isn't there.
+    An option that is not in the specification gives ``?``. Reading ends at ``--`` and at the first word that is not an
+    option; long options are skipped. An option without the argument that it needs gives an empty string. With a
+    selector, the result is the last argument of that option, or its letter if it takes no argument, or None if the
+    option is not there.
     """
     words = [arguments] if isinstance(arguments, str) else arguments
     letters = specification.removeprefix(":")
     valid = set(letters) - {":"}
     with_argument = {letter for letter, after in pairwise(letters) if after == ":" != letter}
-    found: list[tuple[str, str | None]] = []
+    options: list[tuple[str, str | None]] = []
     rest = iter(words)
     for word in rest:
         if word.startswith("--") and len(word) > 2:
@@ -61,18 +63,18 @@ def getopt(arguments: Sequence[str] | str, specification: str, selector: str | N
             break
         for index, letter in enumerate(word[1:], 2):
             if letter not in valid:
-                found.append(("?", None))
+                options.append(("?", None))
             elif letter not in with_argument:
-                found.append((letter, None))
+                options.append((letter, None))
             else:
                 argument = word[index:] or next(rest, None)
-                found.append(("", None) if argument is None else (letter, argument))
+                options.append(("", None) if argument is None else (letter, argument))
                 if argument is None and letter == selector:
                     return ""
                 break
     if selector is None:
-        return [text for option in found for text in option if text is not None]
-    chosen = [letter if argument is None else argument for letter, argument in found if letter == selector]
+        return [text for option in options for text in option if text is not None]
+    chosen = [letter if argument is None else argument for letter, argument in options if letter == selector]
     return chosen[-1] if chosen else None
 
 
@@ -96,11 +98,11 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "concat": concat,
     "getopt": getopt,
 }
-"""Each transformer by name, as a function of its operands' values, none of them None."""
+"""The function of each transformer, by name. It is called with the values of its operands; none of them is None."""
 
 
 def value_of(operand: Operand, event: Mapping[str, Any]) -> Any:
-    """The value of an operand for one event, None if it has none. Generated code does the same, quicker."""
+    """The value of an operand for one event, None if it has no value. Generated code does the same, only faster."""
     if isinstance(operand, Literal):
         return operand.value
     if isinstance(operand, FieldOperand):

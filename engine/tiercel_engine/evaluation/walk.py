@@ -8,6 +8,7 @@ from tiercel_engine.condition import And, Atom, FieldOperand, Node, Not, Operand
 
 
 def children(node: Node) -> tuple[Node, ...]:
+    """The operands of a node."""
     match node:
         case And(operands) | Or(operands):
             return operands
@@ -18,7 +19,7 @@ def children(node: Node) -> tuple[Node, ...]:
 
 
 def postorder(root: Node) -> Iterator[Node]:
-    """Every node of the condition once, by identity, operands before what is made of them."""
+    """Every node of the condition once (by identity), each after its operands."""
     seen: set[int] = set()
     stack: list[tuple[Node, bool]] = [(root, False)]
     while stack:
@@ -32,7 +33,7 @@ def postorder(root: Node) -> Iterator[Node]:
 
 
 def field_operands(operand: Operand) -> Iterator[FieldOperand]:
-    """The fields that an operand reads. Transformers nest as deep as the parser allows: about 100."""
+    """The fields that an operand reads. Recursion is bounded: the parser allows about 100 nested transformers."""
     if isinstance(operand, FieldOperand):
         yield operand
     elif isinstance(operand, Transformed):
@@ -41,7 +42,7 @@ def field_operands(operand: Operand) -> Iterator[FieldOperand]:
 
 
 def atom_fields(atom: Atom) -> Iterator[FieldOperand]:
-    """The fields that an atom reads, on both sides."""
+    """The fields that an atom reads on both sides."""
     yield from field_operands(atom.left)
     if not isinstance(atom.right, tuple):
         yield from field_operands(atom.right)

@@ -16,7 +16,7 @@ from tiercel_engine.language.lexer import Lexer, shown
 from tiercel_engine.language.operand_types import UnknownField, field_operand, kind, operators_for, transformed
 from tiercel_engine.language.size import MAX_DEPTH, MAX_SIZE, measure
 from tiercel_engine.language.suspicions import suspicions
-from tiercel_engine.suggestions import Guesses
+from tiercel_engine.suggestions import Suggester
 
 MAX_PROBLEMS = 100
 """Findings of one condition; the error after them says that there are more, warnings beyond are left out."""
@@ -46,18 +46,18 @@ def check(
     *,
     macros: Mapping[str, Node],
     lists: Mapping[str, tuple[str, ...]],
-    guesses: Guesses | None = None,
+    suggester: Suggester | None = None,
 ) -> Checked:
     """The typed condition of ``expr``.
 
     ``macros`` are the typed conditions of the macros that may be used; their nodes are shared, not
     copied. ``lists`` are the items of each list, with lists in lists already replaced; an item in
-    quotes stands for what is in them, as it would in a condition. ``guesses`` gives the hints for misspelt
+    quotes stands for what is in them, as it would in a condition. ``suggester`` gives the hints for misspelt
     names: many conditions share one. Raises nothing.
     Time is linear in the expression and the distinct nodes of the macros used: a condition that
     would be larger than ``size.MAX_SIZE`` or deeper than ``size.MAX_DEPTH`` with its macros expanded is an error.
     """
-    return _Checker(macros, lists, guesses or Guesses()).check(expr)
+    return _Checker(macros, lists, suggester or Suggester()).check(expr)
 
 
 class _TooMany(Exception):
@@ -65,10 +65,10 @@ class _TooMany(Exception):
 
 
 class _Checker:
-    def __init__(self, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]], guesses: Guesses) -> None:
+    def __init__(self, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]], suggester: Suggester) -> None:
         self._macros = macros
         self._lists = lists
-        self._guesses = guesses
+        self._suggester = suggester
         self._problems: list[Problem] = []
         self._used_macros: set[str] = set()
         self._used_lists: set[str] = set()
@@ -145,7 +145,7 @@ class _Checker:
             if name.name in self._lists:
                 hint = f"{shown(name.name)} is a list: write `field in ({shown(name.name)})`"
             else:
-                hint = self._guesses.similar(name.name, self._macros, cutoff=0.75)
+                hint = self._suggester.similar(name.name, self._macros, cutoff=0.75)
             self._report(Severity.ERROR, VALIDATE, f"there is no macro {shown(name.name)}", name, hint)
         return node
 
@@ -155,7 +155,7 @@ class _Checker:
             self._fits(check, left)
             right = self._right(check, left)
         except UnknownField as error:
-            hint = self._guesses.field(error.name)
+            hint = self._suggester.field(error.name)
             self._add(Problem(Severity.ERROR, COMPILE, error.message, error.start, error.end, hint, unknown_field=True))
             return None
         except ConditionError as error:
@@ -204,7 +204,7 @@ class _Checker:
     def _named_list(self, word: syntax.Word, left: _Left, operator: Operator) -> tuple[Constant, ...] | None:
         """``in shells``, without parentheses."""
         if word.text not in self._lists:
-            hint = self._guesses.similar(word.text, self._lists, cutoff=0.75)
+            hint = self._suggester.similar(word.text, self._lists, cutoff=0.75)
             hint = hint or f"write `({shown(word.text)})` if that is the value"
             message = f"there is no list {shown(word.text)}: it is taken for a value"
             self._report(Severity.WARNING, UNKNOWN_ITEM, message, word, hint)
@@ -239,8 +239,8 @@ class _Checker:
                 message = f"with its lists replaced the condition has more than {MAX_SIZE} values"
                 self._report(Severity.ERROR, COMPILE, message, word)
                 raise _TooMany
-            for found in suspicions(left, operator, part):
-                self._report(Severity.WARNING, found.code, found.message, word, found.hint)
+            for suspicion in suspicions(left, operator, part):
+                self._report(Severity.WARNING, suspicion.code, suspicion.message, word, suspicion.hint)
             parts.append(part)
         if not good:
             return None

@@ -37,7 +37,7 @@ _LIST = frozenset({Operator.IN, Operator.INTERSECTS, Operator.EXISTS})
 
 
 class UnknownField(ConditionError):
-    """A field that no registry knows, by ``name``. Who tells it gives the hint: see ``Guesses.field``."""
+    """A field that no registry knows, by ``name``. Who tells it gives the hint: see ``Suggester.field``."""
 
     def __init__(self, name: str, start: int, end: int) -> None:
         super().__init__(f"there is no field {shown(name)}", start, end)

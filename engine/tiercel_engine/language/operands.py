@@ -90,18 +90,18 @@ class CheckParser:
                     f"`{word}` must be followed by a blank", start, lexer.position, f"write `{word} {lexer.next}`"
                 )
             return operator
-        found = symbols or word or lexer.next
-        if found in ("", ")") or word in ("and", "or"):
+        lexeme = symbols or word or lexer.next
+        if lexeme in ("", ")") or word in ("and", "or"):
             hint = f"such as `{subject} = value`, `{subject} in (a, b)` or `{subject} exists`"
             raise ConditionError(f"expected an operator after {subject}", left.start, left.end, hint)
         if word == "not":
             hint = f"write `not {subject} …`: `not` stands before the field"
-        elif found == "[":
+        elif lexeme == "[":
             hint = "no blank stands before `[`"
         else:
-            hint = operators.similar_operator(found)
+            hint = operators.similar_operator(lexeme)
         raise ConditionError(
-            f"expected an operator after {subject}, not `{shown(found)}`", start, start + len(found), hint
+            f"expected an operator after {subject}, not `{shown(lexeme)}`", start, start + len(lexeme), hint
         )
 
     def _stands_alone(self, symbols: str) -> bool:
@@ -133,8 +133,8 @@ class CheckParser:
         word = self._word()
         if word is not None:
             return word
-        sign, found = operator.value, self._lexer.next
-        if found == "(":
+        sign, lexeme = operator.value, self._lexer.next
+        if lexeme == "(":
             if operator in operators.NUMERIC:
                 hint = ""
             elif operator in (Operator.EQ, Operator.NE):
@@ -315,14 +315,14 @@ class CheckParser:
         if name.lstrip("+-")[:1].isdecimal() and name.isascii():
             lexer.position += len(name)
             return Word(name, False, at, lexer.position)
-        found = name or lexer.next
-        hint = f'write "{found}" in quotes if that is text' if is_name(name) and len(name) < 40 else ""
+        lexeme = name or lexer.next
+        hint = f'write "{lexeme}" in quotes if that is text' if is_name(name) and len(name) < 40 else ""
         what = (
             f"`{transformer}(` takes fields, transformers and quoted text"
             if transformer
             else "expected a field or text"
         )
-        raise ConditionError(f"{what}, not `{shown(found)}`", at, at + len(found), hint)
+        raise ConditionError(f"{what}, not `{shown(lexeme)}`", at, at + len(lexeme), hint)
 
     def _close_call(self, start: int, name: str) -> None:
         at = self._lexer.skip_blanks()

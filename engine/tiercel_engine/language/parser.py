@@ -102,12 +102,12 @@ class _Parser:
 
     def _nots(self) -> list[int]:
         lexer = self._lexer
-        found: list[int] = []
+        positions: list[int] = []
         while True:
             start = lexer.skip_blanks()
             if not lexer.keyword("not"):
-                return found
-            found.append(start)
+                return positions
+            positions.append(start)
 
     def _connective(self, operand: Expr) -> str:
         """Reads what follows an operand, closing groups; ``and`` or ``or``, or ``""`` at the end of the text."""
@@ -155,19 +155,19 @@ class _Parser:
             raise ConditionError(f"`{after}` must be followed by an expression", at, start)
         place = f" after `{after}`" if after else ""
         width = len(name) or len(lexer.peek_symbols()) or 1
-        found = shown(lexer.text[start : start + width])
-        hint = _LOGICAL_HINTS.get(found, "")
-        if after == "(" and found == ")":
+        lexeme = shown(lexer.text[start : start + width])
+        hint = _LOGICAL_HINTS.get(lexeme, "")
+        if after == "(" and lexeme == ")":
             hint = "empty parentheses say nothing: remove them"
-        elif found in ('"', "'"):
+        elif lexeme in ('"', "'"):
             hint = "a check begins with a field, such as `proc.name = …`"
-        raise ConditionError(f"expected an expression{place}, not `{found}`", start, start + width, hint)
+        raise ConditionError(f"expected an expression{place}, not `{lexeme}`", start, start + width, hint)
 
     def _unexpected(self, operand: Expr) -> ConditionError:
         lexer = self._lexer
         start, name = lexer.position, lexer.peek_name()
         symbols = lexer.peek_symbols()
-        found = name or symbols or lexer.next
+        lexeme = name or symbols or lexer.next
         hint = _LOGICAL_HINTS.get(symbols, "")
         last = operand.operand if isinstance(operand, Not) else operand
         if name.lower() in ("and", "or"):
@@ -182,14 +182,15 @@ class _Parser:
                     last.operator_end,
                     f'write "{last.right.text}" in quotes if that is the value',
                 )
-            if found == ",":
+            if lexeme == ",":
                 hint = "several values are written `in (a, b)`"
             elif not last.right.quoted:
                 hint = "a value with blanks, quotes, `=`, `,`, `(` or `)` in it is written in quotes"
         return ConditionError(
-            f"expected `and`, `or` or the end after `{shown(lexer.text[last.start : last.end])}`, not `{shown(found)}`",
+            f"expected `and`, `or` or the end after `{shown(lexer.text[last.start : last.end])}`,"
+            f" not `{shown(lexeme)}`",
             start,
-            start + len(found),
+            start + len(lexeme),
             hint,
         )
 

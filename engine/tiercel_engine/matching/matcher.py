@@ -1,4 +1,4 @@
-"""From an event to the rules that it matches."""
+"""Finds the rules that an event matches."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.codegen import Program, compile_program
 from tiercel_engine.evaluation.graph import FALSE, Graph
-from tiercel_engine.evaluation.operators import test_of
+from tiercel_engine.evaluation.operators import compile_test
 from tiercel_engine.event import Event
 from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.matching.requirements import EVENT_TYPE, named_event_types, tests_event_type
@@ -15,9 +15,10 @@ from tiercel_engine.rule import Rule
 
 
 class Matcher:
-    """The enabled rules, ready to be asked. Code is generated for an event type when one is first seen.
+    """Matches events with the enabled rules. Code for an event type is generated when its first event is matched.
 
-    ``first_only``: at most one match an event, of the rule that was defined first (``rule_matching: first``).
+    With ``first_only`` an event has at most one match, that of the rule that was defined first
+    (``rule_matching: first``).
     """
 
     def __init__(self, rules: Sequence[Rule], first_only: bool = False) -> None:
@@ -29,27 +30,27 @@ class Matcher:
             self._sources[source] = _SourceRules(source, rules_of)
 
     def match(self, event: Event) -> list[tuple[Rule, Event]]:
-        """The rules that match, in the order of the rules, each with the first view under which it does."""
+        """The rules that match, in the order of the rules, each with the first view of the event that it matches."""
         of_source = self._sources.get(event.source)
         if of_source is None:
             return []
         program = of_source.programs.get(event[EVENT_TYPE])
         if program is None:
             program = of_source.program(event[EVENT_TYPE])
-        found: dict[int, Event] | None = None
+        views: dict[int, Event] | None = None
         for view in event.views():
             for position in program(view):
-                if found is None:
-                    found = {position: view}
+                if views is None:
+                    views = {position: view}
                 else:
-                    found.setdefault(position, view)
-        if found is None:
+                    views.setdefault(position, view)
+        if views is None:
             return []
-        positions = sorted(found)
-        return [(self._rules[position], found[position]) for position in positions[: 1 if self._first_only else None]]
+        positions = sorted(views)
+        return [(self._rules[position], views[position]) for position in positions[: 1 if self._first_only else None]]
 
     def prepare(self, event_types: Sequence[str], source: str = "syscall") -> None:
-        """Generate the code for event types now, and not when the first event comes."""
+        """Generates the code for these event types now instead of when the first event is matched."""
         if source in self._sources:
             for event_type in event_types:
                 self._sources[source].program(event_type)
@@ -62,20 +63,20 @@ class _SourceRules:
         self._graph = Graph()
         self._conditions = [(position, self._graph.add(rule.condition)) for position, rule in rules]
         self._type_atoms = [
-            (number, test_of(part))
+            (number, compile_test(part))
             for number, part in enumerate(self._graph.parts)
             if isinstance(part, Atom) and tests_event_type(part)
         ]
         self._named = EVENT_TYPES.get(source, frozenset()).union(
             *(named_event_types(rule.condition) for _, rule in rules)
         )
-        # Event types that fold the conditions to the same ones share a program.
+        # Event types for which the same folded conditions are left share a program.
         self._compiled: dict[tuple[tuple[int, int], ...], Program] = {}
         self._unfolded: Program | None = None
         self.programs: dict[object, Program] = {}
 
     def program(self, event_type: object) -> Program:
-        """The program for events of a type. All unknown types (and none) share one, which looks at the type itself."""
+        """The program for events of a type. Unknown types, and None, share one program that tests the type itself."""
         if event_type not in self._named:
             if self._unfolded is None:
                 self._unfolded = compile_program(self._graph, self._conditions)

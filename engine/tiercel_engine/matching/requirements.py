@@ -1,4 +1,4 @@
-"""What rules ask of an event, before there is one: the event types they can match and the fields they read."""
+"""What rules need of events, known before any event: the event types that they can match, the fields they read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tiercel_engine.condition import And, Atom, FieldOperand, Node, Not, Operator, Or
-from tiercel_engine.evaluation.operators import test_of
+from tiercel_engine.evaluation.operators import compile_test
 from tiercel_engine.evaluation.walk import atom_fields, postorder
 from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.rendering.output import compile_output
@@ -16,7 +16,7 @@ EVENT_TYPE = "evt.type"
 
 
 def tests_event_type(atom: Atom) -> bool:
-    """Whether the atom compares ``evt.type`` itself with constants, so that the type alone decides it."""
+    """Whether the atom compares ``evt.type`` with constants, so that the event type alone decides it."""
     return isinstance(atom.left, FieldOperand) and atom.left.key == EVENT_TYPE and isinstance(atom.right, tuple)
 
 
@@ -32,22 +32,22 @@ def named_event_types(node: Node) -> frozenset[str]:
 
 
 def event_types(node: Node, source: str) -> frozenset[str] | None:
-    """The event types of ``source`` that the condition can possibly match; None if that is every one.
+    """The event types of ``source`` that the condition can match; None if it can match all of them.
 
-    Types that the condition names and the source doesn't have are in the answer too. An atom on
-    anything but ``evt.type`` may hold or not. Takes time linear in the distinct nodes.
+    Types that the condition names but the source does not have are included. An atom that tests anything but
+    ``evt.type`` counts as one that may hold or not. The time is linear in the number of distinct nodes.
     """
     known = EVENT_TYPES.get(source)
     if known is None:
         return None
     universe = sorted(known | named_event_types(node))
     everything = (1 << len(universe)) - 1
-    # Of each node, as bit sets over the universe: the types under which it may be true, and may be false.
+    # For each node two bit sets over the universe: the types for which it may be true, and for which it may be false.
     truth: dict[int, tuple[int, int]] = {}
     for inner in postorder(node):
         match inner:
             case Atom() if tests_event_type(inner):
-                test = test_of(inner)
+                test = compile_test(inner)
                 true = sum(1 << bit for bit, name in enumerate(universe) if test(name))
                 truth[id(inner)] = true, everything & ~true
             case Atom():
@@ -72,7 +72,7 @@ def event_types(node: Node, source: str) -> frozenset[str] | None:
 
 
 def fields(node: Node) -> frozenset[str]:
-    """The keys (``proc.aname[2]``) that the condition reads."""
+    """The keys of the fields that the condition reads, such as ``proc.aname[2]``."""
     return frozenset(operand.key for atom in postorder(node) if isinstance(atom, Atom) for operand in atom_fields(atom))
 
 
@@ -80,7 +80,7 @@ _HOST_NAME_FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.
 
 
 def host_names(node: Node) -> frozenset[str]:
-    """The constants that the condition compares the host names of addresses with."""
+    """The host names that the condition compares with those of addresses."""
     return frozenset(
         constant
         for atom in postorder(node)
@@ -93,20 +93,20 @@ def host_names(node: Node) -> frozenset[str]:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What several rules of one source need together."""
+    """What several rules of one event source need together."""
 
     event_types: frozenset[str] | None
-    """As from ``event_types``: None if some rule takes every type."""
+    """The event types that the rules can match; None if one of them can match every type."""
     condition_fields: frozenset[str]
-    """Keys that conditions read: needed for every event."""
+    """The keys that conditions read; they are needed for every event."""
     output_fields: frozenset[str]
-    """Keys that outputs read: needed only once a rule has matched."""
+    """The keys that outputs read; they are needed only after a rule has matched."""
     host_names: frozenset[str] = frozenset()
-    """Names that addresses are compared with: someone has to resolve them."""
+    """Host names that are compared with those of addresses, and therefore have to be resolved."""
 
     @classmethod
     def of(cls, rules: Iterable[Rule], source: str = "syscall") -> Requirements:
-        """The requirements of the enabled rules of a source. Outputs were checked when the rules were loaded."""
+        """The requirements of the enabled rules of a source. Their outputs are valid: loading has checked them."""
         types: frozenset[str] | None = frozenset()
         read: set[str] = set()
         printed: set[str] = set()

@@ -1,4 +1,4 @@
-"""The alert that a rule gives for an event that it matches."""
+"""Makes the alert of a rule that matched an event."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ CONTEXT = (
     *("k8s.ns.name", "k8s.pod.name", "k8s.pod.uid", "k8s.pod.labels", "k8s.owner.kind", "k8s.owner.name"),
     *("k8s.node.name", "tiercel.missing"),
 )
-"""The fields that every alert of a container has, whether its rule's output names them or not."""
+"""The fields that every alert of a container has, also if the output of its rule does not name them."""
 
 
 def make_alert(rule: Rule, event: Event, output: Output, hostname: str, *, secrets: bool = False) -> Alert:
-    """The alert that a rule gives for the view of an event under which it matched.
+    """The alert for a rule and the view of an event that it matched.
 
-    ``output`` is the rule's, compiled. ``output_fields`` hold besides what the output names where it happened, if that
-    was in a container. Unless ``secrets`` may be shown, those that command lines and environments hold are masked.
+    ``output`` is the compiled output of the rule. ``output_fields`` of the alert holds the fields that the output
+    names and, for an event in a container, those of ``CONTEXT``. Secrets in command lines and environments are masked,
+    unless ``secrets`` is true.
     """
     values = output.values(event)
     if not secrets:

@@ -1,9 +1,9 @@
-"""Output templates: the text of a rule's ``output`` with the fields that it names.
+"""Output templates: the text of a rule's ``output`` with placeholders for fields.
 
-``%field``, ``%field[argument]``, ``%transformer(field)`` as in conditions, and a width as in ``%20proc.name``, which
-pads and cuts. A ``*`` before the whole text asks for what happens anyway: a field without a value
-prints ``<NA>``. As in Falco (libsinsp, eventformatter.cpp), a field may touch the text behind it:
-``%proc.names`` is ``%proc.name`` and an s, which is worth a remark.
+Placeholders are ``%field``, ``%field[argument]`` and ``%transformer(field)``, written as in conditions. A width, as in
+``%20proc.name``, pads or cuts the value. A field without a value prints ``<NA>``; a ``*`` before the whole text asks
+for that in Falco, and has no effect here. As in Falco (libsinsp, eventformatter.cpp), text may directly follow a
+field: ``%proc.names`` is ``%proc.name`` and an s. That gives a remark.
 """
 
 from __future__ import annotations
@@ -24,31 +24,31 @@ from tiercel_engine.language.lexer import shown
 from tiercel_engine.language.operand_types import UnknownField, field_operand, transformed
 from tiercel_engine.language.parser import parse
 from tiercel_engine.language.syntax import Call, Check, FieldRef
-from tiercel_engine.suggestions import Guesses
+from tiercel_engine.suggestions import Suggester
 from tiercel_engine.units import rfc3339
 
 MISSING = "<NA>"
 MOST_PLACES = 256
-"""Placeholders of one output."""
+"""The largest number of placeholders in one output."""
 LONGEST = 1 << 16
-"""Characters of an alert's text; what is beyond is cut. Alerts wait in memory, and outputs are tenants' too."""
+"""The most characters of an alert's text; the rest is cut, because alerts of tenants wait in memory too."""
 
 _LONGEST_NAME = 256
-# What older rules name, and Falco still accepts and drops.
+# Older rules name this, and Falco still accepts it and prints nothing for it.
 _DROPPED = "container.info"
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*")
 _WIDTH = re.compile(r"[0-9]{0,4}")
 _ARGUMENT = re.compile(r"""\["([^"\n]*)"\]|\['([^'\n]*)'\]|\[([^\[\]\s"']+)\]""")
 _SELECTOR = re.compile(r"\[[^\[\]\s]\]")
-# What the end of a transformer's arguments depends on. One branch each character, so linear.
+# The characters that decide where the arguments of a transformer end. The branches begin differently: linear time.
 _BRACKETS = re.compile(r"""[()"']|\\.""", re.DOTALL)
 
 
 class OutputError(Exception):
-    """What is wrong with an output at ``start`` to ``end`` (offsets in characters), and what would be right.
+    """An output is wrong from ``start`` to ``end`` (offsets in characters); ``hint`` says what would be right.
 
-    ``unknown_field``: a field is not known, which ``skip-if-unknown-filter`` forgives.
+    ``unknown_field`` is true if a field is not known: ``skip-if-unknown-filter`` allows that.
     """
 
     def __init__(self, message: str, start: int, end: int, hint: str = "", *, unknown_field: bool = False) -> None:
@@ -62,7 +62,7 @@ class OutputError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something odd in an output that can be printed all the same; ``code`` is one of Falco's warnings."""
+    """A warning about an output that can be used nevertheless. ``code`` is the code of one of Falco's warnings."""
 
     code: str
     message: str
@@ -73,7 +73,10 @@ class Remark:
 
 @dataclass(frozen=True, slots=True)
 class Placeholder:
-    """One value in an output. ``text`` is its name in ``output_fields``: ``proc.aname[2]``, ``tolower(proc.name)``."""
+    """One placeholder. ``text`` is its name in ``output_fields``: ``proc.aname[2]``, ``tolower(proc.name)``.
+
+    ``width`` is the number of characters that it is padded or cut to, 0 for no change.
+    """
 
     text: str
     operand: Operand
@@ -82,14 +85,14 @@ class Placeholder:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A template. ``parts`` are literal text and placeholders, as they follow each other."""
+    """A compiled output. ``parts`` are the literal texts and the placeholders in their order."""
 
     parts: tuple[str | Placeholder, ...]
     remarks: tuple[Remark, ...] = ()
 
     @property
     def fields(self) -> frozenset[str]:
-        """The keys in an ``Event`` that the output reads."""
+        """The keys of the fields that the output reads from an ``Event``."""
         return frozenset(
             operand.key
             for part in self.parts
@@ -98,15 +101,15 @@ class Output:
         )
 
     def values(self, event: Event) -> dict[str, Value | None]:
-        """What the placeholders stand for, by their text, in their order; None for a field without a value."""
+        """The values of the placeholders for an event, by their text and in their order; None for a missing value."""
         return {part.text: value_of(part.operand, event) for part in self.parts if isinstance(part, Placeholder)}
 
     def format(self, event: Event) -> str:
-        """The output for an event: unescaped, whatever the values hold."""
+        """The text for an event. It is not escaped: values appear as they are."""
         return self.render(self.values(event))
 
     def render(self, values: Mapping[str, Value | None]) -> str:
-        """The output with the values that ``values`` gave, cut at ``LONGEST``."""
+        """The text with values as the method ``values`` gives them, cut to ``LONGEST`` characters."""
         text = "".join(
             part if isinstance(part, str) else _padded(format_value(values[part.text], part.operand.type), part.width)
             for part in self.parts
@@ -119,7 +122,7 @@ def _padded(text: str, width: int) -> str:
 
 
 def format_value(value: Any, kind: FieldType) -> str:
-    """A value as an output shows it: lists as ``(a,b)``, times in RFC 3339, bytes as the text that they may be."""
+    """A value as outputs show it: lists as ``(a,b)``, times in RFC 3339, bytes decoded as UTF-8 text."""
     if value is None:
         return MISSING
     if isinstance(value, list):
@@ -133,12 +136,12 @@ def format_value(value: Any, kind: FieldType) -> str:
     return str(value)
 
 
-def compile_output(text: str, guesses: Guesses | None = None) -> Output:
-    """The template that a rule's ``output`` describes. Raises OutputError.
+def compile_output(text: str, suggester: Suggester | None = None) -> Output:
+    """Compiles the text of a rule's ``output``. Raises OutputError.
 
-    ``guesses`` gives the hints for misspelt fields: many outputs share one.
+    ``suggester`` gives the hints for misspelt fields. It is shared by many outputs, so that their number is limited.
     """
-    guesses = guesses or Guesses()
+    suggester = suggester or Suggester()
     parts: list[str | Placeholder] = []
     remarks: list[Remark] = []
     position = 1 if text.startswith("*") else 0
@@ -155,17 +158,17 @@ def compile_output(text: str, guesses: Guesses | None = None) -> Output:
         places += 1
         if places > MOST_PLACES:
             raise OutputError(f"there are more than {MOST_PLACES} fields", percent, percent + 1, "leave some out")
-        placeholder, position = _placeholder(text, percent, remarks, guesses)
+        placeholder, position = _placeholder(text, percent, remarks, suggester)
         parts.append(placeholder)
     if position < len(text):
         parts.append(text[position:])
     return Output(tuple(parts), tuple(remarks))
 
 
-def _placeholder(text: str, percent: int, remarks: list[Remark], guesses: Guesses) -> tuple[Placeholder, int]:
+def _placeholder(text: str, percent: int, remarks: list[Remark], suggester: Suggester) -> tuple[Placeholder, int]:
     match = _WIDTH.match(text, percent + 1)
     assert match is not None
-    operand, name, end = _operand(text, match.end(), percent, remarks, guesses)
+    operand, name, end = _operand(text, match.end(), percent, remarks, suggester)
     if any(inner.field.name == "evt.dir" for inner in field_operands(operand)):
         message = "evt.dir is always <, since an event is a system call at its return"
         remarks.append(Remark("LOAD_DEPRECATED_ITEM", message, match.end(), end, "leave it out"))
@@ -173,23 +176,22 @@ def _placeholder(text: str, percent: int, remarks: list[Remark], guesses: Guesse
 
 
 def _operand(
-    text: str, start: int, percent: int, remarks: list[Remark], guesses: Guesses
+    text: str, start: int, percent: int, remarks: list[Remark], suggester: Suggester
 ) -> tuple[FieldOperand | Transformed, str, int]:
-    """The field or transformer at ``start``, its name in ``output_fields``, and the offset behind it."""
+    """The field or transformer at ``start``, its name in ``output_fields``, and the offset after it."""
     match = _NAME.match(text, start)
     if match is None:
         raise OutputError("% must be followed by a field", percent, percent + 1, "such as %proc.name")
     if text.startswith("(", match.end()):
         end = _end_of_call(text, match)
-        operand = _transformer(text, start, end, guesses)
-        return operand, text[start:end], end
+        return _transformer(text, start, end, suggester), text[start:end], end
     written = match[0]
     name = written[:_LONGEST_NAME]
     while (field := lookup(name)) is None and name:
         name = name[:-1]
     end = start + len(name)
     if field is None or (end < match.end() and text[end] != "."):
-        hint = guesses.field(f"%{written}")
+        hint = suggester.field(f"%{written}")
         message = f"there is no field {shown(written)}"
         if field is None:
             raise OutputError(message, start, match.end(), hint, unknown_field=True)
@@ -202,14 +204,14 @@ def _operand(
         value = next(group for group in argument.groups() if group is not None)
         end = argument.end()
     try:
-        found = field_operand(FieldRef(name, value, start, end))
+        operand = field_operand(FieldRef(name, value, start, end))
     except ConditionError as error:
         raise OutputError(error.message, error.start, error.end, error.hint) from None
-    return found, found.key, end
+    return operand, operand.key, end
 
 
 def _end_of_call(text: str, name: re.Match[str]) -> int:
-    """The offset behind the transformer that begins with ``name``."""
+    """The offset after the transformer that begins with ``name``. Raises OutputError if it does not end."""
     depth, quote = 0, ""
     for match in _BRACKETS.finditer(text, name.end()):
         character = match[0]
@@ -225,8 +227,8 @@ def _end_of_call(text: str, name: re.Match[str]) -> int:
     raise OutputError(f"the parenthesis of {name[0]} is not closed", name.start(), name.end() + 1)
 
 
-def _transformer(text: str, start: int, end: int, guesses: Guesses) -> Transformed:
-    # A transformer is written as in a condition, so it is read as the left side of one.
+def _transformer(text: str, start: int, end: int, suggester: Suggester) -> Transformed:
+    # Transformers are written as in a condition, so this is read as the left side of a condition.
     try:
         check = parse(f"{text[start:end]} exists")
         assert isinstance(check, Check)
@@ -234,6 +236,6 @@ def _transformer(text: str, start: int, end: int, guesses: Guesses) -> Transform
         return transformed(check.left)
     except ConditionError as error:
         unknown = isinstance(error, UnknownField)
-        hint = guesses.field(error.name) if isinstance(error, UnknownField) else error.hint
+        hint = suggester.field(error.name) if isinstance(error, UnknownField) else error.hint
         place = start + error.start, min(start + error.end, end)
         raise OutputError(error.message, *place, hint, unknown_field=unknown) from None

@@ -1,8 +1,9 @@
-"""Secrets in command lines and environments, replaced by ``***`` before an alert shows them.
+"""Masks secrets in command lines and environments: each is replaced by ``***`` before an alert shows it.
 
-Secrets are known by what names them (options, variables, headers, the options of certain programs, URLs) or
-by their own shape. Where the end of a secret is in doubt, the whole word goes, so that none shows by half;
-more than a word goes only within quotes that close, so that a stray quote doesn't hide the rest of a command.
+Secrets are recognised by the name before them (options, variables, headers, options of certain programs, URLs) or by
+their own form. If it is not clear where a secret ends, the whole word is masked, so that no half of a secret is shown.
+More than one word is masked only within quotes that are closed, so that a single stray quote does not hide the rest of
+a command.
 """
 
 from __future__ import annotations
@@ -17,43 +18,43 @@ from tiercel_engine.event import Value
 
 _MASK = b"***"
 
-# Command lines are joined by spaces, environments and our own lists by NUL.
+# The words of command lines are joined by spaces, those of environments and of our own lists by NUL.
 _SPACE = r"[\s\v\x00]"
 _WORD = r"[^\s\v\x00]"
-# A quote that a space follows rather closes than opens: grep "password=" file "other file".
+# A quote followed by a space closes a quotation rather than opening one: grep "password=" file "other file".
 _QUOTED = r'"(?:[^\s\v\x00"\\]|\\[^\x00])(?:[^\x00"\\]|\\[^\x00])*"|' + r"'[^\s\v\x00'][^\x00']*'"
 _VALUE = rf"((?:{_QUOTED})?{_WORD}*)"
 _SOME_VALUE = rf"((?:{_QUOTED}|{_WORD}){_WORD}*)"
-# After a space: an option isn't the value of the one before it.
+# After a space, because an option is not the value of the option before it.
 _NEXT_VALUE = rf"((?:{_QUOTED}|[^\s\v\x00-]){_WORD}*)"
 
 _OPTION = r"(?:passw(?:or)?d|passphrase|secret|token|(?:api|access|account|secret)[_-]?key)"
 _NAME = rf"(?:{_OPTION}|private_?key|credential)"
 _ASSIGNED = rf"(?:{_NAME}[\w.]*|(?:\b|_)pass|_pwd|_auth)"
 _PROGRAM = r"(?:^|[^\w.-])"
-# A pipe or && ends a program's arguments; a semicolon may be part of one (SQL).
+# A pipe or && ends the arguments of a program. A semicolon doesn't: it may be part of one (SQL).
 _ARGUMENTS = rf"(?:{_SPACE}[^|&]*?)?{_SPACE}"
 _REGISTRY_CLIENT = r"(?:docker|podman|nerdctl|ctr|kubectl|oc|helm|buildah|skopeo|oras|crane|regctl)"
 _USER = r"""(?:"[^\s\v\x00:"]*:([^\x00"]+)"|'[^\s\v\x00:']*:([^\x00']+)'|["']?[^\s\v\x00:"']*:""" + _VALUE + ")"
 
-# The secret is the group that took part; without one, the match is there to keep what it covers.
-# Tried one after the other, each on the result of those before it. Shapes are last: they could take the name
-# of an assignment for their own end. Each is linear in all its matches together: no attempt that fails
-# can have outlived a match within it, since then every match would pay for that attempt again.
+# The secret is the group that matched. A match without a group protects the text that it covers.
+# The patterns are applied one after the other, each to the result of the ones before. Forms come last: they could
+# take the name of an assignment for their own end. Each pattern takes linear time for all its matches together: a
+# failing attempt never extends beyond a match inside it, because then each match would repeat that attempt.
 _PATTERNS = (
     # Variables, options with =, properties (-Da.password=), query parameters.
     rf"(?i){_NAME}[\w.]*(?:file|path|dir|authentication)="
     rf"|[?&][\w.-]*{_ASSIGNED}=([^&\s\v\x00]*)"
     rf"|{_ASSIGNED}={_VALUE}",
-    # Options with a space. psql's --no-password takes no value. No option starts at *, where a shape may have been.
+    # Options with a space. psql's --no-password takes no value. No option starts after *, the end of a mask.
     rf"(?i)--no-[\w-]+|(?:--(?:[\w-]*{_OPTION}|(?:[\w-]*-)?pass)"
     rf"|(?:^|[^\w*-])-(?:(?:\w+-)*(?:{_OPTION}|pass)|storepass|keypass)){_SPACE}+{_NEXT_VALUE}",
-    # JSON, also within the quotes of a shell.
+    # JSON, also within quotes of a shell.
     rf"(?i){_NAME}[\w.-]*"
     r'(?:"\s*:\s*"((?:[^\x00"\\]|\\[^\x00])+)"'
     r"|'\s*:\s*'([^\x00']+)'"
     r'|\\"\s*:\s*\\"((?:[^\x00"\\]|\\[^\x00"])+))',
-    # Headers. A colon and no space are a volume, too: -v api-token:/token.
+    # Headers. A colon without a space may also be a volume: -v api-token:/token.
     rf"""(?i)authorization(?:\\?["'])?{_SPACE}*[:=]{_SPACE}*(?:\\?["'])?"""
     rf"(?:(?:basic|bearer|token|digest|negotiate|ntlm|apikey|aws4-hmac-sha256){_SPACE}+)?{_VALUE}",
     rf"(?i)(?:^|[^\w/.-])(?:x-(?:\w+-)*(?:api-?key|key|token|secret|password|auth){_SPACE}*:{_SPACE}*"
@@ -62,14 +63,14 @@ _PATTERNS = (
     # URLs; openssl's -passin pass:x.
     r"""://[^\s\v\x00/?#@:"']*:([^\s\v\x00/?#"']*)@""",
     rf"\bpass:{_VALUE}",
-    # Options that are secrets for certain programs only.
+    # Options that hold a secret for certain programs only.
     rf"{_PROGRAM}(?:mysql\w*|mariadb[\w-]*){_ARGUMENTS}-p{_SOME_VALUE}",
     rf"{_PROGRAM}sshpass{_SPACE}+(?:-v{_SPACE}+|-P{_SPACE}*{_WORD}+{_SPACE}+)*-p{_SPACE}*{_VALUE}",
     rf"{_PROGRAM}redis-cli{_ARGUMENTS}-a{_SPACE}+{_VALUE}",
     rf"{_PROGRAM}(?:curl|ctr{_ARGUMENTS}(?:pull|push|fetch)){_ARGUMENTS}"
     rf"(?:-[a-zA-Z]*[uU]{_SPACE}*|--(?:proxy-)?user(?:=|{_SPACE}+)){_USER}",
     rf"{_PROGRAM}{_REGISTRY_CLIENT}{_ARGUMENTS}login{_ARGUMENTS}-p(?:=|{_SPACE}*){_NEXT_VALUE}",
-    # Shapes; what tells their kind stays.
+    # Forms of secrets; the part that says what kind of secret it is stays.
     r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----((?:[^\x00-]|-[^\x00-])*)",
     r"\b(?:AKIA|ASIA)([A-Z0-9]{16})\b"
     r"|gh[pousr]_([A-Za-z0-9]{20,})"
@@ -87,17 +88,17 @@ _TRIGGER = (
     r"mysql|mariadb|sshpass|redis-cli|curl|ctr|login|AKIA|ASIA|gh[pousr]_|github_pat_|glpat-|xox[a-z]-|xapp-|"
     r"k_live_|k_test_|AIza|npm_|hooks\.slack|eyJ"
 )
-# Shorter text without one of these has no room for a secret's name and value, nor for a shape.
+# A shorter text without one of these cannot hold a name and a secret, nor a secret of a known form.
 _SEPARATOR = re.compile(r"[\s\v\0=:@]")
 _SHORT = 20
 
 _CLOSING = b"\"'`;,)]}\\"
-# What stands in the place of a value without being one.
+# Words that appear in the place of a value and are not secrets.
 _NO_VALUES = {b"true", b"false", b"yes", b"no", b"|", b"||", b"&", b"&&", b">", b">>", b"<"}
 
 
 def _options() -> Any:
-    """Bytes, whatever they are: no secret's bounds lie within a character, for they are all ASCII."""
+    """RE2 reads the text as single bytes. All characters at the ends of a secret are ASCII, so none is cut."""
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.log_errors = False
@@ -123,12 +124,12 @@ def _replacer(pattern: str) -> Callable[[bytes], bytes]:
 
 
 def _end(data: bytes, start: int, end: int) -> int:
-    """Where a value ends without the quotes and brackets that close what it stands in; ``start`` if it is none."""
+    """The end of a value, without closing quotes and brackets around it; ``start`` if it is not a value."""
     value = data[start:end]
     bare = value.rstrip(_CLOSING)
     if not bare or bare.lower() in _NO_VALUES:
         return start
-    # A value in quotes of its own goes with them.
+    # Quotes that belong to the value are masked with it.
     return end if value[0] in b"\"'" else start + len(bare)
 
 
@@ -137,10 +138,10 @@ _triggered = re2.compile(_TRIGGER.encode(), _options()).search
 
 
 def redact(text: str) -> str:
-    """The text with ``***`` for every secret; what names it stays. The same object if there is none."""
+    """The text with ``***`` in place of each secret; the names before them stay. The same object if there is none."""
     if len(text) < _SHORT and _SEPARATOR.search(text) is None:
         return text
-    # Surrogate escapes, and stray surrogates too, become bytes that are found again.
+    # Surrogate escapes and other lone surrogates become bytes that can be decoded again.
     data = text.encode("utf-8", "surrogatepass")
     if _triggered(data) is None:
         return text
@@ -151,7 +152,7 @@ def redact(text: str) -> str:
 
 
 def redacted(value: Value | None) -> Value | None:
-    """The value with its text redacted; in a list, an option's secret may be the next member."""
+    """The value with its secrets masked. In a list, the secret of an option may be the next member."""
     if isinstance(value, str):
         return redact(value)
     if not isinstance(value, list):

@@ -1,8 +1,8 @@
-"""Templates of an alert's text: what stands between ``{{`` and ``}}`` is replaced, and nothing else happens.
+"""Templates for an alert's text: each placeholder between ``{{`` and ``}}`` is replaced by a value.
 
-``{{ proc.name }}`` is printable text, ``{{ proc.name | json }}`` a value of JSON with its quotes, ``| url`` is
-percent-encoded and ``| html`` is escaped for HTML. Names are those of ``NAMES`` and all fields as outputs name them; a
-field that an alert doesn't have is ``<NA>``, or null in JSON.
+``{{ proc.name }}`` gives printable text, ``{{ proc.name | json }}`` a JSON value with its quotes, ``| url`` encodes
+text with percent signs, and ``| html`` escapes it for HTML. A placeholder names one of ``NAMES``, or a field as outputs
+name it. A field that an alert does not have is ``<NA>``, or null in JSON.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from tiercel_engine.rendering.output import OutputError, Placeholder, compile_ou
 from tiercel_engine.units import rfc3339
 
 MOST_PLACES = 256
-"""Placeholders of one template: each may hold some KiB."""
+"""The largest number of placeholders in one template: each value may have some KiB."""
 
 LONGEST = 1 << 20
-"""Characters of a template's text for an alert, besides its own: values may come again and again in it."""
+"""The most characters that the values of an alert add to a template: a value may be used many times."""
 
 _LONGEST_NAME = 256
 _OPEN, _CLOSE, _FIELDS, _JSON = "{{", "}}", "fields", "json"
@@ -44,22 +44,22 @@ NAMES: Mapping[str, Callable[[Alert], str]] = {
     "source": lambda alert: printable(alert.source),
     "tags": lambda alert: ", ".join(printable(tag) for tag in alert.tags),
 }
-"""What is known of every alert, as text: ``text`` is ``output`` with time and priority before it. Besides there is
-``fields``, in JSON alone: all output fields."""
+"""The values that every alert has, as text. ``text`` is ``output`` with the time and priority before it. The name
+``fields`` stands for all output fields, and can be used with the filter json only."""
 
-# Of printable text.
+# They are applied to printable text.
 _FILTERS: Mapping[str, Callable[[str], str]] = {"url": partial(quote, safe=""), "html": html.escape}
 
 
 class TooLong(Exception):
-    """A template makes more of an alert than ``LONGEST``."""
+    """The values of an alert have more than ``LONGEST`` characters in a template."""
 
     def __init__(self) -> None:
         super().__init__(f"the template makes more than {LONGEST >> 20} Mi characters of an alert")
 
 
 class TemplateError(Exception):
-    """What is wrong at a line and column (from 1), and what would be right."""
+    """A template is wrong at a line and column (from 1); ``hint`` says what would be right."""
 
     def __init__(self, message: str, line: int, column: int, hint: str = "") -> None:
         super().__init__(f"line {line}, column {column}: {message}{f' ({hint})' if hint else ''}")
@@ -71,8 +71,8 @@ class TemplateError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """``name`` is one of ``NAMES``, ``fields``, or of an output field, as ``output_fields`` have it; ``type`` is the
-    field's."""
+    """A placeholder. ``name`` is one of ``NAMES``, or ``fields``, or the key of a field in ``output_fields``; ``type``
+    is the type of the field, None for other names."""
 
     name: str
     filter: str = ""
@@ -81,13 +81,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """``parts`` are literal text and placeholders, as they follow each other."""
+    """A parsed template. ``parts`` are the literal texts and the placeholders in their order."""
 
     parts: tuple[str | Place, ...]
 
 
 def parse_template(text: str) -> Template:
-    """Raises TemplateError."""
+    """The template of a text. Raises TemplateError."""
     parts: list[str | Place] = []
     at = places = 0
     while (start := text.find(_OPEN, at)) >= 0:
@@ -108,7 +108,7 @@ def parse_template(text: str) -> Template:
 
 
 def render(template: Template, alert: Alert, plain: Callable[[str], str] = str) -> str:
-    """The text for an alert. ``plain`` escapes what has no filter for where it goes to. Raises TooLong."""
+    """The text for an alert. ``plain`` escapes values without a filter for the destination. Raises TooLong."""
     values: Mapping[str, Any] | None = None
     parts = []
     room = LONGEST
@@ -129,7 +129,7 @@ def render(template: Template, alert: Alert, plain: Callable[[str], str] = str) 
 
 
 def inside_json(text: str) -> str:
-    """Printable text as it stands between the quotes of JSON: the ``plain`` of templates that make JSON."""
+    """Printable text as it is written between the quotes of JSON: the ``plain`` of templates that make JSON."""
     return orjson.dumps(text)[1:-1].decode()
 
 
@@ -175,9 +175,9 @@ def _text(place: Place, alert: Alert) -> str:
 
 
 def _values(alert: Alert) -> Mapping[str, Any]:
-    """As Falco's JSON has them, with the id, and with the output with and without time and priority."""
-    found: dict[str, Any] = orjson.loads(alert_json(alert))
-    return {**found, "text": found["output"], "output": valid(alert.output), "id": alert.id}
+    """The values as in Falco's JSON, with the id, and the output both with and without time and priority."""
+    document: dict[str, Any] = orjson.loads(alert_json(alert))
+    return {**document, "text": document["output"], "output": valid(alert.output), "id": alert.id}
 
 
 def _value(place: Place, values: Mapping[str, Any]) -> Any:

@@ -24,7 +24,7 @@ from tiercel_engine.rules.documents.files import RulesFile
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.selector import read_scope
-from tiercel_engine.rules.documents.source import Source, Span
+from tiercel_engine.rules.documents.source_file import SourceFile, Span
 from tiercel_engine.rules.objects import RuleObject, object_text
 
 MAX_TESTS = 200
@@ -51,7 +51,7 @@ def read_tests(files: Sequence[RulesFile]) -> RuleTests:
     fields = _Fields()
     suites, untested = [], []
     for file in files:
-        source = Source(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+        source = SourceFile(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
         try:
             documents = compose(source.text)
         except YamlError:
@@ -67,14 +67,14 @@ def read_tests(files: Sequence[RulesFile]) -> RuleTests:
     return RuleTests(tuple(suites), report.errors, tuple(untested))
 
 
-def tests_of(found: RuleObject) -> RuleTests:
+def tests_of(rule_object: RuleObject) -> RuleTests:
     """The tests of a SecurityRule as the cluster has it; places of errors are those in ``object_text``."""
-    file = f"{found.namespace}/{found.name}"
+    file = f"{rule_object.namespace}/{rule_object.name}"
     try:
-        text = object_text(found)
+        text = object_text(rule_object)
     except (yaml.YAMLError, RecursionError, UnicodeError) as error:
         report = Report()
-        place = Span(Source(file, ""), 0, 0)
+        place = Span(SourceFile(file, ""), 0, 0)
         report.error(VALIDATE, f"the object can't be read: {type(error).__name__}", place, ("test", ""))
         return RuleTests((), report.errors)
     return read_tests([RulesFile(file, text)])
@@ -113,20 +113,24 @@ class _Fields:
     def value(self, key: str, given: object) -> Value | None:
         """The value as an event has it. Raises ``_FieldError``."""
         self._lines.append(json.dumps({"source": DEFAULT_SOURCE, "time": 0, "fields": {key: given}}).encode())
-        found = next(self._read)
-        if isinstance(found, Malformed):
-            raise _FieldError(found.message)
-        return None if given == [] else found[key]
+        event = next(self._read)
+        if isinstance(event, Malformed):
+            raise _FieldError(event)
+        return None if given == [] else event[key]
 
 
 class _FieldError(Exception):
-    pass
+    """A field that no event can have; ``malformed`` says why."""
+
+    def __init__(self, malformed: Malformed) -> None:
+        super().__init__(malformed.message)
+        self.malformed = malformed
 
 
 class _SuiteReader:
     """Reads the tests of one manifest; errors go to ``report``."""
 
-    def __init__(self, source: Source, report: Report, fields: _Fields, rules: MappingOf[str, None]) -> None:
+    def __init__(self, source: SourceFile, report: Report, fields: _Fields, rules: MappingOf[str, None]) -> None:
         self._source = source
         self._report = report
         self._fields = fields
@@ -174,9 +178,9 @@ class _SuiteReader:
             self._error(DecodeError("the test has no event", name_node, "add event: {evt.type: …}"))
         if expect is None:
             self._error(DecodeError("the test doesn't say what to expect", name_node, _EXPECT_HINT))
-        found = self._event(event) if event is not None else Event(DEFAULT_SOURCE, 0)
+        test_event = self._event(event) if event is not None else Event(DEFAULT_SOURCE, 0)
         expected = self._expect(expect) if expect is not None else ()
-        return RuleTest(name, found, expected, self._source.location(name_node.start))
+        return RuleTest(name, test_event, expected, self._source.location(name_node.start))
 
     def _name(self, node: YamlNode, seen: set[str]) -> str:
         name = decoding.scalar(node, "name").value
@@ -206,7 +210,7 @@ class _SuiteReader:
             try:
                 event[key.value] = self._fields.value(key.value, given)
             except _FieldError as error:
-                self._field_error(key, value, given, str(error))
+                self._field_error(key, value, given, error.malformed)
         event_type = event["evt.type"]
         types = EVENT_TYPES.get(event.source)
         if isinstance(event_type, str) and types is not None and event_type not in types:
@@ -221,12 +225,12 @@ class _SuiteReader:
             raise DecodeError(f"there is no source {name[:40]}", node, f"one of {', '.join(EVENT_TYPES)}")
         return name
 
-    def _field_error(self, key: Scalar, value: YamlNode, given: object, what: str) -> None:
-        message, _, hint = what.partition("; ")
-        if not hint and isinstance(value, Scalar) and not isinstance(given, str) and "a string" in message:
+    def _field_error(self, key: Scalar, value: YamlNode, given: object, error: Malformed) -> None:
+        hint = error.hint
+        if error.expected is str and isinstance(value, Scalar) and not isinstance(given, str):
             hint = f'put it in quotes: "{value.value}"'
-        place = value if message.startswith("must") else key
-        self._error(DecodeError(f"{key.value[:100]} {message}", place, hint))
+        place = key if error.expected is None else value
+        self._error(DecodeError(f"{key.value[:100]} {error.message}", place, hint))
 
     def _expect(self, node: YamlNode) -> tuple[str, ...]:
         if _says(node, _NONE):
@@ -287,10 +291,10 @@ def _plain(value: str) -> object:
     if tag not in _TYPES or len(value) > _LONGEST_NUMBER:
         return value
     try:
-        found: object = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, value))
+        resolved: object = yaml.constructor.SafeConstructor().construct_object(yaml.ScalarNode(tag, value))
     except (ValueError, OverflowError):
         return value
-    return value if isinstance(found, float) and not isfinite(found) else found
+    return value if isinstance(resolved, float) and not isfinite(resolved) else resolved
 
 
 def _is_nothing(node: YamlNode) -> bool:

@@ -104,11 +104,11 @@ class _Conditions:
 
     def holding(self, event: Event) -> dict[int, Event]:
         """The numbers of the conditions that hold, each with the first view under which it does."""
-        found: dict[int, Event] = {}
+        views: dict[int, Event] = {}
         for view in event.views():
             for number in self._program(view):
-                found.setdefault(number, view)
-        return found
+                views.setdefault(number, view)
+        return views
 
 
 class _Explanation:

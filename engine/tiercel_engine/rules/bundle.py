@@ -58,12 +58,12 @@ def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:
     """The bundle of these objects, without those that are suspended."""
     carried = [
         {
-            "namespace": found.namespace,
-            "name": found.name,
-            "spec": {key: found.spec[key] for key in _CARRIED if found.spec.get(key) is not None},
+            "namespace": rule_object.namespace,
+            "name": rule_object.name,
+            "spec": {key: rule_object.spec[key] for key in _CARRIED if rule_object.spec.get(key) is not None},
         }
-        for found in sorted(objects, key=lambda each: (each.namespace, each.name))
-        if not found.spec.get("suspend")
+        for rule_object in sorted(objects, key=lambda each: (each.namespace, each.name))
+        if not rule_object.spec.get("suspend")
     ]
     document = orjson.dumps({"format": FORMAT, "objects": carried}, option=orjson.OPT_SORT_KEYS)
     packed = gzip.compress(document, mtime=0)
@@ -79,12 +79,12 @@ def unpack(bundle: Bundle) -> tuple[RuleObject, ...]:
         raise BundleError(f"the rules' bundle {bundle.hash} can't be unpacked: {error}") from error
     if _hash(document) != bundle.hash:
         raise BundleError(
-            f"what was found is not the rules' bundle {bundle.hash}: a part of another one may be among it"
+            f"what was content is not the rules' bundle {bundle.hash}: a part of another one may be among it"
         )
-    found = orjson.loads(document)
-    if found["format"] != FORMAT:
-        raise BundleError(f"the rules' bundle has the format {found['format']}, this version reads {FORMAT}")
-    return tuple(map(_object, found["objects"]))
+    content = orjson.loads(document)
+    if content["format"] != FORMAT:
+        raise BundleError(f"the rules' bundle has the format {content['format']}, this version reads {FORMAT}")
+    return tuple(map(_object, content["objects"]))
 
 
 def _decompressed(parts: Sequence[bytes]) -> bytes:

@@ -13,8 +13,8 @@ from tiercel_engine.matching.requirements import event_types
 from tiercel_engine.rendering.output import OutputError, compile_output
 from tiercel_engine.rule import Rule
 from tiercel_engine.rules.conditions import (
-    Conditions,
-    Parsed,
+    ConditionCompiler,
+    ParsedCondition,
     broken_lists,
     located,
     names_unknown_field,
@@ -26,12 +26,12 @@ from tiercel_engine.rules.documents.items import RuleItem
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.exceptions import ExceptionCondition, exception_condition
 from tiercel_engine.rules.lists import expand_lists
-from tiercel_engine.rules.references import References, references
+from tiercel_engine.rules.references import References, find_references
 
 COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
 
 
-class Compiler:
+class RuleCompiler:
     """Compiles what is defined; errors and warnings go to ``report``.
 
     ``all_macros_of`` are the names of the files whose macros are checked even if no rule uses them.
@@ -41,7 +41,7 @@ class Compiler:
         self._definitions = definitions
         self._report = report
         self._lists = expand_lists(definitions, report)
-        self._conditions = Conditions(definitions, self._lists, report.guesses)
+        self._conditions = ConditionCompiler(definitions, self._lists, report.suggester)
         self._used_lists = set(self._lists.used)
         self._used_macros: set[str] = set()
         self._left_out: dict[str, list[str]] = {}
@@ -73,7 +73,7 @@ class Compiler:
         exceptions = self._exceptions(rule)
         self._note_use(parsed.refers_to)
         for exception in exceptions or ():
-            self._note_use(references(exception.expr))
+            self._note_use(find_references(exception.expr))
         if source_of(rule) not in EVENT_TYPES:
             self._of_other_sources.update(ref.name for ref in parsed.refers_to.macros)
             self._add(parsed.diagnostics)
@@ -111,23 +111,25 @@ class Compiler:
 
     def _exceptions(self, rule: RuleItem) -> list[ExceptionCondition] | None:
         """The conditions of the rule's exceptions; None if one has an error."""
-        found = [exception_condition(item, self._lists.items, self._report) for item in rule.exceptions or ()]
-        conditions = [condition for condition in found if condition is not None]
-        return conditions if len(conditions) == len(found) else None
+        built = [exception_condition(item, self._lists.items, self._report) for item in rule.exceptions or ()]
+        conditions = [condition for condition in built if condition is not None]
+        return conditions if len(conditions) == len(built) else None
 
-    def _condition(self, rule: RuleItem, parsed: Parsed, exceptions: list[ExceptionCondition] | None) -> Node | None:
+    def _condition(
+        self, rule: RuleItem, parsed: ParsedCondition, exceptions: list[ExceptionCondition] | None
+    ) -> Node | None:
         assert rule.condition is not None
         compiled = self._conditions.compile(parsed, rule.condition, ("rule", rule.name))
         diagnostics = list(compiled.diagnostics)
         unknown_field = compiled.unknown_field or any(
-            self._conditions.macro(name).unknown_field for name in compiled.spoilers
+            self._conditions.macro(name).unknown_field for name in compiled.broken_macros
         )
         rows: list[Node] = []
         failed = compiled.node is None or exceptions is None
         for exception in exceptions or ():
             name = exception.exception.name
-            checked = check(exception.expr, macros={}, lists=self._lists.items, guesses=self._report.guesses)
-            refers_to = references(exception.expr)
+            checked = check(exception.expr, macros={}, lists=self._lists.items, suggester=self._report.suggester)
+            refers_to = find_references(exception.expr)
             broken = broken_lists(refers_to, self._lists, exception.text, ("exception", name))
             diagnostics += (*located(checked.problems, exception.text, ("exception", name), VALIDATE), *broken)
             if checked.node is None or broken:
@@ -136,26 +138,26 @@ class Compiler:
             elif not exception.empty:
                 rows.append(checked.node)
         if unknown_field and rule.skip_if_unknown_filter:
-            self._skip(rule, diagnostics, compiled.spoilers)
+            self._skip(rule, diagnostics, compiled.broken_macros)
             return None
         self._add(diagnostics)
-        for name in compiled.spoilers:
+        for name in compiled.broken_macros:
             self._left_out.setdefault(name, []).append(rule.name)
         if failed or compiled.node is None:
             return None
         # not (a or b) as not a and not b: the typed tree stays flat
         return And((compiled.node, *(Not(row) for row in rows))) if rows else compiled.node
 
-    def _skip(self, rule: RuleItem, diagnostics: list[Diagnostic], spoilers: frozenset[str]) -> None:
+    def _skip(self, rule: RuleItem, diagnostics: list[Diagnostic], broken_macros: frozenset[str]) -> None:
         """Warns of the unknown fields for which a rule is skipped, instead of the errors that they are."""
-        for name in sorted(spoilers):
+        for name in sorted(broken_macros):
             diagnostics.extend(self._conditions.macro(name).diagnostics)
-        for found in diagnostics:
-            if found.severity is Severity.ERROR:
-                message = f"{found.message}; the rule is skipped"
+        for diagnostic in diagnostics:
+            if diagnostic.severity is Severity.ERROR:
+                message = f"{diagnostic.message}; the rule is skipped"
                 self._report.add(
                     replace(
-                        found,
+                        diagnostic,
                         severity=Severity.WARNING,
                         code="LOAD_UNKNOWN_FILTER",
                         message=message,
@@ -168,7 +170,7 @@ class Compiler:
         assert rule.output is not None
         item = ("rule", rule.name)
         try:
-            output = compile_output(rule.output.text, self._report.guesses)
+            output = compile_output(rule.output.text, self._report.suggester)
         except OutputError as error:
             place = rule.output.span(error.start, error.end)
             if error.unknown_field and rule.skip_if_unknown_filter:
@@ -183,8 +185,8 @@ class Compiler:
         return True
 
     def _add(self, diagnostics: tuple[Diagnostic, ...] | list[Diagnostic]) -> None:
-        for found in diagnostics:
-            self._report.add(found)
+        for diagnostic in diagnostics:
+            self._report.add(diagnostic)
 
     def _unused_macros(self) -> Iterator[str]:
         """Those that are to be checked and that no rule has used; rules of other sources have other fields."""
@@ -205,11 +207,12 @@ class Compiler:
         for name, parsed in self._conditions.macros.items():
             used_by = self._left_out.get(name, [])
             consequence = f" (left out: {_enumerated(used_by)})" if used_by else ""
-            for found in self._conditions.macro_diagnostics(name):
-                if found.severity is Severity.WARNING:
-                    self._report.add(found)
+            for diagnostic in self._conditions.macro_diagnostics(name):
+                if diagnostic.severity is Severity.WARNING:
+                    self._report.add(diagnostic)
                 elif used_by or name in unused or parsed.expr is None or not self._conditions.is_compiled(name):
-                    self._report.add(replace(found, message=found.message + consequence))
+                    message = diagnostic.message + consequence
+                    self._report.add(replace(diagnostic, message=message, left_out=tuple(used_by)))
 
     def _report_unused(self) -> None:
         for name, macro in self._definitions.macros.items():

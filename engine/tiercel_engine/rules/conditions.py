@@ -1,4 +1,4 @@
-"""Conditions compiled one by one, each with its problems at their places and the macros that spoil it."""
+"""ConditionCompiler compiled one by one, each with its problems at their places and the macros that spoil it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tiercel_engine.rules.definitions import Definition, Definitions
 from tiercel_engine.rules.documents.decoding import VALIDATE
 from tiercel_engine.rules.documents.items import MacroItem
 from tiercel_engine.rules.documents.report import diagnose
-from tiercel_engine.rules.documents.source import Text
+from tiercel_engine.rules.documents.source_file import SourceText
 from tiercel_engine.rules.lists import Lists
-from tiercel_engine.rules.references import References, references
-from tiercel_engine.suggestions import Guesses
+from tiercel_engine.rules.references import References, find_references
+from tiercel_engine.suggestions import Suggester
 
 COMPILE_CONDITION = "LOAD_ERR_COMPILE_CONDITION"
 
@@ -27,21 +27,21 @@ _PLACEHOLDER = Atom(FieldOperand(REGISTRY["evt.type"]), Operator.EXISTS)
 
 
 @dataclass(frozen=True, slots=True)
-class Compiled:
+class CompiledCondition:
     """``node`` is None if the condition, or a macro in it, has an error.
 
-    ``diagnostics`` are its own; ``spoilers`` the names of the macros whose own errors spoil it;
+    ``diagnostics`` are its own; ``broken_macros`` the names of the macros whose own errors spoil it;
     ``unknown_field`` tells that it names a field that does not exist.
     """
 
     node: Node | None
     diagnostics: tuple[Diagnostic, ...] = ()
-    spoilers: frozenset[str] = frozenset()
+    broken_macros: frozenset[str] = frozenset()
     unknown_field: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Parsed:
+class ParsedCondition:
     """``expr`` is None after an error, the one in ``diagnostics``."""
 
     expr: Expr | None
@@ -52,18 +52,18 @@ class Parsed:
 _NOTHING = References((), (), {})
 
 
-def parse_condition(text: Text, item: tuple[str, str]) -> Parsed:
+def parse_condition(text: SourceText, item: tuple[str, str]) -> ParsedCondition:
     try:
         expr = parse(text.text)
     except ConditionError as error:
         place = text.span(error.start, error.end)
-        found = diagnose(Severity.ERROR, COMPILE_CONDITION, error.message, place, item, error.hint)
-        return Parsed(None, _NOTHING, (found,))
-    return Parsed(expr, references(expr))
+        diagnostic = diagnose(Severity.ERROR, COMPILE_CONDITION, error.message, place, item, error.hint)
+        return ParsedCondition(None, _NOTHING, (diagnostic,))
+    return ParsedCondition(expr, find_references(expr))
 
 
 def located(
-    problems: Iterable[Problem], text: Text, item: tuple[str, str], unknown_field: str = COMPILE_CONDITION
+    problems: Iterable[Problem], text: SourceText, item: tuple[str, str], unknown_field: str = COMPILE_CONDITION
 ) -> tuple[Diagnostic, ...]:
     """The problems at their places in the files; ``unknown_field`` is the code of fields that do not exist."""
     return tuple(
@@ -79,7 +79,9 @@ def located(
     )
 
 
-def broken_lists(refers_to: References, lists: Lists, text: Text, item: tuple[str, str]) -> tuple[Diagnostic, ...]:
+def broken_lists(
+    refers_to: References, lists: Lists, text: SourceText, item: tuple[str, str]
+) -> tuple[Diagnostic, ...]:
     """An error for each list that is named and has an error itself: its items are not known."""
     return tuple(
         diagnose(Severity.ERROR, VALIDATE, f"the list {name} has an error", text.span(word.start, word.end), item)
@@ -93,7 +95,7 @@ def names_unknown_field(refers_to: References) -> bool:
 
 
 @dataclass(slots=True)
-class Conditions:
+class ConditionCompiler:
     """Compiles conditions against the macros and lists that are defined.
 
     A macro is checked when the first condition that uses it is compiled, or when that is asked for: one that only
@@ -102,9 +104,9 @@ class Conditions:
 
     definitions: Definitions
     lists: Lists
-    guesses: Guesses
-    macros: dict[str, Parsed] = field(default_factory=dict)
-    _compiled: dict[str, Compiled] = field(default_factory=dict)
+    suggester: Suggester
+    macros: dict[str, ParsedCondition] = field(default_factory=dict)
+    _compiled: dict[str, CompiledCondition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, definition in self.definitions.macros.items():
@@ -113,9 +115,9 @@ class Conditions:
             self.macros[name] = parse_condition(condition, ("macro", name))
         for kind, name in self.definitions.broken:
             if kind == "macro" and name not in self.macros:
-                self._compiled[name] = Compiled(None, spoilers=frozenset({name}))
+                self._compiled[name] = CompiledCondition(None, broken_macros=frozenset({name}))
 
-    def compile(self, parsed: Parsed, text: Text, item: tuple[str, str]) -> Compiled:
+    def compile(self, parsed: ParsedCondition, text: SourceText, item: tuple[str, str]) -> CompiledCondition:
         """A rule's condition, which sees every macro."""
         self._compile_macros([ref.name for ref in reversed(parsed.refers_to.macros)])
         return self._check(parsed, text, item, inf)
@@ -127,7 +129,7 @@ class Conditions:
     def is_compiled(self, name: str) -> bool:
         return name in self._compiled
 
-    def macro(self, name: str) -> Compiled:
+    def macro(self, name: str) -> CompiledCondition:
         """A macro that is compiled."""
         return self._compiled[name]
 
@@ -171,41 +173,46 @@ class Conditions:
             if other is not None and other.place < definition.seen_from and ref.name != name:
                 yield ref.name
 
-    def _macro(self, name: str, definition: Definition[MacroItem]) -> Compiled:
+    def _macro(self, name: str, definition: Definition[MacroItem]) -> CompiledCondition:
         condition = definition.item.condition
         assert condition is not None
         return self._check(self.macros[name], condition, ("macro", name), definition.seen_from, name)
 
-    def _loop(self, name: str, through: str) -> Compiled:
+    def _loop(self, name: str, through: str) -> CompiledCondition:
         ref = next(ref for ref in self.macros[name].refers_to.macros if ref.name == through)
         condition = self.definitions.macros[name].item.condition
         assert condition is not None
         message = f"the macro {name} uses itself, through {through}"
         place = condition.span(ref.start, ref.end)
-        found = diagnose(Severity.ERROR, VALIDATE, message, place, ("macro", name))
-        return Compiled(None, (found,), frozenset({name}))
+        diagnostic = diagnose(Severity.ERROR, VALIDATE, message, place, ("macro", name))
+        return CompiledCondition(None, (diagnostic,), frozenset({name}))
 
     def _check(
-        self, parsed: Parsed, text: Text, item: tuple[str, str], seen_from: float, name: str | None = None
-    ) -> Compiled:
+        self,
+        parsed: ParsedCondition,
+        text: SourceText,
+        item: tuple[str, str],
+        seen_from: float,
+        name: str | None = None,
+    ) -> CompiledCondition:
         if parsed.expr is None:
-            return Compiled(None, parsed.diagnostics, frozenset({name}) if name else frozenset())
+            return CompiledCondition(None, parsed.diagnostics, frozenset({name}) if name else frozenset())
         checked = check(
-            parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists.items, guesses=self.guesses
+            parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists.items, suggester=self.suggester
         )
         diagnostics = located(checked.problems, text, item) + broken_lists(parsed.refers_to, self.lists, text, item)
         used = [self._compiled[ref.name] for ref in parsed.refers_to.macros if ref.name in self._compiled]
-        spoilers = frozenset[str]().union(*(macro.spoilers for macro in used))
-        if any(found.severity is Severity.ERROR for found in diagnostics):
+        broken_macros = frozenset[str]().union(*(macro.broken_macros for macro in used))
+        if any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics):
             unknown_field = names_unknown_field(parsed.refers_to)
-            return Compiled(None, diagnostics, spoilers | ({name} if name else set()), unknown_field)
-        return Compiled(None if spoilers else checked.node, diagnostics, spoilers)
+            return CompiledCondition(None, diagnostics, broken_macros | ({name} if name else set()), unknown_field)
+        return CompiledCondition(None if broken_macros else checked.node, diagnostics, broken_macros)
 
 
 class _Visible(Mapping[str, Node]):
     """The macros that a condition sees, of which those that it uses are compiled."""
 
-    def __init__(self, conditions: Conditions, seen_from: float, itself: str | None) -> None:
+    def __init__(self, conditions: ConditionCompiler, seen_from: float, itself: str | None) -> None:
         self._conditions = conditions
         self._seen_from = seen_from
         self._itself = itself

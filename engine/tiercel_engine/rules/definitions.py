@@ -20,7 +20,7 @@ from tiercel_engine.rules.documents.items import (
     kind_of,
 )
 from tiercel_engine.rules.documents.report import Report
-from tiercel_engine.rules.documents.source import Text
+from tiercel_engine.rules.documents.source_file import SourceText
 
 DEFAULT_SOURCE = "syscall"
 
@@ -54,11 +54,11 @@ class Definitions:
     broken: set[tuple[str, str]] = field(default_factory=set)
 
 
-def collect(statements: Iterable[Statement], report: Report) -> Definitions:
+def collect_definitions(statements: Iterable[Statement], report: Report) -> Definitions:
     collector = _Collector(report)
     for statement in statements:
         collector.take(statement)
-    return collector.found
+    return collector.definitions
 
 
 def source_of(rule: RuleItem) -> str:
@@ -67,27 +67,27 @@ def source_of(rule: RuleItem) -> str:
 
 class _Collector:
     def __init__(self, report: Report) -> None:
-        self.found = Definitions()
+        self.definitions = Definitions()
         self._report = report
         self._number = 0
 
     def take(self, statement: Statement) -> None:
-        found = self.found
+        definitions = self.definitions
         match statement:
             case Broken(kind, name):
-                found.broken.add((kind, name))
+                definitions.broken.add((kind, name))
             case Define(RuleItem() as item):
                 self._define_rule(item)
             case Define(MacroItem() as item):
-                self._define(found.macros, item)
+                self._define(definitions.macros, item)
             case Define(ListItem() as item):
-                self._define(found.lists, item)
+                self._define(definitions.lists, item)
             case Change(RuleItem() as item):
-                self._change(found.rules, item, statement)
+                self._change(definitions.rules, item, statement)
             case Change(MacroItem() as item):
-                self._change(found.macros, item, statement)
+                self._change(definitions.macros, item, statement)
             case Change(ListItem() as item):
-                self._change(found.lists, item, statement)
+                self._change(definitions.lists, item, statement)
         self._number += 1
 
     def _define(self, table: dict[str, Definition[_I]], item: _I) -> None:
@@ -95,7 +95,7 @@ class _Collector:
         table[item.name] = Definition(item, before.place if before else self._number, self._number)
 
     def _define_rule(self, item: RuleItem) -> None:
-        before = self.found.rules.get(item.name)
+        before = self.definitions.rules.get(item.name)
         source = source_of(item)
         if before is not None and self._moves(before.item, item, DEFAULT_SOURCE):
             return
@@ -104,7 +104,7 @@ class _Collector:
             hint = f"known: {', '.join(EVENT_TYPES)}"
             message = f"unknown source {source}, the rule is skipped"
             self._report.warning("LOAD_UNKNOWN_SOURCE", message, place, ("rule", item.name), hint)
-        self._define(self.found.rules, item)
+        self._define(self.definitions.rules, item)
 
     def _moves(self, before: RuleItem, item: RuleItem, default: str = "") -> bool:
         """Whether an item would move a rule to another source, which is an error; ``default`` if it names none."""
@@ -120,13 +120,13 @@ class _Collector:
         kind = kind_of(item)
         before = table.get(item.name)
         if before is None:
-            if (kind, item.name) not in self.found.broken:
+            if (kind, item.name) not in self.definitions.broken:
                 verb = {"append": "append to", "override": "override", "enabled": "enable or disable"}[change.because]
                 hint = self._report.similar(item.name, table)
                 self._report.error(
                     VALIDATE, f"there is no {kind} {item.name} to {verb}", item.span, (kind, item.name), hint
                 )
-            self.found.broken.add((kind, item.name))
+            self.definitions.broken.add((kind, item.name))
             return
         if before.changes >= MAX_CHANGES:
             message = f"more than {MAX_CHANGES} changes of one {kind}"
@@ -144,9 +144,11 @@ class _Collector:
         table[item.name] = Definition(changed, before.place, self._number, before.changes + 1)
 
 
-def _appended(old: Text | tuple[str, ...] | None, new: Text | tuple[str, ...]) -> Text | tuple[str, ...]:
+def _appended(
+    old: SourceText | tuple[str, ...] | None, new: SourceText | tuple[str, ...]
+) -> SourceText | tuple[str, ...]:
     match old, new:
-        case Text(), Text():
+        case SourceText(), SourceText():
             return old.joined(new)
         case tuple(), tuple():
             return old + new

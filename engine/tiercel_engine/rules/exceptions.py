@@ -13,7 +13,7 @@ from tiercel_engine.rules.documents.decoding import VALIDATE, kind_word
 from tiercel_engine.rules.documents.document import Scalar, Sequence, YamlNode
 from tiercel_engine.rules.documents.items import ExceptionItem, ExceptionValue, Names
 from tiercel_engine.rules.documents.report import Report
-from tiercel_engine.rules.documents.source import Source, Span, Text, text_of
+from tiercel_engine.rules.documents.source_file import SourceFile, SourceText, Span, source_text
 
 _OPERATORS: dict[str, Operator] = {
     **{operator.value: operator for operator in Operator if operator is not Operator.EXISTS},
@@ -43,7 +43,7 @@ class ExceptionCondition:
 
     exception: ExceptionItem
     expr: Expr
-    text: Text
+    text: SourceText
     empty: bool
 
 
@@ -72,7 +72,7 @@ class _Builder:
         self._exception = exception
         self._lists = lists
         self._text: list[str] = []
-        self._parts: list[Text] = []
+        self._parts: list[SourceText] = []
         self._length = 0
 
     def build(self) -> ExceptionCondition:
@@ -92,22 +92,22 @@ class _Builder:
         expr = checks[0] if len(checks) == 1 else Or(tuple(checks), 0, self._length)
         return ExceptionCondition(exception, expr, self._joined(), empty=not exception.values)
 
-    def _joined(self) -> Text:
+    def _joined(self) -> SourceText:
         parts = []
         offset = 0
         for text in self._parts:
             parts.append(replace(text.parts[0], offset=offset))
             offset += len(text.text)
-        return Text("".join(text.text for text in self._parts), tuple(parts))
+        return SourceText("".join(text.text for text in self._parts), tuple(parts))
 
-    def _place(self, text: Text) -> int:
+    def _place(self, text: SourceText) -> int:
         """Puts a text behind those that are there and gives its offset."""
         offset = self._length
         self._parts.append(text)
         self._length += len(text.text)
         return offset
 
-    def _field(self, text: Text) -> Left:
+    def _field(self, text: SourceText) -> Left:
         """A field, perhaps with an argument or under a transformer, read as a condition reads it."""
         offset = self._place(text)
         try:
@@ -134,7 +134,7 @@ class _Builder:
         )
         return checks[0] if len(checks) == 1 else And(checks, checks[0].start, checks[-1].end)
 
-    def _cell(self, source: Source, node: YamlNode, field: Left, comparison: _Comparison) -> Check:
+    def _cell(self, source: SourceFile, node: YamlNode, field: Left, comparison: _Comparison) -> Check:
         if comparison.takes_a_set:
             start = self._length
             entries = node.items if isinstance(node, Sequence) else (node,)
@@ -157,7 +157,7 @@ class _Builder:
             raise _ExceptionError(message, value.span, hint)
         return self._members(value.source, value.node)
 
-    def _members(self, source: Source, node: YamlNode) -> list[Word]:
+    def _members(self, source: SourceFile, node: YamlNode) -> list[Word]:
         """The members of a set that one value contributes; several if it is written as ``(a, b)``."""
         if not isinstance(node, Scalar):
             raise _ExceptionError(
@@ -172,8 +172,8 @@ class _Builder:
                 return [self._word(source, node, word.text, word.quoted) for word in expr.right.words]
         return [self._word(source, node, _unquoted(node.value), node.value not in self._lists)]
 
-    def _word(self, source: Source, node: Scalar, text: str, quoted: bool = True) -> Word:
-        offset = self._place(text_of(source, node))
+    def _word(self, source: SourceFile, node: Scalar, text: str, quoted: bool = True) -> Word:
+        offset = self._place(source_text(source, node))
         return Word(text, quoted, offset, self._length)
 
     def _check(self, field: Left, comparison: _Comparison, right: Word | WordList) -> Check:

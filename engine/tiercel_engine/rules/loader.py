@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tiercel_engine.rule import Loaded
-from tiercel_engine.rules.compiler import Compiler
-from tiercel_engine.rules.definitions import collect
+from tiercel_engine.rule import LoadedRules
+from tiercel_engine.rules.compiler import RuleCompiler
+from tiercel_engine.rules.definitions import collect_definitions
 from tiercel_engine.rules.documents.files import RulesFile
 from tiercel_engine.rules.documents.items import Statement
 from tiercel_engine.rules.documents.reader import read_statements
 from tiercel_engine.rules.documents.report import Report
-from tiercel_engine.rules.documents.source import Source
+from tiercel_engine.rules.documents.source_file import SourceFile
 
 
-def load(files: Sequence[RulesFile]) -> Loaded:
+def load(files: Sequence[RulesFile]) -> LoadedRules:
     """The rules that the files define together, taken in the order given, and everything wrong with them.
 
     A rule with an error is left out, and takes no other rule with it; a file that is not YAML takes
@@ -23,7 +23,7 @@ def load(files: Sequence[RulesFile]) -> Loaded:
     report = Report(file.name for file in files)
     statements: list[Statement] = []
     for file in files:
-        source = Source(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+        source = SourceFile(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
         statements += read_statements(source, report)
-    rules = Compiler(collect(statements, report), report).rules()
-    return Loaded(rules, report.errors, report.warnings)
+    rules = RuleCompiler(collect_definitions(statements, report), report).rules()
+    return LoadedRules(rules, report.errors, report.warnings)

@@ -17,15 +17,15 @@ import yaml
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.rule import Origin, Rule
-from tiercel_engine.rules.compiler import Compiler
-from tiercel_engine.rules.definitions import collect
+from tiercel_engine.rules.compiler import RuleCompiler
+from tiercel_engine.rules.definitions import collect_definitions
 from tiercel_engine.rules.documents.decoding import VALIDATE, DecodeError
 from tiercel_engine.rules.documents.document import Mapping, YamlError, compose
 from tiercel_engine.rules.documents.items import Broken, Define, RuleItem, Statement, kind_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND, read_statements
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.selector import read_scope
-from tiercel_engine.rules.documents.source import Source, Span
+from tiercel_engine.rules.documents.source_file import SourceFile, Span
 from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
 
 try:
@@ -64,7 +64,7 @@ class Resolved:
 
     @property
     def rules(self) -> tuple[Rule, ...]:
-        return tuple(rule for found in self.objects.values() for rule in found.rules)
+        return tuple(rule for resolved in self.objects.values() for rule in resolved.rules)
 
 
 def resolve(objects: Iterable[RuleObject]) -> Resolved:
@@ -82,8 +82,8 @@ class Resolver:
     def resolve(self, objects: Iterable[RuleObject]) -> Resolved:
         """As the function of that name."""
         by_namespace: dict[str, list[RuleObject]] = {}
-        for found in sorted(objects, key=lambda each: (each.namespace, each.name)):
-            by_namespace.setdefault(found.namespace, []).append(found)
+        for rule_object in sorted(objects, key=lambda each: (each.namespace, each.name)):
+            by_namespace.setdefault(rule_object.namespace, []).append(rule_object)
         members = by_namespace.pop(SYSTEM_NAMESPACE, [])
         if self._system is None or not same(self._system[0], members):
             read = _Read.of(members)
@@ -108,20 +108,20 @@ def same(some: Sequence[RuleObject], others: Sequence[RuleObject]) -> bool:
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
-def object_text(found: RuleObject) -> str:
+def object_text(rule_object: RuleObject) -> str:
     """The object as a manifest that rules files' readers take."""
     document = {
         "apiVersion": API_VERSION,
         "kind": MANIFEST_KIND,
-        "metadata": {"name": found.name, "namespace": found.namespace},
-        "spec": dict(found.spec),
+        "metadata": {"name": rule_object.name, "namespace": rule_object.namespace},
+        "spec": dict(rule_object.spec),
     }
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, width=_UNFOLDED, allow_unicode=False)
 
 
-def scope_of(found: RuleObject) -> Scope:
+def scope_of(rule_object: RuleObject) -> Scope:
     """Where an object's rules watch. What can't be read is an error of the object, and says nothing here."""
-    alone = RuleObject(found.namespace, found.name, {"selector": found.spec.get("selector")})
+    alone = RuleObject(rule_object.namespace, rule_object.name, {"selector": rule_object.spec.get("selector")})
     try:
         (document,) = compose(object_text(alone))
         assert isinstance(document, Mapping)
@@ -142,12 +142,12 @@ class _Read:
 
     @classmethod
     def of(cls, objects: Iterable[RuleObject]) -> _Read:
-        origins = {f"{found.namespace}/{found.name}": found for found in objects}
+        origins = {f"{rule_object.namespace}/{rule_object.name}": rule_object for rule_object in objects}
         report = Report(origins)
         statements: list[Statement] = []
         defined: dict[tuple[str, str], str] = {}
-        for name, found in origins.items():
-            source = Source(name, _readable(found, report))
+        for name, rule_object in origins.items():
+            source = SourceFile(name, _readable(rule_object, report))
             own: dict[tuple[str, str], str] = {}
             for statement in read_statements(source, report):
                 if isinstance(statement, Define):
@@ -159,13 +159,15 @@ class _Read:
                     own[item] = name
                 statements.append(statement)
             defined |= own
-        return cls({name: found.origin for name, found in origins.items()}, statements, report)
+        return cls({name: rule_object.origin for name, rule_object in origins.items()}, statements, report)
 
     def resolve(self, shared: Sequence[Statement]) -> dict[Origin, ResolvedObject]:
         """The rules, with the lists and macros of others at hand. Macros that no rule uses are checked too: rules of
         other namespaces, and rules to come, are to rely on them."""
-        rules = Compiler(collect((*shared, *self.statements), self.report), self.report, self.origins).rules()
-        self._tell_of_what_others_spoil(rules)
+        rules = RuleCompiler(
+            collect_definitions((*shared, *self.statements), self.report), self.report, self.origins
+        ).rules()
+        self._report_rules_broken_elsewhere(rules)
         return {
             origin: ResolvedObject(
                 tuple(replace(rule, origin=origin) for rule in rules if rule.location.file == name),
@@ -175,10 +177,12 @@ class _Read:
             for name, origin in self.origins.items()
         }
 
-    def _tell_of_what_others_spoil(self, rules: Iterable[Rule]) -> None:
+    def _report_rules_broken_elsewhere(self, rules: Iterable[Rule]) -> None:
         """An error for each rule that is missing although nothing is wrong with itself: its macro may be another's."""
         loaded = {rule.name for rule in rules}
-        named = {(found.item_type, found.item_name) for found in (*self.report.errors, *self.report.warnings)}
+        named = {
+            (diagnostic.item_type, diagnostic.item_name) for diagnostic in (*self.report.errors, *self.report.warnings)
+        }
         for statement in self.statements:
             if isinstance(statement, Define) and isinstance(statement.item, RuleItem):
                 item = statement.item
@@ -187,19 +191,19 @@ class _Read:
                     self.report.error(VALIDATE, message, item.span, ("rule", item.name))
 
     def _elsewhere(self, rule: str) -> str:
-        """What is wrong with a term of another object that leaves a rule out, as far as that is told by its name."""
-        for found in self.report.errors:
-            if found.item_type in ("macro", "list") and rule in found.message.rpartition("(left out: ")[2]:
-                return f": {told(found)}, in {found.location.file}"
+        """The error of another object's macro or list that leaves this rule out; ``""`` if none names the rule."""
+        for diagnostic in self.report.errors:
+            if rule in diagnostic.left_out:
+                return f": {one_line(diagnostic)}, in {diagnostic.location.file}"
         return ""
 
 
-def _readable(found: RuleObject, report: Report) -> str:
+def _readable(rule_object: RuleObject, report: Report) -> str:
     """The object's text; "" for one that can't be written, which is an error."""
     try:
-        return object_text(found)
+        return object_text(rule_object)
     except (yaml.YAMLError, RecursionError, UnicodeError) as error:
-        place = Span(Source(f"{found.namespace}/{found.name}", ""), 0, 0)
+        place = Span(SourceFile(f"{rule_object.namespace}/{rule_object.name}", ""), 0, 0)
         report.error(VALIDATE, f"the object can't be read: {type(error).__name__}", place)
         return ""
 
@@ -209,26 +213,26 @@ def _is_rule(statement: Statement) -> bool:
 
 
 def _of(name: str, diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
-    return (found for found in diagnostics if found.location.file == name)
+    return (diagnostic for diagnostic in diagnostics if diagnostic.location.file == name)
 
 
-def told(found: Diagnostic) -> str:
+def one_line(diagnostic: Diagnostic) -> str:
     """A diagnostic of an object in one line, for a condition of its status: lines and columns of a text that nobody has
     seen say nothing there."""
-    item = f"{found.item_type} {found.item_name}: " if found.item_name else ""
-    hint = f" ({found.hint})" if found.hint else ""
-    return f"{item}{found.message}{hint}"
+    item = f"{diagnostic.item_type} {diagnostic.item_name}: " if diagnostic.item_name else ""
+    hint = f" ({diagnostic.hint})" if diagnostic.hint else ""
+    return f"{item}{diagnostic.message}{hint}"
 
 
 def refusal(errors: Sequence[Diagnostic]) -> str:
     """Errors of an object for who applies it: each with the line of the rule that it is about, and where in it."""
-    return "\n".join(_excerpt(found) for found in errors if found.severity is Severity.ERROR)
+    return "\n".join(_excerpt(diagnostic) for diagnostic in errors if diagnostic.severity is Severity.ERROR)
 
 
-def _excerpt(found: Diagnostic) -> str:
-    line = found.source_line
+def _excerpt(diagnostic: Diagnostic) -> str:
+    line = diagnostic.source_line
     text = line.lstrip(" -")
-    column = found.location.column - (len(line) - len(text))
+    column = diagnostic.location.column - (len(line) - len(text))
     if not text or column < 1:
-        return told(found)
-    return f"{told(found)}\n    {text}\n    {' ' * (column - 1)}{'^' + '~' * (found.width - 1)}"
+        return one_line(diagnostic)
+    return f"{one_line(diagnostic)}\n    {text}\n    {' ' * (column - 1)}{'^' + '~' * (diagnostic.width - 1)}"

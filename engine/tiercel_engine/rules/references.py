@@ -32,7 +32,7 @@ class References:
     words: Mapping[str, Word]
 
 
-def references(expr: Expr) -> References:
+def find_references(expr: Expr) -> References:
     fields: list[FieldRef] = []
     macros: list[MacroName] = []
     words: dict[str, Word] = {}

@@ -17,7 +17,7 @@ from tiercel_engine.rules.documents.document import (
     repeated_keys,
 )
 from tiercel_engine.rules.documents.report import Report
-from tiercel_engine.rules.documents.source import Source, Span
+from tiercel_engine.rules.documents.source_file import SourceFile, Span
 from tiercel_engine.units import parse_boolean
 
 INVALID = "CONFIG_INVALID"
@@ -31,7 +31,7 @@ class Section:
     ``path`` is its name in messages (``outputs.file``), ``""`` for the whole file.
     """
 
-    def __init__(self, report: Report, source: Source, node: Mapping, path: str = "") -> None:
+    def __init__(self, report: Report, source: SourceFile, node: Mapping, path: str = "") -> None:
         self.report = report
         self._source = source
         self._node = node
@@ -153,7 +153,7 @@ class Section:
 
 def open_settings(name: str, text: str, report: Report) -> Section | None:
     """The file's mapping, or None after an error in ``report``."""
-    source = Source(name, text.removeprefix("\ufeff"))
+    source = SourceFile(name, text.removeprefix("\ufeff"))
     try:
         documents = compose(source.text)
     except YamlError as error:

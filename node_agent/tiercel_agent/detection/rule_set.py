@@ -19,7 +19,7 @@ from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules import load, read_rules
 from tiercel_engine.rules.bundle import BundleError
 from tiercel_engine.rules.documents.files import SUFFIXES
-from tiercel_engine.rules.objects import resolve, told
+from tiercel_engine.rules.objects import one_line, resolve
 
 BUNDLE = "LOAD_ERR_BUNDLE"
 Signature = frozenset[tuple[str, int, int, int]]
@@ -80,7 +80,7 @@ def load_bundle(folder: Path, *, priority: Priority = Priority.DEBUG, first_matc
         return replace(_ready((), priority), errors=(Diagnostic(Severity.ERROR, BUNDLE, str(error), place, "bundle"),))
     resolved = resolve(objects)
     refused = tuple(
-        Refused(origin, told(error))
+        Refused(origin, one_line(error))
         for origin, resolved_object in resolved.objects.items()
         for error in resolved_object.errors
     )

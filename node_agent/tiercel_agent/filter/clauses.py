@@ -17,7 +17,7 @@ from tiercel_agent.filter.decidability import NAME_SIGNALS, DecidableFields, Sig
 from tiercel_agent.filter.name_tests import NameTest, name_test
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.graph import FALSE, TRUE, Graph, Junction, Negation
-from tiercel_engine.evaluation.operators import test_of
+from tiercel_engine.evaluation.operators import compile_test
 from tiercel_engine.matching.requirements import tests_event_type
 from tiercel_engine.rule import Rule
 
@@ -86,7 +86,7 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS) -> 
     graph = Graph()
     roots = [graph.add(rule.condition) for rule in rules]
     types = [
-        (number, test_of(part))
+        (number, compile_test(part))
         for number, part in enumerate(graph.parts)
         if isinstance(part, Atom) and tests_event_type(part)
     ]

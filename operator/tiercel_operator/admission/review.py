@@ -19,7 +19,7 @@ from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND
-from tiercel_engine.rules.objects import Resolved, RuleObject, refusal, resolve, told
+from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
 from tiercel_operator.rules.dependents import dependents, suspended
 from tiercel_operator.sinks.checks import sink_errors
 
@@ -112,7 +112,7 @@ def _rules_verdict(new: RuleObject, old: RuleObject | None, others: Iterable[Rul
     own = resolved.objects[new.origin]
     after = resolve(rest) if suspended(new) else resolved
     before = [*rest, old] if old is not None and not suspended(old) else rest
-    told_of_own = (told(warning) for warning in own.warnings if warning.code not in _FOR_OTHERS)
+    told_of_own = (one_line(warning) for warning in own.warnings if warning.code not in _FOR_OTHERS)
     warnings = (*_spoiled(new, before, after), *told_of_own)
     if suspending:
         return Verdict(warnings=warnings)
@@ -146,7 +146,7 @@ def _spoiled(new: RuleObject, before: Iterable[RuleObject], after: Resolved) -> 
         wrong = {(error.item_type, error.item_name) for error in earlier[origin].errors}
         for error in errors_after:
             if (error.item_type, error.item_name) not in wrong:
-                yield f"this breaks {MANIFEST_KIND} {origin.namespace}/{origin.name}: {told(error)}"
+                yield f"this breaks {MANIFEST_KIND} {origin.namespace}/{origin.name}: {one_line(error)}"
 
 
 def _shown(diagnostic: Diagnostic) -> Diagnostic:

@@ -21,7 +21,7 @@ from tiercel_engine.resources.security_rule import (
 )
 from tiercel_engine.rule import Rule
 from tiercel_engine.rule_tests import Outcome
-from tiercel_engine.rules.objects import ResolvedObject, told
+from tiercel_engine.rules.objects import ResolvedObject, one_line
 from tiercel_operator.conditions import MOST_NAMED, and_more, condition, dated, listed, short
 from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.nodes import Fleet, History
@@ -119,7 +119,7 @@ def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
     errors = (*facts.resolved.errors, *facts.tested.errors)
     failed = [outcome.test.name for outcome in facts.tested.outcomes if not outcome.passed]
     if errors:
-        message = "; ".join(map(told, errors[:MOST_NAMED])) + and_more(len(errors))
+        message = "; ".join(map(one_line, errors[:MOST_NAMED])) + and_more(len(errors))
         return condition(VALID, _FALSE, "Refused", message)
     if failed:
         return condition(VALID, _FALSE, "TestsFailed", f"tests that failed: {listed(failed)}")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tiercel_agent.filter.automaton import build
 from tiercel_agent.filter.name_tests import UNCLEAN, name_test
-from tiercel_engine.evaluation.operators import test_of as make_test
+from tiercel_engine.evaluation.operators import compile_test as make_test
 
 PARTS = st.sampled_from(["a", "b", "ab", ".ssh", "A", "x.b", "\u00e9", "*", "a b"])
 NAMES = st.lists(PARTS, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))

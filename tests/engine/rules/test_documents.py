@@ -15,7 +15,7 @@ from tiercel_engine.rules.documents.document import (
     YamlNode,
     compose,
 )
-from tiercel_engine.rules.documents.source import Source, text_of
+from tiercel_engine.rules.documents.source_file import SourceFile, source_text
 
 
 def only_scalar(text: str) -> Scalar:
@@ -29,9 +29,9 @@ def only_scalar(text: str) -> Scalar:
 
 def written_at(text: str, word: str) -> tuple[int, int]:
     """Line and column at which the place of ``word`` in the only value is said to be."""
-    source, scalar = Source("f", text), only_scalar(text)
+    source, scalar = SourceFile("f", text), only_scalar(text)
     start = scalar.value.index(word)
-    span = text_of(source, scalar).span(start, start + len(word))
+    span = source_text(source, scalar).span(start, start + len(word))
     assert text[span.start : span.end] == word
     location = source.location(span.start)
     return location.line, location.column
@@ -69,13 +69,13 @@ def test_every_visible_character_of_a_value_is_found_where_it_is_written(
         scalar = only_scalar(text)
     except YamlError:
         return  # the writer let through what YAML forbids
-    source = Source("f", text)
+    source = SourceFile("f", text)
     for offset, character in enumerate(scalar.value):
-        span = text_of(source, scalar).span(offset, offset + 1)
+        span = source_text(source, scalar).span(offset, offset + 1)
         if character.isascii() and character.isalnum() and "\\" not in text:
             assert text[span.start] == character
     mark = scalar.value.index("~mark")
-    span = text_of(source, scalar).span(mark, mark + 5)
+    span = source_text(source, scalar).span(mark, mark + 5)
     assert text[span.start : span.end] == "~mark"
 
 
@@ -125,7 +125,7 @@ def test_no_text_makes_it_raise_anything_else(text: str) -> None:
     def check(node: YamlNode) -> None:
         assert 0 <= node.start <= node.end <= len(text)
         if isinstance(node, Scalar):
-            span = text_of(Source("f", text), node).span(0, len(node.value))
+            span = source_text(SourceFile("f", text), node).span(0, len(node.value))
             assert 0 <= span.start <= len(text)
 
     try:

@@ -12,7 +12,7 @@ from tiercel_engine.event import Event
 from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import Bundle, BundleError, pack, unpack
-from tiercel_engine.rules.objects import Resolved, RuleObject, refusal, resolve, told
+from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
 
 SYSTEM = "tiercel-system"
 
@@ -38,7 +38,7 @@ def names(resolved: Resolved, namespace: str, name: str) -> list[str]:
 
 
 def errors(resolved: Resolved, namespace: str, name: str) -> list[str]:
-    return [told(error) for error in resolved.objects[Origin(namespace, name)].errors]
+    return [one_line(error) for error in resolved.objects[Origin(namespace, name)].errors]
 
 
 def matching(resolved: Resolved, **fields: Any) -> set[str]:

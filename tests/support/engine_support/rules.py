@@ -7,7 +7,7 @@ from pathlib import Path
 from tiercel_engine.diagnostics import Diagnostic
 from tiercel_engine.event import Event
 from tiercel_engine.matching.matcher import Matcher
-from tiercel_engine.rule import Loaded
+from tiercel_engine.rule import LoadedRules
 from tiercel_engine.rules import RulesFile, load
 
 MARK = "«"
@@ -19,11 +19,11 @@ REST = "desc: d\n  output: o %proc.name\n  priority: INFO"
 """The keys of a rule besides its name and condition."""
 
 
-def load_text(text: str, name: str = "rules.yaml") -> Loaded:
+def load_text(text: str, name: str = "rules.yaml") -> LoadedRules:
     return load([RulesFile(name, text)])
 
 
-def load_marked(text: str) -> tuple[Loaded, tuple[str, int, int]]:
+def load_marked(text: str) -> tuple[LoadedRules, tuple[str, int, int]]:
     """What comes of a text without its mark, and the place (file, line, column) of the mark."""
     before, _, after = text.partition(MARK)
     place = ("rules.yaml", before.count("\n") + 1, len(before) - before.rfind("\n"))
@@ -35,11 +35,11 @@ def place(diagnostic: Diagnostic) -> tuple[str, int, int]:
     return location.file, location.line, location.column
 
 
-def codes(loaded: Loaded) -> list[str]:
+def codes(loaded: LoadedRules) -> list[str]:
     return [diagnostic.code for diagnostic in (*loaded.errors, *loaded.warnings)]
 
 
-def names(loaded: Loaded) -> list[str]:
+def names(loaded: LoadedRules) -> list[str]:
     return [rule.name for rule in loaded.rules]
 
 
@@ -54,6 +54,6 @@ def event(**fields: object) -> Event:
     return Event("syscall", 1, {key.replace("_", ".", 1): value for key, value in fields.items()})
 
 
-def matching(loaded: Loaded, **fields: object) -> list[str]:
+def matching(loaded: LoadedRules, **fields: object) -> list[str]:
     """The names of the rules that match an event."""
     return [found.name for found, _ in Matcher(loaded.rules).match(event(**fields))]

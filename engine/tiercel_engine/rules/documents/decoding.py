@@ -6,7 +6,7 @@ from tiercel_engine.priority import Priority
 from tiercel_engine.rules.documents.document import Mapping, Scalar, Sequence, YamlNode
 from tiercel_engine.rules.documents.items import ExceptionItem, ExceptionValue, Names
 from tiercel_engine.rules.documents.report import Report
-from tiercel_engine.rules.documents.source import Source, Span, Text, text_of
+from tiercel_engine.rules.documents.source_file import SourceFile, SourceText, Span, source_text
 from tiercel_engine.units import parse_boolean
 
 YAML_VALIDATE = "LOAD_ERR_YAML_VALIDATE"
@@ -41,7 +41,7 @@ def kind_word(node: YamlNode) -> str:
             return "nothing" if node.is_null else "a single value"
 
 
-def span(source: Source, node: YamlNode) -> Span:
+def span(source: SourceFile, node: YamlNode) -> Span:
     return Span(source, node.start, node.end)
 
 
@@ -51,11 +51,11 @@ def scalar(node: YamlNode, key: str) -> Scalar:
     return node
 
 
-def text(source: Source, node: YamlNode, key: str) -> Text:
-    found = scalar(node, key)
-    if found.is_null or not found.value:
+def text(source: SourceFile, node: YamlNode, key: str) -> SourceText:
+    value = scalar(node, key)
+    if value.is_null or not value.value:
         raise DecodeError(f"{key} has no value", node)
-    return text_of(source, found)
+    return source_text(source, value)
 
 
 def boolean(node: YamlNode, key: str) -> bool:
@@ -74,10 +74,10 @@ def number(node: YamlNode, key: str) -> int:
 
 def priority(node: YamlNode, key: str) -> Priority:
     value = scalar(node, key).value
-    found = Priority.parse(value)
-    if found is None:
+    level = Priority.parse(value)
+    if level is None:
         raise DecodeError(f"{key} {value[:40]!r} is not known", node, f"one of {', '.join(Priority.__members__)}")
-    return found
+    return level
 
 
 def strings(node: YamlNode, key: str) -> tuple[str, ...]:
@@ -93,7 +93,7 @@ def strings(node: YamlNode, key: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-def names(source: Source, node: YamlNode, key: str) -> Names:
+def names(source: SourceFile, node: YamlNode, key: str) -> Names:
     """``fields`` or ``comps`` of an exception."""
     if isinstance(node, Sequence):
         if not node.items:
@@ -107,7 +107,7 @@ def names(source: Source, node: YamlNode, key: str) -> Names:
 
 
 def exceptions(
-    source: Source, node: YamlNode, report: Report, rule: str, appending: bool
+    source: SourceFile, node: YamlNode, report: Report, rule: str, appending: bool
 ) -> tuple[ExceptionItem, ...] | None:
     """A rule's exceptions; None if one of them has an error, all of which are reported.
 
@@ -117,22 +117,22 @@ def exceptions(
         return ()
     if not isinstance(node, Sequence):
         raise DecodeError(f"exceptions must be a list, not {kind_word(node)}", node)
-    found: list[ExceptionItem] = []
+    decoded: list[ExceptionItem] = []
     failed = False
     for entry in node.items:
         try:
-            found.append(_exception(source, entry, report, appending))
+            decoded.append(_exception(source, entry, report, appending))
         except DecodeError as error:
             failed = True
             item = ("exception", _exception_name(entry)) if isinstance(entry, Mapping) else ("rule", rule)
             report.error(YAML_VALIDATE, error.message, span(source, error.node), item, error.hint)
     seen: set[str] = set()
-    for exception in found:
+    for exception in decoded:
         if exception.name in seen:
             message = f"the rule has two exceptions by the name {exception.name}"
             report.warning("LOAD_EXCEPTION_NAME_NOT_UNIQUE", message, exception.span, ("exception", exception.name))
         seen.add(exception.name)
-    return None if failed else tuple(found)
+    return None if failed else tuple(decoded)
 
 
 def _exception_name(node: Mapping) -> str:
@@ -140,7 +140,7 @@ def _exception_name(node: Mapping) -> str:
     return name.value if isinstance(name, Scalar) else ""
 
 
-def _exception(source: Source, node: YamlNode, report: Report, appending: bool) -> ExceptionItem:
+def _exception(source: SourceFile, node: YamlNode, report: Report, appending: bool) -> ExceptionItem:
     if not isinstance(node, Mapping):
         raise DecodeError(f"an exception must be a mapping, not {kind_word(node)}", node)
     name_node = node.get("name")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tiercel_engine.priority import Priority
 from tiercel_engine.rules.documents.document import YamlNode
-from tiercel_engine.rules.documents.source import Source, Span, Text
+from tiercel_engine.rules.documents.source_file import SourceFile, SourceText, Span
 from tiercel_engine.scope import Scope
 
 
@@ -14,7 +14,7 @@ from tiercel_engine.scope import Scope
 class Names:
     """An exception's ``fields`` or ``comps``: one name, or a list of names."""
 
-    texts: tuple[Text, ...]
+    texts: tuple[SourceText, ...]
     single: bool
     span: Span
 
@@ -23,7 +23,7 @@ class Names:
 class ExceptionValue:
     """An entry of an exception's ``values`` as it stands in the file."""
 
-    source: Source
+    source: SourceFile
     node: YamlNode
 
     @property
@@ -48,11 +48,11 @@ class RuleItem:
 
     name: str
     span: Span
-    condition: Text | None = None
-    output: Text | None = None
-    desc: Text | None = None
+    condition: SourceText | None = None
+    output: SourceText | None = None
+    desc: SourceText | None = None
     priority: Priority | None = None
-    source: Text | None = None
+    source: SourceText | None = None
     enabled: bool | None = None
     tags: tuple[str, ...] | None = None
     exceptions: tuple[ExceptionItem, ...] | None = None
@@ -66,7 +66,7 @@ class RuleItem:
 class MacroItem:
     name: str
     span: Span
-    condition: Text | None = None
+    condition: SourceText | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from tiercel_engine.rules.documents.files import RulesFile
 from tiercel_engine.rules.documents.items import Define, RuleItem
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND, document_items, read_statements
 from tiercel_engine.rules.documents.report import Report
-from tiercel_engine.rules.documents.source import Source
+from tiercel_engine.rules.documents.source_file import SourceFile
 from tiercel_engine.units import parse_boolean
 
 WIDTH = 90
@@ -42,7 +42,7 @@ def to_manifest(file: RulesFile, name: str, namespace: str) -> str:
 
     The file has been loaded without an error of its form. Reading the result gives the same texts.
     """
-    source = Source(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+    source = SourceFile(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
     items = [item for document in compose(source.text) for item in document_items(source, document, Report())]
     for folded in (True, False):
         text = _emit(items, name, namespace, folded)
@@ -54,10 +54,10 @@ def to_manifest(file: RulesFile, name: str, namespace: str) -> str:
 
 def is_scoped(file: RulesFile) -> bool:
     """Whether the file is a SecurityRule that doesn't watch everywhere: that is no matter of rules files."""
-    source = Source(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
+    source = SourceFile(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
     return any(
-        isinstance(found, Define) and isinstance(found.item, RuleItem) and found.item.scope is not None
-        for found in read_statements(source, Report())
+        isinstance(statement, Define) and isinstance(statement.item, RuleItem) and statement.item.scope is not None
+        for statement in read_statements(source, Report())
     )
 
 

@@ -23,7 +23,7 @@ from tiercel_engine.rules.documents.document import (
 from tiercel_engine.rules.documents.items import Broken, Change, Define, Item, ListItem, MacroItem, RuleItem, Statement
 from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.documents.selector import read_scope
-from tiercel_engine.rules.documents.source import Source, Span
+from tiercel_engine.rules.documents.source_file import SourceFile, Span
 from tiercel_engine.rules.documents.versions import check_engine_version, check_plugin_versions
 from tiercel_engine.scope import Scope
 
@@ -91,7 +91,7 @@ _REQUIREMENTS = {
 }
 
 
-def read_statements(source: Source, report: Report) -> list[Statement]:
+def read_statements(source: SourceFile, report: Report) -> list[Statement]:
     """The statements of a file, whose documents are lists of items or SecurityRule manifests."""
     try:
         documents = compose(source.text)
@@ -127,7 +127,7 @@ def _is_manifest(document: YamlNode) -> bool:
     return isinstance(document, Mapping) and document.get("kind") is not None and document.get("apiVersion") is not None
 
 
-def document_items(source: Source, document: YamlNode, report: Report) -> tuple[YamlNode, ...]:
+def document_items(source: SourceFile, document: YamlNode, report: Report) -> tuple[YamlNode, ...]:
     """The items of a document, whatever they are; none after an error."""
     match document:
         case Sequence(items):
@@ -142,7 +142,7 @@ def document_items(source: Source, document: YamlNode, report: Report) -> tuple[
     return ()
 
 
-def _manifest_items(source: Source, document: Mapping, report: Report) -> tuple[YamlNode, ...]:
+def _manifest_items(source: SourceFile, document: Mapping, report: Report) -> tuple[YamlNode, ...]:
     kind, version, body = document.get("kind"), document.get("apiVersion"), document.get("spec")
     assert kind is not None
     assert version is not None
@@ -164,7 +164,7 @@ def _manifest_items(source: Source, document: Mapping, report: Report) -> tuple[
 class _ItemReader:
     """Reads one item; errors and warnings go to ``report``."""
 
-    def __init__(self, source: Source, report: Report, scope: Scope | None) -> None:
+    def __init__(self, source: SourceFile, report: Report, scope: Scope | None) -> None:
         self._source = source
         self._report = report
         self._scope = scope
@@ -207,9 +207,9 @@ class _ItemReader:
         decoded: dict[str, object] = {"scope": self._scope} if kind == "rule" else {}
         for key, value in values.items():
             appending = changes is not None and key.value in changes[1]
-            found = self._guard(self._decode, key.value, value, name, appending)
-            if form.keys[key.value] and found is not None:
-                decoded[form.keys[key.value]] = found
+            attribute = self._guard(self._decode, key.value, value, name, appending)
+            if form.keys[key.value] and attribute is not None:
+                decoded[form.keys[key.value]] = attribute
         if self._failed or changes is None:
             return Broken(kind, name)
         item: Item = form.make(name, span(self._source, name_node), **decoded)  # type: ignore[arg-type]
@@ -298,9 +298,9 @@ class _ItemReader:
             case "capture_duration":
                 return decoding.number(value, key)
             case "exceptions":
-                found = decoding.exceptions(self._source, value, self._report, name, appending)
-                self._failed |= found is None
-                return found
+                exceptions = decoding.exceptions(self._source, value, self._report, name, appending)
+                self._failed |= exceptions is None
+                return exceptions
             case _:
                 return decoding.boolean(value, key)
 

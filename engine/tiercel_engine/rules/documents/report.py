@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
-from tiercel_engine.rules.documents.source import Span
-from tiercel_engine.suggestions import Guesses
+from tiercel_engine.rules.documents.source_file import Span
+from tiercel_engine.suggestions import Suggester
 
 MAX_DIAGNOSTICS = 1000
 """Diagnostics of each severity that are kept; how many more there were is said in a last one."""
@@ -17,7 +17,7 @@ class Report:
 
     def __init__(self, files: Iterable[str] = ()) -> None:
         self._files = {name: position for position, name in enumerate(files)}
-        self.guesses = Guesses()
+        self.suggester = Suggester()
         self._found: dict[Severity, list[Diagnostic]] = {Severity.ERROR: [], Severity.WARNING: []}
         self._unshown = {Severity.ERROR: 0, Severity.WARNING: 0}
 
@@ -39,7 +39,7 @@ class Report:
 
     def similar(self, name: str, known: Iterable[str]) -> str:
         """A hint for a name that is not among ``known``, or ""."""
-        return self.guesses.similar(name, known)
+        return self.suggester.similar(name, known)
 
     @property
     def errors(self) -> tuple[Diagnostic, ...]:
@@ -50,12 +50,12 @@ class Report:
         return self._all(Severity.WARNING)
 
     def _all(self, severity: Severity) -> tuple[Diagnostic, ...]:
-        found = tuple(sorted(self._found[severity], key=self._position))
+        diagnostics = tuple(sorted(self._found[severity], key=self._position))
         if not self._unshown[severity]:
-            return found
-        last = found[-1]
+            return diagnostics
+        last = diagnostics[-1]
         message = f"{self._unshown[severity]} more {severity.value}s are not shown"
-        return (*found, Diagnostic(severity, last.code, message, Location(last.location.file, 1, 1), "file"))
+        return (*diagnostics, Diagnostic(severity, last.code, message, Location(last.location.file, 1, 1), "file"))
 
 
 def diagnose(

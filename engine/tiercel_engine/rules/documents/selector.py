@@ -24,10 +24,10 @@ def read_scope(metadata: YamlNode | None, selector: YamlNode | None) -> Scope | 
     """
     namespace = _namespace(metadata)
     tenant = namespace not in ("", SYSTEM_NAMESPACE)
-    found = Scope() if selector is None or _is_nothing(selector) else _selected(selector, tenant)
+    scope = Scope() if selector is None or _is_nothing(selector) else _selected(selector, tenant)
     if tenant:
-        return Scope(frozenset({namespace}), (), found.pods or (), found.nodes, found.node_names)
-    return None if found == Scope() else found
+        return Scope(frozenset({namespace}), (), scope.pods or (), scope.nodes, scope.node_names)
+    return None if scope == Scope() else scope
 
 
 def _namespace(metadata: YamlNode | None) -> str:
@@ -64,8 +64,8 @@ def _names_and_labels(node: YamlNode | None, part: str) -> tuple[frozenset[str] 
         return None, ()
     entries = _mapping(node, f"spec.selector.{part}", ("matchNames", "matchLabels", "matchExpressions"))
     names = entries.get("matchNames")
-    found = None if names is None else frozenset(decoding.strings(names, f"spec.selector.{part}.matchNames"))
-    return found, _labels(node, part, ("matchNames",))
+    chosen = None if names is None else frozenset(decoding.strings(names, f"spec.selector.{part}.matchNames"))
+    return chosen, _labels(node, part, ("matchNames",))
 
 
 def _labels(node: YamlNode, part: str, others: tuple[str, ...] = ()) -> Labels:
@@ -99,10 +99,10 @@ def _expressions(node: YamlNode, where: str) -> Iterator[LabelTest]:
         if (operator in _WITH_VALUES) != (values is not None):
             need = "needs" if operator in _WITH_VALUES else "takes no"
             raise DecodeError(f"{written} {need} values", values or item)
-        found = () if values is None else decoding.strings(values, "values")
-        if values is not None and not found:
+        chosen = () if values is None else decoding.strings(values, "values")
+        if values is not None and not chosen:
             raise DecodeError(f"{written} needs values", values)
-        yield LabelTest(_key(decoding.scalar(entries["key"], "key")), operator, found)
+        yield LabelTest(_key(decoding.scalar(entries["key"], "key")), operator, chosen)
 
 
 def _key(node: Scalar) -> str:

@@ -57,15 +57,15 @@ def _check_plugin(plugin: YamlNode) -> str:
     """The name of a required plugin."""
     if not isinstance(plugin, Mapping):
         raise DecodeError(f"a plugin must be a mapping with name and version, not {kind_word(plugin)}", plugin)
-    found: dict[str, Scalar] = {}
+    scalars: dict[str, Scalar] = {}
     for key in ("name", "version"):
         value = plugin.get(key)
         if not isinstance(value, Scalar) or value.is_null:
             raise DecodeError(f"the plugin has no {key}", value or plugin)
-        found[key] = value
-    if not _SEMVER.fullmatch(found["version"].value):
-        raise InvalidRequirement("version must be a semantic version", found["version"], "such as 0.7.0")
-    return found["name"].value
+        scalars[key] = value
+    if not _SEMVER.fullmatch(scalars["version"].value):
+        raise InvalidRequirement("version must be a semantic version", scalars["version"], "such as 0.7.0")
+    return scalars["name"].value
 
 
 def _sequence(node: YamlNode, key: str) -> Sequence:

@@ -16,7 +16,7 @@ _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class SourceFile:
     """A file's text with its lines. ``text`` has no byte order mark."""
 
     name: str
@@ -47,32 +47,32 @@ class Source:
 class Span:
     """Characters ``start`` to ``end`` of a file."""
 
-    source: Source
+    source: SourceFile
     start: int
     end: int
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A scalar that stands at ``offset`` of a ``Text``."""
+    """A scalar that stands at ``offset`` of a ``SourceText``."""
 
     offset: int
-    source: Source
+    source: SourceFile
     scalar: Scalar
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
+class SourceText:
     """A text put together from scalars of one or several files, which knows where each character comes from."""
 
     text: str = ""
     parts: tuple[Part, ...] = field(default=())
 
-    def joined(self, other: Text) -> Text:
+    def joined(self, other: SourceText) -> SourceText:
         """This text, a blank, and ``other``: what appending to a condition or an output means."""
         shift = len(self.text) + 1
         moved = tuple(Part(part.offset + shift, part.source, part.scalar) for part in other.parts)
-        return Text(f"{self.text} {other.text}", self.parts + moved)
+        return SourceText(f"{self.text} {other.text}", self.parts + moved)
 
     def span(self, start: int, end: int) -> Span:
         """The place of the characters ``start`` to ``end``, cut at the end of the scalar in which they begin."""
@@ -86,12 +86,12 @@ class Text:
         return Span(part.source, begin, max(begin + 1, offsets[behind - 1] + 1 if behind > first else begin + 1))
 
 
-def text_of(source: Source, scalar: Scalar) -> Text:
-    return Text(scalar.value, (Part(0, source, scalar),))
+def source_text(source: SourceFile, scalar: Scalar) -> SourceText:
+    return SourceText(scalar.value, (Part(0, source, scalar),))
 
 
 @lru_cache(maxsize=4)
-def _source_offsets(source: Source, scalar: Scalar) -> array[int]:
+def _source_offsets(source: SourceFile, scalar: Scalar) -> array[int]:
     """For each character of the scalar's value, and for its end, the offset in the file.
 
     Folding and quoting change nothing but blanks and escapes, so the characters that are not blank
