@@ -1,4 +1,4 @@
-"""``tiercel agent``: the long-running form, for the DaemonSet and for a systemd unit."""
+"""``tiercel agent``: the node agent as a service, for the DaemonSet and for a systemd unit."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ _FILES = 65536
     type=click.Path(path_type=Path),
     required=True,
     metavar="FILE",
-    help="The configuration: tiercel.yaml, or a falco.yaml.",
+    help="The configuration: a tiercel.yaml or a falco.yaml.",
 )
 def agent(path: Path) -> None:
-    """Run as a service, from a configuration file.
+    """Run the node agent as a service, with a configuration file.
 
-    SIGHUP reads configuration and rules anew, a changed rules file is noticed by itself; rules with errors are
-    refused, and the old ones stay. SIGUSR1 opens output files anew. SIGTERM ends it.
+    SIGHUP reloads the configuration and the rules. Changed rules files are noticed and loaded without a signal. Rules
+    with errors are refused, and the old rules stay. SIGUSR1 reopens output files. SIGTERM ends the agent.
     """
     read = read_config(path)
     for diagnostic in (*read.errors, *read.warnings):
@@ -76,7 +76,7 @@ def agent(path: Path) -> None:
 
 
 def _reporter(config: Config) -> Reporter | None:
-    """An agent that has its rules from the operator tells it what becomes of them."""
+    """The reporter to the operator, for an agent that gets its rules from it; None for others."""
     if config.bundle is None or not config.workloads.kubernetes:
         return None
     try:
@@ -96,7 +96,7 @@ def _log_error(message: str) -> None:
 
 
 def _allow_more_files() -> None:
-    """Each sink has a few open files and a connection: the usual limit would do for two hundred."""
+    """Raises the limit of open files: each sink needs a few, and the usual limit is enough for about 200 sinks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -109,7 +109,7 @@ def _run(path: Path, config: Config) -> None:
     rules = load_configured(config)
     log_diagnostics((*rules.errors, *rules.warnings))
     log_refused(rules)
-    if rules.errors and config.bundle is None:  # a bundle may yet come
+    if rules.errors and config.bundle is None:  # a new bundle may come later
         LOGGER.critical("rules with errors: nothing is started")
         sys.exit(FAILED)
     place = Place.of(config.hostname, config.workloads)

@@ -1,4 +1,4 @@
-"""`tiercel convert`: a Falco rules file as a SecurityRule manifest."""
+"""`tiercel convert`: converts Falco rules files to SecurityRule manifests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tiercel_engine.rules import load, read_rules
 from tiercel_engine.rules.documents.manifest import is_scoped, manifest_name, to_manifest
 
 LARGE_OBJECT = 1_000_000
-"""Bytes from which an object comes near the 1.5 MB that etcd takes in one request."""
+"""The size in bytes from which a warning is given: etcd takes at most 1.5 MB in one request."""
 
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _COMMENT = re.compile(r"(?m)(?:^|[ \t])#")
@@ -33,13 +33,13 @@ def _read_namespace(_ctx: click.Context, _param: click.Parameter, value: str) ->
     default="tiercel-system",
     show_default=True,
     callback=_read_namespace,
-    help="The namespace of the objects.",
+    help="The namespace of the SecurityRules.",
 )
 def convert(paths: tuple[str, ...], namespace: str) -> None:
-    """Turn Falco rules files into SecurityRule manifests, one a file, ready to apply.
+    """Turn Falco rules files into SecurityRule manifests, one for each file.
 
-    The files are checked together, in the order given; files with errors are refused with exit
-    status 1. Comments are not carried over.
+    The files are checked together, in the order given. If a file has errors, nothing is converted and the exit status
+    is 1. Comments are not carried over.
     """
     files, unread = read_rules(paths)
     loaded = load(files)
@@ -67,7 +67,7 @@ def convert(paths: tuple[str, ...], namespace: str) -> None:
 
 
 def _unused(name: str, used: set[str]) -> str:
-    """The name, numbered if it is taken."""
+    """The name, with a number after it if it is already used."""
     numbered, count = name, 1
     while numbered in used:
         count += 1

@@ -1,4 +1,4 @@
-"""``tiercel detect``: this machine's system calls against rules, in the foreground."""
+"""``tiercel detect``: watches this machine in the foreground and prints alerts."""
 
 from __future__ import annotations
 
@@ -50,14 +50,16 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
 @click.command()
 @rules_option
 @click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
-@click.option("--for", "seconds", metavar="TIME", callback=read_duration, help="Stop after 500ms, 10s, 2m, 1h …")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Append the alerts to FILE too.")
+@click.option(
+    "--for", "seconds", metavar="TIME", callback=read_duration, help="Stop after this time: 500ms, 10s, 2m, 1h …"
+)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Also append the alerts to FILE.")
 @click.option(
     "--sink",
     "sinks",
     multiple=True,
     metavar="URL",
-    help="Send the alerts there too; repeat for more. `--sink help` shows what can be written.",
+    help="Also send the alerts to this sink. Can be repeated. `--sink help` lists the forms of URLs.",
 )
 @click.option(
     "--record",
@@ -65,13 +67,13 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
     metavar="FILE",
     help="Append the events that reach user space to FILE, for `tiercel replay`.",
 )
-@click.option("--keep-going", is_flag=True, help="Run the good rules although others have errors.")
+@click.option("--keep-going", is_flag=True, help="Run the good rules even if others have errors.")
 @click.option(
     "--priority",
     callback=_read_priority,
     default="DEBUG",
     metavar="PRIORITY",
-    help="Leave out rules less grave than this.",
+    help="Leave out rules with a lower priority than this.",
 )
 @click.option(
     "--rule-matching",
@@ -86,11 +88,11 @@ def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> 
     default=FLOOD_LIMIT,
     show_default=True,
     metavar="N",
-    help="Matches a second of one rule in one cgroup that are alerted one by one; the kernel counts what is more, and "
-    "one alert tells the count. 0: all.",
+    help="The most alerts in a second for matches of one rule in one cgroup. The kernel counts further matches, and "
+    "one alert reports their number. 0: no limit.",
 )
 @click.option(
-    "-t", "--tag", "tags", multiple=True, metavar="TAG", help="Run only rules with this tag; repeat for more."
+    "-t", "--tag", "tags", multiple=True, metavar="TAG", help="Run only rules with this tag. Can be repeated."
 )
 @workload_options
 def detect(
@@ -112,9 +114,9 @@ def detect(
 ) -> None:
     """Watch this machine's system calls and print alerts.
 
-    On a terminal a live view, otherwise one alert a line on standard output and nothing else there. When
-    detection is in place, a line that starts with "watching" is written; a summary follows at the end
-    (Ctrl-C, SIGTERM, --for).
+    On a terminal, alerts are shown in a live view. Otherwise standard output has one alert in each line and nothing
+    else. When detection has started, a line that begins with "watching" is written. At the end (Ctrl-C, SIGTERM,
+    --for), a summary follows.
     """
     wanted = _read_sinks(sinks)
     rules = load_rule_set(
@@ -134,7 +136,7 @@ def detect(
     try:
         source = open_detector(
             showing(rules.requirements, SHOWN_FIELDS) if view else rules.requirements,
-            () if recording else rules.rules,  # a recording wants every event: nothing is stopped
+            () if recording else rules.rules,  # a recording needs every event, so the kernel drops none
             flood_limit,
             workloads=workloads,
             programs=usual_programs(),
@@ -217,7 +219,7 @@ def _start_lines(source: EventSource, rules: RuleSet) -> list[str]:
 
 
 def _watch(loop: EngineLoop, outputs: Outputs, seconds: float | None, stop: _StopSignals) -> None:
-    """Until a signal, the end of the time, or the reader of standard output going away."""
+    """Watches until a signal comes, the time is over, or the reader of standard output is gone."""
     gone = _reader_gone(sys.stdout)
     end = time.monotonic() + (math.inf if seconds is None else seconds)
     while not stop.came and not outputs.ended and not gone():
@@ -231,7 +233,7 @@ def _watch(loop: EngineLoop, outputs: Outputs, seconds: float | None, stop: _Sto
 
 
 class _StopSignals:
-    """The first Ctrl-C or SIGTERM ends the watching, a second one the process."""
+    """The first Ctrl-C or SIGTERM ends watching, the second one ends the process."""
 
     def __init__(self) -> None:
         self.came = False
@@ -249,7 +251,10 @@ class _StopSignals:
 
 
 def _reader_gone(stream: TextIO) -> Callable[[], bool]:
-    """A look at the other end of a pipe: without it, `| head` would be noticed at the next alert only."""
+    """A function that says whether the other end of a pipe is closed.
+
+    Without it, the end of `head` in `| head` would be noticed only at the next alert.
+    """
     poll = select.poll()
     poll.register(stream.fileno(), 0)
     return lambda: any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))

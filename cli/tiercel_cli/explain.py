@@ -1,4 +1,4 @@
-"""``tiercel explain``: where each test of a rule is made, and what the rule costs."""
+"""``tiercel explain``: shows where each test of a rule is made, and what the rule costs."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ _COLUMN = 12
     "seconds",
     metavar="TIME",
     callback=read_duration,
-    help="Watch this machine for that long (10s), and tell what the rules cost here.",
+    help="Watch this machine for this time, such as 10s, and show what the rules cost here.",
 )
 @click.argument("names", metavar="[RULE]...", nargs=-1)
 def explain(*, paths: tuple[Path, ...], seconds: float | None, names: tuple[str, ...]) -> None:
-    """Tell where each test of a rule is made, and what the rule costs.
+    """Show where each test of a rule is made, and what the rule costs.
 
     \b
-    kernel      decided when the system call returns; what doesn't match goes no further
-    process     decided once for a process, until it or its ancestors change
-    user space  the kernel has to hand the call over
+    kernel      tested in the kernel when the system call returns; calls that don't match end there
+    process     tested once for each process, until the process or its ancestors change
+    user space  tested in user space, so the kernel has to pass the call on
 
-    RULE is the name of a rule, or a part of it. All rules are taken together, as `tiercel detect` would.
+    RULE is the name of a rule, or a part of it. All rules are compiled together, as in `tiercel detect`.
     """
     rules = load_rule_set(paths or (default_rules(),))
     for error in rules.errors:
@@ -92,7 +92,7 @@ def _shown(explanation: Explanation, width: int) -> Iterable[str]:
 
 
 class _Measured:
-    """What was counted while the rules ran here."""
+    """The counts of a live measurement."""
 
     def __init__(self, seen: Counter[str], passed: Counter[str], matched: Counter[str], total: str) -> None:
         self._seen, self._passed, self._matched = seen, passed, matched
@@ -106,7 +106,7 @@ class _Measured:
 
 
 def _measure(rules: RuleSet, seconds: float) -> _Measured:
-    # Only here: without --live no kernel is needed.
+    # Imported here because without --live no kernel is needed.
     from tiercel_agent.detection.detector import open_detector  # noqa: PLC0415
     from tiercel_agent.kernel.bytecode.provider import usual_programs  # noqa: PLC0415
     from tiercel_agent.kernel.errors import DetectorError  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""``tiercel fields``: what conditions and outputs may name."""
+"""``tiercel fields``: lists the fields that conditions and outputs may use."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _TESTED_IN = {Stage.KERNEL: "kernel", Stage.PROCESS: "process", Stage.USER: "use
 
 
 def matching(pattern: str) -> list[Field]:
-    """The fields whose name the pattern fits: a glob of the whole name if it has ``*`` or ``?``, else a part of it.
+    """The fields whose names match the pattern: a glob for the whole name if it has ``*`` or ``?``, else a part of it.
 
-    A name of a field that is listed only by its family (``k8s.pod.label.app``) finds that field.
+    The name of a family's member that is not listed itself (``k8s.pod.label.app``) gives that field.
     """
     pattern = pattern.lower()
     if any(character in pattern for character in "*?"):
@@ -28,7 +28,7 @@ def matching(pattern: str) -> list[Field]:
 
 
 def usage(field: Field) -> str:
-    """The name with its argument as one writes it: ``proc.aname[n]`` if needed, ``proc.aname ([n])`` if optional."""
+    """The name with its argument: ``proc.aname[n]`` if it is required, ``proc.aname ([n])`` if it is optional."""
     letter = "n" if field.argument_kind is ArgumentKind.INDEX else "name"
     match field.argument:
         case Argument.NONE:
@@ -51,6 +51,7 @@ def type_of(field: Field) -> str:
 
 
 def row(field: Field) -> tuple[str, str, str, str, str]:
+    """The cells of a field's line in the list."""
     sources = ",".join(sorted(field.sources))
     return usage(field), type_of(field), sources, _TESTED_IN[field.stage], field.meaning
 
@@ -66,7 +67,7 @@ def _print_plain(fields: list[Field]) -> None:
 
 
 def _print_table(fields: list[Field]) -> None:
-    from rich.box import SIMPLE_HEAD  # noqa: PLC0415  (only on a terminal: rich takes a tenth of a second to import)
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415  (needed on a terminal only: importing rich takes a tenth of a second)
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
@@ -98,9 +99,10 @@ def _json(field: Field) -> dict[str, object]:
 def fields(pattern: str, as_json: bool) -> None:
     """List the fields that conditions and outputs may use.
 
-    PATTERN is a part of the name, or a glob for the whole of it: 'proc.a*'.
-    "Tested in" tells what a condition on the field costs: the kernel drops events by itself,
-    process means once a process, user space means once an event.
+    PATTERN is a part of the name, or a glob for the whole name: 'proc.a*'.
+
+    "Tested in" says what a condition on the field costs. kernel: the kernel itself drops events that don't match.
+    process: tested once for each process. user space: tested for each event.
     """
     matches = matching(pattern)
     if as_json:

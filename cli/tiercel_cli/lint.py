@@ -1,4 +1,4 @@
-"""`tiercel lint`: is there anything wrong with these rules?"""
+"""`tiercel lint`: checks rules files."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tiercel_engine.rule import Rule
 from tiercel_engine.rules import load, read_rules
 
 EXPENSIVE = "EXPENSIVE_RULE"
-"""A warning of Tiercel's own, beside Falco's codes."""
+"""The code of a warning that Falco does not have."""
 
 
 @click.command()
 @click.argument("paths", metavar="FILE...", nargs=-1, required=True, type=click.Path())
 @click.option("as_object", "--json", is_flag=True, help="Print one JSON object: ok, errors, warnings.")
 def lint(paths: tuple[str, ...], as_object: bool) -> None:
-    """Check rules files and SecurityRule manifests, taken together in the order given.
+    """Check rules files and SecurityRule manifests. They are loaded together, in the order given.
 
     A folder stands for its .yaml and .yml files in alphabetical order.
 
     \b
-    Exit status: 0 without errors (warnings are none), 1 with errors, 2 for wrong usage.
+    Exit status: 0 without errors (warnings don't count), 1 with errors, 2 for wrong usage.
     """
     files, unread = read_rules(paths)
     loaded = load(files)
@@ -39,7 +39,7 @@ def lint(paths: tuple[str, ...], as_object: bool) -> None:
             "errors": [as_json(error) for error in errors],
             "warnings": [as_json(warning) for warning in warnings],
         }
-        click.echo(json.dumps(result, indent=2))  # in ASCII: control characters of every kind are escaped
+        click.echo(json.dumps(result, indent=2))  # in ASCII, so that all kinds of control characters are escaped
     else:
         colour = sys.stdout.isatty()
         for diagnostic in (*errors, *warnings):
@@ -51,7 +51,7 @@ def lint(paths: tuple[str, ...], as_object: bool) -> None:
 
 
 def _expensive(rules: Iterable[Rule]) -> list[Diagnostic]:
-    """A warning for each rule that sends ordinary calls to user space."""
+    """A warning for each rule for which the kernel has to pass ordinary calls on to user space."""
     watched = [rule for rule in rules if rule.enabled and rule.source == "syscall"]
     clauses = make_clauses(watched)
     left_out = [

@@ -1,4 +1,4 @@
-"""Alerts on a terminal: coloured, wrapped, and with nothing in them that the terminal would act on."""
+"""Shows alerts on a terminal: coloured, wrapped, and without characters that control the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tiercel_engine.printable import printable
 from tiercel_engine.priority import Priority
 
 SHOWN_FIELDS = ("proc.name", "proc.pid", "container.id", "container.name", "k8s.ns.name", "k8s.pod.name")
-"""What the view shows besides the alert itself."""
+"""The fields that the view shows in addition to the alert."""
 
 _STYLES = {
     Priority.EMERGENCY: "bold white on red",
@@ -34,7 +34,7 @@ _INDENT = 14
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """An alert with whom it is about; empty where nobody is."""
+    """An alert, with the process and the container that it is about, "" if unknown."""
 
     alert: Alert
     process: str = ""
@@ -42,6 +42,7 @@ class Sighting:
 
 
 def sighting(alert: Alert, event: Event | None) -> Sighting:
+    """What the view shows of an alert; ``event`` is the event that raised it, if there is one."""
     if event is None:
         return Sighting(alert)
     name, pid, id_, container, namespace, pod = (event[key] for key in SHOWN_FIELDS)
@@ -51,7 +52,7 @@ def sighting(alert: Alert, event: Event | None) -> Sighting:
 
 
 class LiveView:
-    """An output to a terminal. Messages of the tool's own appear between the alerts."""
+    """An output to a terminal. The tool's own messages appear between the alerts."""
 
     name = "terminal"
 

@@ -1,4 +1,4 @@
-"""The entry point: the group `tiercel`, which imports a subcommand's module only when that one runs."""
+"""The entry point: the command group `tiercel`, which imports the module of a subcommand only when it runs."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from tiercel_engine import __version__
 
 SUMMARIES: Mapping[str, str] = {
     "detect": "Watch this machine's system calls and print alerts.",
-    "agent": "Run as a service, from a configuration file.",
-    "operator": "Run as the cluster's operator.",
+    "agent": "Run the node agent as a service, with a configuration file.",
+    "operator": "Run the Kubernetes operator of a cluster.",
     "lint": "Check rules files.",
-    "explain": "Tell where each test of a rule is made, and what the rule costs.",
+    "explain": "Show where each test of a rule is made, and what the rule costs.",
     "replay": "Evaluate recorded events against rules, without a kernel.",
     "test": "Run the tests that SecurityRule manifests carry.",
     "fields": "List the fields that conditions and outputs may use.",
     "convert": "Turn a Falco rules file into a SecurityRule manifest.",
 }
-"""Subcommands in the order of the help. `tiercel_cli.<name>` holds the click command `<name>`."""
+"""The subcommands in the order of the help. The module `tiercel_cli.<name>` has the click command `<name>`."""
 
 
 class LazyGroup(click.Group):
-    """A group whose help needs none of its commands' modules: `tiercel lint` never imports the agent."""
+    """A group that imports a subcommand's module only when it is needed, and no module for its own help."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         return list(SUMMARIES)
@@ -50,11 +50,11 @@ class LazyGroup(click.Group):
             result = super().invoke(ctx)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The reader went away (`| head`): end as a process that SIGPIPE ends.
+            # The reader has closed the pipe (`| head`): exit with the status of a process that SIGPIPE ends.
             _leave_nothing_to_flush()
             ctx.exit(128 + signal.SIGPIPE)
         except OSError as error:
-            # Commands tell what is wrong with their files: what is left is standard output, on a full disk say.
+            # Commands report errors of their own files. This one is about standard output, for example on a full disk.
             _leave_nothing_to_flush()
             click.echo(
                 f"Error: {ascii(error.filename) if error.filename else 'standard output'}: {error.strerror}", err=True
@@ -64,7 +64,7 @@ class LazyGroup(click.Group):
 
 
 def _open_standard_streams() -> None:
-    """Opens /dev/null for standard streams that the caller closed: no other file must get their numbers."""
+    """Opens /dev/null for standard streams that the caller closed, so that no other file gets their descriptors."""
     for number in range(3):
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""``tiercel operator``: SecurityRules and what becomes of them, for the whole cluster."""
+"""``tiercel operator``: the Kubernetes operator, which manages SecurityRules and AlertSinks of the whole cluster."""
 
 from __future__ import annotations
 
@@ -22,21 +22,23 @@ def _networks(_context: click.Context, _option: click.Parameter, given: Sequence
     try:
         return tuple(str(ip_network(each)) for each in given)
     except ValueError as error:
-        raise click.BadParameter(f"{error} (write such as 10.1.2.0/24 or fd00::/8)") from None
+        raise click.BadParameter(f"{error} (write one such as 10.1.2.0/24 or fd00::/8)") from None
 
 
 def _capabilities(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
-    """As Kubernetes writes them: SYS_RESOURCE for CAP_SYS_RESOURCE."""
+    """The capabilities as Kubernetes writes them: SYS_RESOURCE for CAP_SYS_RESOURCE."""
     for each in given:
         if not re.fullmatch(r"(CAP_)?[A-Z][A-Z0-9_]*", each):
-            raise click.BadParameter(f"{each!r} is no capability (write such as SYS_RESOURCE)")
+            raise click.BadParameter(f"{each!r} is no capability (write one such as SYS_RESOURCE)")
     return tuple(dict.fromkeys(each.removeprefix("CAP_") for each in given))
 
 
 def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
     for each in given:
         if not each.startswith("/") or os.path.normpath(each) != each or each == "/":
-            raise click.BadParameter(f"{each!r} is no path of a socket (write such as /run/containerd/containerd.sock)")
+            raise click.BadParameter(
+                f"{each!r} is not the path of a socket (write one such as /run/containerd/containerd.sock)"
+            )
     return tuple(given)
 
 
@@ -46,13 +48,13 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     default="tiercel-system",
     show_default=True,
     metavar="NAME",
-    help="The namespace of the system's rules.",
+    help="The system namespace, in which the operator and the agents run and whose rules watch the whole cluster.",
 )
 @click.option(
     "--kubeconfig",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="The way to the API server. In a pod the service account is.",
+    help="The kubeconfig for the API server. Not needed inside a pod, where the service account is used.",
 )
 @click.option("--agents/--no-agents", default=True, show_default=True, help="Whether to run an agent on every node.")
 @click.option(
@@ -60,19 +62,19 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     type=click.IntRange(0, 65535),
     default=8443,
     show_default=True,
-    help="Where the API server asks about what is applied. 0: nowhere.",
+    help="The port of the admission webhook. 0: no webhook.",
 )
 @click.option(
     "--webhook-url",
     metavar="URL",
-    help="The address by which the API server reaches this operator, if that isn't the Service in the cluster.",
+    help="The address at which the API server reaches the webhook, if it is not the Service in the cluster.",
 )
 @click.option(
     "--health-port",
     type=click.IntRange(0, 65535),
     default=8081,
     show_default=True,
-    help="Where /healthz and /metrics are. 0: nowhere.",
+    help="The port of /healthz and /metrics. 0: neither.",
 )
 @click.option(
     "--allow-sink-address",
@@ -80,7 +82,7 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     multiple=True,
     callback=_networks,
     metavar="CIDR",
-    help="A network that tenants' AlertSinks may reach although it is the node's or link-local. May be repeated.",
+    help="A network that AlertSinks of tenants may reach although it is the node's or link-local. Can be repeated.",
 )
 @click.option(
     "--forbid-sink-address",
@@ -88,7 +90,7 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     multiple=True,
     callback=_networks,
     metavar="CIDR",
-    help="A network that tenants' AlertSinks may not reach. May be repeated.",
+    help="A network that AlertSinks of tenants may not reach. Can be repeated.",
 )
 @click.option(
     "--agent-capability",
@@ -96,7 +98,7 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     multiple=True,
     callback=_capabilities,
     metavar="NAME",
-    help="A capability that agents get besides their own: SYS_RESOURCE for kernels before 5.11. May be repeated.",
+    help="A further capability for the agents, such as SYS_RESOURCE for kernels before 5.11. Can be repeated.",
 )
 @click.option(
     "--agent-socket",
@@ -104,7 +106,7 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     multiple=True,
     callback=_sockets,
     metavar="PATH",
-    help="A runtime's socket on the nodes that isn't where it usually is. May be repeated.",
+    help="The socket of a container runtime on the nodes, if it is not at a usual path. Can be repeated.",
 )
 def operator(
     *,
@@ -119,9 +121,10 @@ def operator(
     capabilities: tuple[str, ...],
     sockets: tuple[str, ...],
 ) -> None:
-    """Run the operator: it checks SecurityRules, hands them to the nodes' agents, and tells what they do.
+    """Run the Kubernetes operator of a cluster.
 
-    Several may run: one of them works, and another takes over when that one is gone.
+    It checks SecurityRules and AlertSinks, passes them to the agents on the nodes, and reports their state. Several
+    operators may run at the same time: one of them works, and another takes over when it is gone.
     """
     logs.set_up()
     host = urlsplit(webhook_url).hostname if webhook_url else None
@@ -145,7 +148,7 @@ def operator(
 
 
 def _with_environment(settings: AgentSettings) -> AgentSettings:
-    """What the environment of the operator's Deployment says of the agents: their image, and where telemetry goes."""
+    """The settings with those of the environment: the agents' image, its pull policy, and variables of telemetry."""
     return replace(
         settings,
         image=os.environ.get("TIERCEL_AGENT_IMAGE") or settings.image,

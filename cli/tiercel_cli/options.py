@@ -1,4 +1,4 @@
-"""What several commands take and answer with."""
+"""Options and exit statuses that several commands share."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ rules_option = click.option(
     type=click.Path(path_type=Path),
     multiple=True,
     metavar="PATH",
-    help="A rules file, or a folder of them; repeat for more. Without it, the rules that come with Tiercel.",
+    help="A rules file, or a folder of rules files. Can be repeated. Default: the rules that come with Tiercel.",
 )
 
 
 def workload_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Where to ask for containers and pods: what they give goes to ``found_here``."""
+    """Adds the options that say where to ask about containers and pods. Their values are passed to ``found_here``."""
     path = click.Path(path_type=Path)
     for option in (
-        click.option("--node", default="", metavar="NAME", help="This node's name in the cluster."),
+        click.option("--node", default="", metavar="NAME", help="The name of this node in the cluster."),
         click.option(
             "--kubeconfig",
             type=path,
             metavar="FILE",
-            help="Learn of this node's pods from the API server that FILE tells. In a pod that is done without it.",
+            help="Ask the API server of this kubeconfig about the pods of this node. Not needed inside a pod.",
         ),
         click.option(
             "--socket",
@@ -40,7 +40,7 @@ def workload_options(command: Callable[..., None]) -> Callable[..., None]:
             type=path,
             multiple=True,
             metavar="PATH",
-            help="The socket of a container runtime; repeat for more. Default: where they usually are.",
+            help="The socket of a container runtime. Can be repeated. Default: the usual sockets.",
         ),
     ):
         command = option(command)

@@ -1,4 +1,4 @@
-"""``tiercel replay``: recorded events against rules, without a kernel."""
+"""``tiercel replay``: evaluates recorded events with rules, without a kernel."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ _SHOWN_MALFORMED = 20
     required=True,
     type=click.Path(path_type=Path),
     metavar="PATH",
-    help="A rules file, or a folder of them. May be given several times; the order counts.",
+    help="A rules file, or a folder of rules files. Can be repeated; the order matters.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print alerts as JSON, one a line.")
-@click.option("--summary", is_flag=True, help="At the end, print counts; with --json on standard error.")
+@click.option("--summary", is_flag=True, help="Print counts at the end, with --json on standard error.")
 def replay(events: tuple[str, ...], rules_paths: tuple[Path, ...], as_json: bool, summary: bool) -> None:
     """Evaluate recorded events against rules, without a kernel.
 
-    EVENTS are files of JSON Lines as `tiercel detect --record` writes them; `-` is standard input.
-    Alerts are printed in the order of the events. A line that is no event is told and passed over,
-    and makes the exit status 1, as do errors in the rules, with which nothing is replayed.
+    EVENTS are files of JSON Lines, as `tiercel detect --record` writes them; `-` is standard input. Alerts are printed
+    in the order of the events. A line that is not an event is reported and skipped, and the exit status is 1. If the
+    rules have errors, nothing is replayed and the exit status is 1.
     """
     rules = _load(rules_paths)
     with ExitStack() as stack:
@@ -57,13 +57,13 @@ def replay(events: tuple[str, ...], rules_paths: tuple[Path, ...], as_json: bool
         click.echo(f"… and {run.malformed - _SHOWN_MALFORMED} more lines that hold no event", err=True)
     if summary:
         for line in run.summary():
-            click.echo(line, err=as_json)  # what reads JSON gets nothing else
+            click.echo(line, err=as_json)  # standard output has JSON only
     if run.malformed:
         raise SystemExit(1)
 
 
 def _load(paths: tuple[Path, ...]) -> tuple[Rule, ...]:
-    """The rules, or exit status 1 with all errors told."""
+    """The rules. If they have errors, prints them and exits with status 1."""
     files, unreadable = read_rules(paths)
     loaded = load(files)
     errors = (*unreadable, *loaded.errors)
@@ -86,7 +86,7 @@ def _open(name: str, stack: ExitStack) -> BinaryIO:
 
 
 def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
-    """The lines of a file, or exit status 1 where it cannot be read on."""
+    """The lines of a file. If it cannot be read, prints the error and exits with status 1."""
     try:
         yield from read_lines(file)
     except OSError as error:
@@ -95,7 +95,7 @@ def _lines(file: BinaryIO, name: str) -> Iterator[bytes]:
 
 
 class _Run:
-    """Replays files, prints their alerts and counts."""
+    """Replays files, prints their alerts and counts them."""
 
     def __init__(self, rules: tuple[Rule, ...], as_json: bool) -> None:
         self._matcher = Matcher(rules)
@@ -110,7 +110,7 @@ class _Run:
         match = self._matcher.match
         for event in read_events(_lines(file, name), "standard input" if name == "-" else name):
             if isinstance(event, Malformed):
-                self._tell(event)
+                self._report(event)
                 continue
             self._events += 1
             for rule, view in match(event):
@@ -123,13 +123,13 @@ class _Run:
         alert = make_alert(rule, event, output, hostname if isinstance(hostname, str) else self._hostname)
         click.echo(alert_json(alert) if self._as_json else alert_text(alert))
 
-    def _tell(self, malformed: Malformed) -> None:
+    def _report(self, malformed: Malformed) -> None:
         self.malformed += 1
         if self.malformed <= _SHOWN_MALFORMED:
             click.echo(f"Error: {printable(str(malformed))}", err=True)
 
     def summary(self) -> Iterator[str]:
-        """Lines with the counts: what was read, then alerts by rule, the most first."""
+        """Lines with the counts: what was read, then the alerts of each rule, the most frequent first."""
         yield f"{self._events} events, {self._alerts.total()} alerts, {self.malformed} malformed lines"
         width = len(str(max(self._alerts.values(), default=0)))
         for name, count in sorted(self._alerts.items(), key=lambda entry: (-entry[1], entry[0])):

@@ -1,4 +1,4 @@
-"""`tiercel test`: do the rules of SecurityRule manifests match what their own tests say?"""
+"""`tiercel test`: runs the tests in SecurityRule manifests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_OF_AN_EVENT = 500
 def test(paths: tuple[str, ...], as_object: bool) -> None:
     """Run the tests in spec.tests of SecurityRule manifests.
 
-    The files are taken together in the order given, so that they share lists and macros; a folder stands for its
+    The files are loaded together, in the order given, so that they share lists and macros. A folder stands for its
     .yaml and .yml files in alphabetical order.
 
     \b
@@ -43,7 +43,7 @@ def test(paths: tuple[str, ...], as_object: bool) -> None:
             "errors": [as_json(error) for error in errors],
             "untested": [valid(name) for name in tests.untested],
         }
-        click.echo(json.dumps(result, indent=2))  # in ASCII: control characters of every kind are escaped
+        click.echo(json.dumps(result, indent=2))  # in ASCII, so that all kinds of control characters are escaped
     else:
         for error in errors:
             click.echo(render(error, colour=sys.stdout.isatty()))
@@ -56,7 +56,7 @@ def test(paths: tuple[str, ...], as_object: bool) -> None:
 
 
 def _fields(outcome: Outcome) -> dict[str, Any]:
-    """The event's fields as in a recording."""
+    """The fields of the event, as in a recording."""
     fields: dict[str, Any] = json.loads(write_event(outcome.test.event))["fields"]
     return fields
 

@@ -1,7 +1,7 @@
-"""Metrics of this process by OpenTelemetry's SDK: as text for Prometheus, and by OTLP where the standard variables ask
-for that.
+"""Metrics of this process, made by OpenTelemetry's SDK: as text for Prometheus, and by OTLP if the standard variables
+ask for it.
 
-OpenTelemetry is imported when metrics are opened: a process without them doesn't pay the memory.
+OpenTelemetry is imported only when metrics are opened, so that a process without metrics needs no memory for it.
 """
 
 from __future__ import annotations
@@ -25,43 +25,45 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""Of ``Telemetry.text``: Prometheus' text format."""
+"""The content type of ``Telemetry.text``, which is Prometheus' text format."""
 
-_REMIND = 600.0  # seconds between two words on the same trouble
-_LONGEST = 300  # characters of a trouble's text
-_CLOSE = 3000  # milliseconds that the last metrics have to reach their receiver
-# Addresses may hold credentials. One class and no alternatives that overlap: linear.
+_REMIND = 600.0  # seconds between two messages about the same problem
+_LONGEST = 300  # characters of a message
+_CLOSE = 3000  # milliseconds in which the last metrics must reach their receiver
+# Addresses may hold credentials. The alternatives don't overlap, so that matching takes linear time.
 _ADDRESS = re.compile(r"https?://[^\s'\"]+|\burl: [^\s'\"]+")
 
 Readings = TypeVar("Readings")
 Measured = tuple[float, Mapping[str, str]]
-"""A value, and the labels that tell it from others of the same instrument."""
+"""A value, and the labels that distinguish it from other values of the same instrument."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instrument(Generic[Readings]):
-    """A metric, and how it is read from what was published.
+    """A metric, and the function that reads its values from the published readings.
 
-    Prometheus writes the name with underscores, with the unit behind it and, behind a total, ``_total``.
+    Prometheus writes the name with underscores, followed by the unit and, for a total, by ``_total``.
     """
 
     name: str
     description: str
     read: Callable[[Readings], Iterable[Measured]]
     total: bool = False
-    """Whether it only ever grows while the process lives."""
+    """Whether the value never decreases while the process runs."""
     unit: str = ""
-    """By UCUM: "s", or for what is counted "{event}"."""
+    """The unit in UCUM notation: "s", or "{event}" for a count of events."""
 
 
 class Telemetry(Generic[Readings]):
-    """The instruments over what was published last: whoever asks for metrics asks nothing of the process's own threads.
+    """The values of the instruments for the readings that were published last.
 
-    ``resource`` is who this is, by the semantic conventions; the variables OTEL_SERVICE_NAME and
-    OTEL_RESOURCE_ATTRIBUTES have the last word. ``say`` gets a line for what goes wrong, from any thread.
+    A request for metrics only reads these, so that it does not disturb the threads of the process.
 
-    OTEL_SDK_DISABLED=true switches all instruments off, those for Prometheus too: so the standard has it, and so the
-    SDK does it. What remains is what Prometheus' own library tells of the process.
+    ``resource`` describes this process by the semantic conventions; the variables OTEL_SERVICE_NAME and
+    OTEL_RESOURCE_ATTRIBUTES take precedence. ``say`` gets a line for what goes wrong, from any thread.
+
+    As the standard requires, OTEL_SDK_DISABLED=true switches all instruments off, including those for Prometheus. What
+    remains are the metrics of the process that Prometheus' own library makes.
     """
 
     def __init__(
@@ -78,12 +80,12 @@ class Telemetry(Generic[Readings]):
         self._said = _Said(say)
         self._said.listen()
         self._lock = threading.Lock()
-        self._making = threading.Lock()  # Prometheus' reader can't serve two at once
+        self._making = threading.Lock()  # Prometheus' reader can't serve two requests at once
         self._readings: Readings | None = None
         self._text: bytes | None = None
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        # Prometheus names targets by itself, and there is one scope.
+        # Prometheus names targets itself, and there is only one scope.
         prometheus = PrometheusMetricReader(disable_target_info=True, scope_info_enabled=False, registry=self._registry)
         self._provider = MeterProvider([prometheus, *_otlp(say)], resource=described(resource), shutdown_on_exit=False)
         meter = self._provider.get_meter("tiercel", __version__)
@@ -94,12 +96,12 @@ class Telemetry(Generic[Readings]):
             say("OTEL_SDK_DISABLED is true: there are no metrics but those of the process")
 
     def publish(self, readings: Readings) -> None:
-        """What metrics tell from now on. It must not change any more."""
+        """Sets the readings that metrics show from now on. They must not be changed any more."""
         with self._lock:
             self._readings, self._text = readings, None
 
     def text(self) -> bytes:
-        """Metrics for Prometheus, made once for what was published: asking often costs little."""
+        """The metrics in Prometheus' format. They are made once for each publication, so asking often is cheap."""
         from prometheus_client import generate_latest  # noqa: PLC0415
 
         with self._making:
@@ -113,7 +115,7 @@ class Telemetry(Generic[Readings]):
             return text
 
     def close(self) -> None:
-        """Sends the last metrics, for some seconds at most."""
+        """Sends the last metrics, which takes a few seconds at most, and closes the exporters."""
         try:
             self._provider.shutdown(_CLOSE)
         except Exception as error:  # the SDK wraps what its readers raise
@@ -133,7 +135,7 @@ class Telemetry(Generic[Readings]):
 
 
 def described(own: Mapping[str, str]) -> Resource:
-    """Who this is: what the variables say, before what it says itself, before what the SDK knows."""
+    """The resource of this process. Variables of the environment override ``own``, which overrides the SDK's values."""
     from opentelemetry.sdk.resources import OTELResourceDetector, Resource  # noqa: PLC0415
 
     known = {"service.version": __version__, "os.type": "linux"} | {
@@ -148,18 +150,18 @@ def sdk_disabled() -> bool:
 
 
 def _set(name: str) -> str:
-    """What the standard variables say of metrics."""
+    """The value of a standard variable for metrics, or of the one for all signals; "" if neither is set."""
     return os.environ.get(f"OTEL_EXPORTER_OTLP_METRICS_{name}") or os.environ.get(f"OTEL_EXPORTER_OTLP_{name}") or ""
 
 
 def _asked_for() -> bool:
-    """Whether metrics are to be sent: unlike the standard, which sends to localhost, not unless something says so."""
+    """Whether the variables ask to send metrics. By default none are sent, while the standard sends to localhost."""
     exporters = [each.strip() for each in os.environ.get("OTEL_METRICS_EXPORTER", "").split(",") if each.strip()]
     return not sdk_disabled() and ("otlp" in exporters if exporters else bool(_set("ENDPOINT")))
 
 
 def _otlp(say: Callable[[str], None]) -> list[MetricReader]:
-    """What sends metrics, if the variables ask for it. A mistake in them is told: it ends nothing else."""
+    """The reader that sends metrics, if the variables ask for it. A mistake in them is only reported."""
     if not _asked_for():
         return []
     protocol = _set("PROTOCOL").strip() or "http/protobuf"
@@ -167,7 +169,7 @@ def _otlp(say: Callable[[str], None]) -> list[MetricReader]:
         return [_sender(protocol)]
     except ImportError:
         say(f"metrics can't be sent by {protocol} from here: set OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=http/protobuf")
-    except Exception as error:  # exporters check their variables each in its own way
+    except Exception as error:  # each exporter checks its variables in its own way
         reason = safe(str(error)) or type(error).__name__
         say(f"metrics can't be sent: {reason}: check the OTEL_EXPORTER_OTLP_ variables")
     return []
@@ -191,13 +193,15 @@ def _sender(protocol: str) -> MetricReader:
 
 
 def safe(text: str) -> str:
-    """What a library says of a trouble, without addresses and secrets, in one line."""
+    """The message of a library without addresses and secrets, in one line."""
     return printable(redact(_ADDRESS.sub("its address", text)))[:_LONGEST]
 
 
 class _Said(logging.Handler):
-    """What the SDK and its exporters say in their log alone, and would write to standard error: each thing now and
-    then."""
+    """Passes on what the SDK and its exporters log, which would otherwise go to standard error.
+
+    The same message is passed on at most once in ten minutes.
+    """
 
     def __init__(self, say: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
@@ -210,7 +214,7 @@ class _Said(logging.Handler):
         logger.propagate = False
 
     def silence(self) -> None:
-        """Leaves nothing to Python's last resort, which is standard error."""
+        """Stops passing on messages, and keeps Python from writing them to standard error instead."""
         logger = logging.getLogger("opentelemetry")
         logger.removeHandler(self)
         if not logger.handlers:
@@ -219,9 +223,9 @@ class _Said(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         message = record.getMessage()
         if record.name.startswith("opentelemetry.exporter.") and " logs " in message:
-            return  # of alerts, whose sink tells it
+            return  # it is about alerts, and their sink reports it
         now = time.monotonic()
-        # By its template: the text has how long until the next attempt in it.
+        # Compared by its template, because the text contains the time until the next attempt.
         if now - self._told.get(str(record.msg), float("-inf")) >= _REMIND:
             self._told[str(record.msg)] = now
             self._say(f"metrics: {safe(message)}")

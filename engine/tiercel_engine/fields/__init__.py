@@ -1,8 +1,8 @@
-"""The one registry of fields: validation, documentation, evaluation and compilers read it.
+"""The registry of all fields. Validation, documentation, evaluation and the compilers read it.
 
 Names, types and meanings follow Falco's documentation of supported fields (falco.org, "Supported
-Fields for Conditions and Outputs"), plus ``fd.realname`` and ``fs.path.real*``. Left out is what an event
-at its return cannot give (latencies, poll lists, syslog messages, resource use).
+Fields for Conditions and Outputs"), plus ``fd.realname`` and ``fs.path.real*``. Fields are left out if an event at the
+return of a system call cannot have them (latencies, poll lists, syslog messages, resource use).
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ _LONGEST_NAME = 256
 
 
 def lookup(name: str) -> Field | None:
-    """The field of that name, or None.
+    """The field of that name, or None if there is none.
 
-    The members of a family (``FAMILIES``) are fields of their own: any name after ``evt.arg.`` or
-    ``k8s.pod.label.`` is one, without argument. ``evt.arg[flags]`` is the field ``evt.arg``
+    The members of a family (``FAMILIES``) are fields without argument: any name after ``evt.arg.`` or
+    ``k8s.pod.label.`` makes one. ``evt.arg[flags]`` is the field ``evt.arg``
     with an argument; ``key`` gives both the same key.
     """
     field = REGISTRY.get(name)
@@ -54,7 +54,7 @@ def lookup(name: str) -> Field | None:
 
 
 def _member(family: Field, member: str) -> Field:
-    """``evt.arg`` and ``flags`` make the field ``evt.arg.flags``."""
+    """The field of one member of a family: ``evt.arg.flags`` for ``evt.arg`` and ``flags``."""
     field = replace(family, name=f"{family.name}.{member}", argument=Argument.NONE)
     if family.name == "evt.arg":
         meaning = evt.ARGUMENTS.get(member, family.meaning)
@@ -66,7 +66,7 @@ def _member(family: Field, member: str) -> Field:
 
 
 def documented() -> tuple[Field, ...]:
-    """The registry with the known members of ``evt.arg`` after it: what a reader of the documentation looks for."""
+    """The fields that the documentation lists: those of the registry, and the known members of ``evt.arg``."""
     fields: list[Field] = []
     for field in REGISTRY.values():
         fields.append(field)
@@ -79,7 +79,7 @@ _DOCUMENTED_NAMES = tuple(field.name for field in documented())
 
 
 def similar(name: str, limit: int = 3) -> list[str]:
-    """Names of fields that one may have meant by ``name``, the likeliest first; may be empty."""
+    """At most ``limit`` names of fields that are like ``name``, the most similar first."""
     return get_close_matches(name[:_LONGEST_NAME].lower(), _DOCUMENTED_NAMES, n=limit, cutoff=0.7)
 
 

@@ -1,7 +1,8 @@
 """``container.*``: the container that the process runs in.
 
-``container.id`` comes from the control group and is always there; the rest is known once the container runtime or the
-API server has told it. ``tiercel.missing`` tells what of that wasn't known when an event had waited long enough.
+``container.id`` comes from the control group and is always known. The other fields are known after the container
+runtime or the API server has reported them. ``tiercel.missing`` lists what was still unknown when the time that an
+event may wait for it had passed.
 """
 
 from __future__ import annotations

@@ -98,13 +98,13 @@ ARGUMENTS: dict[str, str] = {
     "res": "The result as a word, as in evt.res, or as a number where the call returns one.",
     "res_or_fd": "The result of bpf: a descriptor or an error.",
 }
-"""What the arguments are called under ``evt.arg.``, over all event types."""
+"""The names of arguments under ``evt.arg.`` and their meanings, for all event types."""
 
 NUMERIC_ARGUMENTS: frozenset[str] = frozenset(
     {"dirfd", "olddirfd", "newdirfd", "fd", "flags", "mode", "domain", "proto", "size", "uid", "gid", "pid", "sig"}
     | {"request", "cmd", "nstype", "option", "img", "res", "res_or_fd"}
 )
-"""The arguments that ``evt.rawarg.`` gives as an integer."""
+"""The arguments for which ``evt.rawarg.`` gives an integer."""
 
 FILE_ARGUMENTS: frozenset[str] = frozenset({"name", "path", "filename", "dir", "oldpath", "newpath", "linkpath"})
-"""The arguments that name a file: they hold its absolute path, and change between an event's views."""
+"""The arguments that name a file: they have its absolute path, which differs between the views of an event."""

@@ -1,7 +1,7 @@
 """``fd.*``: the descriptor that a system call acts on or returned: a file, a socket, a pipe …
 
-A connection has two ends under two pairs of names: client and server by who opened it, local and
-remote as this process sees it.
+The two ends of a connection have two pairs of names: client and server, by who opened the connection, and local and
+remote, from the view of this process.
 """
 
 from __future__ import annotations

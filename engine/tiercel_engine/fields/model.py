@@ -1,4 +1,4 @@
-"""What a field is: the vocabulary of the registry."""
+"""The properties of a field in the registry."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import Enum
 
 
 class FieldType(Enum):
-    """The kind of a field's value; it decides which operators and constants fit."""
+    """The type of a field's value. It decides which operators and constants fit."""
 
     STRING = "string"
     INTEGER = "integer"
@@ -23,15 +23,15 @@ class FieldType(Enum):
 
 
 class Multiplicity(Enum):
-    """How many values a field holds and what a comparison with it means."""
+    """How many values a field has, and what a comparison with it means."""
 
     ONE = "one"
-    ANY = "any"  # either end, any ancestor: holds if it holds for one member; `!=` if no member is equal
-    LIST = "list"  # list type: `in` every member, `intersects` one, `exists`
+    ANY = "any"  # any ancestor, either end: a comparison holds if one value fits, `!=` if no value is equal
+    LIST = "list"  # takes `in` (every member is in the set), `intersects` (one member is) and `exists` only
 
 
 class Argument(Enum):
-    """Whether ``field[argument]`` is written."""
+    """Whether the field takes an argument: ``field[argument]``."""
 
     NONE = "none"
     OPTIONAL = "optional"
@@ -39,15 +39,17 @@ class Argument(Enum):
 
 
 class ArgumentKind(Enum):
+    """What the argument of a field is."""
+
     INDEX = "index"  # a number from 0
     KEY = "key"  # a name, a path, a glob
 
 
 class Stage(Enum):
-    """Where the earliest exact or conservative test of the field can be made."""
+    """Where the field can be tested first, either exactly or so that no match is missed."""
 
     KERNEL = "kernel"
-    PROCESS = "process"  # changes only with the process: once a process, in user space
+    PROCESS = "process"  # changes only with the process, so it is tested once for each process, in user space
     USER = "user"
 
 
@@ -80,11 +82,11 @@ FAMILIES: tuple[str, ...] = (
     "k8s.ns.label",
     "k8s.node.label",
 )
-"""Fields whose argument may be written after a dot too: ``evt.arg.flags`` is ``evt.arg[flags]``."""
+"""Fields whose argument may also be written after a dot: ``evt.arg.flags`` is ``evt.arg[flags]``."""
 
 
 def key(name: str, argument: str | None) -> str:
-    """The key of a field in an event: the bare name without argument, ``proc.aname[2]`` with one.
+    """The key of a field in an event: its name, or with an argument ``proc.aname[2]``.
 
     A member of a family has one key for both spellings, the dotted one: ``evt.arg.flags``.
     """

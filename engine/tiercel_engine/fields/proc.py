@@ -1,8 +1,7 @@
 """``proc.*`` and ``thread.*``: the process, its ancestors and the thread that made the system call.
 
-A process is described as it was at its last exec, its ancestors as they are now. What may change
-without an exec, fork or change of identity (working directory, open descriptors, age) is not
-of the PROCESS stage.
+A process is described as it was at its last exec, its ancestors as they are now. Fields that may change without an
+exec, a fork or a change of identity (working directory, open descriptors, age) are not of the stage PROCESS.
 """
 
 from __future__ import annotations
@@ -15,7 +14,10 @@ def _process(name: str, type_: FieldType, meaning: str) -> Field:
 
 
 def _ancestors(name: str, type_: FieldType, meaning: str, kind: ArgumentKind = ArgumentKind.INDEX) -> Field:
-    """Without argument any ancestor but not the process itself; ``[n]`` the n-th, 0 being the process."""
+    """A field of the ancestors: without argument any ancestor except the process itself, with ``[n]`` the n-th.
+
+    The process itself is number 0.
+    """
     return Field(name, type_, meaning, multiplicity=Multiplicity.ANY, argument=Argument.OPTIONAL, argument_kind=kind)
 
 

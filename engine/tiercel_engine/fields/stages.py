@@ -1,7 +1,7 @@
-"""Where each field can be tested first: in the kernel, once a process, or in user space.
+"""Where each field can be tested first: in the kernel, once for each process, or in user space.
 
-The filter of the agent is made by these sets: what one of them holds, it takes for decided by what the set is named
-for, whatever the event. What is in none of them only user space can test.
+The agent's filter relies on these sets: for every event, it takes a field of a set as determined by what the set is
+named after. Fields in none of the sets can be tested in user space only.
 """
 
 from __future__ import annotations
@@ -23,49 +23,49 @@ OWN = frozenset(
     "k8s.ns.id k8s.ns.label k8s.ns.labels k8s.rc.name k8s.rs.name k8s.deployment.name k8s.owner.kind k8s.owner.name "
     "k8s.node.name k8s.node.label".split()
 )
-"""Decided by the process alone, what is known of its container included: what is learned of a process is forgotten
-when something else becomes known. Left out is what changes unseen: terminals, sessions and groups, logins, and the
-names of users and groups, which files and servers tell that may say otherwise tomorrow."""
+"""Determined by the process alone, including what is known of its container: results for a process are forgotten when
+something about its container changes. Fields are left out if they change without notice: terminals, sessions, process
+groups, logins, and the names of users and groups, which come from files and servers and may change at any time."""
 
 PROCESS = OWN | frozenset(
     "proc.pname proc.aname proc.pexe proc.aexe proc.pexepath proc.aexepath proc.aargs proc.pcmdline proc.acmdline "
     "proc.aenv proc.ppid proc.apid".split()
 )
-"""Decided by the process and its ancestors."""
+"""Determined by the process and its ancestors."""
 
 CALL = frozenset(
     "evt.type syscall.type evt.dir evt.category evt.source evt.hostname evt.is_io evt.is_io_read evt.is_io_write "
     "evt.io_dir evt.res evt.failed".split()
 )
-"""Decided by the call and its result."""
+"""Determined by the system call and its result."""
 
 FLAGS = frozenset({"evt.is_open_read", "evt.is_open_write", "evt.is_open_create"})
-"""Decided by the flags of a call that opens a file, where they are an argument."""
+"""Determined by the flags of a call that opens a file, if the flags are an argument."""
 
 NAME_ARGUMENTS = frozenset({"evt.arg.name", "evt.arg.path", "evt.arg.filename"})
 NAME = frozenset("fd.name fd.directory fd.filename fs.path.name evt.abspath".split())
-"""Decided by the name of the file that a call opens; the arguments where the call has them."""
+"""Determined by the name of the file that a call opens; so are the arguments above, if the call has them."""
 
 RAW_NAME = frozenset({"fd.nameraw", "fs.path.nameraw"})
-"""Decided by that name as it was passed."""
+"""Determined by the name of the file as it was passed."""
 
 OPENED = frozenset({"fd.type", "fd.typechar"})
-"""Decided by what was opened."""
+"""Determined by the kind of file that was opened."""
 
 CONNECTION = frozenset(
     "fd.cip fd.sip fd.lip fd.rip fd.ip fd.net fd.cnet fd.snet fd.lnet fd.rnet fd.sport fd.rport fd.sproto fd.rproto "
     "fd.l4proto fd.type fd.typechar fd.sockfamily fd.is_server".split()
 )
-"""Decided by a socket and its ends."""
+"""Determined by a socket and the two ends of its connection."""
 
 CLIENT_PORT = frozenset({"fd.rport", "fd.rproto"})
-"""Of a connection that was accepted: another one each time."""
+"""The port of the client, which differs for each accepted connection."""
 
 ARGUMENTS = frozenset(f"evt.arg.{name}" for name in "cmd domain flags mode nstype option request sig type".split())
-"""Of some calls, whose arguments of that name have few values."""
+"""Arguments of some calls, which have few different values."""
 
 NUMBERS = frozenset({"evt.rawres", "fd.num"})
-"""The result, compared with small numbers."""
+"""Determined by the result, if it is compared with small numbers."""
 
 _KERNEL = frozenset({"evt.is_open_exec"}).union(
     CALL, FLAGS, NAME, NAME_ARGUMENTS, RAW_NAME, OPENED, CONNECTION, ARGUMENTS, NUMBERS

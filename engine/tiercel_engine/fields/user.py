@@ -1,6 +1,6 @@
-"""``user.*`` and ``group.*``: on whose behalf the process runs.
+"""``user.*`` and ``group.*``: the user and group that the process runs as.
 
-Names come from the process's own root file system where it is in a container.
+For a process in a container, names come from the files in its own root file system.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The condition language: text → untyped tree (``parse``) → typed condition (``check``)."""
+"""The language of conditions: ``parse`` makes an untyped tree of a text, ``check`` a typed condition of the tree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the untyped tree to the typed condition: macros, lists, fields, operators, constants."""
+"""Turns the untyped tree into the typed condition: resolves macros, lists, fields, operators and constants."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tiercel_engine.language.suspicions import suspicions
 from tiercel_engine.suggestions import Suggester
 
 MAX_PROBLEMS = 100
-"""Findings of one condition; the error after them says that there are more, warnings beyond are left out."""
+"""The most problems of one condition. If there are more errors, one more says so; further warnings are left out."""
 
 COMPILE = "LOAD_ERR_COMPILE_CONDITION"
 VALIDATE = "LOAD_ERR_VALIDATE"
@@ -31,7 +31,10 @@ _Left = FieldOperand | Transformed
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """``node`` is None if there is an error among ``problems`` (all errors and warnings, in the order of the text)."""
+    """The result of checking a condition.
+
+    ``problems`` are all errors and warnings, in the order of the text. ``node`` is None if one of them is an error.
+    """
 
     node: Node | None
     problems: tuple[Problem, ...]
@@ -48,20 +51,20 @@ def check(
     lists: Mapping[str, tuple[str, ...]],
     suggester: Suggester | None = None,
 ) -> Checked:
-    """The typed condition of ``expr``.
+    """Checks ``expr`` and makes the typed condition. Raises nothing.
 
-    ``macros`` are the typed conditions of the macros that may be used; their nodes are shared, not
-    copied. ``lists`` are the items of each list, with lists in lists already replaced; an item in
-    quotes stands for what is in them, as it would in a condition. ``suggester`` gives the hints for misspelt
-    names: many conditions share one. Raises nothing.
-    Time is linear in the expression and the distinct nodes of the macros used: a condition that
-    would be larger than ``size.MAX_SIZE`` or deeper than ``size.MAX_DEPTH`` with its macros expanded is an error.
+    ``macros`` are the typed conditions of the macros that may be used; their nodes are shared, not copied. ``lists``
+    are the items of each list, with inner lists already replaced. An item in quotes stands for the text in the quotes,
+    as it does in a condition. ``suggester`` gives the hints for misspelt names; many conditions share one.
+
+    The time is linear in the size of the expression and the distinct nodes of its macros. A condition that would be
+    larger than ``size.MAX_SIZE`` or deeper than ``size.MAX_DEPTH`` with its macros expanded is an error.
     """
     return _Checker(macros, lists, suggester or Suggester()).check(expr)
 
 
 class _TooMany(Exception):
-    """Enough errors have been found."""
+    """The condition has so many errors that checking ends."""
 
 
 class _Checker:
@@ -111,7 +114,7 @@ class _Checker:
             self._report(Severity.ERROR, COMPILE, message, expr, hint)
 
     def _build(self, root: syntax.Expr) -> Node | None:
-        """The typed tree, None where something is wrong; operands before what is made of them, without recursion."""
+        """The typed tree, or None after an error. It is built from the operands upwards, without recursion."""
         built: list[Node | None] = []
         todo: list[tuple[syntax.Expr, bool]] = [(root, False)]
         while todo:
@@ -184,7 +187,7 @@ class _Checker:
         )
 
     def _right(self, check: syntax.Check, left: _Left) -> tuple[Constant, ...] | _Left | None:
-        """The right side; None if there is something wrong with it that has been reported."""
+        """The right side, or None after an error that has been reported. Raises ConditionError for others."""
         match check.right:
             case None:
                 return ()
@@ -202,7 +205,7 @@ class _Checker:
     # Constants
 
     def _named_list(self, word: syntax.Word, left: _Left, operator: Operator) -> tuple[Constant, ...] | None:
-        """``in shells``, without parentheses."""
+        """The constants of a list that is named without parentheses: ``in shells``."""
         if word.text not in self._lists:
             hint = self._suggester.similar(word.text, self._lists, cutoff=0.75)
             hint = hint or f"write `({shown(word.text)})` if that is the value"
@@ -224,7 +227,10 @@ class _Checker:
     def _constants_of(
         self, words: tuple[syntax.Word, ...], left: _Left, operator: Operator
     ) -> tuple[Constant, ...] | None:
-        """The constants of some words, list names among them replaced. A list alone is shared by all who name it."""
+        """The constants of some words, with lists replaced by their items; None after an error.
+
+        The constants of a single list are shared by all conditions that name it.
+        """
         good = True
         parts: list[tuple[Constant, ...]] = []
         for word in words:
@@ -247,7 +253,7 @@ class _Checker:
         return parts[0] if len(parts) == 1 else tuple([constant for part in parts for constant in part])
 
     def _constants_of_one(self, word: syntax.Word, type_: FieldType, operator: Operator) -> tuple[Constant, ...]:
-        """The constant that a word is, or those of the list that it names. Raises ConstantError."""
+        """The constant of a word, or the constants of the list that it names. Raises ConstantError."""
         name = word.text
         if word.quoted or name not in self._lists:
             return (read_constant(name, type_, operator),)
@@ -275,7 +281,7 @@ def _comparable(
     right: _Left,
     at: syntax.ValueOf | syntax.Call,
 ) -> _Left:
-    """``right`` if ``left`` can be compared with it, as Falco allows; else raises ConditionError."""
+    """``right``, if Falco allows a comparison of ``left`` with it. Raises ConditionError otherwise."""
     sign = check.operator.value
     constant_only = (Operator.PMATCH, Operator.REGEX, Operator.BCONTAINS, Operator.BSTARTSWITH)
     if check.operator in constant_only or left.type is FieldType.NETWORK:
@@ -293,7 +299,7 @@ def _comparable(
 
 
 def _unquoted(item: str) -> str:
-    """An item of a list as a value: ``"a b"`` written with its quotes stands for ``a b``."""
+    """The value of a list item: ``"a b"`` with its quotes stands for ``a b``."""
     if len(item) > 1 and item[0] in "\"'" and item[-1] == item[0]:
         lexer = Lexer(item)
         try:

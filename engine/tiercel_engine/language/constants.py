@@ -1,4 +1,4 @@
-"""From a value's text to the typed constant that a field's type and an operator ask for."""
+"""Reads the text of a value as a constant of the type that a field and an operator need."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from tiercel_engine.units import parse_nanoseconds
 
 LARGEST_PORT = (1 << 16) - 1
 SMALLEST_INTEGER, LARGEST_INTEGER = -(1 << 63), (1 << 64) - 1
-"""What 64 bits hold, signed or not."""
+"""The range of 64-bit integers, both signed and unsigned."""
 
-# The forms of Falco's grammar, with the sign of the exponent optional. Bounded in length before they are matched.
+# The number forms of Falco's grammar, with an optional sign of the exponent. Only texts of bounded length are matched.
 _LONGEST_NUMBER = 64
 _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,3})?")
 _HEX = re.compile(r"0[xX][0-9a-fA-F]+")
@@ -26,7 +26,7 @@ _HEX_DIGITS = frozenset("0123456789abcdefABCDEF")
 
 
 class ConstantError(Exception):
-    """A value that does not fit; ``hint`` says what would (``""`` if unknown)."""
+    """A value does not fit. ``hint`` says what would be right (``""`` if unknown)."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -35,10 +35,10 @@ class ConstantError(Exception):
 
 
 def read_constant(text: str, type_: FieldType, operator: Operator) -> Constant:
-    """The constant of a comparison with a field of ``type_``. Raises ConstantError.
+    """The constant that a field of ``type_`` is compared with. Raises ConstantError.
 
-    Times and durations are nanoseconds. An address with a prefix length is a network; for a
-    field of type NETWORK every constant is one. ``bcontains`` and ``bstartswith`` read hexadecimal digits.
+    Times and durations are in nanoseconds. An address with a prefix length is a network; for a field of the type
+    NETWORK every constant is a network. The operators ``bcontains`` and ``bstartswith`` take hexadecimal digits.
     """
     if type_ in (FieldType.STRING, FieldType.FLAGS):
         return _text(text, operator)
@@ -145,7 +145,7 @@ def _address_or_network(text: str) -> IPv4Address | IPv6Address | IPv4Network | 
 
 def _network(text: str) -> IPv4Network | IPv6Network:
     try:
-        # As Falco does, bits behind the prefix are ignored: 10.1.2.3/8 is 10.0.0.0/8.
+        # As in Falco, bits after the prefix are ignored: 10.1.2.3/8 is 10.0.0.0/8.
         network = ip_network(text, strict=False)
     except ValueError:
         network = None

@@ -1,4 +1,4 @@
-"""What is wrong with a condition, by offsets into its text."""
+"""Problems of a condition, with offsets into its text as their places."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tiercel_engine.diagnostics import Severity
 
 
 class ConditionError(Exception):
-    """A condition that cannot be read. ``start`` and ``end`` are offsets in characters, ``start <= end``;
+    """A condition cannot be read. ``start`` and ``end`` are offsets in characters, with ``start <= end``;
     ``hint`` says what to write instead (``""`` if unknown)."""
 
     def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
@@ -21,9 +21,9 @@ class ConditionError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One finding in a condition that could be read.
+    """One error or warning about a condition that could be parsed.
 
-    ``code`` is ``LOAD_ERR_COMPILE_CONDITION`` or ``LOAD_ERR_VALIDATE`` for errors, else the code of a warning.
+    ``code`` is ``LOAD_ERR_COMPILE_CONDITION`` or ``LOAD_ERR_VALIDATE`` for an error, otherwise the code of a warning.
     """
 
     severity: Severity
@@ -33,4 +33,4 @@ class Problem:
     end: int
     hint: str = ""
     unknown_field: bool = False
-    """Whether the finding is that a field is not known: what ``skip-if-unknown-filter`` forgives."""
+    """Whether the problem is an unknown field, which ``skip-if-unknown-filter`` allows."""

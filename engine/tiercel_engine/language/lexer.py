@@ -1,8 +1,8 @@
-"""The tokens of a condition, read where the parser stands: which token is possible depends on the place.
+"""Reads the tokens of a condition at the parser's position. Which tokens are possible depends on that position.
 
-``>`` is an operator after a field and a value after ``evt.dir =``, so there is no list of tokens made
-beforehand. All patterns are single character classes: linear, whatever the text.
-The token forms are those of Falco's filter grammar (falcosecurity/libs, filter/parser.h).
+``>`` is an operator after a field, and a value after ``evt.dir =``. So the text is not split into tokens in advance.
+All patterns are single character classes, which take linear time for every text. The forms of tokens are those of
+Falco's filter grammar (falcosecurity/libs, filter/parser.h).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BARE_ARGUMENT = re.compile(rf"[^{_BLANK}\[\]\"']+")
 _SYMBOLS = re.compile(r"[=!<>~&|]+")
 
 _ESCAPES = {"b": b"\b", "f": b"\f", "n": b"\n", "r": b"\r", "t": b"\t", "\\": b"\\", "/": b"/", '"': b'"', "'": b"'"}
-# Falco reads an escaped blank as a backslash, for the sake of old rules.
+# Falco reads an escaped blank as a backslash, because old rules need that.
 _ESCAPES[" "] = b"\\"
 _HEX = frozenset("0123456789abcdefABCDEF")
 
@@ -31,17 +31,17 @@ _SHOWN = 60
 
 
 def shown(text: str) -> str:
-    """Text of a condition as it stands in a message: one line, short, harmless."""
+    """A text of a condition as messages show it: short, in one line, and printable."""
     return printable(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
 
 
 def is_bare_value(text: str) -> bool:
-    """Whether ``text`` can stand as a value without quotes."""
+    """Whether ``text`` can be written as a value without quotes."""
     return _BARE_VALUE.fullmatch(text) is not None
 
 
 def is_bare_argument(text: str) -> bool:
-    """Whether ``text`` can stand between ``[`` and ``]`` without quotes."""
+    """Whether ``text`` can be written between ``[`` and ``]`` without quotes."""
     return _BARE_ARGUMENT.fullmatch(text) is not None
 
 
@@ -51,7 +51,7 @@ def is_name(text: str) -> bool:
 
 
 class Lexer:
-    """A position in a text, and the tokens that can be read there."""
+    """A position in a text, and methods that read the token there."""
 
     __slots__ = ("position", "text")
 
@@ -60,7 +60,7 @@ class Lexer:
         self.position = 0
 
     def skip_blanks(self) -> int:
-        """Moves behind blanks; the new position."""
+        """Moves past blanks. Returns the new position."""
         match = _BLANKS.match(self.text, self.position)
         assert match is not None
         self.position = match.end()
@@ -72,41 +72,43 @@ class Lexer:
         return self.text[self.position : self.position + 1]
 
     def at_end(self) -> bool:
+        """Whether the position is at the end of the text."""
         return self.position >= len(self.text)
 
     def at_boundary(self) -> bool:
-        """Whether a keyword may end here: before a blank, a parenthesis or the end."""
+        """Whether a keyword may end here: before a blank, a parenthesis or the end of the text."""
         return self.next in ("", "(", ")") or self.next in " \t\n\v\f\r\x08"
 
     def take(self, character: str) -> bool:
-        """Moves behind ``character`` if it stands here."""
+        """Moves past ``character`` if it is here. Returns whether it is."""
         if self.text.startswith(character, self.position):
             self.position += len(character)
             return True
         return False
 
     def peek_name(self) -> str:
-        """The run of characters here that could be meant as a name or keyword, ``""`` if none."""
+        """The characters here that may be meant as a name or keyword, ``""`` if there are none."""
         match = _NAME_LIKE.match(self.text, self.position)
         return match[0] if match else ""
 
     def peek_symbols(self) -> str:
-        """The run of operator characters here, ``""`` if none."""
+        """The characters of operators here, ``""`` if there are none."""
         match = _SYMBOLS.match(self.text, self.position)
         return match[0] if match else ""
 
     def at_operator(self) -> bool:
-        """Whether a word here reads as an operator."""
+        """Whether an operator that is a word is here."""
         return self.peek_name() in WORDS
 
     def keyword(self, word: str) -> bool:
-        """Moves behind ``word`` if it stands here as a whole word."""
+        """Moves past ``word`` if it is here as a whole word. Returns whether it is."""
         if self.peek_name() != word:
             return False
         self.position += len(word)
         return True
 
     def bare_value(self) -> Word | None:
+        """Reads a value without quotes; None if there is none here."""
         match = _BARE_VALUE.match(self.text, self.position)
         if match is None:
             return None
@@ -114,6 +116,7 @@ class Lexer:
         return Word(match[0], False, match.start(), match.end())
 
     def bare_argument(self) -> str | None:
+        """Reads an argument without quotes; None if there is none here."""
         match = _BARE_ARGUMENT.match(self.text, self.position)
         if match is None:
             return None
@@ -121,7 +124,7 @@ class Lexer:
         return match[0]
 
     def quoted(self) -> Word | None:
-        """The quoted string here with its escapes read, or None if no quote stands here.
+        """Reads a quoted string with its escapes; None if there is no quote here. Raises ConditionError.
 
         The escapes are ``\\\\ \\" \\' \\/ \\b \\f \\n \\r \\t`` and ``\\xHH`` for one byte.
         """

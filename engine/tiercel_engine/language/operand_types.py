@@ -1,4 +1,4 @@
-"""The types of operands: fields with their arguments, transformers with theirs."""
+"""Finds the types of operands: of fields and transformers, with their arguments."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiercel_engine.language.syntax import ArgumentList, Call, FieldRef, Word
 
 LARGEST_INDEX = 999_999
 MAX_OPERANDS = 200
-"""Operands of one transformer."""
+"""The most operands of one transformer."""
 
 _TEXT = frozenset({FieldType.STRING, FieldType.FLAGS})
 _KIND = {
@@ -37,7 +37,7 @@ _LIST = frozenset({Operator.IN, Operator.INTERSECTS, Operator.EXISTS})
 
 
 class UnknownField(ConditionError):
-    """A field that no registry knows, by ``name``. Who tells it gives the hint: see ``Suggester.field``."""
+    """The registry has no field ``name``. The hint is added where the error is reported, by ``Suggester.field``."""
 
     def __init__(self, name: str, start: int, end: int) -> None:
         super().__init__(f"there is no field {shown(name)}", start, end)
@@ -45,12 +45,12 @@ class UnknownField(ConditionError):
 
 
 def kind(type_: FieldType) -> str:
-    """What values of a type are, in a message: two types of one kind can be compared with each other."""
+    """What values of a type are called in messages. Types of the same kind can be compared with each other."""
     return _KIND[type_]
 
 
 def operators_for(operand: FieldOperand | Transformed) -> frozenset[Operator]:
-    """The operators that an operand takes on its right (Falco: libsinsp, filter_compare.cpp)."""
+    """The operators that may follow an operand (in Falco: libsinsp, filter_compare.cpp)."""
     if operand.multiplicity is Multiplicity.LIST:
         return _LIST
     match operand.type:
@@ -65,7 +65,7 @@ def operators_for(operand: FieldOperand | Transformed) -> frozenset[Operator]:
 
 
 def field_operand(ref: FieldRef) -> FieldOperand:
-    """The field that ``ref`` names. Raises ConditionError, UnknownField among them."""
+    """The field that ``ref`` names. Raises UnknownField, and ConditionError for a wrong argument."""
     field = fields.lookup(ref.name)
     if field is None:
         raise UnknownField(ref.name, ref.start, ref.end)
@@ -89,7 +89,7 @@ def field_operand(ref: FieldRef) -> FieldOperand:
 
 
 def transformed(call: Call) -> Transformed:
-    """The transformer with its arguments typed. Raises ConditionError.
+    """The typed operand of a transformer call. Raises ConditionError.
 
     ``join("-", (a, b))`` has the operands ``"-", a, b``; the selector of ``getopt(…)[x]`` is its third
     operand. Argument and result types follow libsinsp (sinsp_filter_transformers,

@@ -1,4 +1,4 @@
-"""One check of a condition: a field or transformer, an operator, and what stands on its right."""
+"""Parses one check of a condition: a field or transformer, an operator, and its right side."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _NOT_OPERATORS = frozenset({"=~", "===", "!==", "<>"})
 
 
 class CheckParser:
-    """Reads checks where a lexer stands. ``max_depth`` bounds parentheses, those around the check included."""
+    """Parses checks at the position of a lexer.
+
+    ``max_depth`` limits nested parentheses, including those around the check.
+    """
 
     __slots__ = ("_lexer", "_max_depth")
 
@@ -32,7 +35,7 @@ class CheckParser:
         self._max_depth = max_depth
 
     def check_or_macro(self, depth: int) -> Check | MacroName:
-        """The check or macro whose first character stands here, within ``depth`` levels of parentheses."""
+        """Reads the check or macro that begins here, inside ``depth`` levels of parentheses. Raises ConditionError."""
         lexer = self._lexer
         start, name = lexer.position, lexer.peek_name()
         left = self._call_here(depth) or self._field_here()
@@ -105,13 +108,13 @@ class CheckParser:
         )
 
     def _stands_alone(self, symbols: str) -> bool:
-        """Whether no value touches the symbols here: ``fd.name =~/x`` is ``=`` and the value ``~/x``."""
+        """Whether no value directly follows: ``fd.name =~/x`` is the operator ``=`` with the value ``~/x``."""
         lexer = self._lexer
         after = lexer.position + len(symbols)
         return lexer.text[after : after + 1] in ("", '"', "'", " ", "\n", "\t")
 
     def _quantifier(self) -> Quantifier | None:
-        """The quantifier here; ``anyof`` without a list behind it is a value like any other."""
+        """Reads a quantifier, or gives None. ``anyof`` without a list after it is an ordinary value."""
         lexer = self._lexer
         start = lexer.position
         quantifier = operators.QUANTIFIERS.get(lexer.peek_name())
@@ -150,7 +153,7 @@ class CheckParser:
         return operand if operand is not None else self._list(operator.value, start, end)
 
     def _list(self, taker: str, start: int, end: int) -> WordList | Word:
-        """The list here, or the bare word that names one; ``taker`` is the operator or quantifier before it."""
+        """Reads a list, or the bare word that names one. ``taker`` is the operator or quantifier before it."""
         lexer = self._lexer
         if lexer.next == "(":
             return self._word_list()
@@ -163,7 +166,7 @@ class CheckParser:
         return word
 
     def _word(self) -> Word | None:
-        """The value here. A bare one that touches ``(`` was meant as a transformer."""
+        """Reads a value, or gives None. A bare value directly before ``(`` was meant as a transformer: an error."""
         lexer = self._lexer
         word = lexer.quoted() or lexer.bare_value()
         if word is not None and not word.quoted and lexer.next == "(":
@@ -228,7 +231,7 @@ class CheckParser:
     # Fields and transformers
 
     def _field_here(self) -> FieldRef | None:
-        """The field here, with its argument, or None if no dotted name stands here."""
+        """Reads a field with its argument. None if there is no name with a dot here."""
         lexer = self._lexer
         start, name = lexer.position, lexer.peek_name()
         if "." not in name or not is_name(name):
@@ -238,7 +241,7 @@ class CheckParser:
         return FieldRef(name, argument, start, lexer.position)
 
     def _bracketed(self) -> str | None:
-        """The argument in brackets here, or None."""
+        """Reads an argument in brackets, or gives None."""
         lexer = self._lexer
         start = lexer.position
         if not lexer.take("["):
@@ -258,7 +261,7 @@ class CheckParser:
         return argument
 
     def _call_here(self, depth: int, *, known_only: bool = False) -> Call | None:
-        """The transformer here with its arguments, or None if no name touches a ``(`` here."""
+        """Reads a transformer with its arguments. None if there is no name directly before ``(`` here."""
         lexer = self._lexer
         start, name = lexer.position, lexer.peek_name()
         if not name or not lexer.text.startswith("(", start + len(name)):
@@ -335,7 +338,7 @@ class CheckParser:
             )
 
     def _expect_more(self, opened: int) -> None:
-        """Raises at the end of the text, naming what was opened and never closed."""
+        """Raises ConditionError at the end of the text, for the parenthesis that is not closed."""
         if self._lexer.at_end():
             opening = self._lexer.text.index("(", opened)
             raise ConditionError("this `(` is never closed", opening, opening + 1, "add `)`")

@@ -1,4 +1,4 @@
-"""How operators, quantifiers and transformers are written, and what people write instead."""
+"""How operators, quantifiers and transformers are written, and what is often written by mistake."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from difflib import get_close_matches
 from tiercel_engine.condition import Operator, Quantifier
 
 NUMERIC = frozenset({Operator.LT, Operator.LE, Operator.GT, Operator.GE})
-"""One number on the right."""
+"""Operators with one number on the right."""
 SET = frozenset({Operator.IN, Operator.INTERSECTS, Operator.PMATCH})
-"""A list on the right."""
+"""Operators with a list on the right."""
 QUANTIFIABLE = frozenset(Operator) - NUMERIC - SET - {Operator.EXISTS}
-"""One value on the right, or a quantifier and a list."""
+"""Operators with one value on the right, or a quantifier and a list."""
 
 SYMBOLS = {
     "==": Operator.EQ,
@@ -22,7 +22,7 @@ SYMBOLS = {
     ">=": Operator.GE,
     ">": Operator.GT,
 }
-"""Longer ones first: ``=>`` is ``=`` and a value that begins with ``>``."""
+"""Operators that are symbols, the longer ones first. ``=>`` is ``=`` and a value that begins with ``>``."""
 
 WORDS = {operator.value: operator for operator in Operator if operator.value.isalpha()}
 QUANTIFIERS = {quantifier.value: quantifier for quantifier in Quantifier}
@@ -57,7 +57,7 @@ _OTHER_LANGUAGES = {
 
 
 def similar_operator(written: str) -> str:
-    """A hint that names the operator meant by ``written``, ``""`` if none comes to mind."""
+    """A hint that names the operator that ``written`` probably means, ``""`` if there is none."""
     lowered = written[:32].lower()
     if lowered in _OTHER_LANGUAGES:
         return f"did you mean `{_OTHER_LANGUAGES[lowered]}`?"
@@ -67,7 +67,7 @@ def similar_operator(written: str) -> str:
 
 
 def similar_transformer(written: str) -> str:
-    """A hint that names the transformer meant by ``written``, else all of them."""
+    """A hint that names the transformer that ``written`` probably means, or else all transformers."""
     for close in get_close_matches(written[:32].lower(), [*TRANSFORMERS, VAL], n=1, cutoff=0.6):
         return f"did you mean `{close}(`?"
     return f"there are {', '.join(TRANSFORMERS)} and {VAL}; a value with parentheses in it is written in quotes"

@@ -1,7 +1,7 @@
-"""From the text of a condition to its untyped tree.
+"""Parses the text of a condition to its untyped tree.
 
-Boolean structure is read in a loop with a stack of its own, so neither depth nor width of a
-condition can exhaust Python's; transformers are read by recursion, which MAX_DEPTH bounds.
+``and``, ``or``, ``not`` and parentheses are read in a loop with its own stack, so that neither deep nor wide
+conditions exhaust Python's stack. Transformers are read by recursion, which MAX_DEPTH limits.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from tiercel_engine.language.operands import CheckParser
 from tiercel_engine.language.syntax import And, Check, Expr, MacroName, Not, Or, Word
 
 MAX_LENGTH = 1 << 20
-"""Characters of a condition."""
+"""The most characters of a condition."""
 MAX_DEPTH = 100
-"""Levels of parentheses, those of transformers included."""
+"""The most levels of parentheses, including those of transformers."""
 
 _LOGICAL_HINTS = {
     "&": "write `and`",
@@ -29,11 +29,11 @@ _LOGICAL_HINTS = {
 
 @dataclass(slots=True)
 class _Group:
-    """What has been read of one pair of parentheses, or of the whole text."""
+    """The part of one pair of parentheses, or of the whole text, that has been read."""
 
     start: int
     nots_outside: list[int]
-    """Where the ``not``s before the parenthesis stand."""
+    """The offsets of the ``not``s before the parenthesis."""
     alternatives: list[Expr] = field(default_factory=list)
     conjuncts: list[Expr] = field(default_factory=list)
 
@@ -53,10 +53,10 @@ class _Group:
 
 
 def parse(text: str) -> Expr:
-    """The tree of a condition. Raises ConditionError, and nothing else, whatever the text.
+    """The tree of a condition. Raises ConditionError and nothing else, for every text.
 
-    Time and memory are linear in the length, which MAX_LENGTH bounds. ``a or b or c`` is one node,
-    ``not not a`` is ``a`` as in Falco, and parentheses leave no trace of their own.
+    Time and memory are linear in the length, which MAX_LENGTH limits. ``a or b or c`` is one node, ``not not a`` is
+    ``a`` as in Falco, and parentheses have no nodes of their own.
     """
     if len(text) > MAX_LENGTH:
         raise ConditionError(
@@ -110,7 +110,10 @@ class _Parser:
             positions.append(start)
 
     def _connective(self, operand: Expr) -> str:
-        """Reads what follows an operand, closing groups; ``and`` or ``or``, or ``""`` at the end of the text."""
+        """Reads closing parentheses and the connective after an operand.
+
+        Returns ``and`` or ``or``, or ``""`` at the end of the text. Raises ConditionError.
+        """
         lexer = self._lexer
         while True:
             group = self._groups[-1]
@@ -143,7 +146,7 @@ class _Parser:
             raise ConditionError(f"`{word}` must be followed by an expression", start, end)
 
     def _expect_expression(self, after: str, not_at: int | None) -> None:
-        """Raises if what stands here cannot begin a check, naming what it stands after."""
+        """Raises ConditionError if no check can begin here. ``after`` is the word before the position."""
         lexer = self._lexer
         start, name = lexer.position, lexer.peek_name()
         if name and name not in ("and", "or"):

@@ -1,4 +1,4 @@
-"""From a tree to the text that parses to it again."""
+"""Prints a tree as the text of a condition, which can be parsed again."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _Piece = str | syntax.Expr | condition.Node
 
 
 def print_condition(expr: syntax.Expr) -> str:
-    """Canonical text of an untyped tree: ``parse(print_condition(expr)) == expr``."""
+    """The canonical text of an untyped tree: ``parse(print_condition(expr)) == expr``."""
     return _joined(expr)
 
 
 def print_node(node: condition.Node) -> str:
-    """A typed condition as text, macros and lists spelled out.
+    """The text of a typed condition, with its macros and lists written out.
 
-    As long as the condition's expanded size: a macro that is used twice is printed twice.
+    Its length depends on the expanded size of the condition: a macro that is used twice is printed twice.
     """
     return _joined(node)
 
 
 def quoted(text: str) -> str:
-    """``text`` as a quoted value, with everything that is not printable escaped."""
+    """``text`` as a value in quotes. Characters that are not printable are escaped."""
     return '"' + "".join([_ESCAPES.get(c) or (c if c.isprintable() else _bytes_of(c)) for c in text]) + '"'
 
 

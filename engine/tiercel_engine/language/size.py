@@ -1,19 +1,19 @@
-"""How large a condition is with its macros expanded, computed without expanding them."""
+"""Measures how large a condition is with its macros expanded, without expanding them."""
 
 from __future__ import annotations
 
 from tiercel_engine.condition import And, Atom, Node, Not, Or
 
 MAX_SIZE = 1_000_000
-"""Nodes of a condition, those of a macro counted for each time it is named; and constants, likewise."""
+"""The most nodes of a condition, and the most constants. Those of a macro count each time that it is named."""
 MAX_DEPTH = 500
-"""Levels of and, or and not, macros included."""
+"""The most levels of and, or and not, including those in macros."""
 
 
 def measure(root: Node) -> tuple[int, int]:
-    """Size and depth of a condition; a size above MAX_SIZE is ``MAX_SIZE + 1``, however much above.
+    """The size and depth of a condition. Every size above MAX_SIZE is given as ``MAX_SIZE + 1``.
 
-    Linear in the distinct nodes: shared ones are measured once and counted each time.
+    The time is linear in the number of distinct nodes: shared nodes are measured once and counted each time.
     """
     measured: dict[int, tuple[int, int]] = {}
     todo: list[tuple[Node, bool]] = [(root, False)]

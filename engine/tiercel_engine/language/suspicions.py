@@ -1,4 +1,4 @@
-"""Comparisons that are well formed and yet cannot mean what they say: what a condition is warned of."""
+"""Warnings about comparisons that have the right form but probably not the intended meaning."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EVENT_TYPE_FIELDS = frozenset({"evt.type", "syscall.type"})
 
 @dataclass(frozen=True, slots=True)
 class Suspicion:
-    """A warning: one of Falco's codes, what is odd, and what to write instead (``""`` if unknown)."""
+    """A warning: one of Falco's codes, the message, and what to write instead (``""`` if unknown)."""
 
     code: str
     message: str
@@ -28,7 +28,7 @@ class Suspicion:
 def suspicions(
     left: FieldOperand | Transformed, operator: Operator, constants: tuple[Constant, ...]
 ) -> Iterator[Suspicion]:
-    """What is odd about comparing ``left`` with these constants; one finding of a kind."""
+    """The warnings about a comparison of ``left`` with these constants, one of each kind."""
     if operator not in _EQUALITY:
         return
     texts = [constant for constant in constants if isinstance(constant, str)]

@@ -1,7 +1,7 @@
-"""The untyped tree of a condition: what was written, and where.
+"""The untyped tree of a condition: what is written, and where.
 
-Every node carries ``start`` and ``end``, offsets in characters into the condition's text. They take
-no part in comparison: ``==`` and ``hash`` compare trees by what they say, wherever it stands.
+Every node has ``start`` and ``end``, offsets in characters into the condition's text. ``==`` and ``hash`` ignore them:
+trees are compared by their content, not by their places.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """``(a, "b c", some_list)``; may be empty."""
+    """A list of values, which may be empty: ``(a, "b c", some_list)``."""
 
     words: tuple[Word, ...]
     start: int = field(default=0, compare=False)
@@ -36,7 +36,7 @@ class WordList:
 
 @dataclass(frozen=True, slots=True)
 class FieldRef:
-    """``proc.aname[2]``: a field by name, whether or not there is one of that name."""
+    """The name of a field, whether or not the field exists, and its argument: ``proc.aname[2]``."""
 
     name: str
     argument: str | None = None
@@ -46,7 +46,7 @@ class FieldRef:
 
 @dataclass(frozen=True, slots=True)
 class ArgumentList:
-    """A parenthesised list among a transformer's arguments: ``join("-", (proc.name, "x"))``."""
+    """A list in parentheses among the arguments of a transformer: ``join("-", (proc.name, "x"))``."""
 
     items: tuple[FieldRef | Call | Word, ...]
     start: int = field(default=0, compare=False)
@@ -66,7 +66,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class ValueOf:
-    """``val(field)``: the value of another field, on the right."""
+    """``val(field)``: the value of another field, on the right side."""
 
     operand: FieldRef
     start: int = field(default=0, compare=False)
@@ -97,6 +97,8 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class MacroName:
+    """The use of a macro."""
+
     name: str
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)
@@ -104,6 +106,8 @@ class MacroName:
 
 @dataclass(frozen=True, slots=True)
 class Not:
+    """``not operand``."""
+
     operand: Expr
     start: int = field(default=0, compare=False)
     end: int = field(default=0, compare=False)

@@ -1,12 +1,12 @@
-"""Tests that stand in a SecurityRule manifest beside its rules: ``spec.tests``.
+"""Tests of rules, which a SecurityRule manifest has in ``spec.tests``.
 
     tests:
     - name: a shell is seen
       event: {evt.type: execve, proc.name: bash, container.id: 3f29aa01c8d7}
       expect: [Shell spawned in a container]
 
-An event has the fields it names, and no others. ``expect`` are the rules of the manifest that match it: these and no
-others; ``[]`` or ``none`` is that none does.
+An event has only the fields that the test names. ``expect`` lists exactly the rules of the manifest that match the
+event; ``[]`` or ``none`` means that no rule matches.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Tests of rules as they were read, and what came of running them."""
+"""Tests of rules, and the outcomes of running them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RuleTest:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """The tests of one manifest. ``rules`` are the names of the rules that it defines or changes, ``scope`` is the
-    condition that says where they watch, None for everywhere."""
+    """The tests of one manifest. ``rules`` are the names of the rules that it defines or changes. ``scope`` is the
+    condition of the manifest's scope, None for everything."""
 
     rules: tuple[str, ...]
     scope: Node | None
@@ -31,9 +31,9 @@ class Suite:
 
 @dataclass(frozen=True, slots=True)
 class RuleTests:
-    """The good tests of one or several files, and what is wrong with others.
+    """The good tests of one or several files, and the errors of the others.
 
-    ``untested`` are the names of the files in which no test stands.
+    ``untested`` are the names of the files without tests.
     """
 
     suites: tuple[Suite, ...] = ()
@@ -43,10 +43,10 @@ class RuleTests:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a test. Texts hold what the manifest says: escape them before printing.
+    """The outcome of a test. Its texts come from the manifest: escape them before printing.
 
-    ``matched`` are the rules of the manifest that match the event. ``missing`` of them should have and didn't,
-    ``unexpected`` did and should not have; ``message`` tells why, and is "" for a test that passed.
+    ``matched`` are the rules of the manifest that match the event. ``missing`` are expected rules that don't match,
+    ``unexpected`` are matching rules that are not expected. ``message`` says why, and is "" if the test passed.
     """
 
     test: RuleTest

@@ -1,4 +1,4 @@
-"""From a manifest's ``spec.tests`` to tests, with an error for everything that has not the right form."""
+"""Reads the tests in ``spec.tests`` of manifests, and reports everything that does not have the right form."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from tiercel_engine.rules.documents.source_file import SourceFile, Span
 from tiercel_engine.rules.objects import RuleObject, object_text
 
 MAX_TESTS = 200
-"""Tests of one manifest."""
+"""The most tests of one manifest."""
 MAX_NAME = 200
-"""Characters of a test's name."""
+"""The most characters of a test's name."""
 MAX_FIELDS = 500
-"""Fields of an event."""
+"""The most fields of an event."""
 MAX_EVENT = 1 << 16
-"""Characters of an event's fields and values."""
+"""The most characters of an event's fields and values."""
 
 _KEYS = ("name", "event", "expect")
 _NONE = "none"
@@ -43,9 +43,9 @@ _EXPECT_HINT = "write expect: [name of a rule], or expect: none"
 
 
 def read_tests(files: Sequence[RulesFile]) -> RuleTests:
-    """The tests of all manifests in the files. Raises nothing, whatever the files say.
+    """The tests of all manifests in the files. Raises nothing, whatever the files contain.
 
-    What is wrong with the files besides, ``load`` tells.
+    Other errors of the files are not reported here: ``load`` reports them.
     """
     report = Report(file.name for file in files)
     fields = _Fields()
@@ -68,7 +68,7 @@ def read_tests(files: Sequence[RulesFile]) -> RuleTests:
 
 
 def tests_of(rule_object: RuleObject) -> RuleTests:
-    """The tests of a SecurityRule as the cluster has it; places of errors are those in ``object_text``."""
+    """The tests of a SecurityRule object. The places of errors refer to the text of ``object_text``."""
     file = f"{rule_object.namespace}/{rule_object.name}"
     try:
         text = object_text(rule_object)
@@ -81,17 +81,17 @@ def tests_of(rule_object: RuleObject) -> RuleTests:
 
 
 def _manifests(documents: Iterable[YamlNode]) -> Iterable[tuple[YamlNode | None, Mapping]]:
-    """``metadata`` and ``spec`` of the documents that are SecurityRules with a list of rules."""
+    """``metadata`` and ``spec`` of those documents that are SecurityRules with a list of rules."""
     for document in documents:
         if isinstance(document, Mapping) and (
-            _says(document.get("kind"), MANIFEST_KIND) and _says(document.get("apiVersion"), API_VERSION)
+            _is_text(document.get("kind"), MANIFEST_KIND) and _is_text(document.get("apiVersion"), API_VERSION)
         ):
             body = document.get("spec")
             if isinstance(body, Mapping) and isinstance(body.get("rules"), SequenceNode):
                 yield document.get("metadata"), body
 
 
-def _says(node: YamlNode | None, text: str) -> bool:
+def _is_text(node: YamlNode | None, text: str) -> bool:
     return isinstance(node, Scalar) and node.value == text
 
 
@@ -104,14 +104,14 @@ def _rule_names(body: Mapping) -> dict[str, None]:
 
 
 class _Fields:
-    """Checks fields one by one, as those of recorded events are."""
+    """Checks the fields of events one by one, in the same way as those of recorded events."""
 
     def __init__(self) -> None:
         self._lines: list[bytes | None] = []
         self._read = read_events(iter(self._lines.pop, None), "")
 
     def value(self, key: str, given: object) -> Value | None:
-        """The value as an event has it. Raises ``_FieldError``."""
+        """The value that an event has for a field. Raises ``_FieldError``."""
         self._lines.append(json.dumps({"source": DEFAULT_SOURCE, "time": 0, "fields": {key: given}}).encode())
         event = next(self._read)
         if isinstance(event, Malformed):
@@ -160,7 +160,7 @@ class _SuiteReader:
                 yield test
 
     def _test(self, node: YamlNode, seen: set[str]) -> RuleTest:
-        """A test. Raises DecodeError, or notes errors and goes on to find more."""
+        """Reads a test. Raises DecodeError; other errors are reported, so that further ones are found too."""
         if not isinstance(node, Mapping):
             raise DecodeError(f"a test must be a mapping, not {kind_word(node)}", node, f"with {', '.join(_KEYS)}")
         name_node = node.get("name")
@@ -233,7 +233,7 @@ class _SuiteReader:
         self._error(DecodeError(f"{key.value[:100]} {error.message}", place, hint))
 
     def _expect(self, node: YamlNode) -> tuple[str, ...]:
-        if _says(node, _NONE):
+        if _is_text(node, _NONE):
             return ()
         if not isinstance(node, SequenceNode):
             what = node.value[:100] if isinstance(node, Scalar) and not node.is_null else kind_word(node)
@@ -251,7 +251,7 @@ class _SuiteReader:
 
 
 def _scope(metadata: YamlNode | None, selector: YamlNode | None) -> Node | None:
-    """The condition of a manifest's scope; of a bad one, with which no rule is loaded, there is none."""
+    """The condition of a manifest's scope, None for everything and for a wrong selector (then no rule is loaded)."""
     try:
         scope = read_scope(metadata, selector)
     except DecodeError:
@@ -260,7 +260,7 @@ def _scope(metadata: YamlNode | None, selector: YamlNode | None) -> Node | None:
 
 
 def _size(node: YamlNode) -> int:
-    """Characters of all texts in a node; an entry of a list counts as one more."""
+    """The number of characters of all texts in a node; each scalar counts as one more."""
     match node:
         case Scalar(value):
             return len(value) + 1
@@ -271,7 +271,7 @@ def _size(node: YamlNode) -> int:
 
 
 def _json(node: YamlNode) -> object:
-    """What the API server is sent for a value."""
+    """The JSON value of a node, as the API server receives it."""
     match node:
         case Scalar(value, style):
             return value if style else _plain(value)
@@ -286,7 +286,7 @@ _TYPES = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float
 
 
 def _plain(value: str) -> object:
-    """A scalar without quotes: a number, true, false or null if it looks like one."""
+    """The value of a scalar without quotes: a number, true, false or null if it looks like one, else a text."""
     tag = _RESOLVER.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
     if tag not in _TYPES or len(value) > _LONGEST_NUMBER:
         return value

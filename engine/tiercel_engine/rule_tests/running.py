@@ -1,4 +1,4 @@
-"""Running tests, and telling why one failed."""
+"""Runs tests of rules, and explains why one failed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _MAX_VALUES = 3
 
 
 def run(tests: RuleTests, rules: Iterable[Rule]) -> tuple[Outcome, ...]:
-    """What comes of the tests with these rules, in the order of the tests.
+    """The outcomes of the tests with these rules, in the order of the tests.
 
-    ``rules`` are those that were loaded of the tests' manifests, disabled ones too; others do no harm.
+    ``rules`` are the loaded rules of the tests' manifests, including disabled ones. Further rules have no effect.
 
-    Where a manifest's rules watch counts for events that say where they happened: that name a field of which its scope
-    asks, or the host as their container. Other events are taken to have happened there, so that the tests of a
+    The scope of a manifest is applied only to events that say where they happened: events that have a field that the
+    scope tests, or the host as their container. All other events count as inside the scope, so that the tests of a
     namespace's rules need not repeat the namespace in each event.
     """
     by_name = {rule.name: rule for rule in rules}
@@ -58,11 +58,11 @@ class _SuiteRun:
         return Outcome(test, not missing and not unexpected, matched, missing, unexpected, message)
 
     def _says_where(self, event: Event) -> bool:
-        """Whether the scope counts for an event."""
+        """Whether the event says where it happened, so that the scope is applied to it."""
         return not self._asked.isdisjoint(event) or (bool(self._asked) and event["container.id"] == "host")
 
     def _matching(self, event: Event, scoped: bool) -> Iterator[str]:
-        """The names of the rules that match, in their order."""
+        """The names of the rules that match the event, in their order."""
         rules = self._rules.values()
         if scoped not in self._conditions:
             self._conditions[scoped] = _Conditions(
@@ -74,7 +74,7 @@ class _SuiteRun:
                 yield rule.name
 
     def _parted(self, rule: Rule) -> tuple[Node | None, Node]:
-        """The scope that was joined to a rule's condition, if it is the manifest's, and the condition without it."""
+        """The scope that is part of a rule's condition, if it is the manifest's, and the condition without it."""
         match rule.condition:
             case And((scope, own)) if scope == self._suite.scope:
                 return scope, own
@@ -95,7 +95,7 @@ class _SuiteRun:
 
 
 class _Conditions:
-    """Conditions as one program for events of all types: generating it takes longer than all that it is then asked."""
+    """Conditions as one program for all event types: generating it takes longer than running it for the tests."""
 
     def __init__(self, conditions: Iterable[Node]) -> None:
         graph = Graph()
@@ -103,7 +103,7 @@ class _Conditions:
         self._program = compile_program(graph, numbered)
 
     def holding(self, event: Event) -> dict[int, Event]:
-        """The numbers of the conditions that hold, each with the first view under which it does."""
+        """The numbers of the conditions that hold, each with the first view of the event for which it holds."""
         views: dict[int, Event] = {}
         for view in event.views():
             for number in self._program(view):
@@ -112,7 +112,7 @@ class _Conditions:
 
 
 class _Explanation:
-    """The parts of a rule's condition that must hold together, those of its scope first."""
+    """The parts of a rule's condition that must all hold, those of its scope first."""
 
     def __init__(self, scope: Node | None, own: Node) -> None:
         of_scope = list(_conjuncts(scope)) if scope is not None else []
@@ -121,19 +121,19 @@ class _Explanation:
         self._conditions = _Conditions(self._parts)
 
     def why_not(self, event: Event) -> str:
-        """Which part is the first that does not hold for an event that the rule doesn't match."""
+        """A text about the first part that does not hold for an event that the rule does not match."""
         views = self._conditions.holding(event)
         for number, part in enumerate(self._parts):
             if number not in views:
                 where = "the event is not where the manifest's rules watch: " if number < self._scope_parts else ""
                 return f"{where}{_text(part)} does not hold, {_values(part, event)}"
-        # All parts hold, but not under the same name of the file.
+        # All parts hold, but not for the same name of the file.
         number = next(number for number, view in views.items() if view is not event)
         return f"{_text(self._parts[number])} holds under the file's resolved name alone, and others don't"
 
 
 def _conjuncts(root: Node) -> Iterator[Node]:
-    """What must hold for the condition to hold, each once, in its order."""
+    """The parts that must all hold for the condition to hold, each once, in their order."""
     seen: set[int] = set()
     stack = [root]
     while stack:
@@ -164,11 +164,11 @@ def _text(part: Node) -> str:
 
 def _values(part: Node, event: Event) -> str:
     keys = list(dict.fromkeys(_keys(part)))
-    shown = [f"{_cut(key)} {_said(event[key])}" for key in keys[:_MAX_VALUES]]
+    shown = [f"{_cut(key)} {_value_text(event[key])}" for key in keys[:_MAX_VALUES]]
     return ", ".join(shown) + (" …" if len(keys) > _MAX_VALUES else "")
 
 
-def _said(value: Value | None) -> str:
+def _value_text(value: Value | None) -> str:
     match value:
         case None:
             return "has no value"
@@ -184,7 +184,7 @@ def _said(value: Value | None) -> str:
 
 
 def _first(texts: Iterable[str]) -> Sequence[str]:
-    """The first of them, each made only if it is shown."""
+    """The first texts. The others are not even made."""
     shown: list[str] = []
     for number, text in enumerate(texts):
         if number == _MAX_EXPLAINED:

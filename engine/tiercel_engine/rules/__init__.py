@@ -1,4 +1,4 @@
-"""Rules files: read from disk, taken apart with exact positions, put together, compiled to rules."""
+"""Rules files: reads them from disk, parses them with exact positions, resolves and compiles what they define."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The bundle: all SecurityRules that agents are to run, as the operator hands them over in ConfigMaps.
+"""The bundle: all SecurityRules that agents have to run, in the form in which the operator puts them into ConfigMaps.
 
-It is the same for the same rules, to the byte, so that nothing is written or loaded anew for nothing; its hash names it
-everywhere. A part is what one ConfigMap holds.
+The same rules always give the same bytes, so that unchanged rules are neither written nor loaded again. The hash of a
+bundle identifies it everywhere. A part is the content of one ConfigMap.
 """
 
 from __future__ import annotations
@@ -19,43 +19,45 @@ from tiercel_engine.rules.objects import RuleObject
 
 FORMAT = 1
 INDEX = "bundle.json"
-"""The file that names hash and parts of a bundle, beside the parts' own."""
+"""The name of the file that holds the hash of a bundle and the number of its parts. The parts are beside it."""
 
 MOST_OF_A_PART = 700_000
-"""Bytes: base64 makes a third more of them, and a ConfigMap takes 1 MiB."""
+"""The most bytes of a part: base64 makes them a third larger, and a ConfigMap can hold 1 MiB."""
 
 _CARRIED = ("selector", "rules")
-_LARGEST = 256 << 20  # bytes of a bundle, unpacked
+_LARGEST = 256 << 20  # bytes of a bundle when it is unpacked
 _HASH_LENGTH = 16
 
 
 class BundleError(Exception):
-    """What was found is no whole bundle; the message says what lacks."""
+    """The parts do not make a complete bundle. The message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
+    """A packed bundle: its hash, and its parts in their order."""
+
     hash: str
     parts: tuple[bytes, ...]
 
 
 def part_name(number: int) -> str:
-    """The name of a part's file."""
+    """The name of the file of a part."""
     return f"part-{number:03d}"
 
 
 def index_of(bundle: Bundle) -> bytes:
-    """What the file ``INDEX`` says of a bundle."""
+    """The content of the file ``INDEX`` of a bundle."""
     return orjson.dumps({"hash": bundle.hash, "parts": len(bundle.parts)})
 
 
 def files_of(bundle: Bundle) -> Mapping[str, bytes]:
-    """All files of a bundle, by name."""
+    """The content of all files of a bundle, by name."""
     return {INDEX: index_of(bundle)} | {part_name(number): part for number, part in enumerate(bundle.parts)}
 
 
 def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:
-    """The bundle of these objects, without those that are suspended."""
+    """The bundle of the objects that are not suspended. ``most`` is the largest size of a part, in bytes."""
     carried = [
         {
             "namespace": rule_object.namespace,
@@ -72,7 +74,7 @@ def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:
 
 
 def unpack(bundle: Bundle) -> tuple[RuleObject, ...]:
-    """The objects of a bundle. Raises BundleError for one that isn't whole, or not what its hash says."""
+    """The objects of a bundle. Raises BundleError if it is incomplete, or its content does not fit its hash."""
     try:
         document = _decompressed(bundle.parts)
     except (zlib.error, EOFError) as error:

@@ -1,4 +1,4 @@
-"""Defined rules, compiled: condition checked, exceptions folded in, output checked."""
+"""Compiles the defined rules: checks their conditions and outputs, and adds their exceptions to the conditions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
 
 
 class RuleCompiler:
-    """Compiles what is defined; errors and warnings go to ``report``.
+    """Compiles the definitions. Errors and warnings go to ``report``.
 
     ``all_macros_of`` are the names of the files whose macros are checked even if no rule uses them.
     """
@@ -49,7 +49,7 @@ class RuleCompiler:
         self._of_other_sources: set[str] = set()
 
     def rules(self) -> tuple[Rule, ...]:
-        """The rules without an error, in the order of their places."""
+        """The rules without an error, in the order of their first definitions."""
         for macro in self._conditions.macros.values():
             self._note_use(macro.refers_to)
         compiled = [self._rule(definition.item) for definition in self._definitions.rules.values()]
@@ -91,14 +91,14 @@ class RuleCompiler:
             source=source_of(rule),
             priority=rule.priority,
             condition=node if scope is None else And((scope, node)),
-            output=rule.output.text.strip(),  # a folded block ends with a line break
+            output=rule.output.text.strip(),  # a folded block of YAML ends with a line break
             tags=tuple(dict.fromkeys(rule.tags or ())),
             location=rule.span.source.location(rule.span.start),
             enabled=rule.enabled is not False,
         )
 
     def _warn_of_event_types(self, rule: RuleItem, node: Node) -> None:
-        """Warns of a rule that has to look at most events."""
+        """Adds a warning for a rule that has to test most event types."""
         assert rule.condition is not None
         known = EVENT_TYPES[source_of(rule)]
         possible = event_types(node, source_of(rule))
@@ -110,7 +110,7 @@ class RuleCompiler:
             self._report.warning("LOAD_NO_EVTTYPE", message, place, ("rule", rule.name), hint)
 
     def _exceptions(self, rule: RuleItem) -> list[ExceptionCondition] | None:
-        """The conditions of the rule's exceptions; None if one has an error."""
+        """The conditions of the rule's exceptions; None if one of them has an error."""
         built = [exception_condition(item, self._lists.items, self._report) for item in rule.exceptions or ()]
         conditions = [condition for condition in built if condition is not None]
         return conditions if len(conditions) == len(built) else None
@@ -145,11 +145,11 @@ class RuleCompiler:
             self._left_out.setdefault(name, []).append(rule.name)
         if failed or compiled.node is None:
             return None
-        # not (a or b) as not a and not b: the typed tree stays flat
+        # `not a and not b` instead of `not (a or b)`, so that the typed tree stays flat
         return And((compiled.node, *(Not(row) for row in rows))) if rows else compiled.node
 
     def _skip(self, rule: RuleItem, diagnostics: list[Diagnostic], broken_macros: frozenset[str]) -> None:
-        """Warns of the unknown fields for which a rule is skipped, instead of the errors that they are."""
+        """Reports the unknown fields for which a rule is skipped. They are warnings then, and not errors."""
         for name in sorted(broken_macros):
             diagnostics.extend(self._conditions.macro(name).diagnostics)
         for diagnostic in diagnostics:
@@ -189,7 +189,10 @@ class RuleCompiler:
             self._report.add(diagnostic)
 
     def _unused_macros(self) -> Iterator[str]:
-        """Those that are to be checked and that no rule has used; rules of other sources have other fields."""
+        """Names of macros that have to be checked although no rule uses them.
+
+        Macros of rules for other event sources are left out: such rules have other fields.
+        """
         macros = self._conditions.macros
         waiting = list(self._of_other_sources)
         while waiting:
@@ -203,7 +206,7 @@ class RuleCompiler:
                 yield name
 
     def _report_macros(self, unused: Container[str]) -> None:
-        """What is wrong with macros, once each, and with how many rules that leaves out."""
+        """Reports each problem of a macro once, with the rules that are left out because of it."""
         for name, parsed in self._conditions.macros.items():
             used_by = self._left_out.get(name, [])
             consequence = f" (left out: {_enumerated(used_by)})" if used_by else ""

@@ -1,4 +1,4 @@
-"""ConditionCompiler compiled one by one, each with its problems at their places and the macros that spoil it."""
+"""Compiles conditions one by one, each with its problems at their places and the broken macros that it uses."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tiercel_engine.suggestions import Suggester
 
 COMPILE_CONDITION = "LOAD_ERR_COMPILE_CONDITION"
 
-# Stands in for a macro that could not be compiled, so that what uses it is still checked.
+# Takes the place of a macro that could not be compiled, so that conditions that use it are still checked.
 _PLACEHOLDER = Atom(FieldOperand(REGISTRY["evt.type"]), Operator.EXISTS)
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledCondition:
-    """``node`` is None if the condition, or a macro in it, has an error.
+    """The result of compiling a condition. ``node`` is None if the condition, or a macro that it uses, has an error.
 
-    ``diagnostics`` are its own; ``broken_macros`` the names of the macros whose own errors spoil it;
-    ``unknown_field`` tells that it names a field that does not exist.
+    ``diagnostics`` are the problems of the condition itself, ``broken_macros`` the names of macros whose own errors
+    make it unusable. ``unknown_field`` says whether it names a field that does not exist.
     """
 
     node: Node | None
@@ -42,7 +42,7 @@ class CompiledCondition:
 
 @dataclass(frozen=True, slots=True)
 class ParsedCondition:
-    """``expr`` is None after an error, the one in ``diagnostics``."""
+    """The result of parsing a condition. ``expr`` is None after an error, which ``diagnostics`` holds."""
 
     expr: Expr | None
     refers_to: References
@@ -53,6 +53,7 @@ _NOTHING = References((), (), {})
 
 
 def parse_condition(text: SourceText, item: tuple[str, str]) -> ParsedCondition:
+    """Parses a condition. ``item`` is the type and name of the item that holds it, for diagnostics."""
     try:
         expr = parse(text.text)
     except ConditionError as error:
@@ -65,7 +66,7 @@ def parse_condition(text: SourceText, item: tuple[str, str]) -> ParsedCondition:
 def located(
     problems: Iterable[Problem], text: SourceText, item: tuple[str, str], unknown_field: str = COMPILE_CONDITION
 ) -> tuple[Diagnostic, ...]:
-    """The problems at their places in the files; ``unknown_field`` is the code of fields that do not exist."""
+    """Diagnostics of the problems, at their places in the files. ``unknown_field`` is the code for unknown fields."""
     return tuple(
         diagnose(
             problem.severity,
@@ -82,7 +83,7 @@ def located(
 def broken_lists(
     refers_to: References, lists: Lists, text: SourceText, item: tuple[str, str]
 ) -> tuple[Diagnostic, ...]:
-    """An error for each list that is named and has an error itself: its items are not known."""
+    """An error for each named list that has an error itself, because its items are not known."""
     return tuple(
         diagnose(Severity.ERROR, VALIDATE, f"the list {name} has an error", text.span(word.start, word.end), item)
         for name, word in refers_to.words.items()
@@ -91,15 +92,16 @@ def broken_lists(
 
 
 def names_unknown_field(refers_to: References) -> bool:
+    """Whether one of the fields does not exist."""
     return any(lookup(field.name) is None for field in refers_to.fields)
 
 
 @dataclass(slots=True)
 class ConditionCompiler:
-    """Compiles conditions against the macros and lists that are defined.
+    """Compiles conditions that may use the defined macros and lists.
 
-    A macro is checked when the first condition that uses it is compiled, or when that is asked for: one that only
-    rules of another source use may name fields that do not exist here.
+    A macro is checked when the first condition that uses it is compiled, or by ``compile_macro``. The other macros are
+    not checked: a macro that only rules of another event source use may name fields that do not exist here.
     """
 
     definitions: Definitions
@@ -118,28 +120,29 @@ class ConditionCompiler:
                 self._compiled[name] = CompiledCondition(None, broken_macros=frozenset({name}))
 
     def compile(self, parsed: ParsedCondition, text: SourceText, item: tuple[str, str]) -> CompiledCondition:
-        """A rule's condition, which sees every macro."""
+        """Compiles the condition of a rule, which may use every macro."""
         self._compile_macros([ref.name for ref in reversed(parsed.refers_to.macros)])
         return self._check(parsed, text, item, inf)
 
     def compile_macro(self, name: str) -> None:
-        """A macro, whether a condition uses it or not."""
+        """Compiles a macro, whether or not a condition uses it."""
         self._compile_macros([name])
 
     def is_compiled(self, name: str) -> bool:
+        """Whether the macro has been compiled."""
         return name in self._compiled
 
     def macro(self, name: str) -> CompiledCondition:
-        """A macro that is compiled."""
+        """The result for a macro that has been compiled. Raises KeyError for another."""
         return self._compiled[name]
 
     def macro_diagnostics(self, name: str) -> tuple[Diagnostic, ...]:
-        """What is known to be wrong with a macro: of one that nothing uses, its grammar and the macros it names."""
+        """The known problems of a macro. For one that is not compiled: syntax errors and macros that do not exist."""
         compiled = self._compiled.get(name)
         return compiled.diagnostics if compiled else (*self.macros[name].diagnostics, *self._missing_macros(name))
 
     def _missing_macros(self, name: str) -> Iterator[Diagnostic]:
-        """An error for each macro that a macro names and does not see."""
+        """An error for each macro that this macro names and cannot use."""
         definition = self.definitions.macros[name]
         condition = definition.item.condition
         assert condition is not None
@@ -151,7 +154,7 @@ class ConditionCompiler:
                 yield diagnose(Severity.ERROR, VALIDATE, message, place, ("macro", name))
 
     def _compile_macros(self, stack: list[str]) -> None:
-        """Compiles the macros on the stack, and those that they use, without recursion."""
+        """Compiles the macros on the stack and the macros that they use, without recursion."""
         opened: set[str] = set()
         while stack:
             name = stack[-1]
@@ -210,7 +213,7 @@ class ConditionCompiler:
 
 
 class _Visible(Mapping[str, Node]):
-    """The macros that a condition sees, of which those that it uses are compiled."""
+    """The macros that a condition may use. Those that it does use have been compiled."""
 
     def __init__(self, conditions: ConditionCompiler, seen_from: float, itself: str | None) -> None:
         self._conditions = conditions

@@ -1,4 +1,4 @@
-"""What is defined once all statements of all files have been taken in their order."""
+"""The definitions that result from all statements of all files, applied in their order."""
 
 from __future__ import annotations
 
@@ -25,17 +25,18 @@ from tiercel_engine.rules.documents.source_file import SourceText
 DEFAULT_SOURCE = "syscall"
 
 MAX_CHANGES = 1000
-"""Appends and overrides of one item; each copies what is there."""
+"""The most appends and overrides of one item: each of them copies the item."""
 
 _I = TypeVar("_I", RuleItem, MacroItem, ListItem)
 
 
 @dataclass(frozen=True, slots=True)
 class Definition(Generic[_I]):
-    """An item in its final state.
+    """A rule, macro or list in its final state.
 
-    ``place`` is the position of the name's first definition among all statements, and ``seen_from`` that
-    of its latest: a macro or list sees those of its kind whose place comes before its ``seen_from``.
+    ``place`` is the position of the first statement that defined the name, among all statements, and ``seen_from``
+    that of the last one that defined or changed it. A macro or list may use those of its kind whose ``place`` is
+    before its own ``seen_from``. ``changes`` counts the appends and overrides.
     """
 
     item: _I
@@ -46,7 +47,7 @@ class Definition(Generic[_I]):
 
 @dataclass(slots=True)
 class Definitions:
-    """The definitions by name, in the order of their places; ``broken`` are kind and name of items with errors."""
+    """The definitions by name, in the order of their places. ``broken`` has kind and name of items with an error."""
 
     rules: dict[str, Definition[RuleItem]] = field(default_factory=dict)
     macros: dict[str, Definition[MacroItem]] = field(default_factory=dict)
@@ -55,6 +56,7 @@ class Definitions:
 
 
 def collect_definitions(statements: Iterable[Statement], report: Report) -> Definitions:
+    """The definitions that the statements make. Errors and warnings go to ``report``."""
     collector = _Collector(report)
     for statement in statements:
         collector.take(statement)
@@ -62,6 +64,7 @@ def collect_definitions(statements: Iterable[Statement], report: Report) -> Defi
 
 
 def source_of(rule: RuleItem) -> str:
+    """The event source of a rule."""
     return rule.source.text if rule.source is not None else DEFAULT_SOURCE
 
 
@@ -107,7 +110,10 @@ class _Collector:
         self._define(self.definitions.rules, item)
 
     def _moves(self, before: RuleItem, item: RuleItem, default: str = "") -> bool:
-        """Whether an item would move a rule to another source, which is an error; ``default`` if it names none."""
+        """Whether an item would change the event source of a rule. That is reported as an error.
+
+        ``default`` is the source of an item that names none.
+        """
         source = item.source.text if item.source else default
         if source in ("", source_of(before)):
             return False
@@ -158,7 +164,7 @@ def _appended(
 def _with_exceptions(
     old: tuple[ExceptionItem, ...], new: tuple[ExceptionItem, ...], report: Report
 ) -> tuple[ExceptionItem, ...]:
-    """``old`` with the values of its namesakes in ``new``, and with the exceptions that are only in ``new``."""
+    """The old exceptions with the values that ``new`` adds to them, and the exceptions that are only in ``new``."""
     result = dict(enumerate(old))
     positions = {exception.name: position for position, exception in reversed(result.items())}
     for exception in new:

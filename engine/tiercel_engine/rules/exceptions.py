@@ -1,4 +1,7 @@
-"""A rule's exceptions as conditions: built as syntax trees, so that no value is ever read as syntax."""
+"""Turns the exceptions of a rule into conditions.
+
+They are built as syntax trees, so that a value is never read as syntax.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _OPERATORS: dict[str, Operator] = {
 
 @dataclass(frozen=True, slots=True)
 class _Comparison:
-    """An entry of ``comps``: ``in``, ``startswith``, ``startswith anyof``."""
+    """An entry of ``comps``, such as ``in``, ``startswith`` or ``startswith anyof``."""
 
     operator: Operator
     quantifier: Quantifier | None = None
@@ -35,10 +38,10 @@ class _Comparison:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionCondition:
-    """The events that an exception lets pass.
+    """The condition under which an exception applies: a rule does not match such events.
 
-    ``expr`` holds if a row of values does; without values it only names the fields, to have them
-    checked, and ``empty`` is true. Offsets in it count characters of ``text``.
+    ``expr`` holds if one row of values holds. For an exception without values, ``empty`` is true and ``expr`` only
+    names the fields, so that they are checked. The offsets in ``expr`` count characters of ``text``.
     """
 
     exception: ExceptionItem
@@ -56,9 +59,9 @@ class _ExceptionError(Exception):
 
 
 def exception_condition(exception: ExceptionItem, lists: Container[str], report: Report) -> ExceptionCondition | None:
-    """The condition of an exception, or None after an error at the entry that is wrong.
+    """The condition of an exception, or None after an error, which is reported at the wrong entry.
 
-    In ``in``, ``intersects`` and ``pmatch`` a value that is the name of a list stands for its items.
+    With ``in``, ``intersects`` and ``pmatch``, a value that is the name of a list stands for its items.
     """
     try:
         return _Builder(exception, lists).build()
@@ -101,17 +104,17 @@ class _Builder:
         return SourceText("".join(text.text for text in self._parts), tuple(parts))
 
     def _place(self, text: SourceText) -> int:
-        """Puts a text behind those that are there and gives its offset."""
+        """Appends a text to the collected ones. Returns its offset."""
         offset = self._length
         self._parts.append(text)
         self._length += len(text.text)
         return offset
 
     def _field(self, text: SourceText) -> Left:
-        """A field, perhaps with an argument or under a transformer, read as a condition reads it."""
+        """The field that a text names, possibly with an argument or in a transformer, parsed as in a condition."""
         offset = self._place(text)
         try:
-            # Blanks in front give the tree the offsets of the whole text; fields come first, so they are few.
+            # Blanks before it give the tree the offsets of the whole text. Fields come first, so these are few.
             expr = parse(" " * offset + text.text + " exists")
         except ConditionError:
             expr = None
@@ -158,7 +161,7 @@ class _Builder:
         return self._members(value.source, value.node)
 
     def _members(self, source: SourceFile, node: YamlNode) -> list[Word]:
-        """The members of a set that one value contributes; several if it is written as ``(a, b)``."""
+        """The members that one value adds to a set: several if it is written as ``(a, b)``."""
         if not isinstance(node, Scalar):
             raise _ExceptionError(
                 f"a member of a set must be a single value, not {kind_word(node)}", Span(source, node.start, node.end)
@@ -219,7 +222,10 @@ def _comparison(text: str) -> _Comparison | None:
 
 
 def _unquoted(value: str) -> str:
-    """The value without quotes that were written to protect blanks when values were pasted into conditions."""
+    """The value without quotes around it.
+
+    Older rules have quotes there to protect blanks, because values were once pasted into the text of a condition.
+    """
     quote = value[:1]
     if len(value) >= 2 and quote in ('"', "'") and value.endswith(quote) and quote not in value[1:-1]:
         return value[1:-1]

@@ -1,4 +1,4 @@
-"""The items of each list, with lists in lists replaced."""
+"""Expands lists: replaces the names of other lists among their items."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tiercel_engine.rules.documents.items import ListItem
 from tiercel_engine.rules.documents.report import Report
 
 MAX_ITEMS = 100_000
-"""Items of one list, those of the lists in it included."""
+"""The most items of one list, including those of the lists in it."""
 MAX_TOTAL = 1_000_000
-"""Items of all lists together."""
+"""The most items of all lists together."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """``items`` by list; ``used`` are the names that other lists name; ``broken`` those of lists with an error."""
+    """``items`` has the items of each list, ``used`` the lists that other lists use, ``broken`` those with an error."""
 
     items: Mapping[str, tuple[str, ...]]
     used: frozenset[str]
@@ -26,9 +26,9 @@ class Lists:
 
 
 def expand_lists(definitions: Definitions, report: Report) -> Lists:
-    """Replaces the items that are names of earlier lists by those lists' items.
+    """The lists, in which each item that names an earlier list is replaced by the items of that list.
 
-    A list that is too large, contains itself through others, or contains a broken one is broken.
+    A list is broken if it is too large, contains itself through other lists, or contains a broken list.
     """
     defined = definitions.lists
     broken = {name for kind, name in definitions.broken if kind == "list" and name not in defined}
@@ -36,7 +36,7 @@ def expand_lists(definitions: Definitions, report: Report) -> Lists:
     used: set[str] = set()
     total = 0
     for name in defined:
-        # A list that was defined anew may see later ones, so what a list names is expanded before it.
+        # A list that is defined again may use later lists, so the lists that it names are expanded first.
         stack = [name]
         opened: set[str] = set()
         while stack:
@@ -77,7 +77,7 @@ def _sees(definitions: Mapping[str, Definition[ListItem]], definition: Definitio
 
 
 def _expand(items: tuple[str, ...], inner: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The items with lists replaced, cut as soon as they are too many."""
+    """The items with the inner lists replaced. Stops as soon as there are too many."""
     result: list[str] = []
     for item in items:
         if item in inner:

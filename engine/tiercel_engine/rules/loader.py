@@ -1,4 +1,4 @@
-"""From rules files to rules that are ready to run."""
+"""Loads rules files: from their text to rules that are ready to run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tiercel_engine.rules.documents.source_file import SourceFile
 
 
 def load(files: Sequence[RulesFile]) -> LoadedRules:
-    """The rules that the files define together, taken in the order given, and everything wrong with them.
+    """The rules that the files define together, read in the order given, and all their errors and warnings.
 
-    A rule with an error is left out, and takes no other rule with it; a file that is not YAML takes
-    no other file with it. Raises nothing, whatever the files say.
+    A rule with an error is left out and does not affect other rules. A file that is not YAML does not affect other
+    files. Raises nothing, whatever the files contain.
     """
     report = Report(file.name for file in files)
     statements: list[Statement] = []

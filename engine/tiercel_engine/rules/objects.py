@@ -1,8 +1,9 @@
-"""Rules that stand in the SecurityRules of a cluster, put together namespace by namespace.
+"""Resolves the rules in the SecurityRules of a cluster, namespace by namespace.
 
-What the system namespace defines, its lists and macros, is seen everywhere; what another one defines in that namespace
-alone, where it also stands in for the system's of the same name. So no namespace's objects change what another's rules
-say. Within a namespace, objects are taken in the order of their names, as files of a folder are.
+Lists and macros of the system namespace can be used everywhere. Those of another namespace can be used in that
+namespace only, where they take the place of the system's lists and macros of the same name. So the objects of one
+namespace never change the meaning of rules in another. Within a namespace, objects are read in the order of their
+names, like the files of a folder.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _UNFOLDED = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RuleObject:
-    """A SecurityRule: ``spec`` is JSON."""
+    """A SecurityRule object. ``spec`` is its spec as JSON values."""
 
     namespace: str
     name: str
@@ -46,12 +47,13 @@ class RuleObject:
 
     @property
     def origin(self) -> Origin:
+        """What its rules have as their origin."""
         return Origin(self.namespace, self.name)
 
 
 @dataclass(frozen=True, slots=True)
 class ResolvedObject:
-    """What came of one object: its good rules, disabled ones too, and what is to be said of it."""
+    """The result for one object: its good rules, including disabled ones, and its errors and warnings."""
 
     rules: tuple[Rule, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
@@ -60,27 +62,30 @@ class ResolvedObject:
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
+    """The results for all objects."""
+
     objects: MappingOf[Origin, ResolvedObject]
 
     @property
     def rules(self) -> tuple[Rule, ...]:
+        """The good rules of all objects."""
         return tuple(rule for resolved in self.objects.values() for rule in resolved.rules)
 
 
 def resolve(objects: Iterable[RuleObject]) -> Resolved:
-    """The rules of all objects. One that is wrong takes no other with it. Raises nothing, whatever the specs say."""
+    """The rules of all objects. A wrong object does not affect others. Raises nothing, whatever the specs contain."""
     return Resolver().resolve(objects)
 
 
 class Resolver:
-    """Resolves again and again: only those namespaces anew that something has changed for."""
+    """Resolves objects repeatedly. Only namespaces that are affected by a change are resolved again."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Sequence[RuleObject], Sequence[Statement], MappingOf[Origin, ResolvedObject]]] = {}
         self._system: tuple[Sequence[RuleObject], Sequence[Statement], MappingOf[Origin, ResolvedObject]] | None = None
 
     def resolve(self, objects: Iterable[RuleObject]) -> Resolved:
-        """As the function of that name."""
+        """The same as the function ``resolve``."""
         by_namespace: dict[str, list[RuleObject]] = {}
         for rule_object in sorted(objects, key=lambda each: (each.namespace, each.name)):
             by_namespace.setdefault(rule_object.namespace, []).append(rule_object)
@@ -104,12 +109,15 @@ class Resolver:
 
 
 def same(some: Sequence[RuleObject], others: Sequence[RuleObject]) -> bool:
-    """Whether these are the same objects, which are never changed in place."""
+    """Whether these are the same objects by identity: objects are never changed in place."""
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
 
 
 def object_text(rule_object: RuleObject) -> str:
-    """The object as a manifest that rules files' readers take."""
+    """The object as the text of a manifest.
+
+    Raises yaml.YAMLError, RecursionError or UnicodeError if its spec cannot be written as YAML.
+    """
     document = {
         "apiVersion": API_VERSION,
         "kind": MANIFEST_KIND,
@@ -120,7 +128,10 @@ def object_text(rule_object: RuleObject) -> str:
 
 
 def scope_of(rule_object: RuleObject) -> Scope:
-    """Where an object's rules watch. What can't be read is an error of the object, and says nothing here."""
+    """The scope of an object's rules. A selector that cannot be read gives an empty ``Scope``.
+
+    It is an error of the object, which ``resolve`` reports.
+    """
     alone = RuleObject(rule_object.namespace, rule_object.name, {"selector": rule_object.spec.get("selector")})
     try:
         (document,) = compose(object_text(alone))
@@ -133,10 +144,10 @@ def scope_of(rule_object: RuleObject) -> Scope:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """The statements of one namespace's objects, each with a name that no other of them defines."""
+    """The statements of the objects of one namespace. No two of them define the same name."""
 
     origins: MappingOf[str, Origin]
-    """By the name that the object's text goes by."""
+    """The origin of each object, by the file name that its text has in diagnostics."""
     statements: Sequence[Statement]
     report: Report
 
@@ -162,8 +173,10 @@ class _Read:
         return cls({name: rule_object.origin for name, rule_object in origins.items()}, statements, report)
 
     def resolve(self, shared: Sequence[Statement]) -> dict[Origin, ResolvedObject]:
-        """The rules, with the lists and macros of others at hand. Macros that no rule uses are checked too: rules of
-        other namespaces, and rules to come, are to rely on them."""
+        """The result for each object. Its rules may use the lists and macros of ``shared``.
+
+        Macros that no rule uses are checked too, because rules of other namespaces, and later ones, rely on them.
+        """
         rules = RuleCompiler(
             collect_definitions((*shared, *self.statements), self.report), self.report, self.origins
         ).rules()
@@ -178,7 +191,7 @@ class _Read:
         }
 
     def _report_rules_broken_elsewhere(self, rules: Iterable[Rule]) -> None:
-        """An error for each rule that is missing although nothing is wrong with itself: its macro may be another's."""
+        """Reports each rule that is left out because of an error elsewhere, such as in a macro of another object."""
         loaded = {rule.name for rule in rules}
         named = {
             (diagnostic.item_type, diagnostic.item_name) for diagnostic in (*self.report.errors, *self.report.warnings)
@@ -199,7 +212,7 @@ class _Read:
 
 
 def _readable(rule_object: RuleObject, report: Report) -> str:
-    """The object's text; "" for one that can't be written, which is an error."""
+    """The text of the object; "" after an error if it cannot be written as YAML."""
     try:
         return object_text(rule_object)
     except (yaml.YAMLError, RecursionError, UnicodeError) as error:
@@ -217,15 +230,17 @@ def _of(name: str, diagnostics: Iterable[Diagnostic]) -> Iterator[Diagnostic]:
 
 
 def one_line(diagnostic: Diagnostic) -> str:
-    """A diagnostic of an object in one line, for a condition of its status: lines and columns of a text that nobody has
-    seen say nothing there."""
+    """A diagnostic of an object in one line, for a condition of its status.
+
+    It has no line and column, because users have not seen the text that these refer to.
+    """
     item = f"{diagnostic.item_type} {diagnostic.item_name}: " if diagnostic.item_name else ""
     hint = f" ({diagnostic.hint})" if diagnostic.hint else ""
     return f"{item}{diagnostic.message}{hint}"
 
 
 def refusal(errors: Sequence[Diagnostic]) -> str:
-    """Errors of an object for who applies it: each with the line of the rule that it is about, and where in it."""
+    """The errors of an object for the user who applies it, each with the line that it is about and the place in it."""
     return "\n".join(_excerpt(diagnostic) for diagnostic in errors if diagnostic.severity is Severity.ERROR)
 
 

@@ -1,4 +1,4 @@
-"""What a condition refers to, found in its tree without checking it."""
+"""Finds the fields, macros and bare words that a condition refers to, without checking it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ _Operand = FieldRef | Call | ArgumentList | Word | WordList | ValueOf | None
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """``words`` are the bare values, each where it stands first: those that name a list stand for its items."""
+    """What a condition refers to.
+
+    ``words`` are the bare values at their first places. A word that is the name of a list stands for its items.
+    """
 
     fields: tuple[FieldRef, ...]
     macros: tuple[MacroName, ...]
@@ -33,6 +36,7 @@ class References:
 
 
 def find_references(expr: Expr) -> References:
+    """The references in the tree of a condition, in the order of its text."""
     fields: list[FieldRef] = []
     macros: list[MacroName] = []
     words: dict[str, Word] = {}
@@ -56,7 +60,7 @@ def find_references(expr: Expr) -> References:
 
 
 def _parts(operand: _Operand) -> Iterator[FieldRef | Word]:
-    """The fields and values in an operand. Transformers nest no deeper than the parser allows."""
+    """The fields and values in an operand. Recursion is bounded: the parser limits how deeply transformers nest."""
     match operand:
         case FieldRef() | Word():
             yield operand

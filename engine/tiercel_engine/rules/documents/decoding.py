@@ -1,4 +1,4 @@
-"""From a YAML node to the value that a key wants, or an error at the node."""
+"""Decodes YAML nodes to the values that keys of rules files have. Errors have the node as their place."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tiercel_engine.rules.documents.source_file import SourceFile, SourceText, S
 from tiercel_engine.units import parse_boolean
 
 YAML_VALIDATE = "LOAD_ERR_YAML_VALIDATE"
-"""The form of an item is wrong."""
+"""The code for an item of the wrong form."""
 VALIDATE = "LOAD_ERR_VALIDATE"
-"""The form is right, but what is said cannot be."""
+"""The code for an item of the right form whose content is wrong."""
 
 MAX_COLUMNS = 100
-"""Fields of one exception."""
+"""The most fields of one exception."""
 
 
 class DecodeError(Exception):
-    """A value that is not what its key wants."""
+    """A value is not of the form that its key needs. ``hint`` says what would be right, "" if unknown."""
 
     code = YAML_VALIDATE
 
@@ -31,7 +31,7 @@ class DecodeError(Exception):
 
 
 def kind_word(node: YamlNode) -> str:
-    """What a node is, in words."""
+    """What kind of node it is, in words for messages."""
     match node:
         case Mapping():
             return "a mapping"
@@ -42,16 +42,19 @@ def kind_word(node: YamlNode) -> str:
 
 
 def span(source: SourceFile, node: YamlNode) -> Span:
+    """The place of a node in its file."""
     return Span(source, node.start, node.end)
 
 
 def scalar(node: YamlNode, key: str) -> Scalar:
+    """The node as a scalar. Raises DecodeError for another node."""
     if not isinstance(node, Scalar):
         raise DecodeError(f"{key} must be a text, not {kind_word(node)}", node)
     return node
 
 
 def text(source: SourceFile, node: YamlNode, key: str) -> SourceText:
+    """A text that is not empty. Raises DecodeError."""
     value = scalar(node, key)
     if value.is_null or not value.value:
         raise DecodeError(f"{key} has no value", node)
@@ -59,6 +62,7 @@ def text(source: SourceFile, node: YamlNode, key: str) -> SourceText:
 
 
 def boolean(node: YamlNode, key: str) -> bool:
+    """A boolean in one of the spellings of YAML 1.1. Raises DecodeError."""
     try:
         return parse_boolean(scalar(node, key).value)
     except ValueError:
@@ -66,6 +70,7 @@ def boolean(node: YamlNode, key: str) -> bool:
 
 
 def number(node: YamlNode, key: str) -> int:
+    """A whole number from 0 to 999,999,999. Raises DecodeError."""
     value = scalar(node, key).value
     if not (value.isascii() and value.isdecimal() and len(value) < 10):
         raise DecodeError(f"{key} must be a whole number", node)
@@ -73,6 +78,7 @@ def number(node: YamlNode, key: str) -> int:
 
 
 def priority(node: YamlNode, key: str) -> Priority:
+    """A priority by its name. Raises DecodeError."""
     value = scalar(node, key).value
     level = Priority.parse(value)
     if level is None:
@@ -81,6 +87,7 @@ def priority(node: YamlNode, key: str) -> Priority:
 
 
 def strings(node: YamlNode, key: str) -> tuple[str, ...]:
+    """A list of texts. Raises DecodeError."""
     if not isinstance(node, Sequence):
         raise DecodeError(f"{key} must be a list, not {kind_word(node)}", node, f"write {key}: [a, b]")
     values = []
@@ -94,7 +101,7 @@ def strings(node: YamlNode, key: str) -> tuple[str, ...]:
 
 
 def names(source: SourceFile, node: YamlNode, key: str) -> Names:
-    """``fields`` or ``comps`` of an exception."""
+    """The value of ``fields`` or ``comps`` of an exception: a name or a list of names. Raises DecodeError."""
     if isinstance(node, Sequence):
         if not node.items:
             raise DecodeError(f"{key} is empty", node)
@@ -109,9 +116,10 @@ def names(source: SourceFile, node: YamlNode, key: str) -> Names:
 def exceptions(
     source: SourceFile, node: YamlNode, report: Report, rule: str, appending: bool
 ) -> tuple[ExceptionItem, ...] | None:
-    """A rule's exceptions; None if one of them has an error, all of which are reported.
+    """The exceptions of a rule; None if one of them has an error. All errors of exceptions are reported.
 
-    ``appending``: they are appended to a rule's, so that an exception may have values alone.
+    With ``appending`` they are appended to those of a rule, so an exception needs only values. Raises DecodeError if
+    the node is not a list.
     """
     if isinstance(node, Scalar) and node.is_null:
         return ()

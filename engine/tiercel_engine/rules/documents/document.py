@@ -1,7 +1,7 @@
-"""YAML as plain nodes with exact positions, within limits.
+"""Reads YAML as plain nodes with exact positions, within limits.
 
-libyaml's event stream is put together here, without recursion and without resolving types: a
-scalar stays the text it is, and depth, size and the expansion of aliases are bounded.
+The nodes are built from the events of libyaml, without recursion and without resolving types: a scalar stays a text.
+The depth, the size and the expansion of aliases are limited.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ except ImportError:  # PyYAML built without libyaml
     from yaml import Loader as _Loader  # type: ignore[assignment]
 
 MAX_DEPTH = 64
-"""Levels of nested mappings and sequences."""
+"""The most levels of nested mappings and sequences."""
 MAX_NODES = 500_000
-"""Nodes of a file, each alias counted as all that it stands for."""
+"""The most nodes of a file. An alias counts as all nodes that it stands for."""
 
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
@@ -35,7 +35,7 @@ _NULLS = frozenset({"", "~", "null", "Null", "NULL"})
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scalar:
-    """``style`` is ``""`` (plain), ``'``, ``"``, ``|`` or ``>``; ``start`` and ``end`` are offsets in the file."""
+    """A single value. ``style`` is ``""`` (plain), ``'``, ``"``, ``|`` or ``>``; offsets count characters."""
 
     value: str
     style: str
@@ -44,11 +44,14 @@ class Scalar:
 
     @property
     def is_null(self) -> bool:
+        """Whether it is YAML's null, or nothing at all."""
         return not self.style and self.value in _NULLS
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sequence:
+    """A list of nodes."""
+
     items: tuple[YamlNode, ...]
     start: int
     end: int
@@ -56,7 +59,7 @@ class Sequence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mapping:
-    """``entries`` in the order of the file, each key once; ``repeated`` are the keys that were there before."""
+    """Keys and values. ``entries`` has each key once, in the order of the file; ``repeated`` has keys used again."""
 
     entries: tuple[tuple[Scalar, YamlNode], ...]
     start: int
@@ -64,6 +67,7 @@ class Mapping:
     repeated: tuple[Scalar, ...] = ()
 
     def get(self, key: str) -> YamlNode | None:
+        """The value of a key, or None."""
         return next((node for name, node in self.entries if name.value == key), None)
 
 
@@ -71,7 +75,7 @@ YamlNode = Scalar | Sequence | Mapping
 
 
 def repeated_keys(node: YamlNode) -> Iterator[Scalar]:
-    """The repeated keys of all mappings in a node."""
+    """The repeated keys of all mappings in a node, including nested ones."""
     stack = [node]
     while stack:
         match stack.pop():
@@ -83,7 +87,7 @@ def repeated_keys(node: YamlNode) -> Iterator[Scalar]:
 
 
 class YamlError(Exception):
-    """A text that is not YAML, or exceeds a limit. ``offset`` counts characters of the text."""
+    """A text is not YAML, or exceeds a limit. ``offset`` counts characters; ``hint`` says what would be right."""
 
     def __init__(self, message: str, offset: int, hint: str = "") -> None:
         super().__init__(message)
@@ -93,7 +97,7 @@ class YamlError(Exception):
 
 
 def compose(text: str) -> tuple[YamlNode, ...]:
-    """The documents of a text without a byte order mark. Raises YamlError, and nothing else, whatever the text."""
+    """The documents of a text, which has no byte order mark. Raises YamlError and nothing else, for every text."""
     unprintable = _UNPRINTABLE.search(text)
     if unprintable:
         raise _unprintable(unprintable)
@@ -113,7 +117,7 @@ def _unprintable(match: re.Match[str]) -> YamlError:
 
 @dataclass(slots=True)
 class _Open:
-    """A collection whose end has not been seen."""
+    """A collection whose end has not been read yet."""
 
     event: yaml.CollectionStartEvent | None
     children: list[YamlNode] = field(default_factory=list)
@@ -153,18 +157,20 @@ class _Composer:
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark
             if mark is None or (error.context_mark and mark.index >= len(self._text.rstrip())):
-                mark = error.context_mark  # what is never closed says more than the end of the file
+                mark = (
+                    error.context_mark
+                )  # the place of something that is never closed is more useful than the end of the file
             message = ", ".join(part for part in (error.problem, error.context) if part)
-            if "maximum nesting depth" in message:  # newer versions of libyaml have a limit too, above ours
+            if "maximum nesting depth" in message:  # newer versions of libyaml have a limit too, which is higher
                 message = _TOO_DEEP
             raise YamlError(message, mark.index if mark else 0, _hint(self._text, error)) from None
         except yaml.YAMLError as error:
             raise YamlError(str(error), 0) from None
-        except ValueError as error:  # an escape beyond Unicode
+        except ValueError as error:  # an escape for a number beyond Unicode
             raise YamlError(f"an escape is not a character: {error}", 0) from None
 
     def _content_start(self, event: yaml.ScalarEvent) -> int:
-        """Where a scalar begins behind its anchor and tag."""
+        """The offset where a scalar begins, after its anchor and tag."""
         start = _index(event.start_mark)
         if event.anchor is None and event.tag is None:
             return start
@@ -200,7 +206,7 @@ class _Composer:
 
 
 def _index(mark: Any) -> int:
-    """The offset of a mark; parsed events always have one."""
+    """The offset of a mark. Parsed events always have one."""
     index: int = mark.index
     return index
 

@@ -1,4 +1,4 @@
-"""Reading rules files from disk."""
+"""Reads rules files from the disk."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
+from tiercel_engine.units import MEBIBYTE
 
-MAX_FILE_BYTES = 8 << 20
+MAX_FILE_BYTES = 8 * MEBIBYTE
 SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
 class RulesFile:
-    """A rules file's name, as diagnostics show it, and its text.
+    """A rules file: its name, as diagnostics show it, and its text.
 
-    Bytes that are not UTF-8 stand in ``text`` as surrogate escapes: loading reports them with their place.
+    Bytes that are not UTF-8 are surrogate escapes in ``text``. Loading the file reports them with their place.
     """
 
     name: str
@@ -26,10 +27,10 @@ class RulesFile:
 
 
 def read_rules(paths: Iterable[str | os.PathLike[str]]) -> tuple[tuple[RulesFile, ...], tuple[Diagnostic, ...]]:
-    """The files at ``paths`` in that order, a folder's ``.yaml`` and ``.yml`` files alphabetically.
+    """The files at ``paths`` in that order; for a folder, its ``.yaml`` and ``.yml`` files in alphabetical order.
 
-    What cannot be read, is not a regular file or exceeds ``MAX_FILE_BYTES`` is left out, with a
-    LOAD_ERR_FILE_READ in the second result. Raises nothing.
+    A file that cannot be read, is not a regular file or is larger than ``MAX_FILE_BYTES`` is left out, and gives an
+    error LOAD_ERR_FILE_READ in the second result. Raises nothing.
     """
     files: list[RulesFile] = []
     diagnostics: list[Diagnostic] = []
@@ -57,11 +58,11 @@ def _read(path: Path, files: list[RulesFile], diagnostics: list[Diagnostic]) -> 
 
 
 def read_text(path: Path) -> str:
-    """The text of a regular file of at most ``MAX_FILE_BYTES``; bytes that are not UTF-8 are surrogate escapes.
+    """The text of a regular file of at most ``MAX_FILE_BYTES``. Bytes that are not UTF-8 become surrogate escapes.
 
-    Raises OSError, or ValueError for a file that is not regular or too large.
+    Raises OSError, or ValueError for a file that is not a regular one or is too large.
     """
-    # O_NONBLOCK: opening a FIFO nobody writes to must not wait.
+    # With O_NONBLOCK, opening a FIFO that nobody writes to does not wait.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
@@ -69,7 +70,7 @@ def read_text(path: Path) -> str:
     with os.fdopen(descriptor, "rb") as file:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
-        raise ValueError(f"larger than {MAX_FILE_BYTES >> 20} MiB")
+        raise ValueError(f"larger than {MAX_FILE_BYTES // MEBIBYTE} MiB")
     return content.decode("utf-8", "surrogateescape")
 
 

@@ -1,4 +1,4 @@
-"""What a rules file says, item by item: checked for form, not yet for meaning."""
+"""The items of rules files: their form has been checked, their meaning has not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tiercel_engine.scope import Scope
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """An exception's ``fields`` or ``comps``: one name, or a list of names."""
+    """``fields`` or ``comps`` of an exception: one name (``single``), or a list of names."""
 
     texts: tuple[SourceText, ...]
     single: bool
@@ -21,7 +21,7 @@ class Names:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionValue:
-    """An entry of an exception's ``values`` as it stands in the file."""
+    """An entry of ``values`` of an exception, as it is in the file."""
 
     source: SourceFile
     node: YamlNode
@@ -33,7 +33,7 @@ class ExceptionValue:
 
 @dataclass(frozen=True, slots=True)
 class ExceptionItem:
-    """One of a rule's exceptions. ``fields`` is None where values are appended to an existing exception."""
+    """An exception of a rule. ``fields`` is None if values are appended to an existing exception."""
 
     name: str
     span: Span
@@ -44,7 +44,7 @@ class ExceptionItem:
 
 @dataclass(frozen=True, slots=True)
 class RuleItem:
-    """A rule; of a change only the keys that are changed are not None."""
+    """A rule. In a change, only the attributes that are changed are not None."""
 
     name: str
     span: Span
@@ -59,11 +59,13 @@ class RuleItem:
     warn_evttypes: bool | None = None
     skip_if_unknown_filter: bool | None = None
     scope: Scope | None = None
-    """Of a definition: where the manifest that it stands in watches; None for everywhere."""
+    """For a definition: the scope of the manifest that holds it, None for everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class MacroItem:
+    """A macro: a named condition."""
+
     name: str
     span: Span
     condition: SourceText | None = None
@@ -71,6 +73,8 @@ class MacroItem:
 
 @dataclass(frozen=True, slots=True)
 class ListItem:
+    """A list: a name for several values."""
+
     name: str
     span: Span
     items: tuple[str, ...] | None = None
@@ -81,7 +85,7 @@ Item = RuleItem | MacroItem | ListItem
 
 @dataclass(frozen=True, slots=True)
 class Define:
-    """An item that defines its name, or defines it anew."""
+    """An item that defines a name, possibly again."""
 
     item: Item
 
@@ -90,8 +94,8 @@ class Define:
 class Change:
     """An item that changes an earlier one.
 
-    ``appended`` and ``replaced`` are attributes of ``item``; ``because`` is the key that makes it a
-    change: ``append``, ``override`` or ``enabled``.
+    ``appended`` and ``replaced`` are the names of changed attributes of ``item``. ``because`` is the key that makes the
+    item a change: ``append``, ``override`` or ``enabled``.
     """
 
     item: Item
@@ -102,7 +106,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An item with an error in its form: what refers to it needs no error of its own."""
+    """An item of the wrong form, which has been reported. Items that refer to it need no error of their own."""
 
     kind: str
     name: str
@@ -112,6 +116,7 @@ Statement = Define | Change | Broken
 
 
 def kind_of(item: Item) -> str:
+    """``rule``, ``macro`` or ``list``."""
     match item:
         case RuleItem():
             return "rule"

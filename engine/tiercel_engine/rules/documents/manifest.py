@@ -1,4 +1,4 @@
-"""A rules file as a SecurityRule manifest."""
+"""Converts a rules file to a SecurityRule manifest."""
 
 from __future__ import annotations
 
@@ -17,43 +17,43 @@ from tiercel_engine.rules.documents.source_file import SourceFile
 from tiercel_engine.units import parse_boolean
 
 WIDTH = 90
-"""Columns from which long texts are folded; a word may begin before and end after."""
+"""The column at which long texts are folded. A word that begins before it may end after it."""
 MAX_NAME = 63
 
 _TEXT_KEYS = frozenset({"condition", "output", "desc"})
 _BOOLEAN_KEYS = frozenset({"enabled", "append", "warn_evttypes", "skip-if-unknown-filter", "capture"})
 _NUMBER_KEYS = frozenset({"required_engine_version", "capture_duration"})
 
-# Every YAML reader takes these for text; all other plain scalars are quoted, since readers differ
-# in what is a number, a boolean or a date (YAML 1.1 and 1.2).
+# Every YAML reader takes these for text. All other plain scalars are quoted, because readers (YAML 1.1 and 1.2) differ
+# in what they take for a number, a boolean or a date.
 _SURELY_TEXT = re.compile(r"[A-Za-z_/][A-Za-z0-9_./ -]*")
 _NOT_TEXT = frozenset({"true", "false", "yes", "no", "on", "off", "y", "n", "null", "nan", "inf", "infinity"})
 
 
 def manifest_name(file_name: str) -> str:
-    """A name for an object (RFC 1123, 63 characters) made from a file's name without its suffix."""
+    """A name for an object (RFC 1123, at most 63 characters), made from the name of a file without its suffix."""
     stem = re.split(r"[/\\]", file_name)[-1].rsplit(".", 1)[0]
     name = re.sub(r"[^a-z0-9]+", "-", stem.lower())[:MAX_NAME].strip("-")
     return name or "rules"
 
 
 def to_manifest(file: RulesFile, name: str, namespace: str) -> str:
-    """The file's items under ``spec.rules`` of a SecurityRule, as YAML; comments are not carried over.
+    """A SecurityRule with the items of the file under ``spec.rules``, as YAML without the comments.
 
-    The file has been loaded without an error of its form. Reading the result gives the same texts.
+    The file must have been loaded without an error of its form. Reading the result gives the same texts.
     """
     source = SourceFile(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
     items = [item for document in compose(source.text) for item in document_items(source, document, Report())]
     for folded in (True, False):
         text = _emit(items, name, namespace, folded)
         written = [item for document in compose(text) for item in document_items(source, document, Report())]
-        if _said(written) == _said(items):
+        if _plain_values(written) == _plain_values(items):
             return text
-    raise AssertionError("quoted scalars say what they said")
+    raise AssertionError("quoting a scalar must not change its text")
 
 
 def is_scoped(file: RulesFile) -> bool:
-    """Whether the file is a SecurityRule that doesn't watch everywhere: that is no matter of rules files."""
+    """Whether the file is a SecurityRule with a scope. Rules files cannot express one."""
     source = SourceFile(file.name, file.text.removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}"))
     return any(
         isinstance(statement, Define) and isinstance(statement.item, RuleItem) and statement.item.scope is not None
@@ -62,7 +62,7 @@ def is_scoped(file: RulesFile) -> bool:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Writes scalars in double quotes in ASCII, so that nothing in them is hidden."""
+    """Writes scalars in double quotes in ASCII, so that they have no hidden characters."""
 
     def write_double_quoted(self, text: str, split: bool = True) -> None:
         allowed, self.allow_unicode = self.allow_unicode, False
@@ -107,7 +107,7 @@ def _mapping(entries: list[tuple[str, yaml.Node]]) -> yaml.MappingNode:
 
 
 def _text(value: str, style: str = "") -> yaml.ScalarNode:
-    """A scalar that every reader takes for text."""
+    """A scalar that every YAML reader takes for text."""
     visible = value.replace("\n", "").replace("\t", "")
     if printable(visible) != visible:
         style = '"'
@@ -118,31 +118,31 @@ def _text(value: str, style: str = "") -> yaml.ScalarNode:
 
 def _is_surely_text(value: str) -> bool:
     if " " in value and any("a" <= character <= "z" for character in value):
-        return True  # no number, boolean or date; what else needs quotes, the emitter knows
+        return True  # it is not a number, boolean or date; the emitter knows what else needs quotes
     return bool(_SURELY_TEXT.fullmatch(value)) and value.lower() not in _NOT_TEXT
 
 
-_Said = str | bool | None | list["_Said"] | dict[str, "_Said"]
+_Plain = str | bool | None | list["_Plain"] | dict[str, "_Plain"]
 
 
-def _said(nodes: list[YamlNode] | tuple[YamlNode, ...]) -> list[_Said]:
-    """What the nodes say, however they are written."""
+def _plain_values(nodes: list[YamlNode] | tuple[YamlNode, ...]) -> list[_Plain]:
+    """The values of the nodes, independent of how they are written."""
     return [_value(node) for node in nodes]
 
 
-def _value(node: YamlNode, key: str = "") -> _Said:
+def _value(node: YamlNode, key: str = "") -> _Plain:
     match node:
         case Mapping(entries):
             return {name.value: _value(value, name.value) for name, value in entries}
         case Sequence(items):
-            return _said(items)
+            return _plain_values(items)
     if (switch := _boolean(node, key)) is not None:
         return switch
     return None if node.is_null and key else node.value
 
 
 def _boolean(node: Scalar, key: str) -> bool | None:
-    """The boolean of a key that has one, in quotes too, which the API would refuse; None for anything else."""
+    """The boolean of a key that has one, also if it is in quotes, which the API would refuse. None for others."""
     if key not in _BOOLEAN_KEYS:
         return None
     try:

@@ -1,4 +1,4 @@
-"""From a rules file's YAML to its statements, with an error for everything that has not the right form."""
+"""Reads the YAML of a rules file as statements, and reports everything that does not have the right form."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class _Kind:
-    """The keys of one kind of item. ``keys`` maps each to the attribute of ``make``, or to "" if it is only checked."""
+    """The keys of one kind of item. ``keys`` maps each to its attribute in ``make``, or to "" if it is only checked."""
 
     make: type[RuleItem] | type[MacroItem] | type[ListItem]
     keys: MappingOf[str, str]
@@ -51,7 +51,7 @@ class _Kind:
 _APPENDABLE = ("condition", "output", "desc", "tags", "exceptions")
 _RULE_SWITCHES = ("priority", "enabled", "warn_evttypes", "skip-if-unknown-filter", "capture", "capture_duration")
 
-# What a condition can name: Falco's grammar of macro and list names.
+# ``name_form`` is what Falco's grammar allows as the name of a macro or list in a condition.
 _KINDS = {
     "rule": _Kind(
         make=RuleItem,
@@ -92,7 +92,10 @@ _REQUIREMENTS = {
 
 
 def read_statements(source: SourceFile, report: Report) -> list[Statement]:
-    """The statements of a file, whose documents are lists of items or SecurityRule manifests."""
+    """The statements of a file. Its documents are lists of items, or SecurityRule manifests.
+
+    Errors and warnings go to ``report``.
+    """
     try:
         documents = compose(source.text)
     except YamlError as error:
@@ -108,13 +111,13 @@ def read_statements(source: SourceFile, report: Report) -> list[Statement]:
             report.error(error.code, error.message, span(source, error.node), what, error.hint)
             continue
         for item in document_items(source, document, report):
-            if not (isinstance(item, Scalar) and item.is_null):  # a lone - says nothing
+            if not (isinstance(item, Scalar) and item.is_null):  # a lone - has no meaning
                 statements.extend(_ItemReader(source, report, scope).read(item))
     return statements
 
 
 def _scope(document: YamlNode) -> Scope | None:
-    """Where the rules of a document watch: everywhere, but for those of a manifest that says otherwise."""
+    """The scope of the rules in a document: everything (None), unless a manifest selects less."""
     if not isinstance(document, Mapping) or not _is_manifest(document):
         return None
     kind, body = document.get("kind"), document.get("spec")
@@ -128,7 +131,7 @@ def _is_manifest(document: YamlNode) -> bool:
 
 
 def document_items(source: SourceFile, document: YamlNode, report: Report) -> tuple[YamlNode, ...]:
-    """The items of a document, whatever they are; none after an error."""
+    """The nodes of the items of a document, without a check of their form. None of them after an error."""
     match document:
         case Sequence(items):
             return items
@@ -224,9 +227,9 @@ class _ItemReader:
         return Define(item)
 
     def _changes(self, form: _Kind, node: Mapping, name: Scalar) -> _Changes | None:
-        """The key that makes the item a change ("" if it is a definition), and which keys are appended and replaced.
+        """Whether the item is a change: the key that makes it one, and which keys are appended and which replaced.
 
-        None after an error.
+        The key is "" for a definition. The result is None after an error.
         """
         present = [key.value for key, _ in node.entries if key.value in form.keys]
         append, override = node.get("append"), node.get("override")
@@ -256,7 +259,7 @@ class _ItemReader:
         self._warning("LOAD_DEPRECATED_ITEM", "append: true is deprecated", append, "use override: {…: append}")
         appended = tuple(key for key in present if key in form.appended_by_flag)
         if not appended:
-            # Falco reads a list without items as badly formed, a rule that appends nothing as meaningless.
+            # For Falco a list without items has the wrong form, and a rule that appends nothing the wrong content.
             code = VALIDATE if form.make is RuleItem else YAML_VALIDATE
             self._error(f"append: true needs {' or '.join(form.appended_by_flag)}", append, code=code)
             return None
@@ -284,7 +287,7 @@ class _ItemReader:
             if key.value in form.replaceable and override.get(key.value) is None:
                 self._error(f"override does not name {key.value}", key, f"add {key.value}: replace to override")
         if form.make is not RuleItem and keys["replace"]:
-            return "", (), ()  # a macro or list has one key: to replace it is to define it, known before or not
+            return "", (), ()  # a macro or list has one key: replacing that defines the item, whether or not it exists
         return "override", tuple(keys["append"]), tuple(keys["replace"])
 
     def _decode(self, key: str, value: YamlNode, name: str, appending: bool) -> object:

@@ -1,4 +1,4 @@
-"""Collects what is to be said of rules files while they are loaded."""
+"""Collects the errors and warnings of rules files while they are loaded."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tiercel_engine.rules.documents.source_file import Span
 from tiercel_engine.suggestions import Suggester
 
 MAX_DIAGNOSTICS = 1000
-"""Diagnostics of each severity that are kept; how many more there were is said in a last one."""
+"""The most diagnostics of each severity that are kept. One more diagnostic says how many there were besides."""
 
 
 class Report:
-    """Errors and warnings, which come out in the order of ``files`` and of the places in them."""
+    """Errors and warnings, sorted by the order of ``files`` and by their places in the files."""
 
     def __init__(self, files: Iterable[str] = ()) -> None:
         self._files = {name: position for position, name in enumerate(files)}
         self.suggester = Suggester()
-        self._found: dict[Severity, list[Diagnostic]] = {Severity.ERROR: [], Severity.WARNING: []}
+        self._diagnostics: dict[Severity, list[Diagnostic]] = {Severity.ERROR: [], Severity.WARNING: []}
         self._unshown = {Severity.ERROR: 0, Severity.WARNING: 0}
 
     def error(self, code: str, message: str, span: Span, item: tuple[str, str] = ("", ""), hint: str = "") -> None:
@@ -28,8 +28,8 @@ class Report:
         self.add(diagnose(Severity.WARNING, code, message, span, item, hint))
 
     def add(self, diagnostic: Diagnostic) -> None:
-        if len(self._found[diagnostic.severity]) < MAX_DIAGNOSTICS:
-            self._found[diagnostic.severity].append(diagnostic)
+        if len(self._diagnostics[diagnostic.severity]) < MAX_DIAGNOSTICS:
+            self._diagnostics[diagnostic.severity].append(diagnostic)
         else:
             self._unshown[diagnostic.severity] += 1
 
@@ -38,7 +38,7 @@ class Report:
         return self._files.get(location.file, 0), location.line, location.column
 
     def similar(self, name: str, known: Iterable[str]) -> str:
-        """A hint for a name that is not among ``known``, or ""."""
+        """A hint for a name that is not among ``known``, or ``""``."""
         return self.suggester.similar(name, known)
 
     @property
@@ -50,7 +50,7 @@ class Report:
         return self._all(Severity.WARNING)
 
     def _all(self, severity: Severity) -> tuple[Diagnostic, ...]:
-        diagnostics = tuple(sorted(self._found[severity], key=self._position))
+        diagnostics = tuple(sorted(self._diagnostics[severity], key=self._position))
         if not self._unshown[severity]:
             return diagnostics
         last = diagnostics[-1]
@@ -61,7 +61,7 @@ class Report:
 def diagnose(
     severity: Severity, code: str, message: str, span: Span, item: tuple[str, str] = ("", ""), hint: str = ""
 ) -> Diagnostic:
-    """A diagnostic at a place; ``item`` is the item's type and name. It underlines no further than the first line."""
+    """A diagnostic at a place. ``item`` is the item's type and name. Only the first line of the place is underlined."""
     location = span.source.location(span.start)
     line = span.source.line(location.line)
     width = max(1, min(span.end - span.start, len(line) - location.column + 1))

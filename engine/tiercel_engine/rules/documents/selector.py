@@ -1,4 +1,4 @@
-"""``spec.selector`` and ``metadata.namespace`` of a SecurityRule manifest: where its rules watch."""
+"""Reads the scope of a SecurityRule manifest from its ``spec.selector`` and ``metadata.namespace``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WITH_VALUES = (LabelOperator.IN, LabelOperator.NOT_IN)
 def read_scope(metadata: YamlNode | None, selector: YamlNode | None) -> Scope | None:
     """The scope of a manifest's rules; None if they watch everything. Raises DecodeError.
 
-    A manifest without a namespace is taken for one of the system's.
+    A manifest without a namespace counts as one of the system namespace.
     """
     namespace = _namespace(metadata)
     tenant = namespace not in ("", SYSTEM_NAMESPACE)

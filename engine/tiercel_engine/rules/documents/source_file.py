@@ -1,4 +1,4 @@
-"""The text of a rules file and places in it."""
+"""The text of a rules file, and places in it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _HEX_DIGITS = {"x": 2, "u": 4, "U": 8}
 
 @dataclass(frozen=True, eq=False)
 class SourceFile:
-    """A file's text with its lines. ``text`` has no byte order mark."""
+    """The name and the text of a file. ``text`` has no byte order mark."""
 
     name: str
     text: str
@@ -27,6 +27,7 @@ class SourceFile:
         return [0, *(match.end() for match in _LINE_BREAK.finditer(self.text))]
 
     def location(self, offset: int) -> Location:
+        """The line and column of an offset, which counts characters."""
         line = bisect_right(self._line_starts, offset)
         return Location(self.name, line, offset - self._line_starts[line - 1] + 1)
 
@@ -35,7 +36,7 @@ class SourceFile:
         return {}
 
     def line(self, number: int) -> str:
-        """The text of a line, counted from 1, without its line break; one object however often it is asked for."""
+        """The text of a line, counted from 1, without its line break. A line always gives the same object."""
         if number not in self._lines:
             starts = self._line_starts
             end = starts[number] if number < len(starts) else len(self.text)
@@ -45,7 +46,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters ``start`` to ``end`` of a file."""
+    """The characters of a file from ``start`` to before ``end``."""
 
     source: SourceFile
     start: int
@@ -54,7 +55,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A scalar that stands at ``offset`` of a ``SourceText``."""
+    """A scalar whose text is at ``offset`` of a ``SourceText``."""
 
     offset: int
     source: SourceFile
@@ -63,19 +64,19 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class SourceText:
-    """A text put together from scalars of one or several files, which knows where each character comes from."""
+    """A text that is made of scalars of one or several files, and where each of its characters comes from."""
 
     text: str = ""
     parts: tuple[Part, ...] = field(default=())
 
     def joined(self, other: SourceText) -> SourceText:
-        """This text, a blank, and ``other``: what appending to a condition or an output means."""
+        """This text, a blank, and ``other``: the result of appending to a condition or an output."""
         shift = len(self.text) + 1
         moved = tuple(Part(part.offset + shift, part.source, part.scalar) for part in other.parts)
         return SourceText(f"{self.text} {other.text}", self.parts + moved)
 
     def span(self, start: int, end: int) -> Span:
-        """The place of the characters ``start`` to ``end``, cut at the end of the scalar in which they begin."""
+        """The place of the characters from ``start`` to ``end``, up to the end of the scalar in which they begin."""
         starts = [part.offset for part in self.parts]
         part = self.parts[max(0, bisect_right(starts, start) - 1)]
         offsets = _source_offsets(part.source, part.scalar)
@@ -87,15 +88,16 @@ class SourceText:
 
 
 def source_text(source: SourceFile, scalar: Scalar) -> SourceText:
+    """The text of one scalar."""
     return SourceText(scalar.value, (Part(0, source, scalar),))
 
 
 @lru_cache(maxsize=4)
 def _source_offsets(source: SourceFile, scalar: Scalar) -> array[int]:
-    """For each character of the scalar's value, and for its end, the offset in the file.
+    """The offset in the file of each character of the scalar's value, and of its end.
 
-    Folding and quoting change nothing but blanks and escapes, so the characters that are not blank
-    stand in the file in the same order; a blank is placed after the character before it.
+    Folding and quoting change only blanks and escapes. So the characters that are not blank are in the file in the
+    same order. The offset of a blank is the one after the character before it.
     """
     written = _written_characters(source.text, scalar)
     position = scalar.start if scalar.style in BLOCK_STYLES or not scalar.style else scalar.start + 1
@@ -119,7 +121,7 @@ def _source_offsets(source: SourceFile, scalar: Scalar) -> array[int]:
 
 
 def _written_characters(text: str, scalar: Scalar) -> array[int]:
-    """The offsets at which the characters of a scalar's value that are not blank are written."""
+    """The offsets in the file of those characters of a scalar's value that are not blank."""
     start, end = scalar.start, scalar.end
     if scalar.style in BLOCK_STYLES:
         header = _LINE_BREAK.search(text, start)

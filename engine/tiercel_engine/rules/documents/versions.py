@@ -1,4 +1,4 @@
-"""What a rules file requires of the program that loads it."""
+"""Checks the versions of the engine and of plugins that a rules file requires."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from tiercel_engine.rules.documents.decoding import VALIDATE, DecodeError, kind_
 from tiercel_engine.rules.documents.document import Mapping, Scalar, Sequence, YamlNode
 
 ENGINE_VERSION = (0, 63, 0)
-"""The version of Falco's rule engine whose language this is (Falco 0.44)."""
+"""The version of Falco's rule engine whose language is implemented here (Falco 0.44)."""
 
 _SEMVER = re.compile(r"(\d{1,9})\.(\d{1,9})\.(\d{1,9})(?:[-+][0-9A-Za-z.+-]*)?", re.ASCII)
 
 
 class InvalidRequirement(DecodeError):
-    """A requirement of the right form that cannot be met: of a version that is none, or newer than this program."""
+    """A requirement of the right form that cannot be met: the version is invalid, or newer than this program."""
 
     code = VALIDATE
 
 
 def check_engine_version(node: YamlNode) -> None:
-    """``required_engine_version``: a number N, which means 0.N.0, or a semantic version.
+    """Checks ``required_engine_version``: a number N, which means 0.N.0, or a semantic version.
 
-    Raises DecodeError, of the class InvalidRequirement if a newer engine is required.
+    Raises DecodeError for another form, and InvalidRequirement if a newer engine is required.
     """
     value = scalar(node, "required_engine_version").value
     match = _SEMVER.fullmatch(value)
@@ -38,10 +38,10 @@ def check_engine_version(node: YamlNode) -> None:
 
 
 def check_plugin_versions(node: YamlNode) -> None:
-    """``required_plugin_versions``: a list of ``{name, version}``, each perhaps with ``alternatives``.
+    """Checks ``required_plugin_versions``: a list of ``{name, version}``, each possibly with ``alternatives``.
 
-    System call rules need no plugin, so only the form is looked at. Raises DecodeError, of the class
-    InvalidRequirement for a version that is none or a plugin that is named twice among alternatives.
+    Rules for system calls need no plugin, so only the form is checked. Raises DecodeError for a wrong form, and
+    InvalidRequirement for an invalid version or a plugin that is named twice among alternatives.
     """
     for plugin in _sequence(node, "required_plugin_versions").items:
         names = {_check_plugin(plugin)}
