@@ -14,7 +14,7 @@ from tiercel_agent.config.tiercel_yaml import translate
 from tiercel_engine.priority import Priority
 from tiercel_engine.rules.documents.document import Mapping
 from tiercel_engine.rules.documents.report import Report
-from tiercel_engine.rules.documents.source import Source
+from tiercel_engine.rules.documents.source_file import SourceFile
 
 DOCUMENTED = Path(__file__).parents[2] / "config/tiercel.yaml"
 
@@ -64,7 +64,7 @@ class _Recording(Section):
     """An empty section that notes what is asked for, and as what."""
 
     def __init__(self, asked: dict[str, str], path: str) -> None:
-        super().__init__(Report(), Source("/etc/tiercel/tiercel.yaml", ""), Mapping((), 0, 0), path)
+        super().__init__(Report(), SourceFile("/etc/tiercel/tiercel.yaml", ""), Mapping((), 0, 0), path)
         self._asked = asked
 
     def section(self, key: str) -> Section:
