@@ -17,7 +17,7 @@ from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.partial import restrictions
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.logs import LOGGER
+from tiercel_agent.logs import LOGGER, located
 from tiercel_agent.metrics import Metrics, serve_metrics
 from tiercel_agent.outputs import OutputQueue, Outputs, open_output
 from tiercel_agent.service.agent import Agent
@@ -71,7 +71,7 @@ def agent(path: Path) -> None:
         LOGGER.critical("%s", error)
         sys.exit(FAILED)
     except OSError as error:
-        LOGGER.critical("%s%s", f"{error.filename}: " if error.filename else "", error.strerror)
+        LOGGER.critical("%s%s (%s)", f"{error.filename}: " if error.filename else "", error.strerror, located(error))
         sys.exit(FAILED)
 
 

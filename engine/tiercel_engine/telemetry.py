@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tiercel_engine import __version__
+from tiercel_engine.located import located
 from tiercel_engine.printable import printable
 from tiercel_engine.rendering.redaction import redact
 
@@ -119,7 +120,7 @@ class Telemetry(Generic[Readings]):
         try:
             self._provider.shutdown(_CLOSE)
         except Exception as error:  # the SDK wraps what its readers raise
-            self._say(f"metrics: {type(error).__name__} while they were closed")
+            self._say(f"metrics could not be closed: {located(error)}")
         self._said.silence()
 
     def _callback(self, instrument: Instrument[Readings]) -> Callable[[CallbackOptions], Iterable[Observation]]:
@@ -171,7 +172,7 @@ def _otlp(say: Callable[[str], None]) -> list[MetricReader]:
         say(f"metrics can't be sent by {protocol} from here: set OTEL_EXPORTER_OTLP_METRICS_PROTOCOL=http/protobuf")
     except Exception as error:  # each exporter checks its variables in its own way
         reason = safe(str(error)) or type(error).__name__
-        say(f"metrics can't be sent: {reason}: check the OTEL_EXPORTER_OTLP_ variables")
+        say(f"metrics can't be sent: {reason}: check the OTEL_EXPORTER_OTLP_ variables ({located(error)})")
     return []
 
 

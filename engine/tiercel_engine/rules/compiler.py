@@ -16,7 +16,7 @@ from tiercel_engine.rules.conditions import (
     ConditionCompiler,
     ParsedCondition,
     broken_lists,
-    located,
+    diagnosed,
     names_unknown_field,
     parse_condition,
 )
@@ -131,7 +131,10 @@ class RuleCompiler:
             checked = check(exception.expr, macros={}, lists=self._lists.items, suggester=self._report.suggester)
             refers_to = find_references(exception.expr)
             broken = broken_lists(refers_to, self._lists, exception.text, ("exception", name))
-            diagnostics += (*located(checked.problems, exception.text, ("exception", name), VALIDATE), *broken)
+            diagnostics += (
+                *diagnosed(checked.problems, exception.text, ("exception", name), VALIDATE),
+                *broken,
+            )
             if checked.node is None or broken:
                 failed = True
                 unknown_field |= names_unknown_field(refers_to)

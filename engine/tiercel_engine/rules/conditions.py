@@ -63,7 +63,7 @@ def parse_condition(text: SourceText, item: tuple[str, str]) -> ParsedCondition:
     return ParsedCondition(expr, find_references(expr))
 
 
-def located(
+def diagnosed(
     problems: Iterable[Problem], text: SourceText, item: tuple[str, str], unknown_field: str = COMPILE_CONDITION
 ) -> tuple[Diagnostic, ...]:
     """Diagnostics of the problems, at their places in the files. ``unknown_field`` is the code for unknown fields."""
@@ -203,7 +203,7 @@ class ConditionCompiler:
         checked = check(
             parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists.items, suggester=self.suggester
         )
-        diagnostics = located(checked.problems, text, item) + broken_lists(parsed.refers_to, self.lists, text, item)
+        diagnostics = diagnosed(checked.problems, text, item) + broken_lists(parsed.refers_to, self.lists, text, item)
         used = [self._compiled[ref.name] for ref in parsed.refers_to.macros if ref.name in self._compiled]
         broken_macros = frozenset[str]().union(*(macro.broken_macros for macro in used))
         if any(diagnostic.severity is Severity.ERROR for diagnostic in diagnostics):
