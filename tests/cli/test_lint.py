@@ -54,10 +54,10 @@ def test_a_folder_and_a_file_that_is_not_there(rules: dict[str, Path], tmp_path:
 def test_json_is_one_object_with_falcos_keys(rules: dict[str, Path]) -> None:
     result = lint(rules["bad"], rules["unused"], "--json")
     assert result.exit_code == 1
-    found = json.loads(result.stdout)
-    assert found["ok"] is False
-    (error,) = found["errors"]
-    (warning,) = found["warnings"]
+    report = json.loads(result.stdout)
+    assert report["ok"] is False
+    (error,) = report["errors"]
+    (warning,) = report["warnings"]
     assert (error["code"], error["item_type"], error["item_name"]) == ("LOAD_ERR_COMPILE_CONDITION", "rule", "Bad")
     assert (error["file"], error["line"], error["column"]) == (str(rules["bad"]), 3, 34)
     assert "proc.nmae" in error["message"]

@@ -86,9 +86,9 @@ def test_json(folder: Path) -> None:
     (folder / "shells.yaml").write_text(MANIFEST + FAILING)
     result = run("--json", folder)
     assert result.exit_code == 1
-    found = json.loads(result.stdout)
-    assert (found["ok"], found["errors"], found["untested"]) == (False, [], [str(folder / "a-lists.yaml")])
-    passed, failed = found["tests"]
+    report = json.loads(result.stdout)
+    assert (report["ok"], report["errors"], report["untested"]) == (False, [], [str(folder / "a-lists.yaml")])
+    passed, failed = report["tests"]
     assert (passed["name"], passed["passed"], passed["message"]) == ("a shell is seen", True, "")
     assert (failed["file"], failed["line"]) == (str(folder / "shells.yaml"), 15)
     assert (failed["expected"], failed["matched"], failed["missing"]) == (["Shell"], [], ["Shell"])

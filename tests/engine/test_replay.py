@@ -47,9 +47,9 @@ def test_what_is_written_is_read_as_the_same(recorded: list[dict[str, Any]], tim
     events = [Event("syscall", time, fields) for fields in recorded]
     lines = [write_event(event) for event in events]
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in lines)
-    found = list(read_events(lines, "e.jsonl"))
-    assert found == events
-    assert [(event.source, event.time) for event in found if isinstance(event, Event)] == [("syscall", time)] * len(
+    again = list(read_events(lines, "e.jsonl"))
+    assert again == events
+    assert [(event.source, event.time) for event in again if isinstance(event, Event)] == [("syscall", time)] * len(
         events
     )
 
@@ -113,21 +113,21 @@ def test_a_line_that_is_no_event_is_told_with_its_place_and_the_rest_goes_on(
     assert first == last
     assert isinstance(malformed, Malformed)
     assert (malformed.file, malformed.line, malformed.field) == ("e.jsonl", 2, field)
-    assert message in malformed.message
+    assert message in str(malformed)
     # The same again, when the fields are known already.
     again = read(line, line)
-    assert [type(found) for found in again] == [Malformed, Malformed]
+    assert [type(event) for event in again] == [Malformed, Malformed]
 
 
 def test_types_are_checked_on_lines_that_look_like_ones_before() -> None:
-    found = read(with_fields(fd_num=1), with_fields(fd_num="1"), with_fields(fd_num=None), with_fields(fd_num=2))
-    assert [type(event) for event in found] == [Event, Malformed, Event, Event]
+    events = read(with_fields(fd_num=1), with_fields(fd_num="1"), with_fields(fd_num=None), with_fields(fd_num=2))
+    assert [type(event) for event in events] == [Event, Malformed, Event, Event]
 
 
 def test_more_layouts_than_are_remembered() -> None:
     lines = [with_fields(**{f"evt_arg_{number}": "x", "fd_num": number}) for number in range(5000)]
-    found = read(*lines, *lines)
-    assert [event["fd.num"] for event in found if isinstance(event, Event)] == [*range(5000)] * 2
+    events = read(*lines, *lines)
+    assert [event["fd.num"] for event in events if isinstance(event, Event)] == [*range(5000)] * 2
 
 
 def test_a_line_without_end_is_not_held_in_memory() -> None:

@@ -117,8 +117,8 @@ def test_the_scope_of_one_manifest_is_not_anothers() -> None:
     third = "- rule: third\n  desc: d\n  condition: evt.type = open\n  output: none\n  priority: NOTICE\n"
     text = f"{manifest('', 'shop').text}---\n{second}---\n{third}"
     loaded = load([RulesFile("rules.yaml", text)])
-    found = Matcher(loaded.rules).match(Event("syscall", 0, SHOP | {"evt.type": "open"}))
-    assert [rule.name for rule, _ in found] == ["everything", "third"]
+    matches = Matcher(loaded.rules).match(Event("syscall", 0, SHOP | {"evt.type": "open"}))
+    assert [rule.name for rule, _ in matches] == ["everything", "third"]
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ fields = st.builds(
 
 def _calls(inner: st.SearchStrategy[FieldRef | Call]) -> st.SearchStrategy[Call]:
     items = st.one_of(inner, fields, numbers, quoted_words)
-    lists = st.lists(items, max_size=3).map(lambda found: ArgumentList(tuple(found)))
+    lists = st.lists(items, max_size=3).map(lambda members: ArgumentList(tuple(members)))
     arguments = st.lists(st.one_of(items, lists), min_size=1, max_size=3).map(tuple)
     return st.builds(Call, st.sampled_from(TRANSFORMERS), arguments, st.one_of(st.none(), texts))
 

@@ -61,8 +61,8 @@ def test_formatting(template: str, text: str) -> None:
 
 def test_what_is_odd_is_remarked_upon() -> None:
     template = "%proc.name %proc.exepat %container.info %evt.dir %proc.name.next"
-    found = [(template[remark.start : remark.end], remark.code) for remark in compile_output(template).remarks]
-    assert found == [
+    remarks = [(template[remark.start : remark.end], remark.code) for remark in compile_output(template).remarks]
+    assert remarks == [
         ("proc.exepat", "LOAD_COMPILE_CONDITION"),
         ("%container.info", "LOAD_DEPRECATED_ITEM"),
         ("evt.dir", "LOAD_DEPRECATED_ITEM"),

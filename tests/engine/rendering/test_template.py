@@ -130,13 +130,13 @@ def test_any_text_is_read_or_refused(template: str) -> None:
     ],
 )
 def test_mistakes(template: str, line: int, column: int, says: str) -> None:
-    with pytest.raises(TemplateError) as found:
+    with pytest.raises(TemplateError) as caught:
         parse_template(template)
-    assert (found.value.line, found.value.column) == (line, column)
-    assert says in str(found.value)
-    assert f"line {line}, column {column}: " in str(found.value)
-    assert str(found.value).isprintable()
-    assert len(str(found.value)) < 300
+    assert (caught.value.line, caught.value.column) == (line, column)
+    assert says in str(caught.value)
+    assert f"line {line}, column {column}: " in str(caught.value)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 300
 
 
 def test_there_is_an_end_to_placeholders() -> None:

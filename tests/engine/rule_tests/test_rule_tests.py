@@ -51,14 +51,14 @@ def manifest(tests: str, namespace: str = "tiercel-system", selector: str = "{}"
 
 def outcomes(*files: RulesFile) -> tuple[Outcome, ...]:
     """What comes of files in which nothing is wrong."""
-    loaded, found = load(files), rule_tests.read_tests(files)
-    assert (loaded.errors, found.errors) == ((), ())
-    return rule_tests.run(found, loaded.rules)
+    loaded, tests_read = load(files), rule_tests.read_tests(files)
+    assert (loaded.errors, tests_read.errors) == ((), ())
+    return rule_tests.run(tests_read, loaded.rules)
 
 
 def outcome(event: str, expect: str, namespace: str = "tiercel-system", selector: str = "{}") -> Outcome:
-    (found,) = outcomes(manifest(f"  - {{name: t, event: {{{event}}}, expect: {expect}}}\n", namespace, selector))
-    return found
+    (result,) = outcomes(manifest(f"  - {{name: t, event: {{{event}}}, expect: {expect}}}\n", namespace, selector))
+    return result
 
 
 def errors(tests: str) -> tuple[Diagnostic, ...]:
@@ -66,8 +66,8 @@ def errors(tests: str) -> tuple[Diagnostic, ...]:
 
 
 def error(tests: str) -> Diagnostic:
-    (found,) = errors(tests)
-    return found
+    (problem,) = errors(tests)
+    return problem
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def error(tests: str) -> Diagnostic:
     ],
 )
 def test_what_passes(event: str, expect: str) -> None:
-    found = outcome(event, expect)
-    assert (found.passed, found.missing, found.unexpected, found.message) == (True, (), (), "")
+    result = outcome(event, expect)
+    assert (result.passed, result.missing, result.unexpected, result.message) == (True, (), (), "")
 
 
 @pytest.mark.parametrize(
@@ -124,8 +124,8 @@ def test_what_passes(event: str, expect: str) -> None:
 def test_why_a_test_fails(
     event: str, expect: str, missing: tuple[str, ...], unexpected: tuple[str, ...], message: str
 ) -> None:
-    found = outcome(event, expect)
-    assert (found.passed, found.missing, found.unexpected, found.message) == (False, missing, unexpected, message)
+    result = outcome(event, expect)
+    assert (result.passed, result.missing, result.unexpected, result.message) == (False, missing, unexpected, message)
 
 
 def test_the_place_of_a_test_is_that_of_its_name() -> None:
@@ -136,8 +136,8 @@ def test_the_place_of_a_test_is_that_of_its_name() -> None:
 def test_a_rule_must_match_under_one_name_of_a_file() -> None:
     file = manifest("  - {name: t, event: {evt.type: openat, fd.name: /a, fd.realname: /b}, expect: [Both]}\n")
     both = "  - {rule: Both, desc: d, condition: fd.name = /a and fd.name = /b, output: o, priority: INFO}\n  tests:\n"
-    (found,) = outcomes(RulesFile(file.name, file.text.replace("  tests:\n", both)))
-    assert found.message == (
+    (result,) = outcomes(RulesFile(file.name, file.text.replace("  tests:\n", both)))
+    assert result.message == (
         "Both did not match: fd.name = \"/b\" holds under the file's resolved name alone, and others don't"
     )
 
@@ -146,16 +146,16 @@ def test_an_expected_rule_with_an_error_was_not_loaded_and_others_are_tested() -
     text = manifest(f"  - {{name: t, event: {{{SHELL}}}, expect: [Shell, Shadow]}}\n").text.replace("fd.num >", "x >")
     files = [RulesFile("r.yaml", text)]
     loaded = load(files)
-    (found,) = rule_tests.run(rule_tests.read_tests(files), loaded.rules)
-    assert (len(loaded.errors), found.matched, found.missing) == (1, ("Shell",), ("Shadow",))
-    assert "Shadow did not match: it was not loaded" in found.message
+    (result,) = rule_tests.run(rule_tests.read_tests(files), loaded.rules)
+    assert (len(loaded.errors), result.matched, result.missing) == (1, ("Shell",), ("Shadow",))
+    assert "Shadow did not match: it was not loaded" in result.message
 
 
 def test_other_manifests_rules_count_neither_as_matched_nor_as_expected() -> None:
     first = manifest(f"  - {{name: t, event: {{{SHELL}}}, expect: [Shell]}}\n")
     other = "- {rule: Other, desc: d, condition: evt.type = execve, output: o, priority: INFO}\n"
-    (found,) = outcomes(first, RulesFile("other.yaml", other))
-    assert found.passed
+    (result,) = outcomes(first, RulesFile("other.yaml", other))
+    assert result.passed
     (unknown,) = rule_tests.read_tests(
         [manifest("  - {name: t, event: {}, expect: [Other]}\n"), RulesFile("other.yaml", other)]
     ).errors
@@ -171,7 +171,7 @@ def test_lists_are_shared_and_a_change_of_anothers_rule_is_tested_where_it_stand
         f"  - {{name: a, event: {{{SHELL.replace('bash', 'zsh')}, user.name: you}}, expect: [Shell]}}\n"
         f"  - {{name: b, event: {{{SHELL}, user.name: me}}, expect: none}}\n"
     )
-    assert [found.passed for found in outcomes(manifest(""), RulesFile("change.yaml", change))] == [True, True]
+    assert [result.passed for result in outcomes(manifest(""), RulesFile("change.yaml", change))] == [True, True]
 
 
 WEB = "{pods: {matchLabels: {app: web}}}"
@@ -200,9 +200,9 @@ def test_the_scope_counts_for_events_that_say_where_they_happened(
     namespace: str, selector: str, where: str, inside: bool
 ) -> None:
     event = f"evt.type: openat, fd.name: /etc/shadow, fd.num: 3, {where}"
-    found = outcome(event, "[Shadow]", namespace, selector)
-    assert found.passed is inside
-    assert inside or "Shadow did not match: the event is not where the manifest's rules watch: " in found.message
+    result = outcome(event, "[Shadow]", namespace, selector)
+    assert result.passed is inside
+    assert inside or "Shadow did not match: the event is not where the manifest's rules watch: " in result.message
     assert outcome(event, "none", namespace, selector).passed is not inside
 
 
@@ -246,19 +246,19 @@ def test_an_error_is_told_with_its_place_and_takes_no_other_test_with_it(
     test: str, marked: str, message: str, hint: str
 ) -> None:
     file = manifest(f"  - {test}\n  - {{name: good, event: {{}}, expect: none}}\n")
-    found = rule_tests.read_tests([file])
-    (told,) = found.errors
+    tests_read = rule_tests.read_tests([file])
+    (told,) = tests_read.errors
     assert message in told.message
     assert hint in told.hint
     assert told.location.line == FIRST_TEST
     assert f"  - {test}\n"[told.location.column - 1 :].startswith(marked)
-    assert [good.name for suite in found.suites for good in suite.tests] == ["good"]
+    assert [good.name for suite in tests_read.suites for good in suite.tests] == ["good"]
 
 
 def test_all_errors_of_an_event_are_told() -> None:
-    found = errors("  - {name: t, event: {proc.nmae: x, fd.num: x, evt.type: x}, expect: [x, y]}\n")
-    assert len(found) == 5
-    assert {(told.item_type, told.item_name) for told in found} == {("test", "t")}
+    problems = errors("  - {name: t, event: {proc.nmae: x, fd.num: x, evt.type: x}, expect: [x, y]}\n")
+    assert len(problems) == 5
+    assert {(told.item_type, told.item_name) for told in problems} == {("test", "t")}
 
 
 @pytest.mark.parametrize("tests", ["{}", "none", "{name: t}"])
@@ -270,16 +270,16 @@ def test_tests_that_are_no_list(tests: str) -> None:
 
 def test_the_second_of_two_tests_of_one_name_is_an_error() -> None:
     file = manifest("  - {name: t, event: {}, expect: none}\n" * 2)
-    found = rule_tests.read_tests([file])
-    (told,) = found.errors
+    tests_read = rule_tests.read_tests([file])
+    (told,) = tests_read.errors
     assert (told.message, told.location.line) == ("the manifest has another test of this name", FIRST_TEST + 1)
-    assert len(found.suites[0].tests) == 1
+    assert len(tests_read.suites[0].tests) == 1
 
 
 def test_what_is_too_much_is_refused() -> None:
     tests = "".join(f"  - {{name: t{number}, event: {{}}, expect: none}}\n" for number in range(MAX_TESTS + 5))
-    found = rule_tests.read_tests([manifest(tests)])
-    assert (len(found.suites[0].tests), len(found.errors)) == (MAX_TESTS, 1)
+    tests_read = rule_tests.read_tests([manifest(tests)])
+    assert (len(tests_read.suites[0].tests), len(tests_read.errors)) == (MAX_TESTS, 1)
     fields = ", ".join(f"evt.arg.a{number}: x" for number in range(MAX_FIELDS + 1))
     assert "500 fields at most" in error(f"  - {{name: t, event: {{{fields}}}, expect: none}}\n").message
     large = f"proc.name: {'x' * MAX_EVENT}"
@@ -293,7 +293,7 @@ def test_anchors_stand_for_events_and_are_counted_as_all_that_they_stand_for() -
         f"  - {{name: a, event: &shell {{{SHELL}}}, expect: &names [Shell]}}\n"
         "  - {name: b, event: *shell, expect: *names}\n"
     )
-    assert [found.passed for found in outcomes(file)] == [True, True]
+    assert [result.passed for result in outcomes(file)] == [True, True]
     bomb = ", ".join(["*a"] * 1000)
     many = f"  - {{name: a, event: {{proc.aname: &a [{', '.join(['x'] * 200)}], proc.name: [{bomb}]}}, expect: none}}\n"
     assert "larger than" in error(many).message
@@ -302,18 +302,18 @@ def test_anchors_stand_for_events_and_are_counted_as_all_that_they_stand_for() -
 def test_nothing_of_a_manifest_reaches_the_terminal() -> None:
     hidden = r"\e[2J\x07\x9b\u202e\u2028"
     test = f'  - {{name: "{hidden}", event: {{"{hidden}": x, proc.name: "{hidden}"}}, expect: ["{hidden}"]}}\n'
-    found = errors(test)
-    assert len(found) == 2
-    for told in found:
+    problems = errors(test)
+    assert len(problems) == 2
+    for told in problems:
         assert all(character.isprintable() or character == "\n" for character in render(told))
 
 
 def test_long_conditions_and_values_are_cut() -> None:
     words = ", ".join(f"w{number}" for number in range(3000))
     text = manifest(f"  - {{name: t, event: {{{SHELL.replace('bash', 'x' * 10_000)}}}, expect: [Shell]}}\n").text
-    (found,) = outcomes(RulesFile("r.yaml", text.replace("[bash, sh]", f"[{words}]")))
-    assert found.message.startswith('Shell did not match: proc.name in ("w0", ')
-    assert len(found.message) < 600
+    (result,) = outcomes(RulesFile("r.yaml", text.replace("[bash, sh]", f"[{words}]")))
+    assert result.message.startswith('Shell did not match: proc.name in ("w0", ')
+    assert len(result.message) < 600
 
 
 def test_a_file_in_which_no_test_stands_is_named() -> None:
@@ -324,9 +324,9 @@ def test_a_file_in_which_no_test_stands_is_named() -> None:
         RulesFile("pod.yaml", "apiVersion: v1\nkind: Pod\nspec: {tests: [{}]}\n"),
         RulesFile("bad.yaml", manifest("  - x\n").text),
     ]
-    found = rule_tests.read_tests(files)
-    assert found.untested == ("r.yaml", "rules.yaml", "no.yaml", "pod.yaml")
-    assert [told.location.file for told in found.errors] == ["bad.yaml"]
+    tests_read = rule_tests.read_tests(files)
+    assert tests_read.untested == ("r.yaml", "rules.yaml", "no.yaml", "pod.yaml")
+    assert [told.location.file for told in tests_read.errors] == ["bad.yaml"]
 
 
 def of_shop(tests: Any) -> RuleObject:
@@ -335,35 +335,35 @@ def of_shop(tests: Any) -> RuleObject:
 
 
 def of_cluster(tests: Any) -> tuple[Outcome, ...]:
-    found = of_shop(tests)
-    return rule_tests.run(rule_tests.tests_of(found), resolve([found]).rules)
+    rule_object = of_shop(tests)
+    return rule_tests.run(rule_tests.tests_of(rule_object), resolve([rule_object]).rules)
 
 
 def test_an_object_of_the_cluster_has_the_same_tests() -> None:
-    found = of_cluster(
+    results = of_cluster(
         [
             {"name": "a", "event": {"proc.name": "bash", "container.id": "12345678e123"}, "expect": ["Shell"]},
             {"name": "b", "event": {"proc.name": "bash", "k8s.ns.name": "bank"}, "expect": "none"},
             {"name": "c\x1b\u2028\U0001f600", "event": {"proc.name": "no\x00", "fd.num": 3}, "expect": ["Shell"]},
         ]
     )
-    assert [each.passed for each in found] == [True, True, False]
-    assert found[0].test.event["container.id"] == "12345678e123"
-    assert found[2].test.name == "c\x1b\u2028\U0001f600"
-    assert found[2].test.event == {"proc.name": "no\x00", "fd.num": 3}
+    assert [each.passed for each in results] == [True, True, False]
+    assert results[0].test.event["container.id"] == "12345678e123"
+    assert results[2].test.name == "c\x1b\u2028\U0001f600"
+    assert results[2].test.event == {"proc.name": "no\x00", "fd.num": 3}
 
 
 def test_errors_in_an_object_of_the_cluster() -> None:
     event = {"proc.name": 5, "fd.num": "3"}
-    found = rule_tests.tests_of(of_shop([{"name": "t", "event": event, "expect": ["Shel"]}, None, 3]))
-    assert [told.message for told in found.errors] == [
+    tests_read = rule_tests.tests_of(of_shop([{"name": "t", "event": event, "expect": ["Shel"]}, None, 3]))
+    assert [told.message for told in tests_read.errors] == [
         "proc.name must be a string, not an integer",
         "fd.num must be an integer, not a string",
         "the manifest has no rule Shel",
         "a test must be a mapping, not nothing",
         "a test must be a mapping, not a single value",
     ]
-    assert found.errors[0].source_line.strip() == "proc.name: 5"
+    assert tests_read.errors[0].source_line.strip() == "proc.name: 5"
 
 
 def nested(depth: int) -> Any:
@@ -380,6 +380,6 @@ def test_no_object_raises(tests: Any) -> None:
 
 def test_rules_match_as_they_do_when_detecting() -> None:
     file = manifest(f"  - {{name: t, event: {{{SHELL}}}, expect: none}}\n", "shop")
-    (found,) = rule_tests.read_tests([file]).suites[0].tests
-    found.event["k8s.ns.name"] = "shop"
-    assert [rule.name for rule, _ in Matcher(load([file]).rules).match(found.event)] == ["Shell"]
+    (test,) = rule_tests.read_tests([file]).suites[0].tests
+    test.event["k8s.ns.name"] = "shop"
+    assert [rule.name for rule, _ in Matcher(load([file]).rules).match(test.event)] == ["Shell"]

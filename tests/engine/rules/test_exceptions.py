@@ -122,7 +122,7 @@ ERRORS = {
 def test_an_error_points_at_the_entry(lines: list[str]) -> None:
     loaded, expected = load_marked(with_exceptions(*lines) + rule("evt.type = open", "Good"))
     assert [place(error) for error in loaded.errors] == [expected], loaded.errors
-    assert [found.name for found in loaded.rules] == ["Good"]
+    assert [rule.name for rule in loaded.rules] == ["Good"]
 
 
 def test_fields_of_an_exception_that_exists_cannot_be_appended() -> None:
@@ -138,14 +138,16 @@ def test_appending_no_values_is_a_warning() -> None:
         with_exceptions("- name: e", "  fields: [proc.name]", "  values: [[a]]")
         + "- rule: R\n  exceptions: [{name: «e}]\n  override: {exceptions: append}\n"
     )
-    assert [(found.code, place(found)) for found in loaded.warnings] == [("LOAD_APPEND_NO_VALUES", expected)]
+    assert [(warning.code, place(warning)) for warning in loaded.warnings] == [("LOAD_APPEND_NO_VALUES", expected)]
 
 
 def test_two_exceptions_of_one_name_are_a_warning_and_both_hold() -> None:
     loaded, expected = load_marked(
         with_exceptions("- {name: e, fields: proc.name, values: [a]}", "- {name: «e, fields: proc.name, values: [b]}")
     )
-    assert [(found.code, place(found)) for found in loaded.warnings] == [("LOAD_EXCEPTION_NAME_NOT_UNIQUE", expected)]
+    assert [(warning.code, place(warning)) for warning in loaded.warnings] == [
+        ("LOAD_EXCEPTION_NAME_NOT_UNIQUE", expected)
+    ]
     assert matching(loaded, evt_type="open", proc_name="a") == matching(loaded, evt_type="open", proc_name="b") == []
 
 
@@ -153,7 +155,7 @@ def test_an_unknown_key_of_an_exception_is_a_warning() -> None:
     loaded, expected = load_marked(
         with_exceptions("- name: e", "  fields: [proc.name]", "  «value: [[a]]", "  values: [[a]]")
     )
-    assert [(found.code, place(found)) for found in loaded.warnings] == [("LOAD_UNKNOWN_KEY", expected)]
+    assert [(warning.code, place(warning)) for warning in loaded.warnings] == [("LOAD_UNKNOWN_KEY", expected)]
 
 
 CODES = {

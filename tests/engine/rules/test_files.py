@@ -29,8 +29,8 @@ def test_what_cannot_be_read_is_an_error_and_the_rest_is_read(tmp_path: Path) ->
         file.truncate(MAX_FILE_BYTES + 1)
     files, unread = read_rules([tmp_path / "gone.yaml", "/dev/zero", "with\0nul", tmp_path])
     assert [file.name for file in files] == [str(good)]
-    assert {found.code for found in unread} == {"LOAD_ERR_FILE_READ"}
-    messages = {found.location.file: found.message for found in unread}
+    assert {error.code for error in unread} == {"LOAD_ERR_FILE_READ"}
+    messages = {error.location.file: error.message for error in unread}
     assert "No such file" in messages[str(tmp_path / "gone.yaml")]
     assert "not a regular file" in messages["/dev/zero"]
     assert "not a regular file" in messages[str(fifo)]
@@ -78,15 +78,15 @@ HOSTILE = "a\x1b[2J\x07\x9b31m\u202e\u2028\udcff\r\nb"
 
 
 def test_nothing_of_a_file_reaches_the_terminal_as_a_control_character() -> None:
-    found = diagnostic(HOSTILE, 2, 5, message=HOSTILE, hint=HOSTILE, file=HOSTILE)
-    text = render(found)
+    finding = diagnostic(HOSTILE, 2, 5, message=HOSTILE, hint=HOSTILE, file=HOSTILE)
+    text = render(finding)
     assert all(character.isprintable() or character == "\n" for character in text)
     assert len(text.split("\n")) == 4
 
 
 def test_the_json_form_has_falcos_keys_and_valid_strings() -> None:
-    found = as_json(diagnostic("", 1, item_type="rule", item_name="x\udcff"))
-    assert found == {
+    document = as_json(diagnostic("", 1, item_type="rule", item_name="x\udcff"))
+    assert document == {
         "code": "LOAD_ERR_VALIDATE",
         "item_type": "rule",
         "item_name": "x\ufffd",
@@ -99,6 +99,6 @@ def test_the_json_form_has_falcos_keys_and_valid_strings() -> None:
 
 
 def test_colour_is_only_added_when_asked_for() -> None:
-    found = diagnostic("a", 1)
-    assert "\x1b" not in render(found)
-    assert "\x1b[31m" in render(found, colour=True)
+    finding = diagnostic("a", 1)
+    assert "\x1b" not in render(finding)
+    assert "\x1b[31m" in render(finding, colour=True)

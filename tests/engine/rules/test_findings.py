@@ -186,8 +186,8 @@ def test_warning(code: str, text: str) -> None:
 
 def test_names_that_no_condition_can_write() -> None:
     text = f"{USED}- macro: a-b\n  condition: proc.name = x\n- list: a b\n  items: [x]\n"
-    found = {(warning.code, warning.location.line) for warning in load_text(text).warnings}
-    assert found >= {("LOAD_INVALID_MACRO_NAME", 6), ("LOAD_INVALID_LIST_NAME", 8)}
+    places = {(warning.code, warning.location.line) for warning in load_text(text).warnings}
+    assert places >= {("LOAD_INVALID_MACRO_NAME", 6), ("LOAD_INVALID_LIST_NAME", 8)}
 
 
 def test_a_rule_that_is_skipped_uses_its_macros_and_lists() -> None:

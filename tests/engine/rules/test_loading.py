@@ -16,10 +16,15 @@ def test_a_rule_has_what_its_item_says() -> None:
         "- rule: Shell\n  desc: A shell.\n  condition: evt.type = execve\n  output: shell %proc.name\n"
         "  priority: warning\n  tags: [a, b, a]\n  source: syscall\n  enabled: false\n"
     )
-    (found,) = load_text(text).rules
-    assert (found.name, found.description, found.output) == ("Shell", "A shell.", "shell %proc.name")
-    assert (found.priority, found.tags, found.source, found.enabled) == (Priority.WARNING, ("a", "b"), "syscall", False)
-    assert str(found.location) == "rules.yaml:1:9"
+    (rule,) = load_text(text).rules
+    assert (rule.name, rule.description, rule.output) == ("Shell", "A shell.", "shell %proc.name")
+    assert (rule.priority, rule.tags, rule.source, rule.enabled) == (
+        Priority.WARNING,
+        ("a", "b"),
+        "syscall",
+        False,
+    )
+    assert str(rule.location) == "rules.yaml:1:9"
 
 
 def test_the_line_break_of_a_folded_output_is_not_printed() -> None:
@@ -62,10 +67,14 @@ def test_override_replaces_and_appends_key_by_key() -> None:
         " condition: replace}\n"
     )
     loaded = load_text(text)
-    (found,) = loaded.rules
+    (merged,) = loaded.rules
     assert codes(loaded) == []
-    assert (found.output, found.description, found.tags) == ("o %proc.name and %fd.name", "d more", ("a", "b"))
-    assert (found.priority, found.enabled) == (Priority.ERROR, False)
+    assert (merged.output, merged.description, merged.tags) == (
+        "o %proc.name and %fd.name",
+        "d more",
+        ("a", "b"),
+    )
+    assert (merged.priority, merged.enabled) == (Priority.ERROR, False)
 
 
 def test_an_override_may_name_the_source_that_the_rule_has() -> None:
@@ -104,9 +113,9 @@ def test_a_macro_that_only_rules_of_an_unknown_source_use_may_name_their_fields(
 
 def test_enabled_alone_switches_a_known_rule_off_and_on() -> None:
     off = rule("evt.type = open") + "- rule: R\n  enabled: false\n"
-    assert [found.enabled for found in load_text(off).rules] == [False]
+    assert [rule.enabled for rule in load_text(off).rules] == [False]
     on = off + "- rule: R\n  enabled: true\n  override: {enabled: replace}\n"
-    assert [found.enabled for found in load_text(on).rules] == [True]
+    assert [rule.enabled for rule in load_text(on).rules] == [True]
 
 
 def test_enabling_an_unknown_rule_is_an_error() -> None:
@@ -232,9 +241,9 @@ def test_random_items_never_raise_and_every_finding_has_a_place(items: object) -
     text = yaml.safe_dump(items)
     loaded = load_text(text)
     lines = text.split("\n")
-    for found in (*loaded.errors, *loaded.warnings):
-        assert 1 <= found.location.line <= len(lines)
-        assert found.code.startswith("LOAD_")
+    for diagnostic in (*loaded.errors, *loaded.warnings):
+        assert 1 <= diagnostic.location.line <= len(lines)
+        assert diagnostic.code.startswith("LOAD_")
 
 
 @pytest.mark.stock

@@ -43,14 +43,14 @@ def errors(resolved: Resolved, namespace: str, name: str) -> list[str]:
 
 def matching(resolved: Resolved, **fields: Any) -> set[str]:
     event = Event("syscall", 0, {key.replace("_", "."): value for key, value in fields.items()})
-    return {found.key for found, _ in Matcher(resolved.rules).match(event)}
+    return {rule.key for rule, _ in Matcher(resolved.rules).match(event)}
 
 
 TERMS = of(SYSTEM, "terms", listed("shells", "bash", "sh"), macro("opened", "evt.type in (open, openat)"))
 
 
 def test_the_systems_macros_are_seen_everywhere_and_a_tenants_at_home() -> None:
-    found = resolve(
+    resolved = resolve(
         [
             TERMS,
             of("shop", "a", macro("mine", "opened and proc.name in (shells)"), rule("r", "mine")),
@@ -58,23 +58,23 @@ def test_the_systems_macros_are_seen_everywhere_and_a_tenants_at_home() -> None:
             of(SYSTEM, "user", rule("r", "mine")),
         ]
     )
-    assert names(found, "shop", "a") == ["r"]
-    assert errors(found, "shop", "a") == []
+    assert names(resolved, "shop", "a") == ["r"]
+    assert errors(resolved, "shop", "a") == []
     for namespace, name in (("bank", "a"), (SYSTEM, "user")):
-        assert names(found, namespace, name) == []
-        assert errors(found, namespace, name) == ["rule r: there is no macro mine"]
+        assert names(resolved, namespace, name) == []
+        assert errors(resolved, namespace, name) == ["rule r: there is no macro mine"]
 
 
 def test_a_tenants_rule_is_in_its_namespace_and_has_a_name_of_its_own() -> None:
-    found = resolve([of("shop", "a", rule("r", "evt.type = open")), of("bank", "b", rule("r", "evt.type = open"))])
+    resolved = resolve([of("shop", "a", rule("r", "evt.type = open")), of("bank", "b", rule("r", "evt.type = open"))])
     here = {"evt_type": "open", "container_id": "3ad7b26ded6d", "k8s_pod_name": "p"}
-    assert matching(found, **here, k8s_ns_name="shop") == {"shop/r"}
-    assert matching(found, **here, k8s_ns_name="bank") == {"bank/r"}
-    assert {each.origin for each in found.rules} == {Origin("shop", "a"), Origin("bank", "b")}
+    assert matching(resolved, **here, k8s_ns_name="shop") == {"shop/r"}
+    assert matching(resolved, **here, k8s_ns_name="bank") == {"bank/r"}
+    assert {each.origin for each in resolved.rules} == {Origin("shop", "a"), Origin("bank", "b")}
 
 
 def test_a_tenants_own_term_stands_in_for_the_systems_and_changes_nobody_elses() -> None:
-    found = resolve(
+    resolved = resolve(
         [
             TERMS,
             of(SYSTEM, "user", rule("system", "opened and proc.name in (shells)")),
@@ -88,10 +88,10 @@ def test_a_tenants_own_term_stands_in_for_the_systems_and_changes_nobody_elses()
         ]
     )
     pods = {"evt_type": "open", "container_id": "x", "k8s_pod_name": "p"}
-    assert matching(found, **pods, proc_name="bash", k8s_ns_name="shop") == {f"{SYSTEM}/system"}
-    assert matching(found, **pods, proc_name="zsh", k8s_ns_name="shop") == {"shop/own"}
-    assert matching(found, **pods, proc_name="fish", k8s_ns_name="bank") == {"bank/more"}
-    assert matching(found, **pods, proc_name="bash", k8s_ns_name="bank") == {"bank/more", f"{SYSTEM}/system"}
+    assert matching(resolved, **pods, proc_name="bash", k8s_ns_name="shop") == {f"{SYSTEM}/system"}
+    assert matching(resolved, **pods, proc_name="zsh", k8s_ns_name="shop") == {"shop/own"}
+    assert matching(resolved, **pods, proc_name="fish", k8s_ns_name="bank") == {"bank/more"}
+    assert matching(resolved, **pods, proc_name="bash", k8s_ns_name="bank") == {"bank/more", f"{SYSTEM}/system"}
 
 
 @pytest.mark.parametrize(
@@ -106,26 +106,26 @@ def test_names_that_collide_are_told_and_the_first_stays(
     kind: str, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     good = rule("good", "evt.type = open")
-    found = resolve([of("shop", "a", first), of("shop", "b", second, good), of("bank", "c", second)])
-    assert errors(found, "shop", "a") == errors(found, "bank", "c") == []
-    assert errors(found, "shop", "b") == [
+    resolved = resolve([of("shop", "a", first), of("shop", "b", second, good), of("bank", "c", second)])
+    assert errors(resolved, "shop", "a") == errors(resolved, "bank", "c") == []
+    assert errors(resolved, "shop", "b") == [
         f"{kind} x: SecurityRule shop/a has a {kind} of this name already (give it another name)"
     ]
-    assert "good" in names(found, "shop", "b")
+    assert "good" in names(resolved, "shop", "b")
 
 
 def test_a_rule_that_anothers_macro_spoils_is_told_with_its_own_object() -> None:
     broken = of(SYSTEM, "terms", macro("bad", "proc.nmae = x"), macro("good", "evt.type = open"))
-    found = resolve([broken, of("shop", "a", rule("uses", "bad"), rule("fine", "good"))])
-    assert names(found, "shop", "a") == ["fine"]
-    (error,) = errors(found, "shop", "a")
+    resolved = resolve([broken, of("shop", "a", rule("uses", "bad"), rule("fine", "good"))])
+    assert names(resolved, "shop", "a") == ["fine"]
+    (error,) = errors(resolved, "shop", "a")
     assert error.startswith("rule uses: a macro or list that the rule uses has an error: macro bad: there is no field")
     assert error.endswith("(did you mean proc.name?), in tiercel-system/terms")
 
 
 def test_a_refusal_shows_the_place() -> None:
-    found = resolve([of("shop", "a", rule("r", "evt.type = open and proc.nmae = x"))])
-    text = refusal(found.objects[Origin("shop", "a")].errors)
+    resolved = resolve([of("shop", "a", rule("r", "evt.type = open and proc.nmae = x"))])
+    text = refusal(resolved.objects[Origin("shop", "a")].errors)
     message, line, mark = text.split("\n")
     assert message == "rule r: there is no field proc.nmae (did you mean proc.name?)"
     start = mark.index("^")
@@ -148,16 +148,16 @@ def test_a_refusal_shows_the_place() -> None:
 def test_whatever_a_spec_says_the_others_are_in_force(spec: dict[str, Any]) -> None:
     good = [of("shop", "a", rule("good", "evt.type = open")), of(SYSTEM, "a", rule("good", "evt.type = open"))]
     for namespace in ("shop", SYSTEM):
-        found = resolve([*good, RuleObject(namespace, "b", spec)])
-        assert names(found, "shop", "a") == names(found, SYSTEM, "a") == ["good"]
+        resolved = resolve([*good, RuleObject(namespace, "b", spec)])
+        assert names(resolved, "shop", "a") == names(resolved, SYSTEM, "a") == ["good"]
 
 
 def test_nesting_without_end_is_an_error_like_others() -> None:
     deep: list[Any] = []
     for _ in range(5000):
         deep = [deep]
-    found = resolve([of("shop", "a", rule("r", "evt.type = open", exceptions=deep)), TERMS])
-    assert errors(found, "shop", "a") != []
+    resolved = resolve([of("shop", "a", rule("r", "evt.type = open", exceptions=deep)), TERMS])
+    assert errors(resolved, "shop", "a") != []
 
 
 OBJECTS = st.lists(
@@ -170,7 +170,7 @@ OBJECTS = st.lists(
             st.recursive(st.none() | st.booleans() | st.text(), st.lists, max_leaves=4),
         ),
     ),
-    unique_by=lambda found: (found.namespace, found.name),
+    unique_by=lambda resolved: (resolved.namespace, resolved.name),
 )
 
 
@@ -181,15 +181,15 @@ def test_a_bundle_is_the_same_for_the_same_rules_and_comes_back_whole(objects: l
     assert all(len(part) <= most for part in bundle.parts)
     carried = [
         (
-            found.namespace,
-            found.name,
-            {k: v for k, v in found.spec.items() if k in ("rules", "selector") and v is not None},
+            rule_object.namespace,
+            rule_object.name,
+            {k: v for k, v in rule_object.spec.items() if k in ("rules", "selector") and v is not None},
         )
-        for found in objects
-        if not found.spec.get("suspend")
+        for rule_object in objects
+        if not rule_object.spec.get("suspend")
     ]
     assert sorted(carried, key=lambda each: each[:2]) == [
-        (found.namespace, found.name, found.spec) for found in unpack(bundle)
+        (rule_object.namespace, rule_object.name, rule_object.spec) for rule_object in unpack(bundle)
     ]
 
 

@@ -56,4 +56,4 @@ def event(**fields: object) -> Event:
 
 def matching(loaded: LoadedRules, **fields: object) -> list[str]:
     """The names of the rules that match an event."""
-    return [found.name for found, _ in Matcher(loaded.rules).match(event(**fields))]
+    return [rule.name for rule, _ in Matcher(loaded.rules).match(event(**fields))]
