@@ -29,7 +29,7 @@ RULE = """
 
 @pytest.fixture
 def group() -> Iterator[Path]:
-    """A control group that is named as a runtime names a container's."""
+    """A control group with a name such as runtimes give to a container's."""
     root = mount_point()
     if os.geteuid() != 0 or root is None:
         pytest.skip("needs root and version 2 control groups")
@@ -121,7 +121,8 @@ def test_the_filter_follows_a_process_from_group_to_group(
 def test_a_container_that_leaves_its_group_is_still_that_container(
     group: Path, home: Path, tmp_path: Path, watched: list[Watching]
 ) -> None:
-    """With enough rights a process may move itself to the host's; what it sees of the file system tells."""
+    """With enough rights a process may move itself to a control group of the host. Its mount namespace still shows its
+    container."""
     watching = watch(tmp_path, inside="container.id != host", outside="container.id = host")
     watched.append(watching)
     program = f"""

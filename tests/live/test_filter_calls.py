@@ -85,7 +85,7 @@ def test_a_pipe_in_place_of_a_file(pair, file):
 
 
 def test_refused(pair, tmp_path, call):
-    """What was refused is looked up by name, links and all."""
+    """A file that was refused is looked up by its name, through links."""
     folder = tmp_path / "closed"
     folder.mkdir()
     (folder / "tc-secret-refused").touch()
@@ -201,7 +201,8 @@ def test_calls_of_a_32_bit_program(pair, file, compiled_32_bit):
 
 
 def test_other_rules(pair, file):
-    """What was dropped must pass when the rules change, and what they drop then when they change back."""
+    """Calls that were dropped must pass when the rules change, and the calls dropped then must pass when they change
+    back."""
     before = all_rules()
     extended = rules_of({**RULES, **MODES, "all": "fd.filename = tc-harmless"})
     reduced = rules_of({"mark": RULES["mark"], "secret": RULES["secret"]})
@@ -249,7 +250,8 @@ NAMES = ["file", "tc-harmless", "tc-secret", "tc-c", "tc-view"]
 
 
 def wander(root, call, chance, depth=0):
-    """Some random steps of a process. Nothing is refused: that is looked up late, when all may be otherwise."""
+    """Some random steps of a process. No call is refused: refused files are looked up later, when they may be
+    others."""
     for _ in range(30):
         with suppress(OSError):
             step(root, call, chance, depth)

@@ -1,4 +1,4 @@
-"""The kernel's filter never drops what a rule matches: another file than it was.
+"""The kernel's filter never drops what a rule matches: files whose names lead to other files than before.
 
 Every test first lets the filter learn that something is harmless, until it drops it, and then changes one thing that
 makes it an alert.
@@ -27,7 +27,7 @@ def changed_link(path):
 
 
 def changed_file(path):
-    """What was a file becomes a link, by a rename."""
+    """A link takes the place of a file, by a rename."""
     path.touch()
     (path.parent / "tc-secret").touch()
     (path.parent / "link").symlink_to("tc-secret")
@@ -36,7 +36,7 @@ def changed_file(path):
 
 
 def changed_folder(path):
-    """A folder on the way is renamed, the link to it is not."""
+    """A folder in the path is renamed, and the link to it stays as it is."""
     folder = path.parent / "folder"
     (folder / "below").mkdir(parents=True)
     (folder / "below" / "file").touch()
@@ -144,7 +144,7 @@ def test_another_root(pair, tmp_path, call):
 @pytest.mark.parametrize("length", [8, 31, 32, 60])
 @pytest.mark.parametrize("above", [0, 1, 3])
 def test_the_same_text_and_the_same_file_by_another_name(pair, tmp_path, above, length):
-    """The kernel's objects are the ones that they were; only what they are called has changed."""
+    """The kernel's objects stay the same; only their names change."""
     folders = [f"{level}".ljust(length, "x") for level in range(3)]
     file = tmp_path.joinpath(*folders, "file".ljust(length, "x"))
     file.parent.mkdir(parents=True)
@@ -195,7 +195,7 @@ def test_two_links_to_one_file(pair, tmp_path):
 
 @pytest.mark.parametrize("length", [100, 255, *range(NAME_SIZE - 8, NAME_SIZE + 6)])
 def test_long_names_with_one_beginning(pair, tmp_path, length, monkeypatch):
-    """Around the length up to which the filter looks at paths, absolute and relative."""
+    """Absolute and relative paths of about the length up to which the filter reads paths."""
     short = Path("/tmp", f"tc{os.getpid()}")
     folder = short / ("d" * (length // 2 + 7 - len(str(short))))  # about half: a name has 255 bytes at most
     folder.mkdir(parents=True)

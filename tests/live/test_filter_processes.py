@@ -1,4 +1,4 @@
-"""The kernel's filter never drops what a rule matches: another process than it was.
+"""The kernel's filter never drops what a rule matches: processes that change.
 
 Every test first lets the filter learn that something is harmless, until it drops it, and then changes one thing that
 makes it an alert.
@@ -107,7 +107,7 @@ def test_an_ancestor_that_executes(pair, file):
 
 @pytest.mark.parametrize("memory", [1 << 12, 1 << 30], ids=["at once", "slowly"])
 def test_a_parent_that_ends(pair, file, memory):
-    """Its children get another one, at the end of its end: it gives its memory back before."""
+    """Its children get another parent only at the end of its exit, after it has given back its memory."""
 
     def body(learn):
         rename_process("tc-reaper")
@@ -204,7 +204,7 @@ def test_another_thread_has_another_user(pair, file, call):
 
 
 def test_learned_in_a_thread_with_another_user(pair, file, call):
-    """What one thread has taught doesn't count for another."""
+    """What was learned from one thread isn't used for another one with other credentials."""
 
     def body(learn):
         def other():

@@ -44,7 +44,7 @@ def test_name(run, call, tmp_path, name):
 
 
 def test_hostile_folders_all_the_way(run, call, tmp_path):
-    """255 bytes a name, 4095 bytes a path."""
+    """A name of 255 bytes, a path of 4095 bytes."""
     name = b"\xff\n\x1b" * 85
     deep = os.fsencode(tmp_path) + (b"/" + name) * ((4090 - len(os.fsencode(tmp_path))) // 256)
 
@@ -313,7 +313,7 @@ def test_32_bit_arguments_of_arm_that_stand_elsewhere(legacy, tmp_path):
 
 
 def test_a_number_behind_all_others_is_no_call(run, call):
-    """What stands there in the table of calls is made by 32-bit programs' numbers alone."""
+    """The entries at these numbers are only used for the numbers of 32-bit programs."""
     done = run(lambda: [call("close", number=number) for number in range(512, 544)])
     assert {event["evt.type"] for event in done.events} <= {"kill", "procexit"}
 

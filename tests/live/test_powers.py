@@ -83,7 +83,7 @@ def test_prctl(run, call):
 
 
 def test_kernel_modules(run, call, tmp_path):
-    """None is loaded: the image is no module."""
+    """No module is loaded, since the file isn't one."""
     (tmp_path / "evil.ko").write_bytes(b"no module")
 
     def body():

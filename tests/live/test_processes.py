@@ -47,7 +47,7 @@ def test_execve(run, spawned):
 
 
 def test_what_an_image_leaves_behind(run, spawned):
-    """Every event after an exec is of the new image."""
+    """Every event after an exec has the new image."""
     done = run(lambda: spawned(["/bin/cat", "/etc/hostname"]))
     event = next(event for event in done.all("openat") if event["fd.name"] == "/etc/hostname")
     assert (event["proc.name"], event["proc.cmdline"]) == ("cat", "cat /etc/hostname")
@@ -174,7 +174,7 @@ def test_exec_from_another_thread(run, spawned):
 
 
 def test_processes_that_end_at_once(run, compiled):
-    """Each of them has its parent's name and command line, though it may be gone before anyone looks."""
+    """Each has its parent's name and command line, though it may have exited before its event is read."""
     program = compiled(
         """
         #include <unistd.h>

@@ -157,7 +157,7 @@ def test_connection_in_progress(run, call):
 
 
 def test_ipv4_in_ipv6(run, call):
-    """A connection over IPv4 is one, whatever kind of socket carries it."""
+    """A connection over IPv4 is reported as such, even if the socket is one of IPv6."""
 
     def body():
         server = listener()
@@ -302,7 +302,7 @@ def test_long_data_is_cut(run, call):
 
 
 def test_reverse_shell(run, call):
-    """A connection as standard input: what the rule looks for."""
+    """A process with a connection as its standard input, which the rule asks for."""
 
     def body():
         server = listener()

@@ -1,4 +1,4 @@
-"""What the verifier tells of each program, and that none comes near its limit here."""
+"""The verifier's statistics of each program, and that no program comes near the limit here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tiercel_engine.matching.requirements import Requirements
 
 RULES = rules_of({"file": "evt.type = openat and fd.name startswith /tc-verifier"})
 ENOUGH = 300_000
-"""Instructions that the verifier follows: older ones follow more, up to a million."""
+"""Instructions that the verifier examines. Older kernels examine more, up to a million."""
 
 
 def test_statistics_as_a_kernel_prints_them():

@@ -50,7 +50,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_hosts_names_are_read_where_the_host_is_mounted(root: Path) -> None:
-    """An agent in a container has an /etc/passwd of its image."""
+    """The /etc/passwd of an agent in a container is that of its image."""
     assert host_root(str(root)) == str(root)
     names = Accounts(host_root=host_root(str(root)))
     user, group = names.user(os.getpid(), None, 1000), names.group(os.getpid(), None, 50)
@@ -105,7 +105,7 @@ def test_entries_are_bounded() -> None:
 
 @given(st.binary(max_size=500) | st.lists(st.sampled_from([b"a", b"7", b":", b"\n", b"\xff"])).map(b"".join))
 def test_any_content_has_an_answer(content: bytes) -> None:
-    """Names are those that stand there, each at the beginning of a line."""
+    """The names are those at the beginnings of the lines."""
     begins = {line.partition(b":")[0] for line in content.split(b"\n")}
     named = [*parse_passwd(content).values(), *parse_group(content).values()]
     assert {each.name.encode("utf-8", "surrogateescape") for each in named} <= begins
@@ -300,7 +300,7 @@ def test_a_name_service_that_hangs_holds_nobody() -> None:
 
     nss = Nss(enabled=True, user=hanging, patience=0)
     assert nss.user(1) is None
-    # would wait for ever if it waited behind the first question
+    # it would wait for ever if it waited for the first answer
     nss._patience = 1e6
     assert nss.user(2) is None
     release.set()

@@ -132,7 +132,7 @@ def test_docker_in_a_pod_is_the_pods() -> None:
 
 @given(st.text(st.characters(codec=None), max_size=300))
 def test_any_text_has_an_answer(text: str) -> None:
-    """What is taken for a container's id stands in the path."""
+    """The id of a container is always a part of the path."""
     for path in (text, f"/kubepods/pod{UID}/{text}/{ID}"):
         container = container_of(path)
         assert container is None or container.id in path

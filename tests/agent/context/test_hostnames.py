@@ -16,7 +16,7 @@ class Clock:
 
 
 class Directory(dict[str, list[str]]):
-    """A resolver that a test controls, and that says when it was asked."""
+    """A resolver whose answers a test sets, and which notes each request."""
 
     def __init__(self, answers: dict[str, list[str]]) -> None:
         super().__init__(answers)

@@ -1,4 +1,4 @@
-"""By which numbers calls are known, on each architecture and for its 32-bit programs."""
+"""The numbers of calls, on each architecture and for its 32-bit programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The automaton over bytes: exactly the patterns that match, or the plain word that it doesn't know."""
+"""The automaton over bytes gives exactly the patterns that match, or says that they are unknown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ GAPS = st.text("aAbB/x", max_size=3).map(str.encode)
 
 @st.composite
 def texts(draw: st.DrawFn, patterns: list[Pattern]) -> bytes:
-    """A value that has something of the patterns, more often than chance would have it."""
+    """A value that often contains parts of the patterns."""
     text = b""
     for pattern in draw(st.lists(st.sampled_from(patterns), max_size=2)) if patterns else ():
         for element in pattern.elements:

@@ -1,4 +1,4 @@
-"""Tests on names as patterns: exact ones hold where the test does, the others hold there at least."""
+"""Tests on names as patterns. Exact patterns hold where the test does, others hold at least there."""
 
 from __future__ import annotations
 

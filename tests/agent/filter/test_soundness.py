@@ -180,7 +180,8 @@ def on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def stream(kernel: Kernel, matcher: Matcher, rules: list[Any], made: list[Call]) -> int:
-    """The calls one after the other, each checked if it is stopped and learned from if it isn't; how many were."""
+    """Checks each of the calls in turn: that a call that is stopped matches no rule, else learns from it. Returns how
+    many were stopped."""
     stopped = 0
     for call in made:
         decision = kernel.decide(call)
@@ -209,7 +210,7 @@ def test_what_is_stopped_matches_nothing_and_what_is_certain_matches(data: st.Da
 @settings(max_examples=15)
 @given(st.data())
 def test_many_rules_at_once(data: st.DataObject) -> None:
-    """So many that candidate sets have several words."""
+    """There are so many rules that candidate sets have several words."""
     processes = data.draw(PROCESSES)
     conditions = data.draw(st.lists(CONDITIONS, min_size=60, max_size=90))
     rules = [rule(node, name=str(at)) for at, node in enumerate(conditions)]
@@ -237,7 +238,7 @@ def learned(*conditions: Node) -> tuple[Kernel, Matcher, list[Any]]:
     ],
 )
 def test_what_can_be_decided_is_stopped(condition: Node) -> None:
-    """The filter filters: or the tests of what it never stops would prove nothing."""
+    """The filter does stop calls. Otherwise the tests of what it must not stop would prove nothing."""
     assert stream(*learned(condition), [OPEN] * 20) > 10
 
 
@@ -293,7 +294,7 @@ def test_a_process_whose_lineage_is_about_to_change_is_not_learned() -> None:
 
 
 def test_what_a_process_was_before_the_programs_ran_is_not_learned() -> None:
-    """They haven't seen what has changed since."""
+    """The programs haven't seen what changed before they ran."""
     kernel, matcher, rules = learned(atom("proc.name", "=", "other"))
     kernel.learner.since = 1  # the model's records are as of 1
     assert stream(kernel, matcher, rules, [OPEN] * 20) == 0
@@ -320,12 +321,12 @@ def test_rules_that_are_too_many_for_the_kernel_are_left_to_user_space(monkeypat
     assert stream(kernel, matcher, rules, made * 2) == 0
 
 
-# What is said to be decidable
+# Which fields are decidable
 
 
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_each_call_is_judged_by_its_own_rules(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A number is one call on one architecture and another on the next."""
+    """The same number stands for different calls on different architectures."""
     monkeypatch.setattr(cutting.platform, "machine", lambda: machine)
     for call in SYSCALLS:
         tables = make_tables([rule(atom("evt.type", "=", call.name))])
@@ -362,7 +363,7 @@ def test_names_of_users_are_not_decidable_by_their_number() -> None:
 
 
 def test_the_registry_tells_where_fields_are_tested() -> None:
-    """What the documentation of fields says of the kernel is what the filter does for some call."""
+    """The fields that are documented as tested in the kernel are those that the filter decides for some call."""
     decided = {"evt.rawres", "fd.num"}
     for call in SYSCALLS:
         decidable = decidable_fields(call)

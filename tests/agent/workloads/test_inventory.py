@@ -54,7 +54,7 @@ class Api:
 
 
 class World:
-    """An inventory with its sources and its clock in the test's hands."""
+    """An inventory whose sources and clock the test controls."""
 
     def __init__(self, *, runtimes: bool = True, api: bool = True) -> None:
         self.now = 100.0
@@ -194,7 +194,7 @@ def test_only_what_has_changed_is_told_as_changed(world: World) -> None:
 
 
 def test_two_cgroups_that_claim_one_id_are_two_containers(world: World) -> None:
-    """One in a pod, one that a user made up."""
+    """One is in a pod, the other was named so by a user."""
     fake = ContainerId(IN_POD.id, "docker", None, user=1000)
     world.inventory.appeared(IN_POD)
     world.inventory.appeared(fake)

@@ -1,4 +1,4 @@
-"""What runtimes are asked and what of their answers is believed: a CRI server over a real socket."""
+"""Requests to runtimes and how their answers are read, with a CRI server on a real socket."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Look = Callable[..., Container | None]
 
 
 class Finding:
-    """A finder whose news are at hand."""
+    """A finder, with what it reports."""
 
     def __init__(self, *paths: Path, annotations: tuple[str, ...] = ()) -> None:
         self.news: queue.SimpleQueue[ContainerNews] = queue.SimpleQueue()
@@ -63,7 +63,7 @@ def finding() -> Iterator[Callable[..., Finding]]:
 
 @pytest.fixture
 def look(tmp_path: Path, finding: Callable[..., Finding]) -> Iterator[Look]:
-    """What a CRI-O that answers so is understood to say."""
+    """The container as it is read from the given answers of a CRI-O."""
     servers: list[CriServer] = []
 
     def begin(asked: ContainerId = IN_POD, annotations: tuple[str, ...] = (), **answers: object) -> Container | None:
@@ -156,7 +156,7 @@ def test_a_runtime_without_details_leaves_the_pod_by_its_labels(look: Look) -> N
 
 
 def test_another_pods_container_is_not_taken_for_this_ones(tmp_path: Path, finding: Callable[..., Finding]) -> None:
-    """A cgroup below one's own pod that is named as another pod's container."""
+    """A cgroup below a pod's own that has the name of another pod's container."""
     with CriServer(tmp_path / "crio.sock") as server:
         search = finding(server.path)
         spoofed = ContainerId(ID, "cri-o", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")

@@ -1,4 +1,4 @@
-"""`tiercel detect` as a child that lacks something: it takes that away from itself before it becomes the tool."""
+"""`tiercel detect` in a child process that lacks something, which the child drops before it executes the tool."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def check(result: int) -> None:
 
 
 def drop(*capabilities: int) -> None:
-    """From what root gets at the next exec."""
+    """Removes capabilities from those that root gets at the next exec."""
     for capability in capabilities:
         check(LIBC.prctl(_CAPBSET_DROP, capability, 0, 0, 0))
 
@@ -43,7 +43,7 @@ def cover(path: str | Path, cover: str | Path) -> None:
 
 
 def mount_disk(path: Path, options: str, *, read_only: bool = False) -> None:
-    """A file system in memory, in a mount namespace of this process."""
+    """Mounts a file system in memory, in a mount namespace of this process."""
     path.mkdir(exist_ok=True)
     check(LIBC.unshare(_NEW_MOUNTS))
     check(LIBC.mount(b"none", b"/", None, _PRIVATE_EVERYWHERE, None))
@@ -51,7 +51,7 @@ def mount_disk(path: Path, options: str, *, read_only: bool = False) -> None:
 
 
 def forbid_bpf() -> None:
-    """By a seccomp filter as container runtimes have it: bpf() fails with EPERM."""
+    """Installs a seccomp filter such as container runtimes have, by which bpf() fails with EPERM."""
     number = BPF_CALL[platform.machine()]
     program = b"".join(
         struct.pack("<HBBI", *instruction)

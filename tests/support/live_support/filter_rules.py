@@ -1,4 +1,4 @@
-"""Two detectors on the same work: one that filters, and one that sees everything."""
+"""Two detectors that watch the same work: one that filters, and one that gets every event."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def alerted_rules(detector, matcher, *names):
 
 
 class Watcher:
-    """A detector and the rules that its events are put before, as the agent does."""
+    """A detector and rules, evaluated on its events as the agent does."""
 
     def __init__(self, detector, rules):
         self.detector, self.events, self.alerts = detector, Counter(), []
@@ -116,7 +116,7 @@ class Watcher:
         self.matcher = Matcher(rules)
 
     def drain(self):
-        """Takes all that waits: what an earlier test has left."""
+        """Takes the events that an earlier test has left in the buffer."""
         while self.detector.poll(0):
             pass
 
@@ -248,7 +248,7 @@ def perform(body, prefix, answers):
 
 
 def open_at(path, flags=os.O_RDONLY, folder=AT_FDCWD, mode=0):
-    """The result of an openat; what was opened is closed again."""
+    """The result of an openat. The file is closed again."""
     fd = LIBC.syscall(257 if os.uname().machine == "x86_64" else 56, folder, os.fsencode(path), flags, mode)
     if fd >= 0:
         os.close(fd)
@@ -260,13 +260,13 @@ def rename_process(name):
 
 
 def repeat(what):
-    """As often as would be learned, were it something that the filter may learn."""
+    """Repeats an action often enough for the filter to learn from it, if it may."""
     for _ in range(60):
         what()
 
 
 def in_child(what):
-    """Forks, runs a function, waits."""
+    """Runs a function in a forked child and waits for it."""
     pid = os.fork()
     if pid == 0:
         what()

@@ -1,4 +1,4 @@
-"""Rules on this machine's own system calls, with the alerts at hand."""
+"""Watches this machine's system calls with rules, and keeps the alerts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tiercel_engine.rules import load
 from tiercel_engine.rules.documents.files import RulesFile
 
 _T = TypeVar("_T")
-# Seconds until a test gives up on an alert; nothing is ever waited out. Emulated machines take longer.
+# Seconds until a test gives up on an alert. No test waits that long if it succeeds. Emulated machines need longer.
 _DEADLINE = float(os.environ.get("TIERCEL_TEST_DEADLINE", "60"))
 
 
@@ -35,7 +35,7 @@ def rule_set(text: str) -> RuleSet:
 
 
 class _Kept:
-    """In place of outputs: alerts are kept."""
+    """Stands in for the outputs, and keeps the alerts."""
 
     ended = False
 
@@ -55,7 +55,7 @@ class _Kept:
 
 
 class Watching:
-    """Watches from its entry to its exit. Every match is reported by itself."""
+    """A context manager that watches from its entry to its exit. No matches are suppressed."""
 
     def __init__(self, rules: str, workloads: WorkloadSettings, programs: ProgramSettings | None = None) -> None:
         self.rules = rule_set(rules)
@@ -85,21 +85,21 @@ class Watching:
 
     @property
     def taken(self) -> list[float]:
-        """When each alert came, in seconds since the epoch."""
+        """When each alert was raised, in seconds since the epoch."""
         return self._kept.taken
 
     def of(self, rule: str) -> list[Alert]:
         return [alert for alert in self.alerts if alert.rule == rule]
 
     def during(self, action: Callable[[], _T]) -> _T:
-        """Does something while events are taken."""
+        """Runs ``action`` in another thread while events are taken. Returns its result."""
         with ThreadPoolExecutor(1) as beside:
             doing = beside.submit(action)
             self.until(doing.done, "end of what is done meanwhile")
             return doing.result()
 
     def until(self, done: Callable[[], object], what: str = "") -> None:
-        """Takes events until something is so."""
+        """Takes events until ``done()`` is true. Fails after the deadline; ``what`` says what was missing."""
         end = time.monotonic() + _DEADLINE
         while not done():
             assert time.monotonic() < end, f"no {what or 'alert'}; there are {self.alerts}"
