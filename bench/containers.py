@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("containers", "live", "cluster")]
+sys.path.insert(0, str(ROOT / "tests/support"))
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
 from cluster_support.control_plane import ControlPlane, find_binaries  # noqa: E402
@@ -89,7 +89,7 @@ def _measure(containerd: ContainerdServer, settings: WorkloadSettings, uid: str)
 
 @contextmanager
 def _noting(watching: Watching, made: dict[str, float], known: dict[str, float]) -> Iterator[None]:
-    """Notes when containers appear, and when something of them becomes known."""
+    """Records when containers appear, and when something becomes known about them."""
     inventory = watching.detector.containers.inventory
     appeared, take_news = inventory.appeared, inventory.take_news
 

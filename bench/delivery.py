@@ -57,7 +57,7 @@ def alert(number: int) -> Alert:
 
 
 def receive(port: int, told: Connection) -> None:
-    """An HTTP server that tells, when asked, how many alerts came and whether they came in order."""
+    """Runs an HTTP server that answers, over a pipe, how many alerts came and whether they came in order."""
     numbers: list[int] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -90,10 +90,10 @@ class Receiver:
         self._ours.recv()
 
     def counts(self) -> tuple[int, int, bool]:
-        """All that came, how many different ones, and whether they came in order."""
+        """How many alerts came, how many different ones, and whether they came in order."""
         self._ours.send("how many")
-        found: tuple[int, int, bool] = self._ours.recv()
-        return found
+        counts: tuple[int, int, bool] = self._ours.recv()
+        return counts
 
     def stop(self) -> None:
         self._process.kill()
@@ -142,7 +142,7 @@ def stream(folder: Path, batch: int, port: int) -> None:
 def outage(folder: Path, port: int) -> None:
     dispatcher = opened(folder)
     dispatcher.use([sink(port, 100)])
-    feed(dispatcher, 1000, OUTAGE_RATE)  # whatever is loaded at the first alert
+    feed(dispatcher, 1000, OUTAGE_RATE)  # so that what is loaded at the first alert isn't measured
     at_first = _memory()
     begun = time.monotonic()
     for number in range(1000, OUTAGE):

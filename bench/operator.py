@@ -48,7 +48,7 @@ def _timed(what: str, work: Callable[[], Plan]) -> Plan:
 
 
 def _store(state: State, planner: Planner, plan: Plan) -> None:
-    """What the API server would tell of the writes."""
+    """Puts into the state what the API server would report of the writes."""
     for write in plan.statuses:
         stored = state.rules[write.origin]
         body = _object(write.origin.namespace, write.origin.name, [])

@@ -60,8 +60,8 @@ def _records(folder: Path, batch: int) -> None:
             queue.append(payloads)
 
     def read() -> None:
-        while found := queue.read(batch):
-            queue.done(len(found))
+        while payloads := queue.read(batch):
+            queue.done(len(payloads))
 
     _rates(f"records, {batch} at once", queue.count, RECORDS // batch * batch, append, read)
     assert (queue.count, queue.lost) == (0, 0)
@@ -78,8 +78,8 @@ def _alerts(folder: Path, batch: int) -> None:
             queue.append([alert] * batch)
 
     def read() -> None:
-        while found := queue.next(batch):
-            queue.done(len(found))
+        while payloads := queue.next(batch):
+            queue.done(len(payloads))
 
     _rates(f"alerts, {batch} at once", queue.count, ALERTS // batch * batch, append, read)
     assert (queue.count, queue.lost) == (0, 0)
@@ -93,7 +93,7 @@ def _rates(what: str, before: int, count: int, append: Callable[[], None], read:
 
 
 def _opening(folder: Path) -> None:
-    """A gigabyte waits."""
+    """Opens a spool in which a gigabyte waits."""
     queue = Spool(folder, LIMIT)
     for _ in range(1024):
         queue.append([b"x" * SIZE] * 1024)
@@ -115,7 +115,7 @@ def _kills(folder: Path) -> None:
     for _ in range(KILLS):
         process = subprocess.Popen([sys.executable, "-c", _WORKER, str(folder), str(appended)], stdout=subprocess.PIPE)
         assert process.stdout is not None
-        told = [process.stdout.readline()]  # it has begun
+        told = [process.stdout.readline()]  # the process has begun
         time.sleep(chance.uniform(0, LONGEST))
         process.kill()
         told += process.stdout.read().splitlines(keepends=True)
@@ -130,7 +130,7 @@ def _kills(folder: Path) -> None:
         repeated += sum(number < done for number in there)
         invented += sum(number >= sure + 50 for number in there)
         assert there == list(range(there[0], there[-1] + 1)) if there else True
-        # What was done when it was killed before it could tell: no more than the batch in hand.
+        # What was done and not reported when the process was killed: at most the current batch.
         lost += max(0, (there[0] if there else sure) - done - 30)
         appended = there[-1] + 1 if there else sure
         done = appended
@@ -144,12 +144,12 @@ def _kills(folder: Path) -> None:
 
 
 def _numbers(queue: Spool) -> list[int]:
-    """Takes all that waits."""
-    found: list[int] = []
+    """Takes everything from the queue, and returns the numbers of the payloads."""
+    numbers: list[int] = []
     while batch := queue.read(1000):
-        found += (int(payload.split()[0]) for payload in batch)
+        numbers += (int(payload.split()[0]) for payload in batch)
         queue.done(len(batch))
-    return found
+    return numbers
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main() -> int:
             visit = run_in_guest(kernel, [_STEP], counting=True)
             step = visit.steps["measure"]
             if step.status != 0:
-                raise GuestError(f"kernel {visit.release}: {step.text()}")
+                raise GuestError(f"kernel {visit.release}: {step.text()}", visit)
             results[visit.release] = json.loads(step.output.decode().splitlines()[-1])
     except Unavailable as reason:
         print(f"skipped: {reason}")

@@ -92,7 +92,7 @@ def _write(results: Results, out: Path) -> int:
 
 
 def _tell(progress: str) -> None:
-    """On standard error what happens; on a terminal in one line, which an empty text clears."""
+    """Shows on standard error what happens; on a terminal in one line, which an empty text clears."""
     with suppress(OSError):
         if sys.stderr.isatty():
             print(f"\r\x1b[K{progress}", end="", file=sys.stderr, flush=True)

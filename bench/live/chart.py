@@ -16,7 +16,7 @@ THICK, GAP, TOP = 15, 12, 72
 
 
 def grouped_bars(title: str, groups: Mapping[str, Mapping[str, Bar]]) -> str:
-    """Parts of 1 by label and series. What is missing in a group leaves its place empty."""
+    """The picture of values from 0 to 1, by group and series. The place of a value that is missing stays empty."""
     series = list(dict.fromkeys(name for group in groups.values() for name in group))
     highest = max((high for group in groups.values() for _, _, high in group.values()), default=1)
     unit = WIDTH / max(1, highest)

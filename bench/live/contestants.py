@@ -22,7 +22,7 @@ FALCO_RULES = Path("/etc/falco/falco_rules.yaml")
 
 
 class CannotWatch(BenchError):
-    """Tiercel says what this machine lacks."""
+    """Tiercel can't watch this machine; the message is Tiercel's own."""
 
 
 class Contestant(Protocol):
@@ -31,7 +31,7 @@ class Contestant(Protocol):
 
     @property
     def program(self) -> str:
-        """Its path."""
+        """The path of its program."""
         ...
 
     @property
@@ -44,21 +44,21 @@ class Contestant(Protocol):
         ...
 
     def wait_until_ready(self, stage: Stage, watch: Watch) -> bool:
-        """Whether it watches, within a minute."""
+        """Waits for at most a minute. Returns whether it watches."""
         ...
 
     def ending(self, stage: Stage, watch: Watch) -> Ending:
-        """What it says to have lost, once it has ended."""
+        """What it reports as lost when it has ended."""
         ...
 
 
 @contextmanager
 def watching(contestant: Contestant, stage: Stage, rules: Sequence[Path] = ()) -> Iterator[Watch]:
-    """A contestant at work."""
+    """Runs a contestant."""
     with watch(contestant.command(stage, rules), lambda running: contestant.ending(stage, running)) as running:
         if not contestant.wait_until_ready(stage, running):
             said = running.messages.text().strip() or "says nothing"
-            # With a log, it is the programs that don't load: then Tiercel is broken, and not the machine.
+            # If there is a log, the programs don't load: then Tiercel is at fault, and not the machine.
             refused = isinstance(contestant, Tiercel) and running.ended_with() == Tiercel.CANNOT_WATCH
             if refused and "\n" not in said:
                 raise CannotWatch(said.removeprefix("Error: "))
@@ -132,7 +132,7 @@ class Falco:
         return [self.program, "-U", *settings, *files]
 
     def wait_until_ready(self, stage: Stage, watch: Watch) -> bool:
-        # What it logs differs between versions: it watches when it alerts.
+        # Its log differs between versions, so it counts as watching when it alerts.
         for _ in range(600):
             stage.plant(1, 0, "planted/file")
             if watch.alerts.wait_for(lambda: bool(watch.alerts_of(PLANTED)), 0.1):
@@ -182,33 +182,34 @@ class Sysdig:
         return ["sh", "-c", 'exec "$@" >/dev/null', "sysdig", *filtered]
 
     def wait_until_ready(self, stage: Stage, watch: Watch) -> bool:  # noqa: ARG002
-        # It says nothing when it begins.
+        # It prints nothing when it begins.
         time.sleep(3)
         return watch.ended_with() is None
 
     def ending(self, stage: Stage, watch: Watch) -> Ending:  # noqa: ARG002
-        found = dict(re.findall(r"Driver (Events|Drops): ?(\d+)", watch.messages.text()))
-        lost = int(found["Drops"]) if "Drops" in found else None
-        return Ending(lost, {"kernel buffer full": lost} if lost else {}, int(found.get("Events", 0)), None)
+        counters = dict(re.findall(r"Driver (Events|Drops): ?(\d+)", watch.messages.text()))
+        lost = int(counters["Drops"]) if "Drops" in counters else None
+        return Ending(lost, {"kernel buffer full": lost} if lost else {}, int(counters.get("Events", 0)), None)
 
 
 def contestants(wanted: Sequence[str] | None, rules: Path) -> list[Contestant]:
-    """Those of the given names, or all that are installed. ``NAME=PATH`` is the Tiercel at PATH under that name."""
+    """The contestants of these names, or all that are installed. ``NAME=PATH`` is the Tiercel at PATH,
+    called NAME."""
     own = Path(sys.executable).with_name("tiercel")
-    found: dict[str, Contestant] = {"tiercel": Tiercel("tiercel", str(own), rules)}
+    installed: dict[str, Contestant] = {"tiercel": Tiercel("tiercel", str(own), rules)}
     if path := shutil.which("falco"):
-        found["falco"] = Falco(path)
+        installed["falco"] = Falco(path)
     if path := shutil.which("sysdig"):
-        found["sysdig"] = Sysdig(path)
+        installed["sysdig"] = Sysdig(path)
     if wanted is None:
-        return list(found.values())
+        return list(installed.values())
     chosen: list[Contestant] = []
     for word in wanted:
         name, _, program = word.partition("=")
         if program:
             chosen.append(Tiercel(name, program, rules))
-        elif name in found:
-            chosen.append(found[name])
+        elif name in installed:
+            chosen.append(installed[name])
         elif name != NOBODY:
-            raise BenchError(f"there is no contestant {name} here: {', '.join(found)}, or NAME=PATH of a tiercel")
+            raise BenchError(f"there is no contestant {name} here: {', '.join(installed)}, or NAME=PATH of a tiercel")
     return chosen

@@ -97,7 +97,7 @@ def _hide(contestant: Contestant, stage: Stage, count: int, load: str, attack: s
 
 
 def _wait_for(watch: Watch, planted: int) -> None:
-    """That many alerts about planted files, or the end of patience."""
+    """Waits until there are that many alerts about planted files, or the time is over."""
     watch.alerts.wait_for(lambda: len(watch.alerts_of(PLANTED)) >= planted, PATIENCE)
 
 

@@ -17,7 +17,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class BenchError(Exception):
-    """Something that ends the bench, in one sentence."""
+    """The bench, or a part of it, can't go on; the message is one sentence."""
 
 
 @contextlib.contextmanager
@@ -51,10 +51,10 @@ def output(command: Sequence[str | Path], folder: Path | None = None) -> str:
 
 
 class LineReader(threading.Thread):
-    """The lines of a pipe with the CLOCK_MONOTONIC ns at which each could be read."""
+    """The lines of a pipe, each with the time when it could be read, in ns of CLOCK_MONOTONIC."""
 
     def __init__(self, pipe: IO[bytes] | None, leave_out: Callable[[bytes], bool] | None = None) -> None:
-        """Lines that ``leave_out`` holds for are counted only."""
+        """Lines for which ``leave_out`` is true are only counted."""
         super().__init__(daemon=True)
         assert pipe is not None
         self.lines: list[tuple[int, bytes]] = []
@@ -96,7 +96,7 @@ class LineReader(threading.Thread):
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and its descendants have computed. Raises BenchError if it has gone."""
+    """The CPU time of a process and its descendants in seconds. Raises BenchError if the process has ended."""
     # The process's own clock counts in ns; the children it has waited for are in its stat, in ticks.
     try:
         total = time.clock_gettime(_cpu_clock(pid))
@@ -112,7 +112,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def peak_memory(pid: int) -> int:
-    """The most bytes that the process, or one of its descendants, has held in memory at a time."""
+    """The most memory, in bytes, that the process or one of its descendants has had at any time."""
     peaks = [0]
     for member in _tree(pid):
         with contextlib.suppress(OSError):

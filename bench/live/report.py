@@ -48,7 +48,7 @@ def _head(results: Results) -> str:
 
 
 def _passed_over(results: Results) -> dict[str, int]:
-    """Lines by contestant, if there were any."""
+    """By contestant the number of lines that were passed over, if there were any."""
     endings = [
         *((stay.contestant, stay.ending) for stay in results.throughput.stays),
         *((hiding.contestant, hiding.ending) for hiding in results.hidings),
@@ -126,11 +126,11 @@ def _latencies(results: Results) -> str:
 
 
 def _hidings(results: Results) -> str:
-    found = {(hiding.attack, hiding.contestant): hiding for hiding in results.hidings}
+    hidings = {(hiding.attack, hiding.contestant): hiding for hiding in results.hidings}
     names = list(dict.fromkeys(hiding.contestant for hiding in results.hidings))
     rows = []
     for _, _, attack in ATTACKS:
-        row = [found.get((attack, name)) for name in names]
+        row = [hidings.get((attack, name)) for name in names]
         cells = [f"{h.seen} of {h.reads}; lost: {_lost([h.ending])}" if h else NOTHING for h in row]
         rows.append([attack, *cells])
     return _table("Reads of a planted file that are alerted, beside", ["", *names], rows if names else [])
@@ -175,7 +175,7 @@ def _sizes(results: Results) -> str:
 
 
 def _loads(results: Results) -> list[Load]:
-    """Those that ran."""
+    """The loads that ran."""
     ran = {sample.load for sample in results.throughput.samples}
     return [load for load in LOADS if load.name in ran]
 
@@ -197,7 +197,7 @@ def _kept_by_contestant(results: Results, load: Load) -> dict[str, Bar]:
 
 
 def _lost(endings: Sequence[Ending]) -> str:
-    """In all, and by cause."""
+    """What was lost, in all and by cause."""
     if not endings:
         return NOTHING
     if any(ending.lost is None for ending in endings):
@@ -237,7 +237,7 @@ def _time(seconds: float) -> str:
 
 
 def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Nothing, if there are no rows. Columns are padded: the text is read in terminals too."""
+    """A Markdown table; "" if there are no rows. Columns are padded, since the text is read in terminals too."""
     if not rows:
         return ""
     widths = [max(map(len, column)) for column in zip(columns, *rows, strict=True)]

@@ -1,4 +1,4 @@
-"""All that a run of the bench has found, as JSON."""
+"""The results of a run of the bench, as JSON."""
 
 from __future__ import annotations
 

@@ -52,13 +52,13 @@ def scaling(
 
 
 def _start(contestant: Tiercel, stage: Stage, rules: Path, seconds: float, size: Size) -> None:
-    """``seconds`` 0: without the load."""
+    """Starts a contestant and runs the load for so many ``seconds`` (0: not at all)."""
     without = 1e9 / stage.run(LOAD, seconds).rate if seconds else 0
     with watching(contestant, stage, [rules]) as watch:
         size.start.append(contestant.started_in(watch))
         if seconds:
             watched = 1e9 / stage.run(LOAD, seconds).rate
-            size.without.append(without)  # both or none: they are compared
+            size.without.append(without)  # both or none, since they are compared
             size.watched.append(watched)
 
 
@@ -68,7 +68,7 @@ def _programs(
     """ns a run and runs an open and close of the contestant's programs, which the kernel counts for all processes."""
     others = {program["id"] for program in programs()}
     with watching(contestant, stage, [rules]), _accounting():
-        stage.run(LOAD, 0.1)  # what is learned once is no part of the price
+        stage.run(LOAD, 0.1)  # what is learned once isn't to be measured
         before = {program["id"]: program for program in programs()}
         rounds = stage.run(LOAD, seconds).rounds
         after = [program for program in programs() if program["id"] not in others]

@@ -36,7 +36,7 @@ class Stage:
 
     @contextlib.contextmanager
     def in_background(self, load: str, seconds: float, folder: str = "load") -> Iterator[subprocess.Popen[bytes]]:
-        """The load as a process, which is killed on leaving."""
+        """Runs the load as a process, which is killed at the end of the block."""
         command = (self.folder / "workload", load, str(seconds), self.folder / folder)
         with running(command, subprocess.PIPE, None) as process:
             yield process

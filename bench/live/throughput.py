@@ -67,7 +67,7 @@ def throughput(plan: Plan, contestants: Sequence[Contestant], stage: Stage, into
             name = contestant.name if contestant else NOBODY
             run = partial(_round, plan, number, contestant, stage, into)
             yield Part(f"loads, round {number} of {plan.rounds}, {name}", run)
-        order.reverse()  # a drift of the machine's speed favours none of them
+        order.reverse()  # if the machine gets slower or faster, that favours none of them
 
 
 def _round(plan: Plan, number: int, contestant: Contestant | None, stage: Stage, into: Throughput) -> None:
@@ -78,7 +78,7 @@ def _round(plan: Plan, number: int, contestant: Contestant | None, stage: Stage,
             into.spoiled.append(number)
         return
     with watching(contestant, stage) as watch:
-        watch.settle()  # the first load isn't charged for the start
+        watch.settle()  # so that the first load isn't charged for the start
         for load in plan.loads:
             before = watch.cpu_seconds()
             done = stage.run(load.name, plan.seconds)
@@ -93,7 +93,7 @@ def _round(plan: Plan, number: int, contestant: Contestant | None, stage: Stage,
 
 
 def _idle(watch: Watch, seconds: float) -> float:
-    """Cores."""
+    """How many cores the contestant uses while nothing runs."""
     watch.settle()
     before, begin = watch.cpu_seconds(), time.monotonic()
     time.sleep(seconds)

@@ -1,4 +1,4 @@
-"""A contestant at work: what it prints, what it costs, and its end."""
+"""A contestant that runs: what it prints, what it costs, and how it ends."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Watch:
         return cpu_seconds(self._process.pid)
 
     def peak_memory(self) -> int:
-        """Bytes."""
+        """In bytes."""
         return peak_memory(self._process.pid)
 
     def ended_with(self) -> int | None:
@@ -82,7 +82,7 @@ class Watch:
         return None
 
     def settle(self, seconds: float = 5) -> None:
-        """Waits until what it was given has been worked off, so long at most."""
+        """Waits until it has worked off what it was given, at most that long."""
         end = time.monotonic() + seconds
         before, moment = self.cpu_seconds(), time.monotonic()
         while moment < end:
@@ -147,7 +147,7 @@ def _of_the_flood(line: bytes) -> bool:
 
 
 def _as_alert(moment: int, line: bytes) -> Alert | None:
-    """None for what isn't an alert in JSON: a message in words, or a line that was cut."""
+    """The alert of a line; None if the line isn't an alert in JSON: a message, or a line that was cut."""
     try:
         told = json.loads(line)
     except (ValueError, RecursionError):
