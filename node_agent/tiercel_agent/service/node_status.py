@@ -20,6 +20,7 @@ from tiercel_agent.loss import Losses
 from tiercel_agent.warning import AgentWarning, describe
 from tiercel_engine import __version__
 from tiercel_engine.api_group import API_VERSION
+from tiercel_engine.printable import printable
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkDeliveryReport
@@ -79,7 +80,7 @@ def status_of(
 
 
 def _warning(warning: AgentWarning) -> node_agent.NodeWarning:
-    return node_agent.NodeWarning(warning.kind, describe(warning)[:_LONGEST], warning.names[:_MOST])
+    return node_agent.NodeWarning(warning.kind, printable(describe(warning))[:_LONGEST], warning.names[:_MOST])
 
 
 def _unwatched(part: Unwatched) -> node_agent.UnwatchedPart:
