@@ -18,7 +18,7 @@ from tiercel_agent.detection.partial import RULE, restrictions
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.kernel.loading import programs
+from tiercel_agent.kernel.loading import program_set
 from tiercel_agent.kernel.loading.libbpf import Map
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.workloads.settings import WorkloadSettings
@@ -154,8 +154,8 @@ def test_without_the_others_nothing_is_watched(refusing, watching, program: str)
 
 
 def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, watching, monkeypatch):
-    points = {name: program for name, program in programs._TRACEPOINTS.items() if program != "on_rename"}
-    monkeypatch.setattr(programs, "_TRACEPOINTS", {**points, "tiercel_none": "on_rename"})
+    points = {name: program for name, program in program_set._TRACEPOINTS.items() if program != "on_rename"}
+    monkeypatch.setattr(program_set, "_TRACEPOINTS", {**points, "tiercel_none": "on_rename"})
     with watching() as watch:
         act(watch)
         assert rules_that_fired(watch) == {*CONDITIONS, RULE}

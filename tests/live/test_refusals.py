@@ -33,7 +33,7 @@ from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.bytecode.provider import BytecodeProvider
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.kernel.loading import programs
+from tiercel_agent.kernel.loading import program_set
 from tiercel_agent.kernel.loading.libbpf import library
 from tiercel_agent.kernel.probes import offsets
 from tiercel_engine.matching.requirements import Requirements
@@ -140,8 +140,8 @@ def test_a_program_that_the_verifier_refuses(opened_detectors, monkeypatch):
 
 
 def test_a_tracepoint_that_the_kernel_lacks(opened_detectors, monkeypatch):
-    points = {**programs._TRACEPOINTS, "tiercel_none": "on_fork"}
-    monkeypatch.setattr(programs, "_TRACEPOINTS", points)
+    points = {**program_set._TRACEPOINTS, "tiercel_none": "on_fork"}
+    monkeypatch.setattr(program_set, "_TRACEPOINTS", points)
     with pytest.raises(DetectorError) as refusal:
         open_detector(ASKED)
     assert str(refusal.value) == (
