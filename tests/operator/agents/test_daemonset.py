@@ -140,7 +140,7 @@ def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:
     for option in ("--allow-sink-address", "--forbid-sink-address"):
         done = CliRunner().invoke(operator, [option, "10.0.0.0/8", option, "10.0.0.1/8"])
         assert done.exit_code == 2
-        assert "10.0.0.1/8 has host bits set (write such as 10.1.2.0/24" in done.output
+        assert "10.0.0.1/8 has host bits set (write one such as 10.1.2.0/24" in done.output
 
 
 @pytest.fixture
