@@ -122,14 +122,14 @@ def _measure(rules: RuleSet, seconds: float) -> _Measured:
         click.echo(f"Error: {error.strerror}", err=True)
         sys.exit(CANNOT_WATCH)
     matched: Counter[str] = Counter()
-    told: Counter[str] = Counter()
+    received: Counter[str] = Counter()
     events, spent = 0, time.thread_time_ns()
     end = time.monotonic() + seconds
     click.echo(f"watching for {seconds:g} s …", err=True)
     while (left := end - time.monotonic()) > 0:
         for event in detector.poll(min(left, _POLL)):
             events += 1
-            told[str(event["evt.type"])] += 1
+            received[str(event["evt.type"])] += 1
             matched.update(rule.name for rule, _ in rules.matcher.match(event))
             detector.evaluated(event)
         for suppressed in detector.suppressed():
@@ -138,7 +138,7 @@ def _measure(rules: RuleSet, seconds: float) -> _Measured:
     measured = detector.measured()
     detector.close()
     os.close(stats)
-    seen = Counter(measured.seen) | Counter({name: told[name] for name in ("execve", "execveat", "procexit")})
+    seen = Counter(measured.seen) | Counter({name: received[name] for name in ("execve", "execveat", "procexit")})
     total = (
         f"Kernel: {measured.runs} system calls, {measured.run_time / max(1, measured.runs):.0f} ns each, "
         f"some 50 of them for the measuring. User space: {events} events, {spent / 1000 / max(1, events):.0f} µs each."

@@ -1,4 +1,4 @@
-"""Where an error came from, for the log: an error that is handled without being shown still leaves its trace."""
+"""The type and place of an error, for the log. Errors that are handled without being shown are logged with them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _OWN = "tiercel_"
 def located(error: BaseException) -> str:
     """The error's type and place, such as ``ValueError at tiercel_agent/detection/detector.py:123``.
 
-    Where a library raised it, the place in it and the project's own line that led there: ``OSError at http/client.py:9,
-    called at tiercel_agent/sinks/http/post.py:20``. The error's message is left out: it may have secrets or others'
-    texts in it. An error that was never raised has no place: then it is the type alone.
+    If a library raised it, this is the place in the library and the project's own line that led there: ``OSError at
+    http/client.py:9, called at tiercel_agent/sinks/http/post.py:20``. The error's message is left out, because it may
+    contain secrets or texts of others. For an error that was never raised, it is the type alone.
     """
     name = type(error).__name__
     frames = [(PurePath(frame.f_code.co_filename), line) for frame, line in traceback.walk_tb(error.__traceback__)]
@@ -32,5 +32,5 @@ def _place(path: PurePath, line: int) -> str:
 
 
 def _package(path: PurePath) -> int | None:
-    """Where in the path the folder of one of the project's packages stands."""
+    """The index in the path of the folder of one of the project's packages; None if there is none."""
     return next((index for index, part in enumerate(path.parts[:-1]) if part.startswith(_OWN)), None)
