@@ -106,7 +106,7 @@ def sink(port: int, batch: int) -> SinkSettings:
 
 
 def opened(folder: Path) -> Dispatcher:
-    return Dispatcher(lambda settings: open_sink(settings, PLACE, EgressPolicy), SpoolSettings(folder), print)
+    return Dispatcher(lambda settings: open_sink(settings, PLACE, EgressPolicy), SpoolSettings(folder))
 
 
 def feed(dispatcher: Dispatcher, count: int, rate: int) -> None:

@@ -13,13 +13,13 @@ import click
 from tiercel_agent import logs
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.delivery.dispatcher import Dispatcher
+from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.partial import restrictions
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import LOGGER, located
 from tiercel_agent.metrics import Metrics, serve_metrics
-from tiercel_agent.outputs import OutputQueue, Outputs, open_output
 from tiercel_agent.service.agent import Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter
@@ -27,6 +27,7 @@ from tiercel_agent.service.pid_file import AlreadyRunning, pid_file
 from tiercel_agent.service.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
 from tiercel_agent.sinks.factory import check_sink, open_sink
+from tiercel_agent.sinks.local.outputs import open_output
 from tiercel_agent.sinks.model import BadSink, Place
 from tiercel_agent.sinks.network.egress_policy import CurrentEgressPolicy, api_hosts
 from tiercel_agent.workloads.cluster.api import connect
@@ -91,8 +92,6 @@ def _metrics(config: Config, place: Place) -> Metrics | None:
     return serve_metrics(config.metrics_port, hostname=place.hostname, node=place.node)
 
 
-def _log_error(message: str) -> None:
-    LOGGER.error("%s", message)
 
 
 def _allow_more_files() -> None:
@@ -117,10 +116,10 @@ def _run(path: Path, config: Config) -> None:
     egress = CurrentEgressPolicy(replace(config.egress, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ()))
     for sink in config.sinks:
         check_sink(sink, place)
-    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, egress.now), config.spool, _log_error)
-    outputs = Outputs(dispatcher)
+    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, egress.now), config.spool)
+    outputs = FanOut(dispatcher)
     for output in config.outputs:
-        outputs.add(OutputQueue(open_output(output, json=config.json), on_failure=_log_error))
+        outputs.add(output.name, open_output(output, json=config.json))
     notifier, metrics = Notifier(), _metrics(config, place)
 
     def busy() -> None:

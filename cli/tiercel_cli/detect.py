@@ -13,8 +13,9 @@ from typing import TextIO
 
 import click
 
-from tiercel_agent.config import FileConfig, StdoutConfig, default_hostname
+from tiercel_agent.config import default_hostname
 from tiercel_agent.delivery.dispatcher import Dispatcher
+from tiercel_agent.delivery.fan_out import FanOut, local_worker
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
@@ -25,8 +26,9 @@ from tiercel_agent.detection.watch import FLOOD_LIMIT
 from tiercel_agent.kernel.bytecode.provider import usual_programs
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import send_warnings_to
-from tiercel_agent.outputs import FileOutput, OutputQueue, Outputs, open_output
 from tiercel_agent.sinks.factory import check_sink, open_sink
+from tiercel_agent.sinks.local.outputs import FileConfig, StdoutConfig, open_output
+from tiercel_agent.sinks.local.streams import file_sink
 from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_agent.sinks.urls import FORMS, sink_of_url
@@ -34,10 +36,12 @@ from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
 from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option, workload_options
 from tiercel_engine.diagnostics import render
-from tiercel_engine.event import Event
 from tiercel_engine.printable import printable
 from tiercel_engine.priority import Priority
 from tiercel_engine.replay import write_event
+
+_RECORDED = 65536
+"""Events that wait to be written to a recording, at most."""
 
 
 def _read_priority(_ctx: click.Context, _param: click.Parameter, value: str) -> Priority:
@@ -127,10 +131,10 @@ def detect(
     say = view.say if view is not None else _to_stderr
     send_warnings_to(lambda line: say([f"Warning: {line}"]))
     workloads = found_here(sockets, kubeconfig, node)
-    outputs = Outputs(_dispatcher(wanted, workloads) if wanted else None)
+    outputs = FanOut(_dispatcher(wanted, workloads) if wanted else None)
     try:
         file = open_output(FileConfig(output), json=as_json) if output else None
-        recording = FileOutput("recording", record, write_event) if record else None
+        recording = file_sink(record, write_event) if record else None
     except OSError as error:
         raise click.ClickException(f"cannot write {printable(str(error.filename))}: {error.strerror}") from error
     try:
@@ -145,14 +149,12 @@ def detect(
         _to_stderr([f"Error: {error}", *error.log.splitlines()])
         sys.exit(CANNOT_WATCH)
     if view is not None:
-        outputs.add_view(OutputQueue(view), sighting)
+        outputs.add_view("terminal", view.sink(), sighting)
     else:
-        outputs.add(OutputQueue(open_output(StdoutConfig(), json=as_json), on_failure=_warn))
+        outputs.add("stdout", open_output(StdoutConfig(), json=as_json))
     if file is not None:
-        outputs.add(OutputQueue(file, on_failure=_warn))
-    events: OutputQueue[Event] | None = None
-    if recording is not None:
-        events = OutputQueue(recording, capacity=65536, on_failure=_warn)
+        outputs.add("file", file)
+    events = local_worker("recording", recording, _RECORDED) if recording is not None else None
     loop = EngineLoop(
         source,
         rules,
@@ -187,7 +189,7 @@ def _dispatcher(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> D
             check_sink(sink, place)
     except BadSink as error:
         raise click.BadParameter(str(error), param_hint="--sink") from error
-    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, EgressPolicy), SpoolSettings(), _warn)
+    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, EgressPolicy), SpoolSettings())
     dispatcher.use(sinks)
     return dispatcher
 
@@ -218,7 +220,7 @@ def _start_lines(source: EventSource, rules: RuleSet) -> list[str]:
     return [*(f"Warning: {line}" for line in restrictions(source)), f"watching: {', '.join(counts)}"]
 
 
-def _watch(loop: EngineLoop, outputs: Outputs, seconds: float | None, stop: _StopSignals) -> None:
+def _watch(loop: EngineLoop, outputs: FanOut, seconds: float | None, stop: _StopSignals) -> None:
     """Watches until a signal comes, the time is over, or the reader of standard output is gone."""
     gone = _reader_gone(sys.stdout)
     end = time.monotonic() + (math.inf if seconds is None else seconds)
@@ -263,7 +265,3 @@ def _reader_gone(stream: TextIO) -> Callable[[], bool]:
 def _to_stderr(lines: Iterable[str]) -> None:
     for line in lines:
         click.echo(printable(line), err=True)
-
-
-def _warn(message: str) -> None:
-    click.echo(f"Warning: {printable(message)}", err=True)

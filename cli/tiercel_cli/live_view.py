@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from tiercel_agent.sinks.model import ItemSink
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
 from tiercel_engine.printable import printable
@@ -54,10 +55,11 @@ def sighting(alert: Alert, event: Event | None) -> Sighting:
 class LiveView:
     """An output to a terminal. The tool's own messages appear between the alerts."""
 
-    name = "terminal"
-
     def __init__(self, terminal: TextIO, width: int | None = None) -> None:
         self._console = Console(file=terminal, width=width, markup=False, highlight=False, emoji=False)
+
+    def sink(self) -> ItemSink[Sighting]:
+        return ItemSink(send=self.write, batch=256)
 
     def write(self, items: Sequence[Sighting]) -> None:
         for item in items:
@@ -65,12 +67,6 @@ class LiveView:
             self._console.print(
                 Padding(Text(printable(item.alert.output), overflow="fold"), (0, 0, 0, _INDENT), expand=False)
             )
-
-    def reopen(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
     def say(self, lines: Iterable[str]) -> None:
         for line in lines:

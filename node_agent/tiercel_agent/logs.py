@@ -11,6 +11,7 @@ import logging.handlers
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from tiercel_agent.config.model import LogConfig
 from tiercel_engine.located import located
@@ -42,7 +43,8 @@ class _CallHandler(logging.Handler):
         self._take = take
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._take(self.format(record))
+        with suppress(Exception):  # where nobody listens, the thread that logs goes on all the same
+            self._take(self.format(record))
 
 
 def hush_libraries() -> None:

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
+from tiercel_agent.outputs.queue import Delivery
 
 from reference_pages.markdown import code, prose, table
 from tiercel_agent.metrics.instruments import INSTRUMENTS as AGENT
 from tiercel_agent.metrics.readings import Readings as AgentReadings
-from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin
 from tiercel_engine.telemetry import Instrument, Telemetry

@@ -8,13 +8,11 @@ from pathlib import Path
 from tiercel_agent.config import falco_yaml, tiercel_yaml
 from tiercel_agent.config.model import (
     Config,
-    FileConfig,
     LogConfig,
-    OutputConfig,
-    StdoutConfig,
     default_hostname,
 )
 from tiercel_agent.config.section import open_settings
+from tiercel_agent.sinks.local.outputs import FileConfig, OutputConfig, StdoutConfig
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
 from tiercel_engine.rules.documents.files import read_text
 from tiercel_engine.rules.documents.report import Report

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from tiercel_agent.config.falco_outputs import falco_sinks
-from tiercel_agent.config.model import Config, FileConfig, LogConfig, OutputConfig, StdoutConfig, default_hostname
+from tiercel_agent.config.model import Config, LogConfig, default_hostname
 from tiercel_agent.config.section import Section
+from tiercel_agent.sinks.local.outputs import FileConfig, OutputConfig, StdoutConfig
 from tiercel_agent.workloads.settings import found_here
 from tiercel_engine.resources.alert_sink import Format
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
+from tiercel_agent.sinks.local.outputs import OutputConfig, StdoutConfig
 from tiercel_agent.sinks.model import SinkSettings
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
@@ -16,22 +17,6 @@ from tiercel_engine.priority import Priority
 
 LOG_LEVELS = ("error", "warning", "info", "debug")
 LOG_TARGETS = ("stderr", "syslog")
-
-
-@dataclass(frozen=True, slots=True)
-class StdoutConfig:
-    """Alerts on standard output."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileConfig:
-    """Alerts appended to a file; without ``keep_alive`` it is closed after each delivery."""
-
-    path: Path
-    keep_alive: bool = True
-
-
-OutputConfig = StdoutConfig | FileConfig
 
 
 @dataclass(frozen=True, slots=True)

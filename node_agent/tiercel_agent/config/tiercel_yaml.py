@@ -10,15 +10,13 @@ from tiercel_agent.config.model import (
     LOG_LEVELS,
     LOG_TARGETS,
     Config,
-    FileConfig,
     LogConfig,
-    OutputConfig,
-    StdoutConfig,
     default_hostname,
 )
 from tiercel_agent.config.section import Section
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
+from tiercel_agent.sinks.local.outputs import FileConfig, OutputConfig, StdoutConfig
 from tiercel_agent.sinks.model import BadSink, SinkSettings
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy, Network
 from tiercel_agent.sinks.urls import sink_of_url

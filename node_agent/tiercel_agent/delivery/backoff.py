@@ -1,4 +1,4 @@
-"""How long to wait after attempts that failed, and when to stop trying with all one has."""
+"""How long to wait after attempts that failed, and when a destination is taken to be down."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ OPENS_AFTER = 5
 
 
 class Backoff:
-    """Exponential, with full jitter: many agents that lost the same destination don't come back all at once."""
+    """Exponential, with full jitter: many agents that lost the same destination don't all come back at once.
 
-    def __init__(self, chance: Callable[[], float] = random.random) -> None:
+    ``longest`` is seconds; ``chance`` gives numbers from 0 to 1.
+    """
+
+    def __init__(self, chance: Callable[[], float] = random.random, longest: float = LONGEST) -> None:
         self._chance = chance
+        self._longest = longest
         self.failures = 0
         """In a row."""
 
@@ -30,9 +34,8 @@ class Backoff:
     def failed(self, retry_after: float | None) -> float:
         """Seconds to wait before the next attempt: not less than what the destination has asked for, up to a day."""
         self.failures += 1
-        longest = min(LONGEST, FIRST * 2.0 ** min(self.failures - 1, 16))
-        waited = longest * (0.5 + self._chance() / 2)
-        return max(waited, min(retry_after or 0.0, LONGEST_ASKED))
+        longest = min(self._longest, FIRST * 2.0 ** min(self.failures - 1, 16))
+        return max(longest * self._chance(), min(retry_after or 0.0, LONGEST_ASKED))
 
     def worked(self) -> None:
         self.failures = 0

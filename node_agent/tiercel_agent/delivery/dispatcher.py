@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from tiercel_agent.delivery.cpu_budget import OF_ALL, CpuBudget
-from tiercel_agent.delivery.queue import open_queue
+from tiercel_agent.delivery.queue import AlertQueue, open_queue
 from tiercel_agent.delivery.quotas import Key, quotas
 from tiercel_agent.delivery.route import Route
 from tiercel_agent.delivery.spool_folders import SpoolSettings, remove_old, spool_folder
 from tiercel_agent.delivery.stored_alert import weight
-from tiercel_agent.delivery.worker import Failure, SinkWorker, TestResult, Totals
+from tiercel_agent.delivery.totals import Failure, TestResult, Totals
+from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
 from tiercel_engine.alert import Alert
+from tiercel_engine.located import located
+
+LOGGER = logging.getLogger(__name__)
 
 CAPACITY = 8192
 """Alerts that wait to be matched, at most."""
@@ -48,21 +52,19 @@ class DeliveryReport:
 class Dispatcher:
     """One thread of its own matches alerts with sinks; each sink has another that delivers them.
 
-    ``open_sink`` makes a sink of its settings and is called in the sink's thread. ``tell`` gets lines for the log.
+    ``open_sink`` makes a sink of its settings and is called in the sink's thread.
     """
 
     def __init__(
         self,
         open_sink: Callable[[SinkSettings], Sink],
         spool: SpoolSettings,
-        tell: Callable[[str], None] = lambda _line: None,
         *,
         now: Callable[[], float] = time.time,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._open_sink = open_sink
         self._spool = spool
-        self._tell = tell
         self._now = now
         self._clock = clock
         self._changed = threading.Condition()
@@ -72,7 +74,7 @@ class Dispatcher:
         self._tests: list[tuple[Key, str, Alert]] = []
         self._dropped = 0
         self._closing = self._reopen = False
-        self._workers: dict[Key, SinkWorker] = {}
+        self._workers: dict[Key, SinkWorker[Alert]] = {}
         self._routes: dict[Key, Route] = {}
         self._broken: dict[Key, DeliveryReport] = {}
         self._budgets: dict[str, CpuBudget] = {}  # by namespace
@@ -177,11 +179,7 @@ class Dispatcher:
         try:
             act(*arguments)
         except BaseException as error:
-            self._say(f"sinks: something unforeseen: {type(error).__name__}")
-
-    def _say(self, line: str) -> None:
-        with suppress(Exception):  # nobody listens any more
-            self._tell(line)
+            LOGGER.error("sinks: unexpected error: %s", located(error))
 
     def _keep(self, wanted: Sequence[SinkSettings] | None) -> None:
         """Goes over to other sinks, or tries again with those that couldn't be begun."""
@@ -217,11 +215,11 @@ class Dispatcher:
                 trouble = route.take(alerts, now, monotonic, budget)
                 route.tick(monotonic)
             except BaseException as error:  # what trips one sink must not cost the others theirs
-                trouble = f"{type(error).__name__} while alerts were chosen"
+                trouble = f"error while alerts were chosen: {located(error)}"
                 route.worker.lost(len(alerts), trouble)
             if trouble and monotonic - route.told >= _REMIND:
                 route.told = monotonic
-                self._say(f"sink {label(route.settings)}: {trouble}: they are lost")
+                LOGGER.error("sink %s: %s: they are lost", label(route.settings), trouble)
 
     def _use(self, wanted: Sequence[SinkSettings]) -> None:
         self._again = None
@@ -233,11 +231,11 @@ class Dispatcher:
             key = settings.namespace, settings.name
             try:
                 routes[key] = self._kept_or_made(settings)
-                routes[key].worker.limit(parts[key], in_memory[key])
+                routes[key].queue.limit(parts[key], in_memory[key])
             except BadSink as error:
                 broken[key] = self._is_broken(settings, str(error))
             except BaseException as error:  # no thread is to be had, or the like
-                broken[key] = self._is_broken(settings, f"it can't be begun ({type(error).__name__})")
+                broken[key] = self._is_broken(settings, f"it can't be started: {located(error)}")
                 self._again = self._clock() + _AGAIN, wanted
         self._allow({namespace for namespace, _ in routes})
         gone = [route for key, route in self._routes.items() if key not in routes]
@@ -253,18 +251,18 @@ class Dispatcher:
         self._budgets = {each: self._budgets[each] for each in namespaces}
 
     def _is_broken(self, settings: SinkSettings, message: str) -> DeliveryReport:
-        self._say(f"sink {label(settings)}: {message}")
+        LOGGER.error("sink %s: %s", label(settings), message)
         return DeliveryReport(settings, Totals(failing=True, last_failure=Failure(self._now(), message)))
 
     def _kept_or_made(self, settings: SinkSettings) -> Route:
         key = settings.namespace, settings.name
         known = self._routes.get(key)
         if known is None:
-            return Route(settings, lambda: self._worker(settings))
+            return Route(settings, lambda: self._open_worker(settings))
         if known.settings == settings:
             return known
         known.finish()
-        route = Route(settings, lambda: known.worker, known)
+        route = Route(settings, lambda: (known.queue, known.worker), known)
         known.worker.change(lambda: self._open_sink(settings))
         return route
 
@@ -275,11 +273,11 @@ class Dispatcher:
         if route.settings.trusted and (lost := route.worker.totals().lost):
             self._lost[label(route.settings)] += lost
 
-    def _worker(self, settings: SinkSettings) -> SinkWorker:
+    def _open_worker(self, settings: SinkSettings) -> tuple[AlertQueue, SinkWorker[Alert]]:
         folder = spool_folder(self._spool.folder, settings.namespace, settings.name)
         queue = open_queue(folder, self._spool.limit)
         try:
-            return SinkWorker(label(settings), lambda: self._open_sink(settings), queue, self._tell)
+            return queue, SinkWorker(f"sink {label(settings)}", lambda: self._open_sink(settings), queue)
         except BaseException:
             queue.close()
             raise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from tiercel_agent.delivery.segments import MOST_RECORD
 from tiercel_agent.delivery.spool import Spool
 from tiercel_agent.delivery.stored_alert import decode, encode, weight
+from tiercel_agent.delivery.waiting import Waiting
 from tiercel_engine.alert import Alert
 
 _BATCH = 256  # alerts that are written to the spool at once
@@ -20,11 +20,10 @@ _BATCH_BYTES = 1 << 20
 _OPEN_AGAIN = 30.0  # seconds between two attempts to open a spool
 _READ_AGAIN = 1.0
 _WRITE_AGAIN = 1.0  # seconds, where the spool took nothing
-_LONGEST = 1e9  # seconds; locks wait for no longer
 _IN_MEMORY = 16 << 20  # bytes
 
 
-class AlertQueue:
+class AlertQueue(Waiting):
     """Alerts wait in ``spool``, or in memory without one, or while it can't be written: ``most_in_memory`` of them at
     most, and those of ``limit``.
 
@@ -40,11 +39,11 @@ class AlertQueue:
         opener: Callable[[], Spool] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        super().__init__()
         self._spool = spool
         self._most = most_in_memory
         self._opener = opener
         self._clock = clock
-        self._changed = threading.Condition()
         self._memory: deque[Alert] = deque()
         self._weight = 0  # bytes of those in memory, about
         self._most_weight = _IN_MEMORY
@@ -53,7 +52,6 @@ class AlertQueue:
         self._lost = 0
         self._trouble = ""
         self._limit: int | None = None
-        self._stirred = self._closed = False
         self._open_at = self._store_at = float("-inf")
         self._open()
         self._shown = self._waiting, self._all_lost
@@ -76,11 +74,6 @@ class AlertQueue:
     def on_disk(self) -> bool:
         """Whether what waits is there at the next start."""
         return self._spool is not None and not self._trouble
-
-    @property
-    def closed(self) -> bool:
-        """Whether there will be nothing any more to read, whatever ``count`` is."""
-        return self._closed
 
     def limit(self, most: int, in_memory: int = _IN_MEMORY) -> None:
         """At most so many bytes wait on the disk from now on, and about so many in memory."""
@@ -129,25 +122,6 @@ class AlertQueue:
             for _ in range(min(count - stored, self._memory_hand)):
                 self._take_out(0)
                 self._memory_hand -= 1
-
-    def wait(self, timeout: float | None, gather: float, most: int) -> bool:
-        """Whether there is something to read, for which it waits at most ``timeout`` seconds, None for ever.
-
-        Once there is, it waits ``gather`` seconds more unless there are ``most``. ``wake`` and ``close`` end both.
-        """
-        with self._changed:
-            longest = None if timeout is None else min(timeout, _LONGEST)
-            self._changed.wait_for(lambda: self._is_stirred or self.count, longest)
-            if gather > 0.0 and self.count and not self._is_stirred:
-                self._changed.wait_for(lambda: self._is_stirred or self.count >= most, min(gather, _LONGEST))
-            self._stirred = False
-            return not self._closed and self.count > 0
-
-    def wake(self) -> None:
-        """Ends the ``wait`` of the reader, or the next one if it doesn't wait now."""
-        with self._changed:
-            self._stirred = True
-            self._changed.notify_all()
 
     def close(self) -> None:
         """What is in memory goes into the spool, or is lost; what is in the spool stays there."""
@@ -199,10 +173,6 @@ class AlertQueue:
         ):
             self._take_out(self._memory_hand)
             self._lost += 1
-
-    @property
-    def _is_stirred(self) -> bool:
-        return self._stirred or self._closed
 
     def _end(self) -> None:
         self._closed = True

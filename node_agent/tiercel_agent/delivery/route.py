@@ -6,18 +6,25 @@ from collections.abc import Callable, Iterable
 
 from tiercel_agent.delivery.cpu_budget import CpuBudget
 from tiercel_agent.delivery.matcher import NAMESPACE, Silences, Test, accepts, silences
+from tiercel_agent.delivery.queue import AlertQueue
 from tiercel_agent.delivery.throttle import Throttle, throttle_of
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.sinks.model import SinkSettings
 from tiercel_engine.alert import Alert
+from tiercel_engine.located import located
 
 
 class Route:
     """One thread calls all methods; others may read the counts."""
 
-    def __init__(self, settings: SinkSettings, worker: Callable[[], SinkWorker], before: Route | None = None) -> None:
-        """Goes on with the counts of ``before``. Raises BadSink for settings that can't be read, before ``worker`` is
-        asked for."""
+    def __init__(
+        self,
+        settings: SinkSettings,
+        make: Callable[[], tuple[AlertQueue, SinkWorker[Alert]]],
+        before: Route | None = None,
+    ) -> None:
+        """Goes on with the counts of ``before``. Raises BadSink for settings that can't be read, before ``make``
+        is called for the queue and its worker."""
         self.settings = settings
         self.silenced: int = before.silenced if before is not None else 0
         self.told = float("-inf")  # when the log was told of trouble, in monotonic seconds
@@ -25,7 +32,7 @@ class Route:
         self._accepts: Test = accepts(settings)
         self._silences: Silences = silences(settings.spec.silences)
         self._throttle: Throttle | None = throttle_of(settings.spec.throttle)
-        self.worker = worker()
+        self.queue, self.worker = make()
 
     @property
     def suppressed(self) -> int:
@@ -54,7 +61,7 @@ class Route:
                 trouble = "match, silences or throttle take too long"
                 self.worker.lost(1, trouble)
             except Exception as error:
-                trouble = f"{type(error).__name__} while alerts were chosen"
+                trouble = f"error while alerts were chosen: {located(error)}"
                 self.worker.lost(1, trouble)
         if wanted:
             self.worker.put(wanted)

@@ -1,103 +1,97 @@
-"""The thread that carries the alerts of one sink to its destination, in order, until it has taken them."""
+"""The thread that delivers what waits for one sink, in order, until the sink has taken it."""
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, Generic, Protocol, TypeVar
 
 from tiercel_agent.delivery.backoff import Backoff
-from tiercel_agent.delivery.queue import AlertQueue
-from tiercel_agent.sinks.model import BadSink, Refused, Sink, Unavailable
+from tiercel_agent.delivery.totals import Failure, TestResult, Totals
+from tiercel_agent.sinks.model import BadSink, ItemSink, ReaderGone, Refused, Unavailable
 from tiercel_engine.alert import Alert
+from tiercel_engine.located import located
 from tiercel_engine.printable import printable
+
+LOGGER = logging.getLogger(__name__)
 
 _LONGEST = 300  # characters of an error
 _REFUSALS = 60.0  # seconds between two lines on alerts that are refused
 _LAST = 5.0  # seconds for which what waits is delivered at the end
 _OPEN_AGAIN = 30.0  # seconds between two attempts to open a sink that can't be opened as it is configured
 
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an attempt failed; ``at`` is seconds since the epoch."""
-
-    at: float
-    message: str
+Item = TypeVar("Item")
 
 
-@dataclass(frozen=True, slots=True)
-class TestResult:
-    """What became of a test alert: ``took`` is seconds until the destination had it, None as long as it hasn't."""
+class Queue(Protocol[Item]):
+    """What waits for one sink. Any thread appends; the worker reads. See ``AlertQueue`` and ``MemoryQueue``."""
 
-    __test__ = False
-
-    id: str
-    sent: float
-    took: float | None = None
-    error: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Of one sink, since the agent's start. Times are seconds since the epoch."""
-
-    delivered: int = 0
-    retried: int = 0
-    """Attempts that failed and were, or will be, made again."""
-    lost: int = 0
-    queued: int = 0
-    failing: bool = False
-    last_success: float | None = None
-    last_failure: Failure | None = None
-    test: TestResult | None = None
-    trouble: str = ""
-    """Why what waits is in memory although it should be on the disk."""
+    @property
+    def count(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def trouble(self) -> str: ...
+    @property
+    def on_disk(self) -> bool: ...
+    @property
+    def closed(self) -> bool: ...
+    def append(self, items: Sequence[Item], /) -> None: ...
+    def next(self, most: int) -> Sequence[Item]: ...
+    def done(self, count: int) -> None: ...
+    def wait(self, timeout: float | None, gather: float, most: int) -> bool: ...
+    def wake(self) -> None: ...
+    def close(self) -> None: ...
 
 
-class SinkWorker:
-    """Opens the sink at the first alert and offers it what waits until it is taken.
+class SinkWorker(Generic[Item]):
+    """Opens the sink at the first item and offers it what waits until it is taken.
 
-    ``tell`` gets a line when the sink begins to fail, when it works again and when alerts are refused for good.
-    ``name`` is how these lines call it.
+    ``name`` is what the log calls the sink: ``sink shop/chat``. ``opener`` is called in the worker's thread and raises
+    BadSink or OSError. It is logged when the sink begins to fail, when it works again and when items are refused for
+    good. ``clock`` gives seconds since the epoch. ``opened`` is the sink where it is open already.
     """
 
     def __init__(
         self,
         name: str,
-        opener: Callable[[], Sink],
-        queue: AlertQueue,
-        tell: Callable[[str], None] = lambda _line: None,
+        opener: Callable[[], ItemSink[Item]],
+        queue: Queue[Item],
         backoff: Backoff | None = None,
         clock: Callable[[], float] = time.time,
+        opened: ItemSink[Item] | None = None,
     ) -> None:
         self.name = name
         self._opener = opener
         self._queue = queue
-        self._tell = tell
         self._backoff = backoff or Backoff()
         self._clock = clock
-        self._sink: Sink | None = None
+        self._sink = opened
         self._lock = threading.Lock()
         self._totals = Totals()
         self._test_alert = ""
         self._test_begun = 0.0
-        self._refusal_told = float("-inf")
-        self._closing = False
+        self._refusal_logged = float("-inf")
+        self._closing = self._reader_gone = False
         self._end = float("inf")
-        self._stirred = threading.Event()
+        self._interrupted = threading.Event()
         self._reopen = self._changed = False
-        self._thread = threading.Thread(target=self._run, name=f"sink-{name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def put(self, alerts: Sequence[Alert]) -> None:
-        """Takes alerts into the queue; waits for nothing but the disk."""
-        self._queue.append(alerts)
+    @property
+    def ended(self) -> bool:
+        """Whether the reader of the sink has gone for good, so that nothing is delivered any more."""
+        return self._reader_gone and not self._closing
 
-    def send_test(self, identifier: str, alert: Alert) -> None:
+    def put(self, items: Sequence[Item]) -> None:
+        """Takes items into the queue; waits for nothing but the disk."""
+        self._queue.append(items)
+
+    def send_test(self: SinkWorker[Alert], identifier: str, alert: Alert) -> None:
         """Takes a test alert; ``totals().test`` tells what becomes of it under this identifier."""
         with self._lock:
             self._test_alert = alert.id
@@ -105,17 +99,17 @@ class SinkWorker:
             self._note(test=TestResult(identifier, self._clock()))
         self._queue.append([alert])
 
-    def change(self, opener: Callable[[], Sink]) -> None:
+    def change(self, opener: Callable[[], ItemSink[Item]]) -> None:
         """Goes on with another sink, at once: what waits is for it."""
         with self._lock:
             self._opener = opener
             self._changed = True
-        self._stir()
+        self._interrupt()
 
     def reopen(self) -> None:
         """Asks the sink to let go of what may have been rotated away, before it sends again."""
         self._reopen = True
-        self._stir()
+        self._interrupt()
 
     def totals(self) -> Totals:
         with self._lock:
@@ -133,18 +127,14 @@ class SinkWorker:
         """As ``close``, which is to be called after it, without waiting: so several end side by side."""
         self._end = time.monotonic() + timeout
         self._closing = True
-        self._stir()
+        self._interrupt()
 
     def stop(self) -> None:
         """Delivers nothing more, but what is on its way. What waits stays on the disk, for whoever opens it next, or is
         counted as lost."""
         self._closing = True
         self._queue.close()
-        self._stir()
-
-    def limit(self, most: int, in_memory: int) -> None:
-        """At most so many bytes wait from now on, on the disk and in memory."""
-        self._queue.limit(most, in_memory)
+        self._interrupt()
 
     def lost(self, count: int, why: str) -> None:
         """Counts alerts that were lost before they came here."""
@@ -152,26 +142,23 @@ class SinkWorker:
         with self._lock:
             self._note(lost=self._totals.lost + count, last_failure=failure)
 
-    def _stir(self) -> None:
-        """Whatever the thread waits for, it looks up."""
-        self._stirred.set()
+    def _interrupt(self) -> None:
+        """Ends whatever the thread waits for."""
+        self._interrupted.set()
         self._queue.wake()
-
-    def _say(self, line: str) -> None:
-        with contextlib.suppress(Exception):  # where nobody listens any more, alerts are delivered all the same
-            self._tell(line)
 
     def _pause(self, seconds: float) -> bool:
         """Waits, unless something else is asked for meanwhile; False if that is the end."""
         until = time.monotonic() + seconds
-        self._stirred.wait(seconds)
-        self._stirred.clear()
+        self._interrupted.wait(seconds)
+        self._interrupted.clear()
         if not self._closing:
             return True
         if self._queue.on_disk or until >= self._end:
             return False
-        self._stirred.wait(until - time.monotonic())  # what waits would be lost: it is tried as long as there is time
-        self._stirred.clear()
+        # What waits would be lost: it is tried as long as there is time.
+        self._interrupted.wait(until - time.monotonic())
+        self._interrupted.clear()
         return True
 
     def _run(self) -> None:
@@ -181,7 +168,7 @@ class SinkWorker:
                 try:
                     going_on = self._step()
                 except BaseException as error:  # whatever it is, it must not end the thread unseen
-                    self._failed(f"something unforeseen: {type(error).__name__}")
+                    self._failed(f"unexpected error: {located(error)}")
                     going_on = self._pause(self._backoff.failed(None))
         finally:
             self._queue.close()
@@ -211,7 +198,7 @@ class SinkWorker:
             try:
                 sink.close()
             except BaseException as error:  # whatever a library has: it is done with
-                self._say(f"sink {self.name}: {type(error).__name__} while it was closed")
+                LOGGER.warning("%s: error while it was closed: %s", self.name, located(error))
 
     def _open(self) -> bool:
         """Opens the sink; False at the end."""
@@ -222,14 +209,14 @@ class SinkWorker:
         except OSError as error:
             message = _reason(error)
         except BaseException as error:  # a library that nobody foresaw: the other sinks go on
-            message = f"it can't be opened ({type(error).__name__})"
+            message = f"it can't be opened: {located(error)}"
         else:
             return True
         self._failed(message)
         return self._pause(_OPEN_AGAIN)
 
-    def _turn(self, sink: Sink) -> bool:
-        """Delivers the next alerts; False at the end."""
+    def _turn(self, sink: ItemSink[Item]) -> bool:
+        """Delivers the next items; False at the end."""
         again = self._ticked(sink)
         if self._reopen:
             self._reopen = False
@@ -239,29 +226,32 @@ class SinkWorker:
         gather = 0.0 if self._closing or self._backoff.failures else sink.wait
         if not self._queue.wait(again, gather, most):
             return True
-        alerts = self._queue.next(most)
-        return self._deliver(sink, alerts) if alerts else True
+        items = self._queue.next(most)
+        return self._deliver(sink, items) if items else True
 
-    def _reopened(self, sink: Sink) -> None:
+    def _reopened(self, sink: ItemSink[Item]) -> None:
         try:
             sink.reopen()
         except BaseException as error:  # then what it sends fails, or doesn't
-            self._say(f"sink {self.name}: {type(error).__name__} while it was opened anew")
+            LOGGER.warning("%s: error while it was opened anew: %s", self.name, located(error))
 
-    def _ticked(self, sink: Sink) -> float | None:
+    def _ticked(self, sink: ItemSink[Item]) -> float | None:
         try:
             return sink.tick()
         except BaseException as error:  # what a sink does in between must not end it
-            self._failed(f"between two deliveries: {type(error).__name__}")
+            self._failed(f"error between two deliveries: {located(error)}")
             return 1.0
 
-    def _deliver(self, sink: Sink, alerts: Sequence[Alert]) -> bool:
+    def _deliver(self, sink: ItemSink[Item], items: Sequence[Item]) -> bool:
         """Offers them once; False if it is to end."""
         retry_after: float | None = None
         try:
-            sink.send(alerts)
+            sink.send(items)
+        except ReaderGone:
+            self._reader_gone = True
+            return False
         except Refused as refused:
-            self._refused(sink, alerts, str(refused))
+            self._refused(sink, items, str(refused))
             return True
         except Unavailable as error:
             message, retry_after = str(error), error.retry_after
@@ -270,52 +260,52 @@ class SinkWorker:
         except MemoryError:  # nothing that the alerts could be blamed for
             message = "there is too little memory"
         except BaseException as error:  # an alert that trips the sink must not end it, nor be offered for ever
-            self._refused(sink, alerts, f"it can't take what it was given ({type(error).__name__})")
+            self._refused(sink, items, f"it can't take what it was given: {located(error)}")
             return True
         else:
-            self._delivered(alerts)
+            self._delivered(items)
             return True
         wait = self._backoff.failed(retry_after)
         self._failed(message)
         return self._pause(wait)
 
-    def _delivered(self, alerts: Sequence[Alert]) -> None:
-        self._queue.done(len(alerts))
+    def _delivered(self, items: Sequence[Item]) -> None:
+        self._queue.done(len(items))
         failing = self._backoff.failures > 0
         self._backoff.worked()
         now = self._clock()
         with self._lock:
             totals = self._totals
             test = totals.test
-            if test is not None and any(alert.id == self._test_alert for alert in alerts):
+            if test is not None and any(map(self._is_test, items)):
                 test = TestResult(test.id, test.sent, time.monotonic() - self._test_begun)
                 self._test_alert = ""
-            self._note(delivered=totals.delivered + len(alerts), failing=False, last_success=now, test=test)
+            self._note(delivered=totals.delivered + len(items), failing=False, last_success=now, test=test)
         if failing:
-            self._say(f"sink {self.name}: works again")
+            LOGGER.warning("%s: works again", self.name)
 
-    def _refused(self, sink: Sink, alerts: Sequence[Alert], message: str) -> None:
+    def _refused(self, sink: ItemSink[Item], items: Sequence[Item], message: str) -> None:
         """One alert is given up; of several, each half is offered by itself, in order."""
-        if len(alerts) > 1:
-            self._split(sink, alerts)
+        if len(items) > 1:
+            self._split(sink, items)
             return
         message = printable(message)[:_LONGEST]
         self._queue.done(1)
         self._backoff.worked()  # it answers
         with self._lock:
             test = self._totals.test
-            if test is not None and alerts[0].id == self._test_alert:
+            if test is not None and self._is_test(items[0]):
                 test = TestResult(test.id, test.sent, None, message)
                 self._test_alert = ""
             failure = Failure(self._clock(), message)
             self._note(lost=self._totals.lost + 1, last_failure=failure, test=test)
-        if time.monotonic() - self._refusal_told >= _REFUSALS:
-            self._refusal_told = time.monotonic()
-            self._say(f"sink {self.name}: refuses an alert for good: {message}")
+        if time.monotonic() - self._refusal_logged >= _REFUSALS:
+            self._refusal_logged = time.monotonic()
+            LOGGER.error("%s: refuses an alert for good: %s", self.name, message)
 
-    def _split(self, sink: Sink, alerts: Sequence[Alert]) -> None:
-        middle = len(alerts) // 2
-        for half in (alerts[:middle], alerts[middle:]):
+    def _split(self, sink: ItemSink[Item], items: Sequence[Item]) -> None:
+        middle = len(items) // 2
+        for half in (items[:middle], items[middle:]):
             if self._queue.closed or not self._deliver(sink, half) or self._backoff.failures:
                 return  # what isn't done is what waits, and is offered again
 
@@ -329,7 +319,10 @@ class SinkWorker:
             failure = Failure(self._clock(), message)
             self._note(retried=self._totals.retried + 1, failing=True, last_failure=failure, test=test)
         if begins:
-            self._say(f"sink {self.name}: {message}")
+            LOGGER.error("%s: %s", self.name, message)
+
+    def _is_test(self, item: Item) -> bool:
+        return isinstance(item, Alert) and item.id == self._test_alert
 
     def _note(self, **changes: Any) -> None:
         """Under the lock."""

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from tiercel_agent.delivery.fan_out import FanOut
+from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.detection.floods import Floods
 from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.partial import ReportedParts, partial_alert
@@ -15,8 +17,6 @@ from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.logs import located
 from tiercel_agent.loss import Loss, Losses, listed
-from tiercel_agent.outputs.fan_out import Outputs
-from tiercel_agent.outputs.queue import OutputQueue
 from tiercel_agent.warning import AgentWarning, describe
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
@@ -82,11 +82,11 @@ class EngineLoop:
         self,
         source: EventSource,
         rules: RuleSet,
-        outputs: Outputs,
+        outputs: FanOut,
         *,
         hostname: str,
         secrets: bool = False,
-        recording: OutputQueue[Event] | None = None,
+        recording: SinkWorker[Event] | None = None,
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -148,7 +148,7 @@ class EngineLoop:
 
     def _take(self, event: Event) -> None:
         if self._recording is not None:
-            self._recording.put(Event(event.source, event.time, event.materialize()))
+            self._recording.put([Event(event.source, event.time, event.materialize())])
         outputs = self._rules.outputs
         try:
             matches = self._rules.matcher.match(event)
@@ -210,6 +210,6 @@ class EngineLoop:
         lost = {loss: count for loss, count in self._source.counters().lost.items() if count}
         lost |= self._failures
         lost |= self._outputs.lost()
-        if self._recording is not None and (dropped := self._recording.counters().dropped):
-            lost[Loss(LossCause.RECORDING_FAILED)] = dropped
+        if self._recording is not None and (lost_events := self._recording.totals().lost):
+            lost[Loss(LossCause.RECORDING_FAILED)] = lost_events
         return lost

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
+from tiercel_agent.delivery.totals import Totals
 from tiercel_agent.metrics.readings import Readings, RuleId, label
-from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine import __version__
 from tiercel_engine.resources.node_agent import LossCause, SinkDeliveryReport
 from tiercel_engine.telemetry import Instrument, Measured
@@ -28,7 +28,7 @@ def _of_rule(rule: RuleId) -> Mapping[str, str]:
     return {"rule": name, "namespace": label(namespace), "securityrule": label(security_rule)}
 
 
-def _outputs(read: Callable[[Delivery], int]) -> Reads:
+def _outputs(read: Callable[[Totals], int]) -> Reads:
     return lambda readings: [(read(each), {"output": label(name)}) for name, each in readings.outputs.items()]
 
 
@@ -73,11 +73,9 @@ INSTRUMENTS = (
         "Matches that were counted in alerts of a flood, by rule.",
         _rules(lambda each: each.suppressed),
     ),
-    _total(
-        "output.delivered", "{item}", "What an output has delivered.", _outputs(lambda delivery: delivery.delivered)
-    ),
-    _total("output.dropped", "{item}", "What an output has given up.", _outputs(lambda delivery: delivery.dropped)),
-    _total("output.failures", "{attempt}", "Attempts of an output that failed.", _outputs(lambda each: each.failures)),
+    _total("output.delivered", "{item}", "What an output has delivered.", _outputs(lambda totals: totals.delivered)),
+    _total("output.dropped", "{item}", "What an output has given up.", _outputs(lambda totals: totals.lost)),
+    _total("output.failures", "{attempt}", "Attempts of an output that failed.", _outputs(lambda each: each.retried)),
     _total("sink.delivered", "{alert}", "Alerts that an AlertSink has delivered.", _sinks(lambda sink: sink.delivered)),
     _total(
         "sink.retried",

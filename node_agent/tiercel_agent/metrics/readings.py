@@ -7,8 +7,8 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from tiercel_agent.delivery.totals import Totals
 from tiercel_agent.loss import Losses
-from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin, Rule
@@ -43,7 +43,7 @@ class Readings:
     """Rules in force now."""
     bundle: str = ""
     """The hash of the bundle in force now, "" if the rules are of files."""
-    outputs: Mapping[str, Delivery] = field(default_factory=dict)
+    outputs: Mapping[str, Totals] = field(default_factory=dict)
     sinks: Sequence[SinkDeliveryReport] = ()
     uptime: float = 0.0
     """Seconds since the agent's start."""

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable
 
 from tiercel_agent.config import Config
+from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.detection.loop import HOUSEKEEPING, EngineLoop
 from tiercel_agent.detection.partial import restrictions
 from tiercel_agent.detection.rule_set import RuleSet, Signature
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.metrics import Metrics, Readings, by_rule
-from tiercel_agent.outputs import Outputs
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter, status_of
 from tiercel_agent.service.reload import Reloader, log_diagnostics, log_refused
@@ -41,7 +41,7 @@ class Agent:
         *,
         source: EventSource,
         loop: EngineLoop,
-        outputs: Outputs,
+        outputs: FanOut,
         reloader: Reloader,
         rules: RuleSet,
         notifier: Notifier,
@@ -172,7 +172,7 @@ class Agent:
                 suppressed=by_rule(summary.suppressed, self._rules.rules),
                 rules=len(self._rules.rules),
                 bundle=self._rules.bundle,
-                outputs=self._outputs.deliveries(),
+                outputs=self._outputs.outputs(),
                 sinks=sinks,
                 uptime=self._clock() - self._begun,
             )

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
-from tiercel_agent.delivery.worker import Failure, TestResult
+from tiercel_agent.delivery.totals import Failure, TestResult
 from tiercel_agent.sinks.model import Place, SinkSettings
 from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Generic, TypeAlias, TypeVar
 
 from tiercel_agent.workloads.settings import WorkloadSettings
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import SecretSource
 from tiercel_engine.scope import SYSTEM_NAMESPACE
+
+Item = TypeVar("Item")
 
 
 class BadSink(Exception):
@@ -31,22 +34,30 @@ class Refused(Exception):
     The message as in ``Unavailable``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sink:
-    """An open destination. One thread calls all functions."""
+class ReaderGone(Exception):
+    """Whoever read what is written here has gone for good: nothing can be delivered any more."""
 
-    send: Callable[[Sequence[Alert]], None]
+
+@dataclass(frozen=True, kw_only=True)  # without slots, which frozen generic classes can't have in Python 3.11
+class ItemSink(Generic[Item]):
+    """An open destination of items: of alerts, recorded events and the like. One thread calls all functions."""
+
+    send: Callable[[Sequence[Item]], None]
     """Delivers all or none, as far as can be known; may block for as long as its timeouts say. Raises Unavailable,
-    Refused, OSError (as Unavailable)."""
+    Refused, ReaderGone, OSError (as Unavailable)."""
     batch: int = 1
-    """How many alerts one ``send`` takes at most."""
+    """How many items one ``send`` takes at most."""
     wait: float = 0.0
-    """Seconds for which alerts are gathered, after the first of them, before they are sent."""
+    """Seconds for which items are gathered, after the first of them, before they are sent."""
     tick: Callable[[], float | None] = lambda: None
     """Called while nothing waits: after how many seconds it wants to be called again, None if only after a ``send``."""
     reopen: Callable[[], None] = lambda: None
     """Lets go of what may have been rotated away."""
     close: Callable[[], None] = lambda: None
+
+
+Sink: TypeAlias = ItemSink[Alert]
+"""A destination of alerts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from agent_support.waiting import eventually
 from tiercel_agent.delivery.backoff import LONGEST, LONGEST_ASKED, OPENS_AFTER, Backoff
 from tiercel_agent.delivery.queue import open_queue
 from tiercel_agent.delivery.worker import SinkWorker
+from tiercel_agent.logs import send_warnings_to
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
@@ -62,14 +63,12 @@ class Made:
     """A worker whose backoff waits for no time worth mentioning."""
 
     def __init__(self, destination: Destination, folder: Path | None = None, **more: Any) -> None:
-        self.said: list[str] = []
         self.queue = open_queue(folder, 1 << 20)
         self.worker = SinkWorker(
-            "shop/chat",
+            "sink shop/chat",
             more.pop("opener", destination.open),
             self.queue,
-            self.said.append,
-            backoff=more.pop("backoff", Backoff(lambda: -0.999)),
+            backoff=more.pop("backoff", Backoff(lambda: 0.0001)),
         )
 
     def put(self, *outputs: str) -> None:
@@ -110,7 +109,9 @@ def test_a_sink_is_opened_when_there_is_something_for_it(made: Made, destination
     assert destination.opened == 1
 
 
-def test_what_fails_is_offered_again_in_order_and_told_once(made: Made, destination: Destination) -> None:
+def test_what_fails_is_offered_again_in_order_and_told_once(
+    said: list[str], made: Made, destination: Destination
+) -> None:
     destination.answers = [Unavailable("answers 503"), OSError(111, "Connection refused"), Unavailable("answers 500")]
     made.put(*texts(0, 30))
     eventually(lambda: made.worker.totals().delivered == 30)
@@ -119,8 +120,8 @@ def test_what_fails_is_offered_again_in_order_and_told_once(made: Made, destinat
     assert (totals.retried, totals.failing) == (3, False)
     assert totals.last_failure is not None
     assert totals.last_failure.message == "answers 500"
-    eventually(lambda: len(made.said) == 2)
-    assert made.said == ["sink shop/chat: answers 503", "sink shop/chat: works again"]
+    eventually(lambda: len(said) == 2)
+    assert said == ["sink shop/chat: answers 503", "sink shop/chat: works again"]
 
 
 def test_a_destination_that_is_down_is_tried_with_one_alert(made: Made, destination: Destination) -> None:
@@ -130,7 +131,7 @@ def test_a_destination_that_is_down_is_tried_with_one_alert(made: Made, destinat
     assert destination.attempts == [*[10] * OPENS_AFTER, 1, 1, 1, 10, 10, 9]
 
 
-def test_of_a_batch_that_is_refused_the_good_ones_arrive(made: Made, destination: Destination) -> None:
+def test_of_a_batch_that_is_refused_the_good_ones_arrive(said: list[str], made: Made, destination: Destination) -> None:
     destination.poison = "alert 6"
     destination.gate.clear()
     made.put(*texts(0, 10))
@@ -138,7 +139,7 @@ def test_of_a_batch_that_is_refused_the_good_ones_arrive(made: Made, destination
     eventually(lambda: made.worker.totals().delivered == 9)
     assert destination.got == [text for text in texts(0, 10) if text != "alert 6"]
     assert made.worker.totals().lost == 1
-    assert made.said == ["sink shop/chat: refuses an alert for good: such a thing isn't taken"]
+    assert said == ["sink shop/chat: refuses an alert for good: such a thing isn't taken"]
 
 
 def test_a_destination_that_fails_while_a_batch_is_split_gets_the_rest_later(
@@ -153,21 +154,24 @@ def test_a_destination_that_fails_while_a_batch_is_split_gets_the_rest_later(
     assert destination.got == [text for text in texts(0, 10) if text != "alert 6"]
 
 
-def test_an_alert_that_trips_a_sink_is_given_up_and_the_others_go_on(made: Made, destination: Destination) -> None:
+def test_an_alert_that_trips_a_sink_is_given_up_and_the_others_go_on(
+    said: list[str], made: Made, destination: Destination
+) -> None:
     destination.answers = [ValueError("\x1b[31m secret")]
     made.put("a")
     eventually(lambda: made.worker.totals().lost == 1)
     made.put("b")
     eventually(lambda: destination.got == ["b"])
-    assert made.said == ["sink shop/chat: refuses an alert for good: it can't take what it was given (ValueError)"]
+    refused = "sink shop/chat: refuses an alert for good: it can't take what it was given: ValueError at "
+    assert [line.startswith(refused) for line in said] == [True]
 
 
-def test_what_the_destination_says_is_escaped_and_cut(made: Made, destination: Destination) -> None:
+def test_what_the_destination_says_is_escaped_and_cut(said: list[str], made: Made, destination: Destination) -> None:
     destination.answers = [Unavailable("no\x1b[31m\n" + "x" * 1000)]
     made.put("a")
     eventually(lambda: destination.got == ["a"])
-    assert made.said[0].startswith(r"sink shop/chat: no\x1b[31m\nxxx")
-    assert len(made.said[0]) < 400
+    assert said[0].startswith(r"sink shop/chat: no\x1b[31m\nxxx")
+    assert len(said[0]) < 400
 
 
 def test_a_sink_that_cannot_be_opened_is_told_and_what_waits_stays(destination: Destination, tmp_path: Path) -> None:
@@ -254,7 +258,7 @@ def test_a_test_alert_that_fails_tells_why(made: Made, destination: Destination)
     eventually(lambda: getattr(made.worker.totals().test, "error", "") == "the channel is gone")
 
 
-def test_what_a_sink_does_in_between_is_asked_for_and_may_fail(tmp_path: Path) -> None:
+def test_what_a_sink_does_in_between_is_asked_for_and_may_fail(said: list[str], tmp_path: Path) -> None:
     ticks: list[int] = []
 
     def tick() -> float | None:
@@ -267,7 +271,8 @@ def test_what_a_sink_does_in_between_is_asked_for_and_may_fail(tmp_path: Path) -
     made = Made(Destination(), tmp_path / "spool", opener=lambda: sink)
     made.put("a")
     eventually(lambda: len(ticks) > 4)
-    assert made.said == ["sink shop/chat: between two deliveries: ValueError"]
+    error = "sink shop/chat: error between two deliveries: ValueError at "
+    assert [line.startswith(error) for line in said] == [True]
     made.worker.close()
 
 
@@ -282,7 +287,7 @@ def test_no_exception_of_a_destination_ends_the_thread(
     eventually(lambda: destination.got == ["b"])
 
 
-def test_a_file_that_cannot_be_opened_anew_does_not_end_the_thread(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_opened_anew_does_not_end_the_thread(said: list[str], tmp_path: Path) -> None:
     got: list[str] = []
 
     def reopen() -> None:
@@ -293,14 +298,15 @@ def test_a_file_that_cannot_be_opened_anew_does_not_end_the_thread(tmp_path: Pat
     made.put("a")
     eventually(lambda: got == ["a"])
     made.worker.reopen()
-    eventually(lambda: made.said == ["sink shop/chat: PermissionError while it was opened anew"])
+    error = "sink shop/chat: error while it was opened anew: PermissionError at "
+    eventually(lambda: [line.startswith(error) for line in said] == [True])
     made.put("b")
     eventually(lambda: got == ["a", "b"])
     made.worker.close()
 
 
 def test_a_queue_that_trips_is_told_and_tried_again(
-    made: Made, destination: Destination, monkeypatch: pytest.MonkeyPatch
+    said: list[str], made: Made, destination: Destination, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     was, failures = made.queue.next, [RuntimeError("unforeseen")]
 
@@ -312,20 +318,22 @@ def test_a_queue_that_trips_is_told_and_tried_again(
     monkeypatch.setattr(made.queue, "next", failing)
     made.put("a")
     eventually(lambda: destination.got == ["a"])
-    eventually(lambda: len(made.said) == 2)
-    assert made.said == ["sink shop/chat: something unforeseen: RuntimeError", "sink shop/chat: works again"]
+    eventually(lambda: len(said) == 2)
+    assert said[0].startswith("sink shop/chat: unexpected error: RuntimeError at ")
+    assert said[1] == "sink shop/chat: works again"
 
 
-def test_where_nobody_listens_alerts_are_delivered_all_the_same(destination: Destination) -> None:
+def test_where_nobody_listens_alerts_are_delivered_all_the_same(
+    said: list[str], made: Made, destination: Destination
+) -> None:
     def broken(_line: str) -> None:
         raise BrokenPipeError(32, "Broken pipe")
 
-    worker = SinkWorker("a", destination.open, open_queue(None, 1), broken, Backoff(lambda: -0.999))
+    send_warnings_to(broken)
     destination.answers = [Unavailable("down"), Refused("no")]
-    worker.put([alert("a"), alert("b")])
-    worker.put([alert("c")])
-    eventually(lambda: bool(destination.got) and worker.totals().queued == 0)
-    worker.close()
+    made.put("a")
+    made.put("b", "c")
+    eventually(lambda: destination.got != [] and made.worker.totals().queued == 0)
 
 
 def test_too_little_memory_is_not_blamed_on_the_alerts(made: Made, destination: Destination) -> None:
@@ -335,23 +343,23 @@ def test_too_little_memory_is_not_blamed_on_the_alerts(made: Made, destination: 
     assert made.worker.totals().lost == 0
 
 
-def test_no_address_of_a_library_gets_into_the_status(made: Made, destination: Destination) -> None:
+def test_no_address_of_a_library_gets_into_the_status(said: list[str], made: Made, destination: Destination) -> None:
     class LibraryError(OSError):
         pass
 
     destination.answers = [LibraryError("Max retries exceeded with url: /services/secret"), TimeoutError("timed out")]
     made.put("a")
     eventually(lambda: destination.got == ["a"])
-    assert made.said[0] == "sink shop/chat: LibraryError"
+    assert said[0] == "sink shop/chat: LibraryError"
     assert getattr(made.worker.totals().last_failure, "message", "") == "timed out"
 
 
-def test_refusals_do_not_fill_the_log(made: Made, destination: Destination) -> None:
+def test_refusals_do_not_fill_the_log(said: list[str], made: Made, destination: Destination) -> None:
     destination.answers = [Refused("no") for _ in range(50)]
     destination.batch = 1
     made.put(*texts(0, 50))
     eventually(lambda: made.worker.totals().lost == 50)
-    assert made.said == ["sink shop/chat: refuses an alert for good: no"]
+    assert said == ["sink shop/chat: refuses an alert for good: no"]
 
 
 def test_without_a_disk_the_end_is_no_reason_to_give_up_at_the_first_failure(destination: Destination) -> None:
@@ -396,11 +404,14 @@ def test_nobody_can_ask_for_more_than_a_day() -> None:
 
 
 def test_waits_grow_are_spread_and_bounded() -> None:
-    low, high = Backoff(lambda: 0.0), Backoff(lambda: 1.0)
-    assert [low.failed(None) for _ in range(4)] == [0.25, 0.5, 1.0, 2.0]
+    low, middle, high = Backoff(lambda: 0.0), Backoff(lambda: 0.5), Backoff(lambda: 1.0)
+    assert [low.failed(None) for _ in range(4)] == [0.0, 0.0, 0.0, 0.0]
+    assert [middle.failed(None) for _ in range(4)] == [0.25, 0.5, 1.0, 2.0]
     assert [high.failed(None) for _ in range(4)] == [0.5, 1.0, 2.0, 4.0]
     assert max(high.failed(None) for _ in range(100)) == LONGEST
     assert high.open
+    local = Backoff(lambda: 1.0, longest=1.0)
+    assert max(local.failed(None) for _ in range(100)) == 1.0
 
 
 def test_a_destination_that_asks_for_time_gets_it() -> None:

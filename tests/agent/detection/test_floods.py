@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from agent_support.collected import Collected
 
+from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.detection.floods import COUNT
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.filter.rule_counters import Suppressed
-from tiercel_agent.outputs import OutputQueue, Outputs
 
 RULE = """
 - rule: {name}
@@ -18,20 +19,6 @@ RULE = """
   priority: ERROR
   tags: [files]
 """
-
-
-class Collected:
-    name = "collected"
-
-    def __init__(self):
-        self.items = []
-
-    def write(self, items):
-        self.items += items
-
-    def reopen(self): ...
-
-    def close(self): ...
 
 
 @pytest.fixture
@@ -47,8 +34,8 @@ def rules(tmp_path):
 @pytest.fixture
 def loop(scripted_source, rules):
     def make(**source):
-        collected, outputs = Collected(), Outputs()
-        outputs.add(OutputQueue(collected))
+        collected, outputs = Collected(), FanOut()
+        outputs.add("collected", collected.sink)
         made = EngineLoop(scripted_source(**source), rules(), outputs, hostname="node-1", now=lambda: 5)
         return made, collected.items
 

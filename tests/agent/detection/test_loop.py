@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from agent_support.collected import Collected
 
+from tiercel_agent.delivery.fan_out import FanOut, local_worker
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.loss import Loss
-from tiercel_agent.outputs import OutputQueue, Outputs
+from tiercel_agent.sinks.model import Sink
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
@@ -36,22 +39,6 @@ RULES = """
 """
 
 
-class Collected:
-    """An output that keeps what it gets."""
-
-    name = "collected"
-
-    def __init__(self) -> None:
-        self.items: list = []
-
-    def write(self, items) -> None:
-        self.items += items
-
-    def reopen(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Clock:
     def __init__(self) -> None:
         self.time = 100.0
@@ -66,8 +53,8 @@ class Run:
     def __init__(self, source, rules, capacity: int = 1000, **options) -> None:
         self.source = source
         self.collected = Collected()
-        self.outputs = Outputs()
-        self.outputs.add(OutputQueue(self.collected, capacity=capacity))
+        self.outputs = FanOut()
+        self.outputs.add("collected", self.collected.sink, capacity)
         self.clock = Clock()
         self.loop = EngineLoop(
             source, rules, self.outputs, hostname="node-1", clock=self.clock, now=lambda: 5, **options
@@ -185,13 +172,10 @@ def test_an_alert_of_losses_has_few_fields_whatever_names_there_are():
 def test_what_an_output_dropped_is_told_through_the_others(scripted_source, opened, rules):
     run = Run(scripted_source([[opened() for _ in range(10)]]), rules())
 
-    class Stuck(Collected):
-        name = "stuck"
+    def fail(alerts: Sequence[Alert]) -> None:
+        raise OSError(5, "Input/output error")
 
-        def write(self, items) -> None:
-            raise OSError(5, "Input/output error")
-
-    run.outputs.add(OutputQueue(Stuck(), capacity=4, retry=60))
+    run.outputs.add("stuck", Sink(send=fail), capacity=4)
     got = run.finish()
     told = [alert for alert in got if alert.rule == "Tiercel: events lost"]
     assert told
@@ -242,7 +226,7 @@ def test_all_events_are_recorded_with_every_field_that_they_can_compute(scripted
 
     recorded = Collected()
     lazy = Lazy("syscall", 7, {"evt.type": "close"})
-    Run(scripted_source([[opened(), lazy]]), rules(), recording=OutputQueue(recorded)).finish()
+    Run(scripted_source([[opened(), lazy]]), rules(), recording=local_worker("recording", recorded.sink)).finish()
     assert recorded.items[0]["fd.name"] == "/etc/shadow"
     assert (recorded.items[1].time, dict(recorded.items[1])) == (7, {"evt.type": "close", "computed": 1})
 
@@ -257,7 +241,7 @@ def test_the_source_is_told_of_events_that_were_evaluated(scripted_source, opene
 def test_a_recording_wants_every_event(scripted_source, opened, rules):
     source = scripted_source([[opened("/tmp/x", "less")]])
     recording = Collected()
-    run = Run(source, rules(), recording=OutputQueue(recording))
+    run = Run(source, rules(), recording=local_worker("recording", recording.sink))
     run.finish()
     assert source.evaluated_events == []
     assert [event["fd.name"] for event in recording.items] == ["/tmp/x"]

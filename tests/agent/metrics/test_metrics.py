@@ -17,9 +17,9 @@ import pytest
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from prometheus_client.parser import text_string_to_metric_families
 
+from tiercel_agent.delivery.totals import Totals
 from tiercel_agent.loss import Loss
 from tiercel_agent.metrics import Metrics, Readings, RuleId, by_rule, serve_metrics
-from tiercel_agent.outputs.queue import Delivery
 from tiercel_engine.diagnostics import Location
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.node_agent import LossCause, SinkDeliveryReport
@@ -52,7 +52,7 @@ READINGS = Readings(
     suppressed={(Origin("shop", "reads"), "Read"): 40},
     rules=12,
     bundle="0123abcd",
-    outputs={"stdout": Delivery(9, 2, 1, "")},
+    outputs={"stdout": Totals(delivered=9, lost=2, retried=1)},
     sinks=(CHAT,),
     uptime=61.5,
 )

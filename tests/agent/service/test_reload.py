@@ -10,14 +10,16 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from agent_support.collected import Collected
+from agent_support.waiting import eventually
 
 from tiercel_agent.config import parse_config, read_config
 from tiercel_agent.delivery.dispatcher import Dispatcher
+from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.delivery.spool_folders import SpoolSettings
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.source import Concerned, Unwatched
 from tiercel_agent.loss import Loss
-from tiercel_agent.outputs import OutputQueue, Outputs
 from tiercel_agent.service.agent import Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.reload import Reloader, load_configured
@@ -36,20 +38,6 @@ from tiercel_engine.resources.node_agent import (
 GOOD = "- rule: {name}\n  desc: d\n  condition: evt.type = openat\n  output: o\n  priority: INFO\n"
 
 
-class Collected:
-    name = "collected"
-
-    def __init__(self) -> None:
-        self.items: list = []
-
-    def write(self, items) -> None:
-        self.items += items
-
-    def reopen(self) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Running:
     """A service over a scripted source whose clock moves on by a second a turn."""
 
@@ -66,8 +54,8 @@ class Running:
         self.source = source
         self.collected = Collected()
         dispatcher = Dispatcher(lambda _: Sink(send=lambda _: None), SpoolSettings())
-        outputs = Outputs(dispatcher)
-        outputs.add(OutputQueue(self.collected))
+        outputs = FanOut(dispatcher)
+        outputs.add("collected", self.collected.sink)
         self.time = 0.0
         self.systemd = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         address = str(folder / "notify")
@@ -225,12 +213,10 @@ def test_the_end_delivers_what_waits_and_sums_up_in_the_log(running, opened, log
 
 
 def test_sigusr1_reopens_the_outputs(running):
-    called = []
-    running.collected.reopen = lambda: called.append(True)
     running.agent.take_signal(signal.SIGUSR1)
     running.turns(1)
+    eventually(lambda: running.collected.reopened == 1)
     running.loop.finish()
-    assert called == [True]
 
 
 def test_without_systemd_nothing_is_told_and_nothing_fails(tmp_path, monkeypatch):
