@@ -92,8 +92,6 @@ def _metrics(config: Config, place: Place) -> Metrics | None:
     return serve_metrics(config.metrics_port, hostname=place.hostname, node=place.node)
 
 
-
-
 def _allow_more_files() -> None:
     """Raises the limit of open files: each sink needs a few, and the usual limit is enough for about 200 sinks."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
-from tiercel_agent.outputs.queue import Delivery
 
 from reference_pages.markdown import code, prose, table
+from tiercel_agent.delivery.totals import Totals
 from tiercel_agent.metrics.instruments import INSTRUMENTS as AGENT
 from tiercel_agent.metrics.readings import Readings as AgentReadings
 from tiercel_engine.resources.node_agent import SinkDeliveryReport
@@ -43,7 +43,7 @@ _AGENT = AgentReadings(
     alerts={_RULE: 0},
     suppressed={_RULE: 0},
     bundle="hash",
-    outputs={"stdout": Delivery(0, 0, 0, "")},
+    outputs={"stdout": Totals()},
     sinks=[_SINK],
 )
 _OPERATOR = OperatorReadings(

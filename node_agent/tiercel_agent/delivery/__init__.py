@@ -1,1 +1,1 @@
-"""From alerts to the sinks that are to have them: chosen, throttled, kept on the disk, delivered."""
+"""From an alert to local outputs and sinks: matching, silences, throttles, queues, spools and workers."""

@@ -1,4 +1,4 @@
-"""How much time tenants' sinks may take to choose: patterns are theirs, and so may be what raises the alerts."""
+"""How much CPU time the matching of tenants' sinks may take: tenants write the patterns, and can raise alerts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 OF_ALL = 0.25
-"""Of the time that passes, for all namespaces together."""
+"""The part of the time that passes which all namespaces together may use."""
 BURST = 1.0
-"""Seconds that a namespace which hasn't used its part may use at once."""
+"""Seconds of CPU time that a namespace may use at once if it hasn't used its part before."""
 
 
 class CpuBudget:
-    """Of one namespace: ``share`` of the time that passes."""
+    """The budget of one namespace: it grows by the part ``share`` of the time that passes."""
 
     def __init__(self, now: float, used: Callable[[], float] = time.thread_time) -> None:
         self.share = 0.0
@@ -26,7 +26,7 @@ class CpuBudget:
         return self._left <= 0.0
 
     def grow(self, now: float) -> None:
-        """``now`` is monotonic seconds."""
+        """Adds what has been earned until ``now``, in monotonic seconds."""
         self._left = min(BURST, self._left + self.share * (now - self._at))
         self._at = now
 

@@ -1,4 +1,4 @@
-"""From the alerts that detection raises to the sinks that are to have them: detection hands over and never waits."""
+"""Takes alerts from detection, which never waits, and gives each sink's worker those that are for the sink."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ LOGGER = logging.getLogger(__name__)
 CAPACITY = 8192
 """Alerts that wait to be matched, at most."""
 MOST_BYTES = 32 << 20
-"""Of memory that they take."""
+"""Bytes of memory that these alerts take, at most."""
 IN_MEMORY = 64 << 20
-"""Bytes of memory that alerts take which wait for sinks, of all together, where the disk doesn't take them."""
+"""Bytes of memory that alerts of all sinks together may take while the disk doesn't take them."""
 _TICK = 1.0  # seconds between two looks at windows that have ended
 _REMIND = 60.0  # seconds between two lines on trouble that lasts
 _AGAIN = 30.0  # seconds between two attempts to begin with sinks that this machine didn't allow
@@ -50,7 +50,7 @@ class DeliveryReport:
 
 
 class Dispatcher:
-    """One thread of its own matches alerts with sinks; each sink has another that delivers them.
+    """A thread of the dispatcher matches alerts with sinks; the worker of each sink has a thread that delivers them.
 
     ``open_sink`` makes a sink of its settings and is called in the sink's thread.
     """
@@ -96,7 +96,7 @@ class Dispatcher:
             self._changed.notify()
 
     def use(self, sinks: Sequence[SinkSettings]) -> None:
-        """These are the sinks from now on; those that stay as they are take no notice."""
+        """Sets the sinks from now on. Sinks whose settings haven't changed go on undisturbed."""
         with self._changed:
             self._wanted = sinks
             self._changed.notify()
@@ -108,12 +108,12 @@ class Dispatcher:
             self._changed.notify()
 
     def delivery_reports(self) -> list[DeliveryReport]:
-        """Of all sinks, those that can't be opened included."""
-        found = [
+        """One report for each sink, also for those that can't be opened."""
+        reports = [
             DeliveryReport(route.settings, route.worker.totals(), route.silenced, route.suppressed)
             for route in list(self._routes.values())
         ]
-        return found + list(self._broken.values())
+        return reports + list(self._broken.values())
 
     @property
     def dropped(self) -> int:
@@ -123,14 +123,14 @@ class Dispatcher:
     def lost(self) -> Mapping[str, int]:
         """Alerts that sinks of the cluster's or the node's admin lost, those included that are gone; a tenant sees its
         own in its AlertSink."""
-        found = Counter(self._lost)
+        losses = Counter(self._lost)
         for route in list(self._routes.values()):
             if route.settings.trusted and (lost := route.worker.totals().lost):
-                found[label(route.settings)] += lost
-        return found
+                losses[label(route.settings)] += lost
+        return losses
 
     def reopen(self) -> None:
-        """Lets sinks go of what may have been rotated away."""
+        """Asks the sinks to open files and connections anew, since files may have been rotated."""
         with self._changed:
             self._reopen = True
             self._changed.notify()
@@ -175,14 +175,14 @@ class Dispatcher:
         return bool(self._alerts or self._tests or self._closing or self._reopen or self._wanted is not None)
 
     def _guarded(self, act: Callable[..., None], *arguments: object) -> None:
-        """Whatever happens, alerts are passed on."""
+        """Calls ``act``. An error is logged, so that the thread goes on."""
         try:
             act(*arguments)
         except BaseException as error:
             LOGGER.error("sinks: unexpected error: %s", located(error))
 
     def _keep(self, wanted: Sequence[SinkSettings] | None) -> None:
-        """Goes over to other sinks, or tries again with those that couldn't be begun."""
+        """Changes to the sinks that are wanted, or tries again to start those that couldn't be started."""
         if wanted is None and self._again is not None and self._clock() >= self._again[0]:
             wanted = self._again[1]
         if wanted is not None:
@@ -267,7 +267,10 @@ class Dispatcher:
         return route
 
     def _end(self, route: Route) -> None:
-        """Nothing more is sent: it may be that alerts went where they shouldn't. What waits is there if it is back."""
+        """Sends nothing more: the sink may have been removed because alerts went to the wrong place.
+
+        What waits is kept on the disk, in case the sink comes back.
+        """
         route.finish()
         route.worker.stop()
         if route.settings.trusted and (lost := route.worker.totals().lost):
@@ -289,5 +292,5 @@ def _parts(wanted: Sequence[SinkSettings], whole: int) -> Mapping[Key, int]:
 
 
 def label(settings: SinkSettings) -> str:
-    """How logs call a sink: ``shop/chat``, or just the name of the agent's own."""
+    """The sink's name in logs: ``shop/chat``, or just the name of the agent's own."""
     return f"{settings.namespace}/{settings.name}" if settings.namespace else settings.name

@@ -59,9 +59,9 @@ class Silences:
         return any(now < until and test(alert) for until, test in self.each)
 
 
-def silences(found: Sequence[Silence]) -> Silences:
+def silences(specs: Sequence[Silence]) -> Silences:
     """Raises BadSink for what can't be read."""
-    return Silences([(_time(silence.until), _all(list(_tests(silence.matcher)))) for silence in found])
+    return Silences([(_time(silence.until), _all(list(_tests(silence.matcher)))) for silence in specs])
 
 
 def _time(text: str) -> float:
@@ -75,19 +75,19 @@ def _time(text: str) -> float:
 def _tests(matcher: Matcher | Match | None) -> list[Test]:
     if matcher is None:
         return []
-    found: list[Test] = []
+    tests: list[Test] = []
     if matcher.rules:
         rules = _globs(matcher.rules)
-        found.append(lambda alert: rules(alert.rule))
+        tests.append(lambda alert: rules(alert.rule))
     if matcher.tags:
         tags = frozenset(matcher.tags)
-        found.append(lambda alert: not tags.isdisjoint(alert.tags))
+        tests.append(lambda alert: not tags.isdisjoint(alert.tags))
     if matcher.namespaces:
-        found.append(_field(NAMESPACE, _globs(matcher.namespaces)))
+        tests.append(_field(NAMESPACE, _globs(matcher.namespaces)))
     if matcher.pods is not None:
-        found.append(_of_labels(matcher.pods))
-    found += [_field(name, _globs((glob,))) for name, glob in (matcher.fields or {}).items()]
-    return found
+        tests.append(_of_labels(matcher.pods))
+    tests += [_field(name, _globs((glob,))) for name, glob in (matcher.fields or {}).items()]
+    return tests
 
 
 def _field(name: str, test: Callable[[str], bool]) -> Test:

@@ -41,18 +41,18 @@ class MemoryQueue(Waiting, Generic[Item]):
             self._changed.notify_all()
 
     def next(self, most: int) -> Sequence[Item]:
-        """The oldest that aren't done, at most so many; they stay in the queue until they are ``done``."""
+        """The oldest items, at most ``most``. They stay in the queue until ``done`` is called for them."""
         with self._changed:
             return list(islice(self._items, most))
 
     def done(self, count: int) -> None:
-        """So many of the oldest were delivered or given up."""
+        """Removes the oldest ``count`` items, which were delivered or given up."""
         with self._changed:
             for _ in range(min(count, len(self._items))):
                 self._items.popleft()
 
     def close(self) -> None:
-        """Nothing more is read: what waits is lost."""
+        """Ends the queue: what still waits is lost, and so is what is appended later."""
         with self._changed:
             self._closed = True
             self._lost += len(self._items)

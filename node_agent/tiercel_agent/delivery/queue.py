@@ -1,8 +1,9 @@
-"""What waits for one sink, in order: in its spool, and in memory while that can't be written."""
+"""The alerts that wait for one sink, in order: in its spool, and in memory while the spool can't be written."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +15,16 @@ from tiercel_agent.delivery.spool import Spool
 from tiercel_agent.delivery.stored_alert import decode, encode, weight
 from tiercel_agent.delivery.waiting import Waiting
 from tiercel_engine.alert import Alert
+from tiercel_engine.located import located
+
+LOGGER = logging.getLogger(__name__)
 
 _BATCH = 256  # alerts that are written to the spool at once
 _BATCH_BYTES = 1 << 20
 _OPEN_AGAIN = 30.0  # seconds between two attempts to open a spool
 _READ_AGAIN = 1.0
 _WRITE_AGAIN = 1.0  # seconds, where the spool took nothing
+_LOG_AGAIN = 60.0  # seconds between two lines on alerts that can't be kept
 _IN_MEMORY = 16 << 20  # bytes
 
 
@@ -47,10 +52,11 @@ class AlertQueue(Waiting):
         self._memory: deque[Alert] = deque()
         self._weight = 0  # bytes of those in memory, about
         self._most_weight = _IN_MEMORY
-        # Of what ``next`` has given: the first are the oldest in the spool, the others the oldest in memory.
+        # How many of the alerts that ``next`` returned are the oldest of the spool, and how many the oldest in memory.
         self._spool_hand = self._memory_hand = 0
         self._lost = 0
         self._trouble = ""
+        self._loss_logged = float("-inf")
         self._limit: int | None = None
         self._open_at = self._store_at = float("-inf")
         self._open()
@@ -58,7 +64,7 @@ class AlertQueue(Waiting):
 
     @property
     def count(self) -> int:
-        """How many wait; once it is closed, how many do for the next start."""
+        """How many alerts wait. Once the queue is closed: how many are on the disk for the next start."""
         return self._shown[0]
 
     @property
@@ -72,7 +78,7 @@ class AlertQueue(Waiting):
 
     @property
     def on_disk(self) -> bool:
-        """Whether what waits is there at the next start."""
+        """Whether what waits is on the disk, and so still there at the next start."""
         return self._spool is not None and not self._trouble
 
     def limit(self, most: int, in_memory: int = _IN_MEMORY) -> None:
@@ -84,7 +90,7 @@ class AlertQueue(Waiting):
             self._trim()
 
     def append(self, alerts: Sequence[Alert]) -> None:
-        """Takes alerts, on the disk if that can be; waits for nothing but the disk."""
+        """Takes alerts, on the disk if that is possible. Waits for nothing but the disk."""
         with self._using():
             if self._closed:
                 self._lost += len(alerts)
@@ -96,7 +102,7 @@ class AlertQueue(Waiting):
             self._changed.notify_all()
 
     def next(self, most: int) -> Sequence[Alert]:
-        """The oldest that aren't done, at most so many, perhaps fewer than there are. Empty if none can be had now."""
+        """The oldest alerts that aren't done: ``most`` at most, perhaps fewer. Empty if none can be read now."""
         with self._using():
             self._spool_hand = self._memory_hand = 0
             if self._closed:
@@ -113,7 +119,7 @@ class AlertQueue(Waiting):
             return alerts
 
     def done(self, count: int) -> None:
-        """So many of those that ``next`` gave last are done, from the oldest on."""
+        """Marks the oldest ``count`` of the alerts that ``next`` returned last as done."""
         with self._using():
             stored = min(count, self._spool_hand)
             if stored and self._spool is not None:
@@ -124,7 +130,7 @@ class AlertQueue(Waiting):
                 self._memory_hand -= 1
 
     def close(self) -> None:
-        """What is in memory goes into the spool, or is lost; what is in the spool stays there."""
+        """Moves what is in memory to the spool; what the spool doesn't take is lost. The spool stays on the disk."""
         with self._using():
             if not self._closed:
                 self._store_at = float("-inf")
@@ -147,12 +153,18 @@ class AlertQueue(Waiting):
 
     @contextlib.contextmanager
     def _using(self) -> Iterator[None]:
-        """Takes the lock, and shows what has become of the numbers."""
+        """Holds the lock, and afterwards publishes the counts, which are read without it."""
         with self._changed:
             try:
                 yield
             finally:
                 self._shown = self._waiting, self._all_lost
+
+    def _log_loss(self, what: str, error: Exception) -> None:
+        """Logs at most once a minute, so that whoever raises alerts can't fill the log."""
+        if self._clock() - self._loss_logged >= _LOG_AGAIN:
+            self._loss_logged = self._clock()
+            LOGGER.error("%s and is lost: %s", what, located(error))
 
     @property
     def _waiting(self) -> int:
@@ -167,7 +179,7 @@ class AlertQueue(Waiting):
         del self._memory[index]
 
     def _trim(self) -> None:
-        """The oldest go that nobody is sending, while there are too many in memory."""
+        """Drops the oldest alerts in memory that aren't being sent, while there are too many."""
         while len(self._memory) > self._memory_hand and (
             len(self._memory) > self._most or self._weight > self._most_weight
         ):
@@ -197,7 +209,7 @@ class AlertQueue(Waiting):
             self._spool.limit = self._limit
 
     def _store(self) -> None:
-        """Moves what is in memory to the spool, as far as that takes it."""
+        """Moves alerts from memory to the spool, as many as it takes."""
         if self._clock() < self._store_at:
             return  # that it is full was seen a moment ago
         while self._spool is not None and self._memory:
@@ -219,7 +231,7 @@ class AlertQueue(Waiting):
                 self._spool.hold(self._spool_hand)
 
     def _encoded(self) -> list[bytes]:
-        """The oldest in memory; those that no spool takes are lost."""
+        """The oldest alerts in memory, encoded. Those that can't be encoded are lost."""
         payloads: list[bytes] = []
         size = 0
         while len(payloads) < min(_BATCH, len(self._memory)) and size < _BATCH_BYTES:
@@ -227,7 +239,8 @@ class AlertQueue(Waiting):
                 payload = encode(self._memory[len(payloads)])
                 if len(payload) > MOST_RECORD:
                     raise ValueError("too long")
-            except Exception:  # it would be in the way of all others
+            except Exception as error:  # it would be in the way of all others
+                self._log_loss("an alert can't be kept for its sink", error)
                 self._take_out(len(payloads))
                 self._memory_hand -= len(payloads) < self._memory_hand
                 self._lost += 1
@@ -249,7 +262,9 @@ class AlertQueue(Waiting):
             for payload in payloads:
                 try:
                     alerts.append(decode(payload))
-                except ValueError:
+                except ValueError as error:
+                    if not alerts:
+                        self._log_loss("what the spool holds is no alert", error)
                     break
             if not alerts:
                 spool.done(1)

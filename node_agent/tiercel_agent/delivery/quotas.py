@@ -1,4 +1,4 @@
-"""What each sink may have of the disk and of memory: none can take another's part."""
+"""How much of the disk and of memory each sink may use. No sink can take another's part."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ def quotas(trusted: Iterable[Key], tenants: Iterable[Key], whole: int) -> Mappin
     own, theirs = list(trusted), list(tenants)
     by_namespace = Counter(namespace for namespace, _ in theirs)
     half = whole // 2
-    found = {key: (half if theirs else whole) // len(own) for key in own}
-    return found | {key: half // len(by_namespace) // by_namespace[key[0]] for key in theirs}
+    parts = {key: (half if theirs else whole) // len(own) for key in own}
+    return parts | {key: half // len(by_namespace) // by_namespace[key[0]] for key in theirs}

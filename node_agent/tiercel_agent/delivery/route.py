@@ -1,4 +1,4 @@
-"""The way of alerts to one sink: chosen, silenced, throttled, kept until its worker has delivered them."""
+"""The way of alerts to one sink: they are matched, silenced, throttled, and put into the queue of the sink's worker."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Route:
         return list(self._throttle.take(alert, monotonic))
 
     def tick(self, monotonic: float) -> None:
-        """Hands over what is told of windows that have ended."""
+        """Puts the summaries of throttle windows that have ended into the queue."""
         if self._throttle is not None and (told := list(self._throttle.ended(monotonic))):
             self.worker.put(told)
 

@@ -26,7 +26,7 @@ _HEADER = struct.Struct("<II")
 _NAME = re.compile(r"(\d{20})\.spool", re.ASCII)
 _CHECKPOINT = "checkpoint"
 _SLOT = struct.Struct("<QII")  # sequence number, zero, checksum of both
-# Non-blocking: somebody may have put a pipe in a file's place.
+# Non-blocking, since somebody may have put a pipe in the place of a file.
 _FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
@@ -86,7 +86,7 @@ def records(data: bytes, most: int) -> Records:
 
 
 def _checksum(payload: bytes) -> int:
-    """Of the length too. It isn't 0 where a power cut has left nothing but zeros."""
+    """The checksum of a record, its length included. It isn't 0 for zeros, which a power cut may leave in a file."""
     return zlib.crc32(payload, ~len(payload) & 0xFFFFFFFF)
 
 
@@ -117,15 +117,15 @@ def segment_path(folder: Path, first: int) -> Path:
 
 
 def find_segments(folder: Path) -> list[Segment]:
-    """The segments there are, in order. Raises OSError."""
-    found = []
+    """The segments in the folder, in the order of their records. Raises OSError."""
+    segments = []
     with os.scandir(folder) as entries:
         for entry in entries:
             match = _NAME.fullmatch(entry.name)
             if match and int(match[1]) < 1 << 63 and entry.is_file(follow_symlinks=False):
                 size = entry.stat(follow_symlinks=False).st_size
-                found.append(Segment(folder / entry.name, int(match[1]), size))
-    return sorted(found, key=lambda segment: segment.first)
+                segments.append(Segment(folder / entry.name, int(match[1]), size))
+    return sorted(segments, key=lambda segment: segment.first)
 
 
 def open_reading(path: Path) -> int:
@@ -157,7 +157,7 @@ def recover(segment: Segment) -> int:
 
 
 def _sound_records(descriptor: int, size: int) -> tuple[int, int]:
-    """How many records are sound, from the first one on, and where they end."""
+    """How many records from the start are sound, and the offset where these end."""
     count, at, chunk = 0, 0, CHUNK
     while True:
         part = records(os.pread(descriptor, min(chunk, size - at), at), size)
@@ -196,7 +196,7 @@ class Checkpoint:
         self._turn = 0
 
     def read(self) -> int | None:
-        """None if there is no such file, or it is garbled."""
+        """The number; None if there is no such file, or if its content isn't valid."""
         try:
             descriptor = os.open(self._path, os.O_RDONLY | _FLAGS)
         except OSError:
@@ -207,15 +207,15 @@ class Checkpoint:
             return None
         finally:
             os.close(descriptor)
-        found: dict[int, int] = {}
+        turns: dict[int, int] = {}
         for turn in range(len(data) // _SLOT.size):
             sequence, zero, checksum = _SLOT.unpack_from(data, turn * _SLOT.size)
             if (zero, checksum) == (0, self._checksum(sequence)) and sequence < 1 << 63:
-                found[sequence] = turn
-        if not found:
+                turns[sequence] = turn
+        if not turns:
             return None
-        self._turn = 1 - found[max(found)]
-        return max(found)
+        self._turn = 1 - turns[max(turns)]
+        return max(turns)
 
     def write(self, sequence: int) -> None:
         """Raises OSError."""

@@ -1,4 +1,4 @@
-"""What waits for one sink, on the disk: a queue of records that outlives the process, in segments of a few MiB."""
+"""The queue of one sink on the disk: records in segments of a few MiB, which outlive the process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _KEPT = 256 << 10  # bytes of a segment that is done and may be written further
 FREE = 0.05
 """Of the file system: what has to stay free, since whoever raises alerts must not fill a node's disk."""
 
-# They say nothing of the file: it can be read later.
+# These errors say nothing of the file itself: it can be read later.
 _FOR_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -90,7 +90,7 @@ class Spool:
 
     @property
     def limit(self) -> int:
-        """Bytes; one batch more for a moment."""
+        """Bytes of all segments, at most. One batch more is possible for a moment."""
         return self._limit
 
     @limit.setter
@@ -126,16 +126,16 @@ class Spool:
         """
         with self._lock:
             self._settle()
-            found: list[bytes] = []
-            while not found and self._done < self._next and not self._closed:
-                found = self._read(most)
-                if not found:
+            payloads: list[bytes] = []
+            while not payloads and self._done < self._next and not self._closed:
+                payloads = self._read(most)
+                if not payloads:
                     self._skip()
-            self._hand = self._done + len(found)
-            return found
+            self._hand = self._done + len(payloads)
+            return payloads
 
     def hold(self, count: int) -> None:
-        """As if so many had been read, for a caller who knows them."""
+        """As if ``count`` records had been read, for a caller who knows their content."""
         with self._lock:
             if self._hand <= self._done:
                 self._settle()
@@ -187,7 +187,7 @@ class Spool:
 
     @property
     def _floor(self) -> int:
-        """The oldest there is."""
+        """The sequence number of the oldest record."""
         return self._segments[0].first if self._segments else self._next
 
     @property
@@ -211,7 +211,7 @@ class Spool:
         return last.first + count
 
     def _settle(self) -> None:
-        """Those in hand weren't done, and what of them was dropped meanwhile is lost."""
+        """Takes back the records that were read and aren't done. Those that were dropped meanwhile are lost."""
         floor = self._floor
         if floor > self._done:
             self._lost += max(0, min(floor, self._hand) - self._done)
@@ -220,20 +220,20 @@ class Spool:
         self._ends = []
 
     def _rewind(self) -> None:
-        """The place where reading goes on is the start of the first segment."""
+        """Lets reading go on at the start of the first segment."""
         self._offset, self._at = 0, self._floor
         self._ends = []
 
     def _read(self, most: int) -> list[bytes]:
         """Of the first segment, which holds the first that isn't done; empty if that can't be read any more."""
         segment = self._segments[0]
-        found: list[bytes] = []
+        payloads: list[bytes] = []
         try:
             descriptor = self._reading(segment)
             offset, at, wanted, taken = self._offset, self._at, 0, 0
-            while len(found) < most and at < self._first_end and taken < _MOST_READ:
+            while len(payloads) < most and at < self._first_end and taken < _MOST_READ:
                 skipped = max(0, self._done - at)
-                here = min(skipped or most - len(found), self._first_end - at)
+                here = min(skipped or most - len(payloads), self._first_end - at)
                 size = max(wanted, min(CHUNK, here * _EXPECTED))
                 part = records(os.pread(descriptor, min(size, segment.size - offset), offset), here)
                 if not part.ends:
@@ -242,7 +242,7 @@ class Spool:
                     wanted = part.wanted
                     continue
                 if not skipped:
-                    found += part.payloads
+                    payloads += part.payloads
                     self._ends += (offset + end for end in part.ends)
                     taken += part.ends[-1]
                 at += len(part.ends)
@@ -253,10 +253,10 @@ class Spool:
         except OSError as error:
             if error.errno in _FOR_NOW:
                 raise
-        return found
+        return payloads
 
     def _skip(self) -> None:
-        """What is left of the first segment is lost."""
+        """Gives up what is left of the first segment, which is lost."""
         end = self._first_end
         self._lost += end - self._done
         self._done = self._hand = end
@@ -350,7 +350,7 @@ class Spool:
         return writer
 
     def _undo(self, writer: int, segment: Segment) -> None:
-        """Of a write that failed, nothing stays; where that fails too, another segment hides what does."""
+        """Removes what a failed write has left. If that fails too, begins a new segment, which hides the rest."""
         with contextlib.suppress(OSError):
             if segment.size:
                 os.ftruncate(writer, segment.size)

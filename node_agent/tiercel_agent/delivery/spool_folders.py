@@ -1,4 +1,4 @@
-"""Where on the disk each sink keeps what waits."""
+"""The folders in which sinks keep their queues on the disk."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 
 KEPT = 86400.0
-"""Seconds for which the alerts of a sink that is gone are kept: it may have been taken away by mistake."""
+"""Seconds for which the alerts of a removed sink are kept: it may have been removed by mistake."""
 
 _OWN = "_"  # no namespace's name
 _GONE = "gone"  # the file that tells since when its sink is
@@ -64,7 +64,7 @@ def remove_old(root: Path, keep: Collection[tuple[str, str]], now: float, limit:
 
 
 def _gone_since(folder: Path, now: float) -> float:
-    """Seconds since the epoch; from now on, if it wasn't before."""
+    """When the sink of the folder was removed, in seconds since the epoch: now, if that wasn't known before."""
     mark = folder / _GONE
     with suppress(OSError):
         return mark.lstat().st_mtime

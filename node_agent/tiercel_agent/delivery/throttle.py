@@ -18,12 +18,12 @@ SEEN_MORE = "tiercel.seen_more"
 
 _BY_DEFAULT = ("rule", "k8s.ns.name", "k8s.owner.kind", "k8s.owner.name")
 _PLACES = ("k8s.pod.uid", "container.id")
-"""Where there is no workload, in its place."""
+"""Fields that stand for the workload where there is none."""
 
 _MOST = 1024
 """Windows that are open at a time; with one more, the oldest ends early."""
 _MOST_BYTES = 4 << 20
-"""Of memory that they hold, likewise."""
+"""Bytes of memory that the windows hold; with more, the oldest ends early."""
 
 Key = tuple[str | None, ...]
 
@@ -53,7 +53,7 @@ class Throttle:
         self._windows: OrderedDict[Key, _Window] = OrderedDict()  # in the order of their beginning
 
     def take(self, alert: Alert, now: float) -> Iterator[Alert]:
-        """What is to be sent now: the alert, or nothing; and what is told of a window that has ended for it."""
+        """The alerts to be sent now: this one or none, and the summary of a window that has ended."""
         key = self._key(alert)
         window = self._windows.get(key)
         if window is not None and now - window.since >= self._length:
@@ -76,7 +76,7 @@ class Throttle:
             yield from self._made_room()
 
     def ended(self, now: float) -> Iterator[Alert]:
-        """What is told of windows that have ended."""
+        """The summaries of windows that have ended."""
         while self._windows:
             key, window = next(iter(self._windows.items()))
             if now - window.since < self._length:
@@ -85,7 +85,7 @@ class Throttle:
             yield from self._ended(window)
 
     def finish(self) -> Iterator[Alert]:
-        """What is told of all windows, at the end."""
+        """The summaries of all windows, at the end."""
         windows = list(self._windows.values())
         self._windows.clear()
         for window in windows:
@@ -94,9 +94,9 @@ class Throttle:
     def _key(self, alert: Alert) -> Key:
         if self._by:
             return tuple(_value(alert, name) for name in self._by)
-        found = tuple(_value(alert, name) for name in _BY_DEFAULT)
+        values = tuple(_value(alert, name) for name in _BY_DEFAULT)
         place = next((value for name in _PLACES if (value := _value(alert, name))), None)
-        return found if found[-1] else (*found, place)
+        return values if values[-1] else (*values, place)
 
     def _hold(self, window: _Window, more: int) -> None:
         window.held += more

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
+from tiercel_agent.background import BackgroundThread
 from tiercel_agent.delivery.backoff import Backoff
 from tiercel_agent.delivery.totals import Failure, TestResult, Totals
 from tiercel_agent.sinks.model import BadSink, ItemSink, ReaderGone, Refused, Unavailable
@@ -77,9 +78,8 @@ class SinkWorker(Generic[Item]):
         self._refusal_logged = float("-inf")
         self._closing = self._reader_gone = False
         self._end = float("inf")
-        self._interrupted = threading.Event()
         self._reopen = self._changed = False
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = BackgroundThread(name, self._run)
         self._thread.start()
 
     @property
@@ -124,41 +124,41 @@ class SinkWorker(Generic[Item]):
         self._queue.close()  # if the thread still waits for the destination, which is none of this one's time
 
     def begin_close(self, timeout: float = _LAST) -> None:
-        """As ``close``, which is to be called after it, without waiting: so several end side by side."""
+        """Begins to close without waiting, so that several workers end side by side. Call ``close`` later."""
         self._end = time.monotonic() + timeout
         self._closing = True
         self._interrupt()
 
     def stop(self) -> None:
-        """Delivers nothing more, but what is on its way. What waits stays on the disk, for whoever opens it next, or is
-        counted as lost."""
+        """Delivers nothing more than what is being sent now.
+
+        What waits stays on the disk for the next worker, or is counted as lost.
+        """
         self._closing = True
         self._queue.close()
         self._interrupt()
 
     def lost(self, count: int, why: str) -> None:
-        """Counts alerts that were lost before they came here."""
+        """Counts alerts that were lost before they came to this worker."""
         failure = Failure(self._clock(), why)
         with self._lock:
             self._note(lost=self._totals.lost + count, last_failure=failure)
 
     def _interrupt(self) -> None:
         """Ends whatever the thread waits for."""
-        self._interrupted.set()
+        self._thread.wake()
         self._queue.wake()
 
     def _pause(self, seconds: float) -> bool:
-        """Waits, unless something else is asked for meanwhile; False if that is the end."""
+        """Waits until the next attempt, or until the worker is interrupted. False if the worker is to end."""
         until = time.monotonic() + seconds
-        self._interrupted.wait(seconds)
-        self._interrupted.clear()
+        self._thread.pause(seconds)
         if not self._closing:
             return True
         if self._queue.on_disk or until >= self._end:
             return False
         # What waits would be lost: it is tried as long as there is time.
-        self._interrupted.wait(until - time.monotonic())
-        self._interrupted.clear()
+        self._thread.pause(until - time.monotonic())
         return True
 
     def _run(self) -> None:
@@ -175,7 +175,7 @@ class SinkWorker(Generic[Item]):
             self._let_go()
 
     def _step(self) -> bool:
-        """False at the end."""
+        """Opens the sink, or delivers what waits. False if the worker is to end."""
         self._change()
         if self._sink is not None:
             return self._turn(self._sink)
@@ -201,7 +201,7 @@ class SinkWorker(Generic[Item]):
                 LOGGER.warning("%s: error while it was closed: %s", self.name, located(error))
 
     def _open(self) -> bool:
-        """Opens the sink; False at the end."""
+        """Opens the sink. False if the worker is to end."""
         try:
             self._sink = self._opener()
         except BadSink as error:
@@ -216,12 +216,12 @@ class SinkWorker(Generic[Item]):
         return self._pause(_OPEN_AGAIN)
 
     def _turn(self, sink: ItemSink[Item]) -> bool:
-        """Delivers the next items; False at the end."""
+        """Delivers the next items. False if the worker is to end."""
         again = self._ticked(sink)
         if self._reopen:
             self._reopen = False
             self._reopened(sink)
-        # What was open fails with one alert, not with a whole batch.
+        # A destination that is taken to be down is tried with one alert, not with a whole batch.
         most = 1 if self._backoff.open else sink.batch
         gather = 0.0 if self._closing or self._backoff.failures else sink.wait
         if not self._queue.wait(again, gather, most):
@@ -243,7 +243,7 @@ class SinkWorker(Generic[Item]):
             return 1.0
 
     def _deliver(self, sink: ItemSink[Item], items: Sequence[Item]) -> bool:
-        """Offers them once; False if it is to end."""
+        """Offers the items to the sink once. False if the worker is to end."""
         retry_after: float | None = None
         try:
             sink.send(items)
@@ -285,7 +285,7 @@ class SinkWorker(Generic[Item]):
             LOGGER.warning("%s: works again", self.name)
 
     def _refused(self, sink: ItemSink[Item], items: Sequence[Item], message: str) -> None:
-        """One alert is given up; of several, each half is offered by itself, in order."""
+        """Gives up a single alert. Of several, offers each half by itself, in order."""
         if len(items) > 1:
             self._split(sink, items)
             return
@@ -325,12 +325,12 @@ class SinkWorker(Generic[Item]):
         return isinstance(item, Alert) and item.id == self._test_alert
 
     def _note(self, **changes: Any) -> None:
-        """Under the lock."""
+        """Changes the totals. The caller holds the lock."""
         self._totals = replace(self._totals, **changes)
 
 
 def _reason(error: OSError) -> str:
-    """What the system says. What the errors of libraries say may have addresses in it, with what is secret of them."""
+    """What the system says. The messages of libraries aren't shown: they may have addresses with secrets in them."""
     if error.strerror or type(error).__module__ != "builtins":
         return error.strerror or type(error).__name__
     return str(error) or type(error).__name__

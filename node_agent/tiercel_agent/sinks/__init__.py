@@ -1,1 +1,1 @@
-"""Destinations of alerts, one module each; `opening` makes one of its settings."""
+"""The destinations of alerts, by kind. `factory.py` opens one from its settings."""

@@ -1,4 +1,4 @@
-"""From the settings of a sink to the open one."""
+"""Opens a sink from its settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def open_sink(
 def check_sink(settings: SinkSettings, place: Place) -> None:
     """Raises BadSink if a sink can't be opened as it is configured, so that this is known before the first alert."""
     try:
-        with suppress(OSError):  # that may be otherwise by then
+        with suppress(OSError):  # what the system doesn't allow now, it may allow later
             open_sink(settings, place, EgressPolicy).close()
     except BadSink as error:
         raise BadSink(f"sink {settings.name}: {error}") from error
@@ -80,7 +80,7 @@ def _guarded(sink: Sink, guarded: Callable[[], AbstractContextManager[None]]) ->
 
 
 def _line(settings: SinkSettings, default: Format = Format.JSON) -> Callable[[Alert], bytes]:
-    """An alert in one line."""
+    """The function that gives an alert's form in one line."""
     return form_of(settings.spec.format or default, settings.spec.template).one
 
 

@@ -1,4 +1,4 @@
-"""What every destination of alerts is to the delivery in front of it, and what it is opened from."""
+"""The interface between delivery and the destinations of alerts, and the settings that a destination is opened from."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ItemSink(Generic[Item]):
     tick: Callable[[], float | None] = lambda: None
     """Called while nothing waits: after how many seconds it wants to be called again, None if only after a ``send``."""
     reopen: Callable[[], None] = lambda: None
-    """Lets go of what may have been rotated away."""
+    """Opens anew, with the next ``send``, what may have been rotated."""
     close: Callable[[], None] = lambda: None
 
 
@@ -92,7 +92,7 @@ class SinkSettings:
 
     @property
     def trusted(self) -> bool:
-        """Whether it may touch the node and what is inside of the cluster: no tenant wrote it."""
+        """Whether an admin wrote it, so that it may use the node itself and addresses of the cluster."""
         return self.namespace in ("", SYSTEM_NAMESPACE)
 
     def secret(self, source: SecretSource) -> str:

@@ -30,8 +30,8 @@ def plain(text: str) -> str:
 
 def place_of(alert: Alert) -> str:
     """``namespace/pod``, or what is known of it; the host's name outside of pods."""
-    found = [value for value in (alert.output_fields.get(f"k8s.{key}") for key in ("ns.name", "pod.name")) if value]
-    return "/".join(value for value in found if isinstance(value, str)) or alert.hostname
+    names = [value for value in (alert.output_fields.get(f"k8s.{key}") for key in ("ns.name", "pod.name")) if value]
+    return "/".join(value for value in names if isinstance(value, str)) or alert.hostname
 
 
 def facts_of(alert: Alert) -> Sequence[tuple[str, str]]:

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 from tiercel_engine.rendering.template import TemplateError, parse_template
 from tiercel_engine.resources.alert_sink import DESTINATIONS
 from tiercel_engine.resources.destinations import OtlpProtocol
+from tiercel_engine.resources.notify_schemes import LOCAL_SERVICES, OTHER_PROTOCOLS
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_engine.units import parse_duration
 
@@ -27,15 +28,6 @@ Address = IPv4Address | IPv6Address
 _OF_THE_NODE = ("file", "program", "stdout")
 """Destinations on the node. The agent's standard output is one: it is the agent's log, which no tenant may fill or
 write to in the agent's name."""
-_LOCAL_SERVICES = frozenset("dbus gio glib gnome kde macosx qt syslog windows".split())
-"""Apprise's schemes that lead to the machine itself."""
-_NOT_BY_HTTP = frozenset(
-    {
-        *("amqp", "amqps", "aprs", "blink1", "deltachat", "deltachats", "growl", "irc", "ircs", "mailto", "mailtos"),
-        *("mqtt", "mqtts", "rsyslog", "smpp", "smpps", "xmpp", "xmpps"),
-    }
-)
-"""Apprise's schemes that don't use HTTP. Tenants can't have them either."""
 _MOST_GLOBS = 200
 _MOST_WILDCARDS = 8
 """The most ``?`` and brackets in one glob of a tenant. One thread of a node matches all tenants' globs with texts that
@@ -150,9 +142,9 @@ def _trespasses(kind: str, sink: Mapping[str, Any]) -> Iterator[str]:
         parts = _split(value if "://" in value else f"//{value}")
         if parts is None or (not parts.netloc and parts.scheme in ("http", "https")):
             yield f"{where}: {value[:200]!r} is no address (write such as https://host:port/path)"
-        elif parts.scheme == "unix" or (kind == "notify" and parts.scheme in _LOCAL_SERVICES):
+        elif parts.scheme == "unix" or (kind == "notify" and parts.scheme in LOCAL_SERVICES):
             yield f"{where}: a sink of this namespace can't touch the node (write a server's address; {_SYSTEM_ONLY})"
-        elif kind == "notify" and parts.scheme in _NOT_BY_HTTP:
+        elif kind == "notify" and parts.scheme in OTHER_PROTOCOLS:
             yield f"{where}: a sink of this namespace can't have {parts.scheme}:// (take a service that speaks HTTP)"
         elif what := _cluster_address(parts.hostname or ""):
             yield f"{where}: {parts.hostname} is {what}, which a sink of this namespace can't reach ({_ELSEWHERE})"

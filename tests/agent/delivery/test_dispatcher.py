@@ -263,9 +263,9 @@ def test_what_sinks_left_that_come_and_go_cannot_fill_the_disk(tmp_path: Path) -
 
 def test_no_tenant_takes_what_is_others() -> None:
     many = [("greedy", f"n{number}") for number in range(500)]
-    found = quotas([("", "own"), ("tiercel-system", "all")], [*many, ("shop", "chat")], 4_000_000)
-    assert (found["", "own"], found["tiercel-system", "all"], found["shop", "chat"]) == (1_000_000,) * 3
-    assert found["greedy", "n1"] == 2000
+    parts = quotas([("", "own"), ("tiercel-system", "all")], [*many, ("shop", "chat")], 4_000_000)
+    assert (parts["", "own"], parts["tiercel-system", "all"], parts["shop", "chat"]) == (1_000_000,) * 3
+    assert parts["greedy", "n1"] == 2000
     assert quotas([("", "own")], [], 1000) == {("", "own"): 1000}
 
 

@@ -77,7 +77,7 @@ def test_a_glob_meets_hostile_names_in_linear_time() -> None:
 
 
 def test_silences_end_by_themselves() -> None:
-    found = silences(
+    compiled = silences(
         spec(
             silences=[
                 {
@@ -90,8 +90,8 @@ def test_silences_end_by_themselves() -> None:
         ).silences
     )
     end = 1769860800.0
-    assert [found.holds(alert(), now) for now in (end - 1, end, end + 1)] == [True, False, False]
-    assert not found.holds(alert("Read"), end - 1)
+    assert [compiled.holds(alert(), now) for now in (end - 1, end, end + 1)] == [True, False, False]
+    assert not compiled.holds(alert("Read"), end - 1)
 
 
 def test_a_silence_whose_end_is_no_time_is_an_error() -> None:

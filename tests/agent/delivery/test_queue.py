@@ -43,16 +43,16 @@ def alerts(first: int, last: int) -> list[Alert]:
     return [alert(str(number)) for number in range(first, last)]
 
 
-def outputs(found: Sequence[Alert]) -> list[int]:
-    return [int(each.output) for each in found]
+def outputs(given: Sequence[Alert]) -> list[int]:
+    return [int(each.output) for each in given]
 
 
 def drain(queue: AlertQueue, most: int = 100) -> list[int]:
-    found: list[int] = []
+    numbers: list[int] = []
     while batch := queue.next(most):
-        found += outputs(batch)
+        numbers += outputs(batch)
         queue.done(len(batch))
-    return found
+    return numbers
 
 
 @pytest.fixture
@@ -208,11 +208,11 @@ class Full:
 
 @pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Full:
-    found = Full()
+    full = Full()
     monkeypatch.setattr(queue_module, "_WRITE_AGAIN", 0.0)
-    monkeypatch.setattr("tiercel_agent.delivery.spool.os", found)
-    monkeypatch.setattr(segments, "os", found)
-    return found
+    monkeypatch.setattr("tiercel_agent.delivery.spool.os", full)
+    monkeypatch.setattr(segments, "os", full)
+    return full
 
 
 def test_while_the_disk_is_full_alerts_wait_in_memory(opened: Callable[..., AlertQueue], disk: Full) -> None:
@@ -400,13 +400,13 @@ def test_its_numbers_are_there_while_a_disk_does_not_answer(
     writer = threading.Thread(target=queue.append, args=(alerts(3, 4),), daemon=True)
     writer.start()
     assert entered.wait(30)
-    found: list[object] = []
-    reader = threading.Thread(target=lambda: found.append((queue.count, queue.lost, queue.trouble)), daemon=True)
+    counts: list[object] = []
+    reader = threading.Thread(target=lambda: counts.append((queue.count, queue.lost, queue.trouble)), daemon=True)
     reader.start()
     reader.join(10)
     release.set()
     writer.join(30)
-    assert found == [(3, 0, "")]
+    assert counts == [(3, 0, "")]
 
 
 def test_a_full_disk_is_not_asked_for_each_alert(tmp_path: Path, disk: Full, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,17 +594,17 @@ def test_while_files_cannot_be_opened_nothing_is_lost(
 
 def test_one_appends_while_another_reads(opened: Callable[..., AlertQueue]) -> None:
     queue = opened()
-    found: list[int] = []
+    numbers: list[int] = []
 
     def read() -> None:
-        while len(found) < 5000 and queue.wait(20.0, 0.0, 1):
+        while len(numbers) < 5000 and queue.wait(20.0, 0.0, 1):
             batch = queue.next(64)
             queue.done(len(batch))
-            found.extend(outputs(batch))
+            numbers.extend(outputs(batch))
 
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     for first in range(0, 5000, 25):
         queue.append(alerts(first, first + 25))
     thread.join(30)
-    assert found == list(range(5000))
+    assert numbers == list(range(5000))

@@ -28,16 +28,16 @@ Open = Callable[..., Spool]
 @pytest.fixture
 def opened(tmp_path: Path) -> Iterator[Open]:
     """Opens spools in one folder, one after the other."""
-    found: list[Spool] = []
+    spools: list[Spool] = []
 
     def make(limit: int = LIMIT) -> Spool:
-        for each in found:
+        for each in spools:
             each.close()
-        found.append(Spool(tmp_path / "spool", limit))
-        return found[-1]
+        spools.append(Spool(tmp_path / "spool", limit))
+        return spools[-1]
 
     yield make
-    for each in found:
+    for each in spools:
         each.close()
 
 
@@ -47,11 +47,11 @@ def payloads(first: int, last: int, size: int = 10) -> list[bytes]:
 
 def drain(queue: Spool, most: int = 1000) -> list[bytes]:
     """Everything there is."""
-    found: list[bytes] = []
+    records: list[bytes] = []
     while batch := queue.read(most):
-        found += batch
+        records += batch
         queue.done(len(batch))
-    return found
+    return records
 
 
 def files(folder: Path) -> list[Path]:
@@ -158,10 +158,10 @@ def test_at_the_limit_the_oldest_go_and_are_counted(opened: Open) -> None:
     for number in range(4000):
         queue.append(payloads(number, number + 1, 1000))
         assert queue.size <= 1 << 20
-    found = drain(queue)
-    assert queue.lost == 4000 - len(found)
-    assert found == payloads(queue.lost, 4000, 1000)
-    assert len(found) > 700
+    records = drain(queue)
+    assert queue.lost == 4000 - len(records)
+    assert records == payloads(queue.lost, 4000, 1000)
+    assert len(records) > 700
 
 
 def test_what_is_in_hand_when_the_limit_takes_it_is_lost_only_if_it_is_not_done(opened: Open) -> None:
@@ -570,13 +570,13 @@ def _play(folder: Path, system: System, operations: list[tuple[Any, ...]]) -> No
                 queue.append(batch)
                 model.appended += batch
             elif kind == "take":
-                found = queue.read(details[0])
-                assert found == model.appended[model.done : model.done + len(found)]
-                assert found or model.done == len(model.appended)
-                model.maybe_done = model.done + min(details[1], len(found))
+                records = queue.read(details[0])
+                assert records == model.appended[model.done : model.done + len(records)]
+                assert records or model.done == len(model.appended)
+                model.maybe_done = model.done + min(details[1], len(records))
                 queue.done(details[1])
                 model.done = model.maybe_done
-                model.sure = model.sure if system.failures > failures or not (found and details[1]) else model.done
+                model.sure = model.sure if system.failures > failures or not (records and details[1]) else model.done
             else:
                 model.check(_read_all(queue))
         except Crash:
@@ -593,11 +593,11 @@ def _play(folder: Path, system: System, operations: list[tuple[Any, ...]]) -> No
 
 def _read_all(queue: Spool) -> list[bytes]:
     """All that waits, without an end to it: as a second reader would."""
-    found: list[bytes] = []
+    records: list[bytes] = []
     for segment in queue._segments:
         part = segments.records(segment.path.read_bytes()[: segment.size], 100_000)
-        found += [each for at, each in enumerate(part.payloads) if segment.first + at >= queue._done]
-    return found
+        records += [each for at, each in enumerate(part.payloads) if segment.first + at >= queue._done]
+    return records
 
 
 _APPENDER = """

@@ -82,10 +82,10 @@ def destination() -> Destination:
 
 @pytest.fixture
 def made(destination: Destination, tmp_path: Path) -> Iterator[Made]:
-    found = Made(destination, tmp_path / "spool")
-    yield found
+    running = Made(destination, tmp_path / "spool")
+    yield running
     destination.gate.set()
-    found.worker.close()
+    running.worker.close()
 
 
 def texts(first: int, last: int) -> list[str]:

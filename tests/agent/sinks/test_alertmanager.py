@@ -64,8 +64,8 @@ def test_an_alert_with_its_labels() -> None:
         request = receiver.one()
     assert (request.method, request.path) == ("POST", "/api/v2/alerts")
     assert request.headers["content-type"] == "application/json"
-    (found,) = read(request.body)
-    assert found == {
+    (posted,) = read(request.body)
+    assert posted == {
         "labels": {
             "alertname": "Read",
             "severity": "warning",
@@ -104,19 +104,19 @@ def test_an_alert_with_its_labels() -> None:
 def test_severities(priority: Priority, severity: str) -> None:
     with HttpReceiver() as receiver:
         opened(receiver.url).send([alert(priority=priority)])
-        (found,) = read(receiver.one().body)
-    assert found["labels"]["severity"] == severity
+        (posted,) = read(receiver.one().body)
+    assert posted["labels"]["severity"] == severity
 
 
 def test_hostile_alerts_are_valid_and_bounded() -> None:
     fields = {**IN_POD, "k8s.pod.name": HOSTILE * 500, "container.name": None, "k8s.node.name": ["x"]}
     with HttpReceiver() as receiver:
         opened(receiver.url).send([alert(HOSTILE * 500, HOSTILE * 5000, **fields), alert("", "", **IN_POD)])
-        found, empty = read(receiver.one().body)
-    assert all(len(value.encode()) <= 1024 for value in found["labels"].values())
-    assert all(len(value.encode()) <= 8192 for value in found["annotations"].values())
-    assert found["labels"]["pod"].startswith('quote" back\\slash \\n\\x00\\x1b[31m')
-    assert not {"container", "node"} & set(found["labels"])
+        posted, empty = read(receiver.one().body)
+    assert all(len(value.encode()) <= 1024 for value in posted["labels"].values())
+    assert all(len(value.encode()) <= 8192 for value in posted["annotations"].values())
+    assert posted["labels"]["pod"].startswith('quote" back\\slash \\n\\x00\\x1b[31m')
+    assert not {"container", "node"} & set(posted["labels"])
     assert empty["labels"]["alertname"] == "-"
 
 
@@ -150,9 +150,9 @@ def test_several_are_one_request() -> None:
 def test_configured_labels_are_the_stronger_ones() -> None:
     with HttpReceiver() as receiver:
         opened(receiver.url, labels={"severity": "page", "namespace": ""}).send([alert(**IN_POD)])
-        (found,) = read(receiver.one().body)
-    assert found["labels"]["severity"] == "page"
-    assert "namespace" not in found["labels"]
+        (posted,) = read(receiver.one().body)
+    assert posted["labels"]["severity"] == "page"
+    assert "namespace" not in posted["labels"]
 
 
 @pytest.mark.parametrize("name", ["a-b", "1a", "", "é", "a b", "a\n"])
@@ -166,6 +166,6 @@ def test_what_it_does_not_take() -> None:
         sink = opened(receiver.url)
         with pytest.raises(Refused):
             sink.send([alert()])
-        with pytest.raises(Unavailable) as found:
+        with pytest.raises(Unavailable) as raised:
             sink.send([alert()])
-        assert found.value.retry_after == 3.0
+        assert raised.value.retry_after == 3.0

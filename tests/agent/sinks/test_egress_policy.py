@@ -91,9 +91,9 @@ HOSTS = ["127.0.0.1", "localhost", "127.1", "0x7f000001", "2130706433", "0", "0.
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 @pytest.mark.parametrize("host", HOSTS)
 def test_no_library_reaches_the_node(receiver: HttpReceiver, way: Callable[[str, int], None], host: str) -> None:
-    with pytest.raises(Exception) as found, restricted(EgressPolicy()):  # noqa: PT011
+    with pytest.raises(Exception) as raised, restricted(EgressPolicy()):  # noqa: PT011
         way(host, receiver.port)
-    assert cause_of(found.value, Forbidden) is not None, repr(found.value)
+    assert cause_of(raised.value, Forbidden) is not None, repr(raised.value)
     assert receiver.connections == 0
 
 
@@ -242,9 +242,9 @@ def test_a_proxy_of_the_environment_is_no_way_around(receiver: HttpReceiver, mon
         monkeypatch.setenv(name, receiver.url)
     with restricted(EgressPolicy()):
         for url in ("http://far.example/", "https://far.example/"):
-            with pytest.raises(requests.exceptions.ConnectionError) as found:
+            with pytest.raises(requests.exceptions.ConnectionError) as raised:
                 requests.post(url, data=b"x", timeout=30)
-            assert cause_of(found.value, Forbidden) is not None
+            assert cause_of(raised.value, Forbidden) is not None
         with pytest.raises(urllib.error.URLError):
             # not urlopen, which would keep the proxy for all tests to come
             urllib.request.build_opener().open("http://far.example/", data=b"x", timeout=30)
@@ -253,9 +253,9 @@ def test_a_proxy_of_the_environment_is_no_way_around(receiver: HttpReceiver, mon
 
 def test_a_sink_tells_why(receiver: HttpReceiver) -> None:
     tenant = SinkSettings("test", AlertSinkSpec(), namespace="shop")
-    with restricted(EgressPolicy()), pytest.raises(Unavailable) as found:
+    with restricted(EgressPolicy()), pytest.raises(Unavailable) as raised:
         open_http(HttpSink(url=f"http://localhost:{receiver.port}/"), tenant).send([ALERT])
-    assert str(found.value) == "the address is on the node itself, which a sink of this namespace can't reach"
+    assert str(raised.value) == "the address is on the node itself, which a sink of this namespace can't reach"
     assert receiver.connections == 0
 
 

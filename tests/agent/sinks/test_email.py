@@ -55,9 +55,9 @@ def opened(port: int, start_tls: StartTls | None = StartTls.NEVER, *, timeout: f
 
 
 def failure(sink: Sink) -> Unavailable:
-    with pytest.raises(Unavailable) as found:
+    with pytest.raises(Unavailable) as raised:
         sink.send([alert()])
-    return found.value
+    return raised.value
 
 
 def test_an_alert_is_a_mail_of_text_and_html() -> None:
@@ -195,10 +195,10 @@ def test_a_wrong_password_waits_and_isnt_shown(caplog: pytest.LogCaptureFixture)
     ],
 )
 def test_answers_to_the_mail(answer: str, kind: type[Exception], shown: str) -> None:
-    with SmtpReceiver(data=[answer]) as receiver, pytest.raises(kind) as found:
+    with SmtpReceiver(data=[answer]) as receiver, pytest.raises(kind) as raised:
         opened(receiver.port).send([alert()])
-    assert shown in str(found.value)
-    assert "hunter2" not in str(found.value)
+    assert shown in str(raised.value)
+    assert "hunter2" not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -296,6 +296,6 @@ def test_addresses_with_other_letters_than_ascii() -> None:
     ],
 )
 def test_what_cant_be_right_is_told(changes: dict[str, Any], message: str) -> None:
-    with pytest.raises(BadSink, match=message) as found:
+    with pytest.raises(BadSink, match=message) as raised:
         opened(25, **changes)
-    assert "hunter2" not in str(found.value)
+    assert "hunter2" not in str(raised.value)

@@ -59,9 +59,9 @@ def opened(
 
 
 def failure(sink: Sink) -> Unavailable:
-    with pytest.raises(Unavailable) as found:
+    with pytest.raises(Unavailable) as raised:
         sink.send([alert()])
-    return found.value
+    return raised.value
 
 
 @cache
@@ -335,9 +335,9 @@ def test_what_is_no_pem(names: Mapping[str, str], says: str) -> None:
         values["key"] = encrypted()
     tls = Tls(ca_from=secret("ca"), cert_from=secret("cert"), key_from=secret("key"))
     settings = SinkSettings("t", AlertSinkSpec(), secrets={f"s/{name}": value for name, value in values.items()})
-    with pytest.raises(BadSink, match=says) as found:
+    with pytest.raises(BadSink, match=says) as raised:
         tls_context(tls, settings)
-    assert "BEGIN PRIVATE" not in str(found.value)
+    assert "BEGIN PRIVATE" not in str(raised.value)
 
 
 def encrypted() -> str:
@@ -368,9 +368,9 @@ def encrypted() -> str:
     ],
 )
 def test_what_is_configured_wrongly(url: str, more: Mapping[str, Any], says: str) -> None:
-    with pytest.raises(BadSink, match=says) as found:
+    with pytest.raises(BadSink, match=says) as raised:
         opened(url, **more)
-    assert SECRET not in str(found.value)
+    assert SECRET not in str(raised.value)
 
 
 @pytest.mark.parametrize(
@@ -392,9 +392,9 @@ def test_no_error_tells_a_secret(answer: Answer, caplog: pytest.LogCaptureFixtur
         url = f"{receiver.url.replace('//', f'//ann:{SECRET}@')}/{SECRET}?key={SECRET}"
         headers = (Header("X-Key", value_from=secret("key")),)
         sink = opened(url, headers=headers, secrets={"key": SECRET}, timeouts=QUICK)
-        with pytest.raises((Unavailable, Refused)) as found:
+        with pytest.raises((Unavailable, Refused)) as raised:
             sink.send([alert()])
-        told = f"{found.value!r} {found.value.__cause__!r}"
+        told = f"{raised.value!r} {raised.value.__cause__!r}"
         assert SECRET not in told
         assert "127.0.0.1" not in told
         assert receiver.one().headers["x-key"] == SECRET

@@ -62,12 +62,12 @@ class Api:
 
     def counts(self, namespace: str = "shop") -> dict[str, int]:
         """By reason."""
-        found: dict[str, int] = {}
+        counts: dict[str, int] = {}
         for event in self.events.values():
             if event["metadata"]["namespace"] == namespace:
                 count = event.get("series", {}).get("count", 1)
-                found[event["reason"]] = found.get(event["reason"], 0) + count
-        return found
+                counts[event["reason"]] = counts.get(event["reason"], 0) + count
+        return counts
 
 
 def alert(rule: str = "Shell in a pod", namespace: str = "shop", pod: str = "web-1", output: str = "sh") -> Alert:

@@ -42,7 +42,7 @@ def test_what_is_asked_for_can_not_be_read() -> None:
             timeout=30,
         )
         ann = Address("", "ann", "example.org")
-        with pytest.raises(Unavailable) as found:
+        with pytest.raises(Unavailable) as raised:
             server.deliver(alert_mail(ALERT, Envelope(ann, (ann,), "node-1")), "ann@example.org", ["ann@example.org"])
         thread.join(30)
-    assert str(found.value) == "what the mail server asks for at the login isn't SMTP"
+    assert str(raised.value) == "what the mail server asks for at the login isn't SMTP"

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from agent_support.http_receiver import Answer, HttpReceiver, Request, refusing
 
-from tiercel_agent.sinks.chat.notify import OF_THE_NODE, OTHER_PROTOCOLS, open_notify
+from tiercel_agent.sinks.chat.notify import open_notify
 from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import BadSink, Place, Refused, Sink, SinkSettings, Unavailable
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
@@ -25,6 +25,7 @@ from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import NotifySink, SecretRef, SecretSource
+from tiercel_engine.resources.notify_schemes import LOCAL_SERVICES, OTHER_PROTOCOLS
 
 TIME = 1_795_436_768_078_933_574
 SECRET = SecretSource(SecretRef("s", "url"))
@@ -145,37 +146,37 @@ def test_it_sends_from_the_calling_thread() -> None:
 @pytest.mark.parametrize("query", ["", "?optional=yes"])
 def test_what_the_service_answers(status: int, kind: type[Exception], message: str, query: str) -> None:
     answer = Answer(status, {"Location": "/elsewhere"}, b"hunter2 <script> error=200")
-    with HttpReceiver([answer]) as receiver, pytest.raises(kind, match=message) as found:
+    with HttpReceiver([answer]) as receiver, pytest.raises(kind, match=message) as raised:
         opened(address(receiver) + query).send([alert("error=413")])
-    assert "hunter2" not in str(found.value)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_nobody_listens() -> None:
-    with refusing() as port, pytest.raises(Unavailable) as found:
+    with refusing() as port, pytest.raises(Unavailable) as raised:
         opened(f"json://ann:hunter2@127.0.0.1:{port}/").send([alert()])
-    assert str(found.value) == "the service can't be reached"
+    assert str(raised.value) == "the service can't be reached"
 
 
 def test_secrets_are_in_no_log_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     with HttpReceiver([Answer(500)]) as receiver:
         sink = opened(address(receiver))
-        with pytest.raises(Unavailable) as found:
+        with pytest.raises(Unavailable) as raised:
             sink.send([alert()])
         sink.send([alert()])
     with pytest.raises(BadSink) as bad:
         opened("discord://hunter2")
-    assert "hunter2" not in caplog.text + str(found.value) + str(bad.value)
+    assert "hunter2" not in caplog.text + str(raised.value) + str(bad.value)
 
 
 @pytest.mark.parametrize("url", ["nope://hunter2", "hunter2", "", "json://", "slack://hunter2", "file:///etc/passwd"])
 def test_urls_that_apprise_doesnt_take(url: str) -> None:
-    with pytest.raises(BadSink, match="its URL") as found:
+    with pytest.raises(BadSink, match="its URL") as raised:
         opened(url)
-    assert "hunter2" not in str(found.value)
+    assert "hunter2" not in str(raised.value)
 
 
-@pytest.mark.parametrize("scheme", sorted(OF_THE_NODE))
+@pytest.mark.parametrize("scheme", sorted(LOCAL_SERVICES))
 def test_tenants_cant_have_what_is_on_the_node(scheme: str) -> None:
     with pytest.raises(BadSink):
         tenants(f"{scheme}://_/")
@@ -201,7 +202,7 @@ def test_all_that_is_on_the_node_is_known() -> None:
         assert sources
         if any(local.search(source.read_text("utf-8")) for source in sources):
             unknown.add(scheme)
-    assert unknown <= OF_THE_NODE
+    assert unknown - {"xmpp", "xmpps"} <= LOCAL_SERVICES  # these are refused for their protocol
     assert unknown
 
 
@@ -222,7 +223,7 @@ def test_all_that_speaks_something_else_is_known() -> None:
         own = {key for name in names if name != "apprise.plugins.base" for key in vars(sys.modules[name])}
         if "requests" not in used or own & {"socket", "smtplib", "asyncio", "ssl"}:
             unknown.add(scheme)
-    assert unknown <= OF_THE_NODE | OTHER_PROTOCOLS
+    assert unknown <= LOCAL_SERVICES | OTHER_PROTOCOLS
     assert unknown
 
 
@@ -269,14 +270,14 @@ def test_a_service_that_asks_for_a_pause_gets_a_short_one(monkeypatch: pytest.Mo
 def test_tenants_cant_read_files_of_the_node(url: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("{}")
-    with pytest.raises((BadSink, Unavailable)) as found:
+    with pytest.raises((BadSink, Unavailable)) as raised:
         tenants(url.format(file=file), EgressPolicy()).send([alert()])
-    assert "if its URL names a file: a sink of this namespace can't read any" in str(found.value)
-    assert str(tmp_path) not in str(found.value)
+    assert "if its URL names a file: a sink of this namespace can't read any" in str(raised.value)
+    assert str(tmp_path) not in str(raised.value)
     # Nor can they find out whether there is one: /proc has the files of all pods of the node.
     with pytest.raises((BadSink, Unavailable)) as missing:
         tenants(url.format(file=tmp_path / "missing"), EgressPolicy()).send([alert()])
-    assert str(missing.value) == str(found.value)
+    assert str(missing.value) == str(raised.value)
 
 
 def test_the_nodes_admin_can_use_files(tmp_path: Path) -> None:
@@ -304,7 +305,7 @@ def test_files_are_kept_from_this_thread_only(tmp_path: Path) -> None:
     file.write_text("hunter2")
     link = tmp_path / "link"
     link.symlink_to(file)
-    found: list[str] = []
+    contents: list[str] = []
     with no_files():
         for path in (file, link, Path(json.__file__).parent / ".." / ".." / ".." / ".." / "etc" / "passwd"):
             with pytest.raises(ForbiddenFile):
@@ -312,8 +313,8 @@ def test_files_are_kept_from_this_thread_only(tmp_path: Path) -> None:
         with pytest.raises(ForbiddenFile):
             (tmp_path / "new").write_text("x")
         assert Path(json.__file__).read_text()
-        other = threading.Thread(target=lambda: found.append(file.read_text()))
+        other = threading.Thread(target=lambda: contents.append(file.read_text()))
         other.start()
         other.join()
-    assert found == ["hunter2"]
+    assert contents == ["hunter2"]
     assert file.read_text() == "hunter2"

@@ -94,8 +94,8 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
     def one(self) -> tuple[str, dict[str, str], Any]:
-        found: tuple[str, dict[str, str], Any] = self.got.get(timeout=30)
-        return found
+        request: tuple[str, dict[str, str], Any] = self.got.get(timeout=30)
+        return request
 
 
 @pytest.fixture
@@ -106,8 +106,8 @@ def receiver() -> Iterator[Receiver]:
     made.http.server_close()
 
 
-def attributes(found: Any) -> dict[str, Any]:
-    return {each.key: _value(each.value) for each in found}
+def attributes(pairs: Any) -> dict[str, Any]:
+    return {each.key: _value(each.value) for each in pairs}
 
 
 def _value(value: Any) -> Any:
@@ -229,11 +229,11 @@ def test_what_cant_be_encoded_is_in_no_log_raw(receiver: Receiver) -> None:
 def test_no_error_tells_an_address(protocol: OtlpProtocol, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "1")
     output = opened(OtlpSink("http://ann:hunter2@127.0.0.1:1/hunter3", protocol=protocol))
-    with pytest.raises(Unavailable) as found:
+    with pytest.raises(Unavailable) as raised:
         output.send([ALERT])
     output.close()
-    assert "hunter" not in str(found.value)
-    assert "127.0.0.1" not in str(found.value)
+    assert "hunter" not in str(raised.value)
+    assert "127.0.0.1" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -103,15 +103,15 @@ def test_nothing_of_an_attacker_is_a_mention_a_link_or_markup() -> None:
     with HttpReceiver() as receiver:
         webhook(receiver).send([alert(hostile, rule=hostile, k8s_ns_name=hostile, container_name=hostile)])
         document = content(receiver.one())
-    found = list(texts(document))
-    assert all(text["type"] == "plain_text" and text["emoji"] is False for text in found)
-    everything = [document["text"], *(text["text"] for text in found)]
+    shown = list(texts(document))
+    assert all(text["type"] == "plain_text" and text["emoji"] is False for text in shown)
+    everything = [document["text"], *(text["text"] for text in shown)]
     for text in everything:
         assert "<" not in text
         assert ">" not in text
         assert text.isprintable()
-    assert "&lt;!channel&gt;" in found[1]["text"]
-    assert "&amp;lt;" in found[1]["text"]
+    assert "&lt;!channel&gt;" in shown[1]["text"]
+    assert "&amp;lt;" in shown[1]["text"]
     assert "`" not in document["text"]
     assert "@here" not in document["text"]
     assert document["mrkdwn"] is False
@@ -153,10 +153,10 @@ def test_a_webhook_refuses_a_message(reason: str) -> None:
     ],
 )
 def test_what_an_admin_can_mend_waits(status: int, body: bytes, message: str) -> None:
-    with HttpReceiver([Answer(status, body=body)]) as receiver, pytest.raises(Unavailable) as found:
+    with HttpReceiver([Answer(status, body=body)]) as receiver, pytest.raises(Unavailable) as raised:
         webhook(receiver).send([alert()])
-    assert str(found.value).startswith(message)
-    assert "hunter2" not in str(found.value)
+    assert str(raised.value).startswith(message)
+    assert "hunter2" not in str(raised.value)
 
 
 def test_a_reason_isnt_that_of_the_message_before() -> None:
@@ -173,9 +173,9 @@ def test_a_reason_isnt_that_of_the_message_before() -> None:
 @pytest.mark.parametrize("opener", [webhook, bot])
 def test_slack_says_when_it_takes_messages_again(opener: Any) -> None:
     limited = Answer(429, {"Retry-After": "30"}, b"rate_limited")
-    with HttpReceiver([limited]) as receiver, pytest.raises(Unavailable) as found:
+    with HttpReceiver([limited]) as receiver, pytest.raises(Unavailable) as raised:
         opener(receiver).send([alert()])
-    assert found.value.retry_after == 30.0
+    assert raised.value.retry_after == 30.0
     assert not receiver.answers
 
 
@@ -267,9 +267,9 @@ def test_a_bots_message_is_refused(code: str) -> None:
     ],
 )
 def test_answers_that_slack_doesnt_give_are_told_without_their_text(body: bytes) -> None:
-    with HttpReceiver([Answer(200, body=body)]) as receiver, pytest.raises(Unavailable) as found:
+    with HttpReceiver([Answer(200, body=body)]) as receiver, pytest.raises(Unavailable) as raised:
         bot(receiver).send([alert()])
-    assert str(found.value) == "its answer isn't one of Slack"
+    assert str(raised.value) == "its answer isn't one of Slack"
 
 
 def test_secrets_are_in_no_log_and_no_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -282,10 +282,10 @@ def test_secrets_are_in_no_log_and_no_error(caplog: pytest.LogCaptureFixture) ->
         with HttpReceiver([*answers, posted(1)]) as receiver:
             sink = opener(receiver)
             for _ in answers:
-                with pytest.raises(Unavailable) as found:
+                with pytest.raises(Unavailable) as raised:
                     sink.send([alert()])
-                assert "hunter2" not in str(found.value)
-                assert "127.0.0.1" not in str(found.value)
+                assert "hunter2" not in str(raised.value)
+                assert "127.0.0.1" not in str(raised.value)
             sink.send([alert()])
     assert "hunter2" not in caplog.text
 
@@ -297,8 +297,8 @@ def test_what_cant_be_right_is_told() -> None:
         open_slack(SlackSink(), settings(""))
     with pytest.raises(BadSink, match="needs a channel"):
         open_slack(SlackSink(token_from=SECRET), settings(TOKEN))
-    with pytest.raises(BadSink, match="begins with xoxb-") as found:
+    with pytest.raises(BadSink, match="begins with xoxb-") as raised:
         open_slack(SlackSink(token_from=SECRET, channel="C1"), settings("hunter2"))
-    assert "hunter2" not in str(found.value)
+    assert "hunter2" not in str(raised.value)
     with pytest.raises(BadSink, match="isn't known here"):
         open_slack(SlackSink(url_from=SECRET), SinkSettings("test", AlertSinkSpec()))

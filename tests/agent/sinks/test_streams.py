@@ -112,9 +112,14 @@ def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path) -> Non
         open_output(FileConfig(tmp_path / "no" / "folder"), json=True)
 
 
-def test_a_pipe_that_nobody_reads_does_not_block_the_opening(tmp_path: Path) -> None:
+def test_a_pipe_that_nobody_reads_does_not_block_the_opening_and_its_reader_may_come_later(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    file_sink(tmp_path / "pipe", line).close()
+    output = file_sink(tmp_path / "pipe", line)
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    output.send(["late"])
+    assert os.read(reader, 100) == b"late\n"
+    output.close()
+    os.close(reader)
 
 
 def test_new_files_are_not_for_everybody(tmp_path: Path) -> None:

@@ -175,7 +175,7 @@ def test_a_refusal_is_told_and_alerts_arrive_once_somebody_receives():
         bound.bind(("127.0.0.1", 0))
         port = port_of(bound)
     sink = opened(f"udp://127.0.0.1:{port}")
-    with pytest.raises(Unavailable, match="Connection refused") as raised:
+    with pytest.raises(Unavailable, match="connection refused") as raised:
         sink.send([alert("lost?")])
     assert "127.0.0.1" not in str(raised.value)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving:
@@ -244,7 +244,7 @@ def test_addresses_of_version_six(receiver):
 def test_nobody_there_is_told_without_the_address(scheme: str):
     with (
         refusing() as port,
-        pytest.raises(Unavailable, match=r"^the syslog receiver: Connection refused$"),
+        pytest.raises(Unavailable, match=r"^the syslog receiver: connection refused$"),
     ):
         opened(f"{scheme}://127.0.0.1:{port}").send([alert()])
 
@@ -300,10 +300,10 @@ def test_tls_carries_messages_to_a_receiver_of_the_right_name(
 @pytest.mark.parametrize(
     ("tls", "reason"),
     [
-        (None, "its certificate isn't trusted: "),
-        (Tls(server_name="receiver.example"), "its certificate isn't trusted: "),
-        (Tls(ca_from=source("ca")), "its certificate is for another name"),
-        (Tls(ca_from=source("ca"), server_name="other.example"), "its certificate is for another name"),
+        (None, "the certificate isn't trusted: "),
+        (Tls(server_name="receiver.example"), "the certificate isn't trusted: "),
+        (Tls(ca_from=source("ca")), "the certificate isn't for the name in its address"),
+        (Tls(ca_from=source("ca"), server_name="other.example"), "the certificate isn't for the name in its address"),
     ],
 )
 def test_who_can_not_prove_his_name_gets_nothing(
@@ -349,7 +349,7 @@ def test_a_receiver_that_speaks_no_tls_is_told(receiver):
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()
-        with pytest.raises(Unavailable, match=r"TLS fails|reset") as raised:
+        with pytest.raises(Unavailable, match=r"doesn't speak TLS|TLS fails|reset") as raised:
             opened(f"tls://127.0.0.1:{port_of(listening)}").send([alert()])
         thread.join()
     assert "who are you" not in str(raised.value)
@@ -361,8 +361,8 @@ _TRADITIONAL = r"<84>[A-Z][a-z]{2} [ 1-3][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2} tierce
 
 
 def texts(data: Sequence[bytes]) -> list[str]:
-    found = [re.fullmatch(_TRADITIONAL, each.decode()) for each in data]
-    return [match[1] if match else "" for match in found]
+    matches = [re.fullmatch(_TRADITIONAL, each.decode()) for each in data]
+    return [match[1] if match else "" for match in matches]
 
 
 def test_a_local_socket_gets_what_the_system_loggers_read(tmp_path: Path):

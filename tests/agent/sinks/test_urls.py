@@ -61,10 +61,10 @@ SECRET = {"secretRef": {"name": "url", "key": "url"}}
     ],
 )
 def test_what_the_forms_mean(url: str, spec: dict[str, Any], secret: str | None) -> None:
-    found = sink_of_url(url, "1")
-    assert to_json(found.spec) == spec
-    assert found.trusted
-    assert not secret or found.secrets["url/url"] == secret
+    settings = sink_of_url(url, "1")
+    assert to_json(settings.spec) == spec
+    assert settings.trusted
+    assert not secret or settings.secrets["url/url"] == secret
 
 
 @pytest.mark.parametrize(

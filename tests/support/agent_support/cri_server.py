@@ -69,12 +69,12 @@ def sandbox(**changed: Any) -> Answer:
 
 
 def image(**changed: Any) -> Answer:
-    found = {
+    status = {
         "id": IMAGE_ID,
         "repo_tags": ["docker.io/library/nginx:1.27"],
         "repo_digests": [f"docker.io/library/nginx@{DIGEST}"],
     } | changed
-    return lambda _request: MESSAGES["ImageStatusResponse"](image=found)
+    return lambda _request: MESSAGES["ImageStatusResponse"](image=status)
 
 
 class CriServer(grpc.GenericRpcHandler):
@@ -110,13 +110,13 @@ class CriServer(grpc.GenericRpcHandler):
 
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
             self.asked.append(method)
-            found = self.answers[method](request)
-            if found is None:
+            answer = self.answers[method](request)
+            if answer is None:
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")
-            return found
+            return answer
 
         return grpc.unary_unary_rpc_method_handler(
             answer,
             request_deserializer=MESSAGES[f"{method}Request"].FromString,
-            response_serializer=lambda found: found if isinstance(found, bytes) else found.SerializeToString(),
+            response_serializer=lambda answer: answer if isinstance(answer, bytes) else answer.SerializeToString(),
         )

@@ -87,11 +87,11 @@ class HttpReceiver:
 
     def all(self) -> list[Request]:
         """The requests that have come and weren't asked for yet."""
-        found = []
+        requests = []
         with contextlib.suppress(Empty):
             while True:
-                found.append(self.got.get_nowait())
-        return found
+                requests.append(self.got.get_nowait())
+        return requests
 
     def release(self) -> None:
         """Lets the held answers go."""
@@ -177,12 +177,12 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", "0")))
-        found = b""
+        body = b""
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            found += self.rfile.read(size)
+            body += self.rfile.read(size)
             self.rfile.readline()
         self.rfile.readline()
-        return found
+        return body
 
     def _answer(self, answer: Answer) -> None:
         self.send_response(answer.status)

@@ -1,4 +1,4 @@
-"""Alerts to the services that Apprise knows, by one URL of its.
+"""Alerts to the services that Apprise knows, each by an Apprise URL.
 
 Apprise is driven without its dispatcher: that one sends from threads of its own, which the egress policy
 of tenants doesn't cover, tries again by itself, and takes a failure for success if the URL says that it is optional.
@@ -6,6 +6,7 @@ of tenants doesn't cover, tries again by itself, and takes a failure for success
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -20,30 +21,15 @@ from tiercel_agent.sinks.network.no_files import no_files
 from tiercel_agent.sinks.network.short_answers import short_answers
 from tiercel_agent.sinks.text import bounded, facts_of, plain
 from tiercel_engine.alert import Alert
+from tiercel_engine.located import located
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.destinations import NotifySink
+from tiercel_engine.resources.notify_schemes import LOCAL_SERVICES, OTHER_PROTOCOLS
 from tiercel_engine.units import rfc3339
 
 # ruff: noqa: PLC0415
 
-OF_THE_NODE = frozenset(
-    {
-        *("blink1", "dbus", "kde", "qt", "gio", "glib", "gnome", "macosx", "syslog", "windows"),
-        # It speaks from a thread of its own, as long as the agent lives.
-        *("xmpp", "xmpps"),
-    }
-)
-"""Apprise's schemes that don't send over the network, or not from where it is seen what they reach: desktops, a device,
-programs, the local syslog. Tenants can't have them."""
-
-OTHER_PROTOCOLS = frozenset(
-    {
-        *("amqp", "amqps", "aprs", "deltachat", "deltachats", "growl", "irc", "ircs"),
-        *("mailto", "mailtos", "mqtt", "mqtts", "rsyslog", "smpp", "smpps"),
-    }
-)
-"""Apprise's schemes that don't speak HTTP by requests, where how long answers are is in nobody's hands. Tenants can't
-have them; for mail and syslog there are sinks of their own."""
+LOGGER = logging.getLogger(__name__)
 
 _LONGEST_TITLE = 200  # characters
 _LONGEST_BODY = 8000
@@ -118,13 +104,14 @@ def _plugin(url: str, settings: SinkSettings) -> Any:
     if not parts:
         raise BadSink(f"Apprise doesn't understand its URL: {_HELP}")
     scheme = str(parts["schema"]).lower()
-    if not settings.trusted and scheme in OF_THE_NODE:
+    if not settings.trusted and scheme in LOCAL_SERVICES:
         raise BadSink("a sink of this namespace can't have a service of the node itself: the URL must be a network's")
     if not settings.trusted and scheme in OTHER_PROTOCOLS:
         raise BadSink(f"a sink of this namespace can't have {scheme}://: only services that are reached by HTTP")
     try:
         plugin = Apprise.instantiate(parts, asset=asset, suppress_exceptions=False)
-    except Exception:  # each service has its own
+    except Exception as error:  # each service has its own
+        LOGGER.info("Apprise refuses a URL: %s", located(error))
         raise BadSink(f"its URL lacks something that its service needs: {_HELP}{_about_files(settings)}") from None
     if plugin is None:
         raise BadSink("its service needs a library or a system that isn't here")
@@ -159,7 +146,7 @@ def _raised(error: Exception, settings: SinkSettings) -> Refused | Unavailable:
         return Unavailable(str(forbidden))
     if isinstance(error, OSError):
         return Unavailable(f"the service can't be reached{_about_files(settings)}")
-    return Refused(f"Apprise can't send what it was given ({type(error).__name__})")
+    return Refused(f"Apprise can't send what it was given: {located(error)}")
 
 
 def _why(said: Heard, settings: SinkSettings) -> Refused | Unavailable:
@@ -172,5 +159,5 @@ def _why(said: Heard, settings: SinkSettings) -> Refused | Unavailable:
 
 
 def _about_files(settings: SinkSettings) -> str:
-    """The same whether there is such a file: on a node, that tells of other tenants' pods."""
+    """The hint is the same whether the file exists or not: that would tell a tenant of other tenants' pods."""
     return "" if settings.trusted else " (if its URL names a file: a sink of this namespace can't read any)"

@@ -1,4 +1,4 @@
-"""What Apprise says of a delivery: it tells why one fails in its log alone, where addresses and messages stand too."""
+"""What Apprise logs during a delivery: only its log says why one fails, and has addresses and alerts in it, too."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 
-from tiercel_agent.sinks.network.held import Held
+from tiercel_agent.sinks.network.scoped import scoped
 
 _STATUS = re.compile(r"\berror=([1-5][0-9]{2})\b")
 # As `egress_policy.Forbidden` says it, within what libraries make of it.
@@ -27,8 +28,8 @@ class Heard:
     @property
     def status(self) -> int | None:
         """The last status of HTTP that was answered, if it is none of success."""
-        found = [int(match[1]) for text in self._warnings() if (match := _STATUS.search(text))]
-        return next((status for status in reversed(found) if status >= 300), None)
+        statuses = [int(match[1]) for text in self._warnings() if (match := _STATUS.search(text))]
+        return next((status for status in reversed(statuses) if status >= 300), None)
 
     @property
     def forbidden(self) -> str:
@@ -45,20 +46,20 @@ class Heard:
 
 @contextmanager
 def heard() -> Iterator[Heard]:
-    """What is said in this thread meanwhile. It reaches no other log, now or later."""
+    """The records that Apprise logs in this thread within the block. They reach no other log."""
     _install()
-    found = Heard()
-    with _here.within(found):
-        yield found
+    said = Heard()
+    with scoped(_current, said):
+        yield said
 
 
 class _Handler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        if _here.value is not None:
-            _here.value.add(record)
+        if (said := _current.get()) is not None:
+            said.add(record)
 
 
-_here: Held[Heard | None] = Held(None)
+_current: ContextVar[Heard | None] = ContextVar("notify_log", default=None)
 _handler = _Handler(logging.DEBUG)
 
 

@@ -1,13 +1,7 @@
-"""Alerts to Slack: by an incoming webhook, or by a bot's token, with which messages of one incident make a thread.
-
-All requests go through `web.Client`: slack_sdk's own transport follows redirects with the token, takes a proxy from
-the environment for tenants too, and reads answers of any length. slack_sdk makes the bot's requests and reads the
-answers; a webhook is one POST, for which it isn't needed.
-"""
+"""Alerts to Slack: by an incoming webhook, or by a bot's token, with which messages of one incident make a thread."""
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -52,7 +46,7 @@ _HINTS: Mapping[str, str] = {
     "token_expired": "give another token",
     "token_revoked": "give another token",
 }
-"""What an admin can do."""
+"""What an admin can do about Slack's codes."""
 
 # With which a webhook answers 400 although the message isn't what is wrong.
 _SETTINGS = frozenset({*_HINTS, "action_prohibited", "no_active_hooks", "no_team", "team_disabled", "user_not_found"})
@@ -64,7 +58,7 @@ Post = Callable[[Mapping[str, Any]], str]
 
 
 class _Failed(Exception):
-    """The API says why not, by its own code."""
+    """The API refuses a message; the text is Slack's code for the reason."""
 
 
 def open_slack(
@@ -87,7 +81,7 @@ def open_slack(
     if not sink.channel:
         raise BadSink("tokenFrom needs a channel, best by its ID")
     client = Client(f"{base_url.rstrip('/')}/chat.postMessage", settings, timeouts=timeouts)
-    post = _bot(client, token, base_url)
+    post = _bot(client, token)
     return Sink(send=_in_threads(post, sink.channel.strip(), Threads(clock)), close=client.close)
 
 
@@ -160,34 +154,23 @@ def _in_threads(post: Post, channel: str, threads: Threads) -> Callable[[Sequenc
     return send
 
 
-def _bot(client: Client, token: str, base_url: str) -> Post:
-    """chat.postMessage, over the client."""
-    # ruff: noqa: PLC0415
-    from urllib.request import Request
-
-    from slack_sdk import WebClient
-    from slack_sdk.errors import SlackApiError
-
-    class Api(WebClient):
-        def _perform_urllib_http_request_internal(self, url: str, req: Request) -> dict[str, Any]:  # noqa: ARG002
-            assert isinstance(req.data, bytes)
-            response = client.request("POST", req.data, _JSON, {"Authorization": f"Bearer {token}"})
-            return {"status": response.status, "headers": {}, "body": response.body.decode("utf-8", "replace")}
-
-    # A logger of its own, which nothing listens to: what it says has addresses and messages in it.
-    silent = logging.Logger("slack_sdk", logging.CRITICAL + 1)
-    api = Api(base_url=base_url, logger=silent, retry_handlers=[])
+def _bot(client: Client, token: str) -> Post:
+    """Posts by the API's method chat.postMessage (https://docs.slack.dev/reference/methods/chat.postMessage)."""
 
     def post(content: Mapping[str, Any]) -> str:
+        response = client.request("POST", orjson.dumps(content), _JSON, {"Authorization": f"Bearer {token}"})
         try:
-            answer = api.chat_postMessage(**content)
-            return str(answer["ts"] or "")
-        except SlackApiError as error:
-            code = error.response.get("error")
-            if isinstance(code, str) and _CODE.fullmatch(code):
-                raise _Failed(code) from None
+            answer = orjson.loads(response.body)
+        except orjson.JSONDecodeError:
             raise Unavailable(_STRANGE) from None
-        except (AttributeError, KeyError, RecursionError, TypeError, ValueError):  # JSON that slack_sdk can't read
-            raise Unavailable(_STRANGE) from None
+        if not isinstance(answer, dict):
+            raise Unavailable(_STRANGE)
+        if answer.get("ok") is True:
+            timestamp = answer.get("ts")
+            return timestamp if isinstance(timestamp, str) else ""
+        code = answer.get("error")
+        if isinstance(code, str) and _CODE.fullmatch(code):
+            raise _Failed(code)
+        raise Unavailable(_STRANGE)
 
     return post

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+
+from cachetools import TTLCache
 
 from tiercel_engine.alert import HOST, Alert
 
@@ -38,20 +39,15 @@ class Threads:
     """``clock`` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._known: OrderedDict[Incident, tuple[str, float]] = OrderedDict()
+        self._known: TTLCache[Incident, str] = TTLCache(MOST, LASTS, timer=clock)
 
     def of(self, incident: Incident) -> str | None:
         """The first message of the incident's thread, as Slack names it; None if there is none."""
-        timestamp, last = self._known.get(incident, ("", 0.0))
-        return timestamp if timestamp and self._clock() - last <= LASTS else None
+        return self._known.get(incident) or None
 
     def note(self, incident: Incident, timestamp: str) -> None:
         """A message of the incident was sent now, whose thread begins with the one of this name."""
-        self._known[incident] = (timestamp, self._clock())
-        self._known.move_to_end(incident)
-        if len(self._known) > MOST:
-            self._known.popitem(last=False)
+        self._known[incident] = timestamp
 
     def forget(self, incident: Incident) -> None:
         self._known.pop(incident, None)

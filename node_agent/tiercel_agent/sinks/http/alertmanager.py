@@ -61,8 +61,8 @@ def open_alertmanager(sink: AlertmanagerSink, settings: SinkSettings, timeouts: 
 
 def posted(alert: Alert, labels: Mapping[str, str]) -> dict[str, Any]:
     """The alert as Alertmanager takes it; ``labels`` are added, and are stronger than those of the alert."""
-    found = {
-        "alertname": alert.rule or "-",  # one without a name is refused
+    own_labels = {
+        "alertname": alert.rule or "-",  # Alertmanager refuses an alert without a name
         "severity": SEVERITIES[alert.priority],
         "priority": alert.priority.title,
         "source": alert.source,
@@ -71,10 +71,10 @@ def posted(alert: Alert, labels: Mapping[str, str]) -> dict[str, Any]:
     }
     for label, field in _FIELDS.items():
         value = alert.output_fields.get(field)
-        found[label] = value if isinstance(value, str) else ""
+        own_labels[label] = value if isinstance(value, str) else ""
     annotations = {"summary": alert.output, "description": alert_text(alert), "id": alert.id}
     return {
-        "labels": _bounded({**found, **labels}, _LONGEST_LABEL),
+        "labels": _bounded({**own_labels, **labels}, _LONGEST_LABEL),
         "annotations": _bounded(annotations, _LONGEST_ANNOTATION),
         "startsAt": rfc3339(alert.time),
     }

@@ -56,7 +56,7 @@ class EventsApi(Protocol):
 
 @dataclass(slots=True)
 class _Series:
-    """An Event that is there, and how often what it tells of has come."""
+    """An Event in the API, and how often its alert has come."""
 
     path: str
     namespace: str
@@ -84,9 +84,9 @@ def open_events(sink: EventsSink, place: Place, settings: SinkSettings) -> Sink:
     except NoCluster as error:
         raise BadSink(str(error)) from error
     wanted = sink.per_minute or PER_MINUTE
-    # The API server is everybody's: a tenant can want less than others, not more.
+    # The API server serves everybody: a tenant can ask for fewer Events than others, not for more.
     writer = EventWriter(api, place.node, per_minute=wanted if settings.trusted else min(wanted, PER_MINUTE))
-    # One at a time: what is written of several that fail halfway couldn't be told.
+    # One at a time: if writing several failed halfway, nobody would know which were written.
     return Sink(send=writer.send, tick=writer.tick, close=writer.close, batch=1)
 
 
@@ -129,7 +129,7 @@ class EventWriter:
             budget = self._budget(each.namespace)
             if now - each.written < COUNT_EVERY or (budget.tokens < 1 and not each.over_budget):
                 continue
-            if not self._count(each):  # the others would hardly fare better, and alerts wait meanwhile
+            if not self._count(each):  # the others would probably fail too, and alerts wait meanwhile
                 break
             if not each.over_budget:
                 budget.tokens -= 1
@@ -141,7 +141,7 @@ class EventWriter:
         return max(1.0, min(waiting)) if waiting else None
 
     def close(self) -> None:
-        """What is counted and not told yet is told, as far as the API takes it."""
+        """Writes the counts that aren't written yet, as far as the API takes them."""
         for each in self._series.values():
             if not self._count(each):
                 break
@@ -152,7 +152,7 @@ class EventWriter:
         key = (alert.rule_key, regarding["uid"])
         if self._repeats(key, alert):
             return
-        # A node's has a budget of its own: nobody's pods use that up.
+        # Events on the node have a budget of their own, which no pods can use up.
         namespace = regarding.get("namespace", "")
         budget = self._budget(namespace)
         if budget.tokens >= 1:
@@ -162,13 +162,13 @@ class EventWriter:
             self._create(("", namespace), alert, regarding)
 
     def _repeats(self, key: Key, alert: Alert) -> bool:
-        found = self._series.get(key)
-        if found is None:
+        known = self._series.get(key)
+        if known is None:
             return False
-        if self._clock() - found.since > _SERIES_LASTS and self._count(found):
+        if self._clock() - known.since > _SERIES_LASTS and self._count(known):
             del self._series[key]
             return False
-        found.count, found.last = found.count + 1, alert
+        known.count, known.last = known.count + 1, alert
         self._series.move_to_end(key)
         return True
 
@@ -223,32 +223,32 @@ class EventWriter:
         self._nodes_namespace = NODES_NAMESPACES[1]
         return True
 
-    def _count(self, found: _Series) -> bool:
-        """Writes a count that isn't told yet; False if it has to be written later."""
-        if found.count == found.written_count:
+    def _count(self, counted: _Series) -> bool:
+        """Writes a count that isn't written yet. False if it has to be written later."""
+        if counted.count == counted.written_count:
             return True
-        found.written = self._clock()
+        counted.written = self._clock()
         try:
             try:
-                self._api.merge(found.path, {"series": series(found.count, found.last.time)}, _TIMEOUT)
+                self._api.merge(counted.path, {"series": series(counted.count, counted.last.time)}, _TIMEOUT)
             except ApiError as error:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
-                # It has run out, or somebody has removed it: what came since is told anew.
-                found.count -= found.written_count
-                found.written_count = 0
-                found.path = self._post(found.last, found.regarding, found.over_budget, found.count)
+                # The Event has expired or was removed: what came since then gets a new one.
+                counted.count -= counted.written_count
+                counted.written_count = 0
+                counted.path = self._post(counted.last, counted.regarding, counted.over_budget, counted.count)
         except ApiError as error:
             if error.status not in _NO_NAMESPACE:
                 return False
-            # Gone with its namespace: the alert itself was told.
+            # The namespace is gone. The alert itself was written before.
         except (urllib3.exceptions.HTTPError, OSError):
             return False
-        found.written_count = found.count
+        counted.written_count = counted.count
         return True
 
     def _budget(self, namespace: str) -> _Budget:
-        """What the namespace may still write: it fills by the minute."""
+        """The budget of the namespace, with what it has earned since the last call."""
         now = self._clock()
         budget = self._budgets.setdefault(namespace, _Budget(self._per_minute, now))
         budget.tokens = min(self._per_minute, budget.tokens + (now - budget.at) * self._per_minute / 60)

@@ -1,4 +1,4 @@
-"""A file that lines are appended to: whole ones, wherever the path leads at the time."""
+"""A file to which whole lines are appended, also after it was renamed, removed or linked to elsewhere."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class AppendedFile:
         try:
             write_all(descriptor, data, self._patience)
         except OSError:
-            # A full disk takes part of the data: without it, the next attempt repeats no line and tears none.
+            # A full disk may have taken a part of the data, which is removed: so no line is torn or written twice.
             self._torn = not self._cut_back(descriptor, start)
             raise
         self._torn = False
 
     def close(self) -> None:
-        """The next need opens it anew."""
+        """Closes the file; the next write opens it anew."""
         if self._descriptor is not None:
             descriptor, self._descriptor = self._descriptor, None
             os.close(descriptor)

@@ -46,7 +46,7 @@ def open_program(sink: ProgramSink, line: Callable[[Alert], bytes], patience: fl
         for alert in alerts:
             feeder.write(one_line(line(alert)) + b"\n")
 
-    # One at a time: which of several were read couldn't be told.
+    # One at a time: of several, nobody would know which the program has read.
     return Sink(send=send, tick=feeder.look_after, close=feeder.close, batch=1)
 
 
@@ -70,12 +70,12 @@ class Feeder:
         except BrokenPipeError:
             raise self._ended(process) from None
         except TimeoutError:
-            # What it may have read of the line is a half, which must not become part of another one.
+            # The program may have read half of the line, which must not become a part of another one.
             self._let_go(process, by_itself=0.0, when_asked=0.0)
             raise Unavailable(f"the program read nothing for {self._patience:g} seconds and was killed") from None
 
     def look_after(self) -> float | None:
-        """Leaves no zombie behind. Seconds after which to look again."""
+        """Waits for the program if it has ended, so that no zombie stays. Seconds until the next call."""
         return _LOOK_AFTER if self._process is not None and self._process.poll() is None else None
 
     def close(self) -> None:
@@ -148,10 +148,10 @@ def wait_until_read(descriptor: int, patience: float) -> None:
     """Waits for a pipe of one page to be empty. Raises as ``_feed`` does; a reader that has gone may have read all."""
     poll = select.poll()
     poll.register(descriptor, select.POLLOUT)
-    found = poll.poll(patience * 1000)
-    if not found:
+    events = poll.poll(patience * 1000)
+    if not events:
         raise TimeoutError
-    if found[0][1] & select.POLLERR and _unread(descriptor):
+    if events[0][1] & select.POLLERR and _unread(descriptor):
         raise BrokenPipeError
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from tiercel_agent.sinks.model import Refused, Unavailable
 from tiercel_agent.sinks.network.egress_policy import Forbidden, cause_of
+from tiercel_agent.sinks.network.failures import NO_TLS
 from tiercel_agent.sinks.network.http_client import Timeouts, trouble
 
 _GREETS = 220
@@ -23,7 +24,6 @@ _NO_MAILBOX = frozenset({550, 551, 552, 553})
 _TOO_LARGE = 552
 # To DATA and what follows: no such command, or another login than the server wants.
 _NOT_THE_MESSAGE = frozenset({500, 501, 502, 503, 521, 530, 534, 535, 538})
-_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class MailServer:
         if isinstance(error, smtplib.SMTPException) and not isinstance(error, smtplib.SMTPServerDisconnected):
             return "the mail server offers no way to log in that is known here"
         secure = cause_of(error, ssl.SSLError)
-        if secure is not None and secure.reason in _NO_TLS:
+        if secure is not None and secure.reason in NO_TLS:
             return "the mail server doesn't begin with TLS at this port: is it startTls required?"
         known = (OSError, Forbidden, TimeoutError, ssl.SSLError, ConnectionError)
         if isinstance(error, smtplib.SMTPServerDisconnected):

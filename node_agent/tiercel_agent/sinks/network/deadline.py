@@ -14,11 +14,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 from weakref import WeakSet
 
 from tiercel_agent.sinks.model import Unavailable
-from tiercel_agent.sinks.network.held import Held, once
+from tiercel_agent.sinks.network.scoped import once, scoped
 
 LONGEST = 120.0
 """Seconds that one delivery may take: more than all timeouts of one that makes progress."""
@@ -44,7 +45,7 @@ class Deadline:
             if self._until < _watch_wakes:  # hardly ever: each delivery would wake it otherwise
                 _changed.notify()
         try:
-            with _here.within(self):
+            with scoped(_current, self):
                 yield
         except Exception:
             if not self.is_late:
@@ -80,7 +81,7 @@ class Deadline:
                 socket.socket.shutdown(each, socket.SHUT_RDWR)
 
 
-_here: Held[Deadline | None] = Held(None)
+_current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 _changed = threading.Condition()
 _held: set[Deadline] = set()
 _watch_wakes = float("inf")
@@ -93,9 +94,9 @@ def _install() -> None:
     threading.Thread(target=_watch, name="deadlines", daemon=True).start()
 
 
-def _hook(event: str, arguments: tuple[Any, ...], here: Held[Deadline | None] = _here) -> None:
-    if event == "socket.__new__" and here.value is not None:
-        here.value.note(arguments[0])
+def _hook(event: str, arguments: tuple[Any, ...], current: ContextVar[Deadline | None] = _current) -> None:
+    if event == "socket.__new__" and (deadline := current.get()) is not None:
+        deadline.note(arguments[0])
 
 
 def _watch() -> None:

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, replace
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -24,8 +25,8 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from tiercel_agent.sinks.network.held import Held, once
 from tiercel_agent.sinks.network.no_files import files_for_ourselves
+from tiercel_agent.sinks.network.scoped import once, scoped
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Address: TypeAlias = IPv4Address | IPv6Address
@@ -61,7 +62,7 @@ Cause = TypeVar("Cause", bound=BaseException)
 
 
 class Forbidden(OSError):
-    """A tenant's sink tried what it can't do. Libraries take it for a connection that failed."""
+    """A tenant's sink tried to reach what its egress policy forbids. Libraries treat it as a failed connection."""
 
     def __init__(self, what: str) -> None:
         super().__init__(errno.EACCES, f"{what}, which a sink of this namespace can't reach")
@@ -83,7 +84,7 @@ class EgressPolicy:
 
 
 class CurrentEgressPolicy:
-    """What tenants' sinks may reach at present: nodes come and go."""
+    """The egress policy at present: the addresses of the cluster change with its nodes."""
 
     def __init__(self, policy: EgressPolicy) -> None:
         self._policy = policy
@@ -92,12 +93,12 @@ class CurrentEgressPolicy:
         return self._policy
 
     def set_cluster_addresses(self, addresses: Iterable[str]) -> None:
-        """These are the addresses of nodes and of the API server from now on; what is no address is none of theirs."""
-        found: set[Address] = set()
+        """Sets the addresses of nodes and of the API server. Texts that aren't addresses are ignored."""
+        known: set[Address] = set()
         for text in addresses:
             with suppress(ValueError):
-                found.update(_forms(ip_address(text)))
-        self._policy = replace(self._policy, cluster_addresses=frozenset(found))
+                known.update(_forms(ip_address(text)))
+        self._policy = replace(self._policy, cluster_addresses=frozenset(known))
 
 
 @contextmanager
@@ -107,7 +108,7 @@ def restricted(policy: EgressPolicy) -> Iterator[None]:
     What is tried besides raises Forbidden where it is tried; ``cause_of`` finds it in what a library makes of it.
     """
     _install()
-    with _here.within(policy):
+    with scoped(_current, policy):
         yield
 
 
@@ -116,13 +117,13 @@ def cause_of(error: BaseException, kind: type[Cause]) -> Cause | None:
     waiting: list[object] = [error]
     seen: set[int] = set()
     while waiting:
-        found = waiting.pop(0)
-        if not isinstance(found, BaseException) or id(found) in seen:
+        cause = waiting.pop(0)
+        if not isinstance(cause, BaseException) or id(cause) in seen:
             continue
-        if isinstance(found, kind):
-            return found
-        seen.add(id(found))
-        waiting += [getattr(found, "reason", None), *found.args, found.__cause__, found.__context__]
+        if isinstance(cause, kind):
+            return cause
+        seen.add(id(cause))
+        waiting += [getattr(cause, "reason", None), *cause.args, cause.__cause__, cause.__context__]
     return None
 
 
@@ -164,18 +165,18 @@ def api_hosts(kubeconfig: Path) -> tuple[str, ...]:
 
 def own_addresses() -> frozenset[Address]:
     """The addresses of the host's network namespace, as far as this process can see it, and of its own."""
-    found: set[Address] = set()
+    addresses: set[Address] = set()
     for process in ("1", "self"):
         for name, read in (("fib_trie", _of_fib_trie), ("if_inet6", _of_if_inet6)):
             try:
                 with files_for_ourselves():  # what is asked for here may be within a delivery that has no files
-                    found |= read(Path(f"/proc/{process}/net/{name}").read_text("ascii"))
+                    addresses |= read(Path(f"/proc/{process}/net/{name}").read_text("ascii"))
             except (OSError, ValueError):
                 continue  # no IPv6, or another's namespace that isn't shown
-    return frozenset(found)
+    return frozenset(addresses)
 
 
-_here: Held[EgressPolicy | None] = Held(None)
+_current: ContextVar[EgressPolicy | None] = ContextVar("egress_policy", default=None)
 _start_any = threading.Thread.start
 
 
@@ -187,13 +188,16 @@ def _install() -> None:
 
 
 def _hook(
-    event: str, arguments: tuple[Any, ...], watched: frozenset[str] = _WATCHED, here: Held[EgressPolicy | None] = _here
+    event: str,
+    arguments: tuple[Any, ...],
+    watched: frozenset[str] = _WATCHED,
+    current: ContextVar[EgressPolicy | None] = _current,
 ) -> None:
     # Called for each file that is opened, too: all but what is watched ends here. The end of the interpreter takes a
     # module's names away before it takes the hook, hence the defaults.
     if event not in watched:
         return
-    policy = here.value
+    policy = current.get()
     if policy is None:
         return
     if event in _SENT:
@@ -212,16 +216,10 @@ def _check(used: socket.socket, address: object, policy: EgressPolicy) -> None:
 
 
 def _start(thread: threading.Thread) -> None:
-    """In place of `Thread.start`: a thread that one held to something begins is held to the same."""
-    policy = _here.value
-    if policy is not None:
-        run = thread.run
-
-        def held() -> None:
-            with _here.within(policy):
-                run()
-
-        thread.run = held  # type: ignore[method-assign]
+    """In place of `Thread.start`: a thread that is begun within a tenant's delivery is held to the same policy."""
+    if _current.get() is not None:
+        context, run = copy_context(), thread.run
+        thread.run = lambda: context.run(run)  # type: ignore[method-assign]
     _start_any(thread)
 
 
@@ -243,15 +241,15 @@ def _forms(address: Address) -> tuple[Address, ...]:
 
 
 def _of_fib_trie(text: str) -> set[Address]:
-    found: set[Address] = set()
+    addresses: set[Address] = set()
     last = ""
     for line in text.splitlines():
         words = line.split()
         if len(words) == 2 and words[0] == "|--":
             last = words[1]
         elif words[:3] == ["/32", "host", "LOCAL"]:
-            found.add(IPv4Address(last))
-    return found
+            addresses.add(IPv4Address(last))
+    return addresses
 
 
 def _of_if_inet6(text: str) -> set[Address]:
@@ -268,7 +266,7 @@ class _Known:
 
     def now(self) -> frozenset[Address]:
         if time.monotonic() >= self._until:
-            # What was known before still counts: a name server that is away opens no way.
+            # If there is no answer, the earlier addresses stay forbidden: a missing name server must not open a way.
             self._found = self._ask() or self._found
             self._until = time.monotonic() + _FRESH
         return self._found
@@ -281,10 +279,10 @@ def _api_addresses() -> frozenset[Address]:
 
 def _resolved(host: str) -> frozenset[Address]:
     try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+        entries = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
         return frozenset()
-    return frozenset(form for entry in found for form in _forms(ip_address(str(entry[4][0]))))
+    return frozenset(form for entry in entries for form in _forms(ip_address(str(entry[4][0]))))
 
 
 _own = _Known(own_addresses)

@@ -10,7 +10,6 @@ import gzip
 import logging
 import os
 import re
-import socket
 import ssl
 import time
 from collections.abc import Mapping
@@ -39,6 +38,7 @@ from urllib3.util import Url, parse_url
 
 from tiercel_agent.sinks.model import BadSink, Refused, SinkSettings, Unavailable
 from tiercel_agent.sinks.network.egress_policy import Forbidden, cause_of
+from tiercel_agent.sinks.network.failures import connection_failure
 from tiercel_agent.sinks.network.tls import server_name, tls_context
 from tiercel_engine import __version__
 from tiercel_engine.resources.destinations import Compression, Header, SecretSource, Tls
@@ -66,9 +66,7 @@ _HINTS: Mapping[int, str] = {
     HTTPStatus.NOT_FOUND: "is the path of its address right?",
     HTTPStatus.METHOD_NOT_ALLOWED: "is its method right?",
 }
-# X509_V_ERR_HOSTNAME_MISMATCH and X509_V_ERR_IP_ADDRESS_MISMATCH: their texts have the name in them.
-_WRONG_NAME = frozenset({62, 64})
-_NO_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG"})
+_NO_TLS = "it doesn't speak TLS at this address: is it http://?"
 _WRITE = "write http://HOST/PATH or https://HOST/PATH"
 
 # It warns of malformed answers with the URL, in which there may be a secret.
@@ -134,7 +132,7 @@ class Client:
         self._pool.clear()
 
     def _sent(self, method: str, body: bytes, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
-        """The answer, of which the head is read."""
+        """The answer, of which only the head has been read."""
         used, self._used = self._used, False
         try:
             return self._send(method, body, headers)
@@ -173,14 +171,14 @@ class Client:
         return Response(response.status, body)
 
     def _body(self, response: urllib3.BaseHTTPResponse) -> bytes:
-        """Its beginning; of a longer one, the rest isn't read."""
-        found = bytearray()
+        """The beginning of the answer's body. The rest of a longer one isn't read."""
+        body = bytearray()
         until = time.monotonic() + self._timeouts.read
-        while len(found) < LONGEST_ANSWER and (piece := response.read1(LONGEST_ANSWER - len(found))):
-            found += piece
+        while len(body) < LONGEST_ANSWER and (piece := response.read1(LONGEST_ANSWER - len(body))):
+            body += piece
             if time.monotonic() > until:
                 raise TimeoutError
-        return bytes(found)
+        return bytes(body)
 
 
 def failure(status: int, retry_after: str | None = None) -> Refused | Unavailable:
@@ -205,18 +203,8 @@ def trouble(error: BaseException, timeouts: Timeouts) -> str:
 
 
 def _trouble(error: BaseException, timeouts: Timeouts) -> str:
-    if cause_of(error, socket.gaierror) is not None:
-        return "the name in its address can't be resolved"
-    if (untrusted := cause_of(error, ssl.SSLCertVerificationError)) is not None:
-        if untrusted.verify_code in _WRONG_NAME:
-            return "the certificate isn't for the name in its address (tls.serverName tells if it is another's)"
-        return f"the certificate isn't trusted: {untrusted.verify_message}"
-    if (secure := cause_of(error, ssl.SSLError)) is not None:
-        if secure.reason in _NO_TLS:
-            return "it doesn't speak TLS at this address: is it http://?"
-        return f"TLS fails: {(secure.reason or 'the connection ends').lower().replace('_', ' ')}"
-    if cause_of(error, ConnectionRefusedError) is not None:
-        return "connection refused"
+    if (why := connection_failure(error, _NO_TLS)) is not None:
+        return why
     if cause_of(error, ConnectionError) is not None or cause_of(error, IncompleteRead) is not None:
         return "the connection was closed before the answer was complete"
     # urllib3 takes a connection that can't be made for one that took too long, too.
@@ -235,7 +223,7 @@ def _trouble(error: BaseException, timeouts: Timeouts) -> str:
 
 
 def address_of(url: str | None, url_from: SecretSource | None, settings: SinkSettings) -> str:
-    """The one of both that is given. Raises BadSink."""
+    """The address: ``url``, or what ``url_from`` refers to. Raises BadSink."""
     if url_from is not None:
         return settings.secret(url_from)
     if url is None:
@@ -275,7 +263,7 @@ def _credentials(url: Url) -> dict[str, str]:
 
 
 def _given(headers: tuple[Header, ...], settings: SinkSettings) -> dict[str, str]:
-    found = {}
+    given = {}
     for header in headers:
         if not _TOKEN.fullmatch(header.name):
             raise BadSink("headers: a name has other characters than letters, digits and !#$%&'*+.^_`|~-")
@@ -285,12 +273,12 @@ def _given(headers: tuple[Header, ...], settings: SinkSettings) -> dict[str, str
         value = value.strip()
         if not _VALUE.fullmatch(value):
             raise BadSink(f"headers: the value of {header.name} has a line break or another character than ASCII in it")
-        found[header.name] = value
-    return found
+        given[header.name] = value
+    return given
 
 
 def _over(below: Mapping[str, str], above: Mapping[str, str]) -> dict[str, str]:
-    """Both, of which the second is the stronger, in whatever case its names are."""
+    """Both sets of headers. Where names are equal, in whatever case, the second one counts."""
     names = {name.lower() for name in above}
     return {name: value for name, value in below.items() if name.lower() not in names} | dict(above)
 

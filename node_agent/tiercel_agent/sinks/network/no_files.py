@@ -10,9 +10,10 @@ import sysconfig
 import zoneinfo
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from tiercel_agent.sinks.network.held import Held, once
+from tiercel_agent.sinks.network.scoped import once, scoped
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -34,18 +35,18 @@ def no_files() -> Iterator[None]:
     Whether a file was asked for is told to nobody: libraries open what they have found to be there.
     """
     _install()
-    with _here.within(True):
+    with scoped(_is_on, True):
         yield
 
 
 @contextmanager
 def files_for_ourselves() -> Iterator[None]:
     """Within ``no_files``, what the agent itself reads, whatever a tenant says."""
-    with _here.within(False):
+    with scoped(_is_on, False):
         yield
 
 
-_here = Held(False)
+_is_on: ContextVar[bool] = ContextVar("no_files", default=False)
 
 
 @once
@@ -53,8 +54,8 @@ def _install() -> None:
     sys.addaudithook(_hook)
 
 
-def _hook(event: str, arguments: tuple[Any, ...], here: Held[bool] = _here) -> None:
-    if event != "open" or not here.value:
+def _hook(event: str, arguments: tuple[Any, ...], is_on: ContextVar[bool] = _is_on) -> None:
+    if event != "open" or not is_on.get():
         return
     path, _, flags = arguments
     if isinstance(path, int) or path is None:
@@ -73,8 +74,8 @@ def _roots() -> set[str]:
     """Directories of Python's own and of its libraries, with a slash at the end."""
     paths = sysconfig.get_paths()
     known = [paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
-    found = {os.path.realpath(path) for path in (*known, *filter(os.path.isabs, sys.path), *zoneinfo.TZPATH)}
-    return {f"{path}/" for path in found if path != "/"}
+    folders = {os.path.realpath(path) for path in (*known, *filter(os.path.isabs, sys.path), *zoneinfo.TZPATH)}
+    return {f"{path}/" for path in folders if path != "/"}
 
 
 def _known_files() -> set[str]:

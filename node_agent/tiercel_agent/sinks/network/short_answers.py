@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
-from tiercel_agent.sinks.network.held import Held, once
+from tiercel_agent.sinks.network.scoped import once, scoped
 
 LONGEST = 1 << 20
 """Bytes of a body, unpacked."""
@@ -14,13 +15,13 @@ LONGEST = 1 << 20
 
 @contextmanager
 def short_answers() -> Iterator[None]:
-    """Within this thread, a longer answer is an error of requests, as a connection that breaks is."""
+    """Within the block, a longer answer raises the same error in requests as a broken connection."""
     _install()
-    with _here.within(True):
+    with scoped(_is_on, True):
         yield
 
 
-_here = Held(False)
+_is_on: ContextVar[bool] = ContextVar("short_answers", default=False)
 
 
 @once
@@ -29,17 +30,17 @@ def _install() -> None:
 
     send = requests.Session.send
 
-    def held(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
-        if not _here.value or options.get("stream"):  # who asks for a stream reads as much as it wants
+    def send_bounded(session: requests.Session, request: requests.PreparedRequest, **options: Any) -> requests.Response:
+        if not _is_on.get() or options.get("stream"):  # who asks for a stream reads as much as it wants
             return send(session, request, **options)
         response = send(session, request, **{**options, "stream": True})
-        found = bytearray()
+        body = bytearray()
         for piece in response.iter_content(1 << 16):
-            found += piece
-            if len(found) > LONGEST:
+            body += piece
+            if len(body) > LONGEST:
                 response.close()
                 raise requests.exceptions.ConnectionError("the answer is too long")
-        response._content = bytes(found)  # as requests has it once all is read
+        response._content = bytes(body)  # as requests has it once all is read
         return response
 
-    requests.Session.send = held  # type: ignore[method-assign, assignment]
+    requests.Session.send = send_bounded  # type: ignore[method-assign, assignment]

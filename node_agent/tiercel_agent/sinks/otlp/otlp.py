@@ -42,7 +42,7 @@ def _sent(url: str, sink: OtlpSink, settings: SinkSettings, records: Records) ->
 
     from tiercel_agent.sinks.network.http_client import Client  # noqa: PLC0415
 
-    _listen()  # or what the encoder has to say would be on the standard error, raw
+    _listen()  # otherwise the encoder would write its messages to standard error as they are
     client = Client(url, settings, sink.headers, sink.tls, compression=sink.compression)
 
     def send(alerts: Sequence[Alert]) -> None:
@@ -98,14 +98,14 @@ def _http(url: str | None, protocol: OtlpProtocol | None) -> Any:
 
 
 class _Said(logging.Handler, threading.local):
-    """Exporters tell why they fail in their log alone; each thread hears its own."""
+    """Exporters say only in their log why they fail. Each thread has the messages of its own exporter."""
 
     last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        # Besides that, the address and what the other side wrote stand there, in which there may be secrets.
-        found = _CODE.search(record.getMessage())
-        self.last = f"the receiver doesn't take them ({found[1]})" if found else self.last
+        # The rest of the message has the address and the other side's text in it, where secrets may be.
+        code = _CODE.search(record.getMessage())
+        self.last = f"the receiver doesn't take them ({code[1]})" if code else self.last
 
 
 _SAID: list[_Said] = []

@@ -68,7 +68,7 @@ def records_of(place: Place, *, trusted: bool) -> Records:
 
 
 def log_record(alert: Alert) -> LogRecord:
-    """The alert with all it tells."""
+    """The attributes of the record: everything that the alert says."""
     return LogRecord(
         timestamp=alert.time,
         observed_timestamp=alert.time,
@@ -81,7 +81,7 @@ def log_record(alert: Alert) -> LogRecord:
 
 
 def _attributes(alert: Alert) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    attributes: dict[str, Any] = {
         "log.record.uid": alert.id,
         "tiercel.rule.name": valid(alert.rule),
         "tiercel.rule.tags": [valid(tag) for tag in alert.tags],
@@ -89,21 +89,21 @@ def _attributes(alert: Alert) -> dict[str, Any]:
         "tiercel.source": valid(alert.source),
     }
     if alert.origin is not None:
-        found |= {"tiercel.rule.namespace": alert.origin.namespace, "tiercel.rule.object": alert.origin.name}
+        attributes |= {"tiercel.rule.namespace": alert.origin.namespace, "tiercel.rule.object": alert.origin.name}
     if techniques := [tag for tag in alert.tags if _TECHNIQUE.fullmatch(tag)]:
-        found["tiercel.mitre.techniques"] = techniques
+        attributes["tiercel.mitre.techniques"] = techniques
     if tactics := [valid(tag.removeprefix("mitre_")) for tag in alert.tags if tag.startswith("mitre_")]:
-        found["tiercel.mitre.tactics"] = tactics
+        attributes["tiercel.mitre.tactics"] = tactics
     fields = alert.output_fields
     kind, owner, tag = (fields.get(key) for key in ("k8s.owner.kind", "k8s.owner.name", "container.image.tag"))
     if isinstance(kind, str) and kind in _OWNERS and isinstance(owner, str):
-        found[f"k8s.{kind.lower()}.name"] = valid(owner)
+        attributes[f"k8s.{kind.lower()}.name"] = valid(owner)
     if isinstance(tag, str):
-        found["container.image.tags"] = [valid(tag)]
+        attributes["container.image.tags"] = [valid(tag)]
     for key, value in fields.items():
         if value is not None and key not in _NOT_REPEATED:
-            found[_CONVENTIONS.get(key, f"tiercel.field.{valid(key)}")] = _value(value)
-    return found
+            attributes[_CONVENTIONS.get(key, f"tiercel.field.{valid(key)}")] = _value(value)
+    return attributes
 
 
 def _value(value: object) -> Any:
@@ -119,13 +119,13 @@ def _value(value: object) -> Any:
 
 
 def _resource(place: Place) -> dict[str, str]:
-    found = {
+    attributes = {
         "service.name": "tiercel-agent",
         "service.version": __version__,
         "host.name": place.hostname,
         "os.type": "linux",
     }
-    return found | ({"k8s.node.name": place.node} if place.node else {})
+    return attributes | ({"k8s.node.name": place.node} if place.node else {})
 
 
 def _named() -> dict[str, str]:

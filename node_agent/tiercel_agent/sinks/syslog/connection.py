@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from tiercel_agent.sinks.model import Unavailable
+from tiercel_agent.sinks.network.failures import connection_failure
 
 CONNECT_TIMEOUT = 5.0
 SEND_TIMEOUT = 15.0
@@ -70,17 +71,17 @@ class Connection:
 
 
 def datagrams(host: str, port: int) -> Connected:
-    """Connected: so the kernel tells when the other side says that nobody receives there."""
+    """A connected socket: so the kernel reports it when the other side answers that nobody receives there."""
     failure = OSError(errno.EADDRNOTAVAIL, "its name has no address")
     for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM):
         try:
-            with _closed_on_failure(socket.socket(family, kind, protocol)) as found:
-                found.settimeout(SEND_TIMEOUT)
-                found.connect(address)
+            with _closed_on_failure(socket.socket(family, kind, protocol)) as opened:
+                opened.settimeout(SEND_TIMEOUT)
+                opened.connect(address)
         except OSError as error:
             failure = error
         else:
-            return Connected(found, list, time.monotonic() + _LOOKED_UP_FOR)
+            return Connected(opened, list, time.monotonic() + _LOOKED_UP_FOR)
     raise failure
 
 
@@ -105,7 +106,7 @@ def secured(host: str, port: int, context: ssl.SSLContext, name: str) -> Connect
 
 
 def local(path: str) -> Connected:
-    """Whichever kind of socket it is."""
+    """Connects to a local socket, which may be one of datagrams or a stream."""
     try:
         return Connected(_unix(path, socket.SOCK_DGRAM), list)
     except OSError as error:
@@ -115,19 +116,19 @@ def local(path: str) -> Connected:
 
 
 def _unix(path: str, kind: socket.SocketKind) -> socket.socket:
-    with _closed_on_failure(socket.socket(socket.AF_UNIX, kind)) as found:
-        found.settimeout(SEND_TIMEOUT)
-        found.connect(path)
-    return found
+    with _closed_on_failure(socket.socket(socket.AF_UNIX, kind)) as opened:
+        opened.settimeout(SEND_TIMEOUT)
+        opened.connect(path)
+    return opened
 
 
 def _tcp(host: str, port: int) -> socket.socket:
-    with _closed_on_failure(socket.create_connection((host, port), CONNECT_TIMEOUT)) as found:
-        found.settimeout(SEND_TIMEOUT)
-        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    with _closed_on_failure(socket.create_connection((host, port), CONNECT_TIMEOUT)) as opened:
+        opened.settimeout(SEND_TIMEOUT)
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # A receiver that is silently gone is known by what it doesn't acknowledge, in seconds rather than in minutes.
-        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_TIMEOUT * 1000))
-    return found
+        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(SEND_TIMEOUT * 1000))
+    return opened
 
 
 def _counted(messages: Sequence[bytes]) -> list[bytes]:
@@ -186,19 +187,10 @@ def _closed_on_failure(opened: Socket) -> Iterator[Socket]:
         raise
 
 
-_OTHER_NAME = (62, 64)  # X509_V_ERR_HOSTNAME_MISMATCH, X509_V_ERR_IP_ADDRESS_MISMATCH
-
-
 def _reason(error: OSError) -> str:
     """In words of this side alone: no address, and nothing of what the other side wrote."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in _OTHER_NAME:
-            return "its certificate is for another name (tls.serverName says for which it must be)"
-        return f"its certificate isn't trusted: {error.verify_message}"
-    if isinstance(error, ssl.SSLError):
-        return f"TLS fails ({error.reason or type(error).__name__})"
-    if isinstance(error, socket.gaierror):
-        return f"its name can't be looked up: {error.strerror}"
+    if (why := connection_failure(error)) is not None:
+        return why
     if isinstance(error, TimeoutError):
         return "it doesn't answer, or takes nothing, in time"
     return error.strerror or type(error).__name__

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
 import urllib3
 
+from tiercel_agent.background import BackgroundThread
 from tiercel_agent.workloads.cluster.api import Api, ApiError
 from tiercel_engine.located import located
 
@@ -60,17 +60,16 @@ class Follower:
         self._selector = {"fieldSelector": selector} if selector else {}
         self._replace = replace
         self._change = change
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=f"follow {path}", daemon=True)
+        self._thread = BackgroundThread(f"follow {path}", self._run)
         self._thread.start()
 
     def close(self) -> None:
         """From now on no more calls are made. The thread ends when it no longer waits for the server."""
-        self._stop.set()
+        self._thread.stop()
 
     def _run(self) -> None:
         failures = 0
-        while not self._stop.is_set():
+        while not self._thread.stopping:
             try:
                 self._follow()
                 failures = 0
@@ -81,7 +80,7 @@ class Follower:
                 self.connected = False
                 self.failure = str(error) or type(error).__name__
                 longest = min(_LONGEST_PAUSE, 0.25 * 2**failures)
-                self._stop.wait(random.uniform(longest / 2, longest))  # noqa: S311 (spreads agents out)
+                self._thread.pause(random.uniform(longest / 2, longest))  # noqa: S311 (spreads agents out)
 
     def _follow(self) -> None:
         """Lists and watches. Returns when the server no longer has the version from which the watch would go on."""
@@ -89,7 +88,7 @@ class Follower:
         self._replace(listed["items"])
         version = listed["metadata"]["resourceVersion"]
         self.connected = True
-        while not self._stop.is_set():
+        while not self._thread.stopping:
             query = {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(_WATCH_FOR)}
             try:
                 answer = self._get(query | {"resourceVersion": version}, _QUIET)
@@ -99,7 +98,7 @@ class Follower:
                 raise
             try:
                 for line in _lines(answer):
-                    if self._stop.is_set():
+                    if self._thread.stopping:
                         return
                     event = orjson.loads(line)
                     if event["type"] == "ERROR":
