@@ -35,6 +35,8 @@ Losses = Mapping[Loss, int]
 _UNITS = {
     LossCause.CALL_BUFFER_FULL: "calls",
     LossCause.PROCESS_BUFFER_FULL: "processes",
+    LossCause.CALLS_SKIPPED: "calls",
+    LossCause.PROCESSES_SKIPPED: "processes",
     LossCause.RATE_LIMIT: "calls",
     LossCause.UNREADABLE_RECORD: "records",
     LossCause.EVALUATION_FAILED: "events",
@@ -52,6 +54,10 @@ def describe(loss: Loss) -> str:
             return "system calls, because the ring buffer was full"
         case LossCause.PROCESS_BUFFER_FULL:
             return "process starts and ends, because the ring buffer was full"
+        case LossCause.CALLS_SKIPPED:
+            return "system calls of any kind, because the kernel had interrupted our program on their processor"
+        case LossCause.PROCESSES_SKIPPED:
+            return "process starts and ends, because the kernel had interrupted our program on their processor"
         case LossCause.RATE_LIMIT:
             return f"system calls that {repr(loss.rule) if loss.rule else 'several rules'} may match: too many at once"
         case LossCause.UNREADABLE_RECORD:

@@ -6,15 +6,18 @@ import os
 import socket
 import subprocess
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
+from tiercel_agent.kernel.loading import program_set
 from tiercel_agent.loss import Loss
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
 
 CALLS = Loss(LossCause.CALL_BUFFER_FULL)
 PROCESSES = Loss(LossCause.PROCESS_BUFFER_FULL)
+SKIPPED = Loss(LossCause.CALLS_SKIPPED)
 
 
 @pytest.fixture
@@ -137,3 +140,12 @@ def test_record_that_trips_the_reader(own, call, collect, monkeypatch):
     pid = open_once(call, "/read/again")
     events = collect(own, lambda event: event["fd.name"] == "/read/again")
     assert [event["proc.pid"] for event in events if event["fd.name"] == "/read/again"] == [pid]
+
+
+def test_calls_that_the_kernel_skips_are_lost(own, monkeypatch):
+    """The kernel's count is real. Only its growth, which no test can bring about on most kernels, is made up."""
+    real = program_set.program_statistics
+    assert real(own._watch.programs._loaded.programs["on_return"]).skipped == own.counters().lost.get(SKIPPED, 0)
+    monkeypatch.setattr(program_set, "program_statistics", lambda fd: replace(real(fd), skipped=real(fd).skipped + 3))
+    assert own.counters().lost[SKIPPED] >= 3
+    assert own.counters().lost[Loss(LossCause.PROCESSES_SKIPPED)] >= 3

@@ -149,6 +149,8 @@ class Detector:
         lost = {
             Loss(LossCause.CALL_BUFFER_FULL): totals["lost calls"],
             Loss(LossCause.PROCESS_BUFFER_FULL): totals["lost processes"],
+            Loss(LossCause.CALLS_SKIPPED): totals["skipped calls"],
+            Loss(LossCause.PROCESSES_SKIPPED): totals["skipped processes"],
             Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
         }
         by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
@@ -160,12 +162,12 @@ class Detector:
         """What the kernel has counted since the last change of rules. Only of a detector that measures."""
         self._suppressed += self._watch.rule_counters.read()
         programs = self._watch.programs
-        spent, runs = programs.run_time(ON_CALLS)
+        spent = programs.statistics(ON_CALLS)
         seen: Counter[str] = Counter()
         for number, count in programs.calls_seen().items():
             if (call := self._watch.call_of(number)) is not None:
                 seen[call.name] += count
-        return Measured(dict(seen), self._watch.rule_counters.passed(), spent, runs)
+        return Measured(dict(seen), self._watch.rule_counters.passed(), spent.run_time, spent.runs)
 
     def close(self) -> None:
         self._watch.close()

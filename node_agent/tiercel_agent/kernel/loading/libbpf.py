@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
@@ -219,10 +220,23 @@ def enable_run_time_stats() -> int:
     return check(library().bpf_enable_stats(0), "run time statistics")  # BPF_STATS_RUN_TIME
 
 
-def run_time(program_fd: int) -> tuple[int, int]:
-    """Nanoseconds that a program has run while run time was accounted, and how often it has run."""
+@dataclass(frozen=True, slots=True)
+class ProgramStatistics:
+    """What the kernel has counted of a program since it was loaded."""
+
+    run_time: int
+    """Nanoseconds that it has run while run time was accounted."""
+    runs: int
+    """How often it has run while run time was accounted."""
+    skipped: int
+    """How often it was not run, because it ran on the same CPU already: another task had interrupted it there. Kernels
+    before 6.7 don't count this for tracepoints, and don't let it happen."""
+
+
+def program_statistics(program_fd: int) -> ProgramStatistics:
+    """Read from the descriptor's fdinfo (kernel/bpf/syscall.c, bpf_prog_show_fdinfo)."""
     lines = dict(line.split(":", 1) for line in Path(f"/proc/self/fdinfo/{program_fd}").read_text("ascii").splitlines())
-    return int(lines.get("run_time_ns", 0)), int(lines.get("run_cnt", 0))
+    return ProgramStatistics(*(int(lines.get(name, 0)) for name in ("run_time_ns", "run_cnt", "recursion_misses")))
 
 
 def possible_cpus() -> int:

@@ -7,7 +7,15 @@ import os
 from collections.abc import Callable, Mapping
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
-from tiercel_agent.kernel.loading.libbpf import Map, Refused, Ring, attach_raw_tracepoint, possible_cpus, run_time
+from tiercel_agent.kernel.loading.libbpf import (
+    Map,
+    ProgramStatistics,
+    Refused,
+    Ring,
+    attach_raw_tracepoint,
+    possible_cpus,
+    program_statistics,
+)
 from tiercel_agent.kernel.loading.loader import Size, load_programs
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 
@@ -99,11 +107,14 @@ class ProgramSet:
             raw = self.maps["counters"].lookup(_u32(index), 8 * self._cpus)
             totals[name] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
         totals["failed records"] = sum(ring.failed for ring in self._rings)
+        totals["skipped calls"] = self.statistics(ON_CALLS).skipped
+        others = [name for name in _TRACEPOINTS.values() if name != ON_CALLS and name not in self._missing]
+        totals["skipped processes"] = sum(self.statistics(name).skipped for name in others)
         return totals
 
-    def run_time(self, program: str) -> tuple[int, int]:
-        """The run time of one of the programs in nanoseconds, and how often it has run: see ``libbpf.run_time``."""
-        return run_time(self._loaded.programs[program])
+    def statistics(self, program: str) -> ProgramStatistics:
+        """What the kernel has counted of one of the programs. Its tail calls count as its own run time."""
+        return program_statistics(self._loaded.programs[program])
 
     def calls_seen(self) -> dict[int, int]:
         """How often each call was made, by its number, if the programs were compiled to count that; without i386
