@@ -188,7 +188,7 @@ def main() -> None:
         def replay() -> None:
             nonlocal alerts
             with path.open("rb", buffering=1 << 20) as lines:
-                alerts = sum(len(matcher.match(event)) for event in read_events(read_lines(lines), path.name))  # type: ignore[arg-type]
+                alerts = sum(len(matcher.match(event)) for event in read_events(read_lines(lines), path.name))  # type: ignore[arg-type,misc]
 
         reading, whole = best(read), best(replay)
         print(f"event size                {path.stat().st_size / EVENTS:8.0f} bytes")

@@ -17,6 +17,7 @@ import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.spool_folders import SpoolSettings
@@ -36,7 +37,7 @@ PLACE = Place("node-1")
 
 
 def alert(number: int) -> Alert:
-    fields = {
+    fields: dict[str, Any] = {
         "number": number,
         "evt.time": time.time_ns(),
         "proc.cmdline": "cat /etc/shadow --with some more arguments as command lines have them",
@@ -53,7 +54,7 @@ def alert(number: int) -> Alert:
         "k8s.owner.name": "web",
     }
     output = "Sensitive file opened for reading (file=/etc/shadow process=cat user=root container=main)"
-    return Alert(time.time_ns(), "Read", Priority.WARNING, "syscall", "node-1", output, ("a", "b"), dict(fields))
+    return Alert(time.time_ns(), "Read", Priority.WARNING, "syscall", "node-1", output, ("a", "b"), fields)
 
 
 def receive(port: int, told: Connection) -> None:

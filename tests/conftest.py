@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -130,8 +131,8 @@ def scripted_source() -> type[ScriptedSource]:
 def opened() -> Callable[..., Event]:
     """A file opened for reading by a process, with the fields given besides."""
 
-    def make(path: str = "/etc/shadow", process: str = "cat", **fields: object) -> Event:
-        known = {
+    def make(path: str = "/etc/shadow", process: str = "cat", **fields: Any) -> Event:
+        known: dict[str, Any] = {
             "evt.type": "openat",
             "evt.is_open_read": True,
             "fd.name": path,

@@ -30,7 +30,7 @@ def main() -> None:
     rules = Path("/tmp/rules.yaml")
     rules.write_text(rule_set(_RULES))
     alone = _measure()
-    command = [Path(sys.executable).with_name("tiercel"), "detect", "-r", rules]
+    command = [str(Path(sys.executable).with_name("tiercel")), "detect", "-r", str(rules)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as agent:
         assert agent.stderr is not None
         for line in agent.stderr:

@@ -9,9 +9,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from reference_pages.markdown import code, prose, table
 from tiercel_agent.delivery.totals import Totals
+from tiercel_agent.loss import Loss
 from tiercel_agent.metrics.instruments import INSTRUMENTS as AGENT
 from tiercel_agent.metrics.readings import Readings as AgentReadings
-from tiercel_engine.resources.node_agent import SinkDeliveryReport
+from tiercel_engine.resources.node_agent import LossCause, SinkDeliveryReport
 from tiercel_engine.rule import Origin
 from tiercel_engine.telemetry import Instrument, Telemetry
 from tiercel_operator.metrics import INSTRUMENTS as OPERATOR
@@ -39,7 +40,7 @@ _SINK = SinkDeliveryReport(
 )
 _RULE = (Origin("shop", "rules"), "A rule")
 _AGENT = AgentReadings(
-    lost={"cause": 0},
+    lost={Loss(LossCause.CALL_BUFFER_FULL): 0},
     alerts={_RULE: 0},
     suppressed={_RULE: 0},
     bundle="hash",

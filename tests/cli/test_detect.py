@@ -69,7 +69,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, capfd:
         except SystemExit as ended:
             status = int(ended.code or 0)
         captured = capfd.readouterr()
-        detect.source = scripted
+        detect.source = scripted  # type: ignore[attr-defined]
         return status, captured.out, captured.err
 
     return detect
@@ -214,7 +214,7 @@ def test_wrong_options_are_status_two(run, arguments: list[str], message: str):
 
 @pytest.mark.parametrize(("text", "seconds"), [("500ms", 0.5), ("10s", 10), ("1.5m", 90), ("1h", 3600), (None, None)])
 def test_durations(text: str | None, seconds: float | None):
-    assert read_duration(None, None, text) == seconds  # type: ignore[arg-type]
+    assert read_duration(None, None, text) == seconds
 
 
 def test_the_time_given_ends_it(run, scripted_source):

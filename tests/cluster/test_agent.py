@@ -106,7 +106,7 @@ def told(custom_resources: None, api: ApiClient, namespace: str) -> Callable[[],
 
     def read() -> dict[str, Any]:
         try:
-            node_agent = CustomObjectsApi(api).get_cluster_custom_object(*API, "nodeagents", namespace)
+            node_agent: Any = CustomObjectsApi(api).get_cluster_custom_object(*API, "nodeagents", namespace)
         except ApiException:
             return {}
         status: dict[str, Any] = node_agent.get("status") or {}

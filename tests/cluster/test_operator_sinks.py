@@ -19,7 +19,7 @@ class Owner:
     """Of an AlertSink; and the agents, which tell of it."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._objects = CustomObjectsApi(cluster.api)
+        self._objects: Any = CustomObjectsApi(cluster.api)
         self._core = CoreV1Api(cluster.api)
         self._cluster = cluster
         self._namespace = namespace
@@ -92,7 +92,7 @@ def test_a_test_alert_is_sent_by_one_node_and_told_of(
     until(lambda: owner.condition("Ready") == ("True", "NothingSentYet"), "sink that is ready")
     for id_, took in (("first", 1200), ("second", 34)):
         owner.ask_for_test(id_)
-        until(lambda id_=id_: (owner.status().get("test") or {}).get("id") == id_, "test that is under way")
+        until(lambda id_=id_: (owner.status().get("test") or {}).get("id") == id_, "test that is under way")  # type: ignore[misc]
         assert owner.status()["test"] == {"id": id_, "node": node}
         config = owner.sink_config()
         assert config is not None
@@ -100,7 +100,7 @@ def test_a_test_alert_is_sent_by_one_node_and_told_of(
         assert (config.test.id, config.test.node) == (id_, node)
         told = {"id": id_, "node": node, "sent": "2026-11-25T01:02:03Z", "milliseconds": took}
         owner.report(node, delivered=1, test=told)
-        until(lambda told=told: owner.status()["test"] == told, "result of the test")
+        until(lambda told=told: owner.status()["test"] == told, "result of the test")  # type: ignore[misc]
         until(lambda: _has_no_test(owner), "agents that aren't told to send it any more")
     assert owner.condition("Ready") == ("True", "Delivering")
 

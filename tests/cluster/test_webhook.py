@@ -6,6 +6,7 @@ import asyncio
 import subprocess
 import threading
 from collections.abc import Coroutine, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class WebhookCluster:
         self.namespace = namespace
         self.certificates = make(["127.0.0.1"])
         self._api = api
-        self._objects = CustomObjectsApi(api)
+        self._objects: Any = CustomObjectsApi(api)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
@@ -77,7 +78,7 @@ class WebhookCluster:
             body = alert_sink(name, self.namespace, **spec)
         else:
             body = security_rule(name, self.namespace, *items, **spec)
-        more = {"dry_run": "All"} if dry_run else {}
+        more: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
         self._objects.create_namespaced_custom_object(*API, self.namespace, f"{kind.lower()}s", body, **more)
 
     def refusal(self, name: str, *items: Any, **how: Any) -> str:
@@ -104,7 +105,7 @@ class WebhookCluster:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
 
     async def _fresh(self) -> list[RuleObject]:
-        listed = await asyncio.to_thread(self._objects.list_cluster_custom_object, *API, "securityrules")
+        listed = await asyncio.to_thread(partial(self._objects.list_cluster_custom_object, *API, "securityrules"))
         items = [(each["metadata"], each["spec"]) for each in listed["items"]]
         return [RuleObject(metadata["namespace"], metadata["name"], spec) for metadata, spec in items]
 

@@ -60,7 +60,7 @@ def test_podman_without_its_service_is_known_by_its_cgroup(podman: Podman, watch
     watching.during(lambda: podman.run(unique_name("podman"), ["cat", "/etc/shadow"]))
     watching.until(lambda: watching.alerts)
     (alert,) = watching.alerts
-    assert len(alert.output_fields["container.id"]) == 12  # type: ignore[arg-type]
+    assert len(alert.output_fields["container.id"]) == 12
     assert alert.output_fields["tiercel.missing"] == "container"
 
 
@@ -101,7 +101,7 @@ def test_what_a_container_is_can_be_asked_for(containerd: ContainerdServer, watc
     )
     (tmp_path / "go").touch()
 
-    def with_duration() -> list[dict[str, object]]:
+    def with_duration() -> list[dict[str, Any]]:
         """Those of alerts; the runtime is asked again as long as it hasn't said when the container started."""
         fields_of = [dict(alert.output_fields) for alert in watching.alerts]
         return [found for found in fields_of if found["container.duration"] is not None]

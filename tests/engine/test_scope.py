@@ -50,7 +50,7 @@ def watched(selector: str = "", namespace: str = "") -> set[str]:
     assert loaded.errors == ()
     matcher = Matcher(loaded.rules)
     return {
-        name for name, fields in PLACES.items() if matcher.match(Event("syscall", 0, fields | {"evt.type": "open"}))
+        name for name, fields in PLACES.items() if matcher.match(Event("syscall", 0, {**fields, "evt.type": "open"}))
     }
 
 
@@ -117,7 +117,7 @@ def test_the_scope_of_one_manifest_is_not_anothers() -> None:
     third = "- rule: third\n  desc: d\n  condition: evt.type = open\n  output: none\n  priority: NOTICE\n"
     text = f"{manifest('', 'shop').text}---\n{second}---\n{third}"
     loaded = load([RulesFile("rules.yaml", text)])
-    matches = Matcher(loaded.rules).match(Event("syscall", 0, SHOP | {"evt.type": "open"}))
+    matches = Matcher(loaded.rules).match(Event("syscall", 0, {**SHOP, "evt.type": "open"}))
     assert [rule.name for rule, _ in matches] == ["everything", "third"]
 
 

@@ -141,7 +141,8 @@ class Run:
         """The only event of that type with these fields."""
         matching = self.all(type_, fields)
         if len(matching) != 1:
-            seen = "\n".join(f"  {event['proc.pid']} {event['evt.type']} {event['evt.args']}" for event in self.events)
+            shown = ((event["proc.pid"], event["evt.type"], event["evt.args"]) for event in self.events)
+            seen = "\n".join(f"  {each!r}" for each in shown)
             pytest.fail(f"{len(matching)} events {type_} {dict(fields)}, there are\n{seen}")
         return matching[0]
 
@@ -235,13 +236,15 @@ class Runner:
 
 def _of_family(pid: int, events: Iterable[Event]) -> list[Event]:
     """The events of a process between its marks, and of everything that it started."""
-    family, of_family = {pid}, []
+    family: set[object] = {pid}
+    of_family: list[Event] = []
     marks = 0
     for event in sorted(events, key=lambda event: event.time):
         if event["proc.pid"] == pid and _is_mark(event):
             marks += 1
         elif marks == 1:
-            if family.intersection(event["proc.apid"] or ()):
+            ancestors = event["proc.apid"]
+            if isinstance(ancestors, list) and family.intersection(ancestors):
                 family.add(event["proc.pid"])
             if event["proc.pid"] in family:
                 of_family.append(event)
@@ -266,7 +269,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         if not program.exists():
             source.write_text(text)
             try:
-                command = [compiler, "-w", "-pthread", *flags, "-o", program, source]
+                command = [compiler, "-w", "-pthread", *flags, "-o", str(program), str(source)]
                 subprocess.run(command, check=True, capture_output=True)
             except FileNotFoundError:
                 pytest.skip(f"no C compiler ({compiler})")

@@ -75,7 +75,7 @@ def test_each_marker_is_alerted_exactly_once_while_rules_are_reloaded(detector):
         for event in events:
             for rule, view in matcher.match(event):
                 if rule.name == "mark":
-                    seen[view["fd.name"].removeprefix(MARKER)] += 1
+                    seen[str(view["fd.name"]).removeprefix(MARKER)] += 1
                     if not closed:
                         os.write(more, b".")
             detector.evaluated(event)

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import pytest
 
-from tiercel_agent.kernel.loading import program_set
+from tiercel_agent.kernel.loading import libbpf, program_set
 from tiercel_agent.loss import Loss
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
@@ -144,7 +144,7 @@ def test_record_that_trips_the_reader(own, call, collect, monkeypatch):
 
 def test_calls_that_the_kernel_skips_are_lost(own, monkeypatch):
     """The kernel's count is real. Only its growth, which no test can bring about on most kernels, is made up."""
-    real = program_set.program_statistics
+    real = libbpf.program_statistics
     assert real(own._watch.programs._loaded.programs["on_return"]).skipped == own.counters().lost.get(SKIPPED, 0)
     monkeypatch.setattr(program_set, "program_statistics", lambda fd: replace(real(fd), skipped=real(fd).skipped + 3))
     assert own.counters().lost[SKIPPED] >= 3

@@ -23,7 +23,7 @@ Key = tuple[str, str, str | None]
 
 
 def api_error(kind: type[Exception]) -> Exception:
-    return kind(SimpleNamespace(status=0, reason="an error", body=b"{}", headers={}))  # type: ignore[call-arg]
+    return kind(SimpleNamespace(status=0, reason="an error", body=b"{}", headers={}))
 
 
 class FakeKube:
@@ -297,7 +297,7 @@ def test_agents_that_were_there_before_are_known_to_the_first_status() -> None:
 
 
 def test_secrets_are_not_read_for_every_word_of_an_agent() -> None:
-    spec = {"slack": {"urlFrom": {"secretRef": {"name": "s", "key": "k"}}}}
+    spec: dict[str, Any] = {"slack": {"urlFrom": {"secretRef": {"name": "s", "key": "k"}}}}
     kube = FakeKube(alert_sink("chat", **spec))
     kube.objects["Secret", "s", "shop"] = {"data": {"k": "eA=="}}
     asked = 0

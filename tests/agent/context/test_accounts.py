@@ -107,7 +107,7 @@ def test_entries_are_bounded() -> None:
 def test_any_content_has_an_answer(content: bytes) -> None:
     """The names are those at the beginnings of the lines."""
     begins = {line.partition(b":")[0] for line in content.split(b"\n")}
-    named = [*parse_passwd(content).values(), *parse_group(content).values()]
+    named: list[User | Group] = [*parse_passwd(content).values(), *parse_group(content).values()]
     assert {each.name.encode("utf-8", "surrogateescape") for each in named} <= begins
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ WAIT = "import sys; print(flush=True); sys.stdin.read()"
 class Running:
     """A process that waits to be read, and ends with the test's block."""
 
-    def __init__(self, *command: str, **options: object) -> None:
+    def __init__(self, *command: str, **options: Any) -> None:
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
 
     def __enter__(self) -> ProcessFacts:

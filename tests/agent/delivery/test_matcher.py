@@ -22,7 +22,12 @@ def alert(rule: str = "Shell in a pod", namespace: str = "shop", **more: Any) ->
         fields |= {"k8s.ns.name": namespace, "k8s.pod.uid": "u-1", "k8s.pod.labels": "app:web, tier:front"}
         fields |= {"k8s.owner.kind": "Deployment", "k8s.owner.name": "web"}
     fields |= more.pop("fields", {})
-    made = {"priority": Priority.WARNING, "tags": ("shell", "T1059"), "output": "sh", "origin": None} | more
+    made: dict[str, Any] = {
+        "priority": Priority.WARNING,
+        "tags": ("shell", "T1059"),
+        "output": "sh",
+        "origin": None,
+    } | more
     return Alert(1, rule, made["priority"], "syscall", "node-1", made["output"], made["tags"], fields, made["origin"])
 
 

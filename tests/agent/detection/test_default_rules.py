@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ def rules():
     return load_rule_set([default_rules()])
 
 
-def event(event_type: str, container: str = "host", **fields: object) -> Event:
+def event(event_type: str, container: Any = "host", **fields: Any) -> Event:
     """An event by root's shell."""
-    known = {
+    known: dict[str, Any] = {
         "evt.type": event_type,
         "evt.res": "SUCCESS",
         "evt.rawres": 0,
@@ -32,7 +33,7 @@ def event(event_type: str, container: str = "host", **fields: object) -> Event:
     return Event("syscall", 1, {**known, **fields})
 
 
-def opened(path: str, how: str = "read", container: str = "host", **fields: object) -> Event:
+def opened(path: str, how: str = "read", container: str = "host", **fields: Any) -> Event:
     directory, _, filename = path.rpartition("/")
     file = {"fd.name": path, "fd.directory": directory, "fd.filename": filename, "fd.typechar": "f", "fd.num": 3}
     return event(
@@ -44,7 +45,7 @@ def opened(path: str, how: str = "read", container: str = "host", **fields: obje
     )
 
 
-def by(path: str, *ancestors: str) -> dict[str, object]:
+def by(path: str, *ancestors: str) -> dict[str, Any]:
     return {"proc.exepath": path, "proc.name": path.rpartition("/")[2], "proc.aexepath": list(ancestors)}
 
 

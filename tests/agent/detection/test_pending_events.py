@@ -21,7 +21,7 @@ class World:
         return _Event(SimpleNamespace(container=container, context=self, number=number))
 
 
-class _Event(dict):  # type: ignore[type-arg]
+class _Event(dict):
     def __init__(self, record: SimpleNamespace) -> None:
         self.record = record
         self.read: list[str] = []

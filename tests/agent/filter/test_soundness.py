@@ -176,7 +176,7 @@ def calls(draw: st.DrawFn, processes: list[Process]) -> Call:
 
 @pytest.fixture(autouse=True)
 def on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting.platform, "machine", lambda: MACHINE)
+    monkeypatch.setattr("platform.machine", lambda: MACHINE)
 
 
 def stream(kernel: Kernel, matcher: Matcher, rules: list[Any], made: list[Call]) -> int:
@@ -327,7 +327,7 @@ def test_rules_that_are_too_many_for_the_kernel_are_left_to_user_space(monkeypat
 @pytest.mark.parametrize("machine", ["x86_64", "aarch64"])
 def test_each_call_is_judged_by_its_own_rules(machine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same number stands for different calls on different architectures."""
-    monkeypatch.setattr(cutting.platform, "machine", lambda: machine)
+    monkeypatch.setattr("platform.machine", lambda: machine)
     for call in SYSCALLS:
         tables = make_tables([rule(atom("evt.type", "=", call.name))])
         assert tables.plans.keys() == set(known_numbers(call, machine))

@@ -224,10 +224,10 @@ def test_a_full_disk_only_means_that_nothing_is_kept(cache, said, monkeypatch):
 def test_a_key_is_of_everything_that_bytecode_depends_on(monkeypatch):
     keys = [key_of({"TASK_PID": 1}), key_of({"TASK_PID": 2}), key_of({"TASK_PID": 1, "WANT_ENV": 1})]
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module.platform, "release", lambda: "5.10.0")
+        patch.setattr("platform.release", lambda: "5.10.0")
         keys.append(key_of({"TASK_PID": 1}))
     with monkeypatch.context() as patch:
-        patch.setattr(cache_module.platform, "version", lambda: "#2 built by hand")
+        patch.setattr("platform.version", lambda: "#2 built by hand")
         keys.append(key_of({"TASK_PID": 1}))
     with monkeypatch.context() as patch:
         patch.setattr(cache_module, "program_text", lambda: "int on_return;")

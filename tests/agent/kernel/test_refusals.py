@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -73,7 +74,7 @@ MODULE = (
         ),
     ],
 )
-def test_what_forbids_bpf_is_named(change: dict[str, object], sentence: str):
+def test_what_forbids_bpf_is_named(change: dict[str, Any], sentence: str):
     found = refusal(replace(HERE, **change))
     assert found is not None
     assert found.startswith(sentence)

@@ -159,7 +159,9 @@ def test_many_rules_become_few_series_and_none_is_lost(metrics: Metrics) -> None
     other = labels(rule="other", namespace="", securityrule="")
     assert (len(found), found[other], sum(found.values())) == (501, 1500, 2000)
     # New ones don't take the place of those that are there.
-    newer = {(Origin("bank", "new"), f"Newer {number}"): 1 for number in range(100)}
+    newer: dict[tuple[Origin | None, str], int] = {
+        (Origin("bank", "new"), f"Newer {number}"): 1 for number in range(100)
+    }
     metrics.publish(Readings(alerts=newer | rules))
     again = scrape(metrics)["tiercel_alerts_total"]
     assert (again.keys(), again[other]) == (found.keys(), 1600)
@@ -216,7 +218,7 @@ def test_names_that_look_the_same_are_counted_together(metrics: Metrics) -> None
 def test_counts_by_key_are_told_by_the_rules_that_run() -> None:
     origin = Origin("shop", "reads")
     rules = [
-        Rule(name, "d", "syscall", Priority.NOTICE, None, "o", (), Location("f", 1, 1), origin=where)  # type: ignore[arg-type]
+        Rule(name, "d", "syscall", Priority.NOTICE, None, "o", (), Location("f", 1, 1), origin=where)
         for name, where in (("Read", origin), ("Write", None), ("Silent", None))
     ]
     counts = {"shop/Read": 3, "Write": 1, "bank/Gone": 9}

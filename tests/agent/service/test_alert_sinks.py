@@ -24,7 +24,7 @@ from tiercel_engine.resources.sink_config import write_sinks
 OWN = SinkSettings("events", AlertSinkSpec(events=EventsSink()))
 
 
-def entry(name: str, namespace: str = "shop", generation: int = 1, **more: Any) -> dict[str, Any]:
+def entry(name: str, namespace: str = "shop", generation: Any = 1, **more: Any) -> dict[str, Any]:
     spec = more.pop("spec", {"http": {"urlFrom": {"secretRef": {"name": "chat", "key": "url"}}}})
     secrets = {"chat/url": "https://secret.example/hook"}
     return {"namespace": namespace, "name": name, "generation": generation, "spec": spec, "secrets": secrets} | more

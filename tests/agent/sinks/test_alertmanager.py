@@ -29,7 +29,7 @@ def alert(
     )
 
 
-IN_POD = {
+IN_POD: dict[str, Any] = {
     "k8s.ns.name": "shop",
     "k8s.pod.name": "web-1",
     "container.name": "web",

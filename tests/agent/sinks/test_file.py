@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -37,9 +38,7 @@ def send(sink: Sink, *outputs: str) -> None:
 def opened(tmp_path: Path) -> Iterator[Callable[..., Sink]]:
     sinks: list[Sink] = []
 
-    def make(
-        path: Path = tmp_path / "alerts", clock: Callable[[], float] = time.time, **spec: int | str | None
-    ) -> Sink:
+    def make(path: Path = tmp_path / "alerts", clock: Callable[[], float] = time.time, **spec: Any) -> Sink:
         sinks.append(open_file(FileSink(str(path), **spec), line, clock))
         return sinks[-1]
 

@@ -12,9 +12,10 @@ import pytest
 import urllib3
 from agent_support.http_receiver import HttpReceiver
 
-from tiercel_agent.sinks.kubernetes_events.event_object import cut, event_object, node_reference, reason_of
+from tiercel_agent.sinks.kubernetes_events.event_object import event_object, node_reference, reason_of
 from tiercel_agent.sinks.kubernetes_events.events import COUNT_EVERY, EventWriter, open_events
 from tiercel_agent.sinks.model import Place, Refused, SinkSettings, Unavailable
+from tiercel_agent.sinks.text import cut
 from tiercel_agent.workloads.cluster.api import ApiError
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.priority import Priority

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address, ip_network
+from typing import Any
 
 import pytest
 from engine_support.evaluation import atom, holds_for, operand
@@ -140,7 +141,8 @@ def test_a_field_without_value_makes_every_comparison_false_and_only_not_turns_i
     field: str, operator: str, constants: list[str]
 ) -> None:
     condition = atom(field, operator, *constants)
-    for absent in ({}, {field: None}, *([{field: []}] if operand(field).multiplicity is not Multiplicity.ONE else [])):
+    absences: list[dict[str, Any]] = [{}, {field: None}]
+    for absent in (*absences, *([{field: []}] if operand(field).multiplicity is not Multiplicity.ONE else [])):
         assert not holds_for(condition, absent)
         assert holds_for(Not(condition), absent)
 

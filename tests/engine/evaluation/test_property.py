@@ -156,7 +156,7 @@ def atoms(draw: st.DrawFn, keys: list[str]) -> Atom:
             operator = draw(st.sampled_from(["=", "!=", "bcontains", "bstartswith", "endswith"]))
             return atom(key, operator, draw(st.binary(max_size=1)))
         case FieldType.ADDRESS:
-            constants = st.sampled_from(ADDRESSES).map(ip_address)
+            constants: Any = st.sampled_from(ADDRESSES).map(ip_address)
         case _:
             constants = st.sampled_from(["10.0.0.0/8", "10.0.0.0/31", "::/0", "fe80::/10"]).map(ip_network)
     if draw(st.booleans()):

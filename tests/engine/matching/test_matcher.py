@@ -131,16 +131,16 @@ def test_an_event_with_one_name_has_one_view() -> None:
 class LazyEvent(Event):
     """An event that computes its values when asked, and counts."""
 
-    __slots__ = ("computed", "values")
+    __slots__ = ("computed", "known")
 
     def __init__(self, values: dict[str, Any]) -> None:
         super().__init__("syscall", 0)
-        self.values = values
+        self.known = values
         self.computed: Counter[str] = Counter()
 
     def __missing__(self, key: str) -> Value | None:
         self.computed[key] += 1
-        value: Value | None = self.values.get(key)
+        value: Value | None = self.known.get(key)
         self[key] = value
         return value
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from engine_support.rules import rule
@@ -47,9 +48,9 @@ def test_invalid_utf8_is_an_error_at_its_place(tmp_path: Path) -> None:
     assert "0xff" in error.message
 
 
-def diagnostic(line: str, column: int, width: int = 1, **changes: str) -> Diagnostic:
+def diagnostic(line: str, column: int, width: int = 1, **changes: Any) -> Diagnostic:
     location = Location(changes.pop("file", "f.yaml"), 3, column)
-    texts = {"message": "wrong", "hint": "right"} | changes
+    texts: dict[str, Any] = {"message": "wrong", "hint": "right"} | changes
     return Diagnostic(Severity.ERROR, "LOAD_ERR_VALIDATE", location=location, source_line=line, width=width, **texts)
 
 

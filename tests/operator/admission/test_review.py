@@ -42,7 +42,7 @@ def answered(new: RuleObject, *others: RuleObject, old: RuleObject | None = None
     assert body == before
     assert answer["response"]["uid"] == body["request"]["uid"]
     assert "patch" not in answer["response"]
-    return answer["response"]  # type: ignore[no-any-return]
+    return answer["response"]
 
 
 def message(response: Mapping[str, Any]) -> str:

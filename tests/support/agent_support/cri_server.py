@@ -77,7 +77,7 @@ def image(**changed: Any) -> Answer:
     return lambda _request: MESSAGES["ImageStatusResponse"](image=status)
 
 
-class CriServer(grpc.GenericRpcHandler):
+class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
     """Serves from its entry to its exit. An answer of None is NOT_FOUND. ``asked`` are the methods called."""
 
     def __init__(self, path: Path, **answers: Answer) -> None:

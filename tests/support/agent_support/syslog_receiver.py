@@ -45,8 +45,8 @@ def parsed(data: bytes) -> Message:
     assert element, text
     assert text[element.end()] == " "
     values = {name: re.sub(r'\\(["\\\]])', r"\1", value) for name, value in _PARAMETER.findall(element[1])}
-    pri, *names = header.groups()
-    return Message(int(pri), *names, values, text[element.end() + 1 :])
+    pri, timestamp, hostname, app_name, procid, msgid = header.groups()
+    return Message(int(pri), timestamp, hostname, app_name, procid, msgid, values, text[element.end() + 1 :])
 
 
 def read_frame(stream: Any) -> bytes | None:
@@ -58,13 +58,13 @@ def read_frame(stream: Any) -> bytes | None:
         assert byte.isdigit()
         assert byte != b"0" or count
         count += byte
-    data = stream.read(int(count))
+    data: bytes = stream.read(int(count))
     assert len(data) == int(count)
     return data
 
 
 def read_until_nul(stream: Any) -> bytes | None:
-    data = b""
+    data: bytes = b""
     while (byte := stream.read(1)) not in (b"\0", b""):
         data += byte
     return data or None
@@ -84,7 +84,8 @@ class Streams:
 
     @property
     def port(self) -> int:
-        return self._listening.getsockname()[1]
+        port: int = self._listening.getsockname()[1]
+        return port
 
     def message(self) -> Message:
         return parsed(self.got.get(timeout=LIMIT))

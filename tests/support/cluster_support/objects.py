@@ -71,7 +71,7 @@ def create_pod(
         spec["initContainers"] = _containers(init_containers)
     if node:
         spec["nodeName"] = node
-    options = {"dry_run": "All"} if dry_run else {}
+    options: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
     return CoreV1Api(api).create_namespaced_pod(namespace, {"metadata": metadata, "spec": spec}, **options)
 
 
@@ -109,7 +109,7 @@ def create_workload(
     """A Deployment, ReplicaSet, StatefulSet, DaemonSet, Job or CronJob, to be the owner of what it would make."""
     group, plural, spec = _WORKLOADS[kind]
     body = {"kind": kind, "metadata": _metadata(name, labels, owner), "spec": spec(name)}
-    objects = CustomObjectsApi(api)  # plain REST, whatever the group
+    objects: Any = CustomObjectsApi(api)  # plain REST, whatever the group
     try:
         made = objects.create_namespaced_custom_object(
             group, "v1", namespace, plural, body | {"apiVersion": f"{group}/v1"}

@@ -24,7 +24,7 @@ class Cluster:
     """What a user sees of the cluster, and the operator process."""
 
     def __init__(self, api: ApiClient, kubeconfig: Path, folder: Path) -> None:
-        self._objects = CustomObjectsApi(api)
+        self._objects: Any = CustomObjectsApi(api)
         self._core = CoreV1Api(api)
         self._kubeconfig = kubeconfig
         self._folder = folder
@@ -48,11 +48,11 @@ class Cluster:
     def apply(self, name: str, namespace: str, *items: dict[str, Any], **spec: Any) -> dict[str, Any]:
         body = security_rule(name, namespace, *items, **spec)
         try:
-            return self._objects.create_namespaced_custom_object(*API, namespace, "securityrules", body)
+            return dict(self._objects.create_namespaced_custom_object(*API, namespace, "securityrules", body))
         except ApiException as error:
             if error.status != HTTPStatus.CONFLICT:
                 raise
-        return self._objects.patch_namespaced_custom_object(*API, namespace, "securityrules", name, body)
+        return dict(self._objects.patch_namespaced_custom_object(*API, namespace, "securityrules", name, body))
 
     def apply_sink(self, name: str, namespace: str, **spec: Any) -> None:
         body = alert_sink(name, namespace, **spec)
@@ -86,7 +86,8 @@ class Cluster:
         self._objects.delete_namespaced_custom_object(*API, namespace, "securityrules", name)
 
     def read(self, name: str, namespace: str) -> dict[str, Any]:
-        return self._objects.get_namespaced_custom_object(*API, namespace, "securityrules", name)
+        body: dict[str, Any] = self._objects.get_namespaced_custom_object(*API, namespace, "securityrules", name)
+        return body
 
     def conditions(self, name: str, namespace: str) -> dict[str, tuple[str, str]]:
         """Status and reason by type, once they are of what was applied last."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tiercel_engine.diagnostics import Diagnostic
 from tiercel_engine.event import Event
@@ -49,11 +50,11 @@ def rule(condition: str, name: str = "R", extra: str = "") -> str:
     return text + "".join(f"  {line}\n" for line in extra.splitlines())
 
 
-def event(**fields: object) -> Event:
+def event(**fields: Any) -> Event:
     """An event; ``proc_name`` stands for ``proc.name``."""
     return Event("syscall", 1, {key.replace("_", ".", 1): value for key, value in fields.items()})
 
 
-def matching(loaded: LoadedRules, **fields: object) -> list[str]:
+def matching(loaded: LoadedRules, **fields: Any) -> list[str]:
     """The names of the rules that match an event."""
     return [rule.name for rule, _ in Matcher(loaded.rules).match(event(**fields))]

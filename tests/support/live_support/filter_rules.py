@@ -7,16 +7,19 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import pytest
 
-from tiercel_agent.detection.detector import open_detector
+from tiercel_agent.detection.detector import Detector, open_detector
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.loss import Loss
+from tiercel_engine.event import Event
 from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
+from tiercel_engine.rule import Rule
 from tiercel_engine.rules import load
 from tiercel_engine.rules.documents.files import RulesFile
 
@@ -75,7 +78,7 @@ CONNECTIONS = {
 }
 
 
-def rules_of(conditions, types="open, openat"):
+def rules_of(conditions: Mapping[str, str], types: str = "open, openat") -> Sequence[Rule]:
     lines = []
     for name, condition in conditions.items():
         full = condition if "evt.type" in condition else f"evt.type in ({types}) and {condition}"
@@ -86,7 +89,7 @@ def rules_of(conditions, types="open, openat"):
     return loaded.rules
 
 
-def alerted_rules(detector, matcher, *names):
+def alerted_rules(detector: Detector, matcher: Matcher, *names: str) -> tuple[list[str], int]:
     """Opens these files in a child process. Returns the names of the rules that matched, in order, and how many events
     came to user space. One rule must be called ``end`` and match the file ``/tiercel-end``, which is opened last."""
     for _ in detector.poll(0):
@@ -97,7 +100,8 @@ def alerted_rules(detector, matcher, *names):
             with suppress(OSError):
                 os.close(os.open(name, os.O_RDONLY))
         os._exit(0)
-    alerted, events = [], 0
+    alerted: list[str] = []
+    events = 0
     while "end" not in alerted:
         for event in detector.poll(0.1):
             if event["proc.pid"] == pid:
@@ -110,44 +114,51 @@ def alerted_rules(detector, matcher, *names):
 class Watcher:
     """A detector and rules, evaluated on its events as the agent does."""
 
-    def __init__(self, detector, rules):
-        self.detector, self.events, self.alerts = detector, Counter(), []
+    def __init__(self, detector: Detector, rules: Sequence[Rule]) -> None:
+        self.detector = detector
+        self.events: Counter[object] = Counter()
+        self.alerts: list[tuple[object, ...]] = []
         self.family = 0
         self.use(rules)
 
-    def use(self, rules):
+    def use(self, rules: Sequence[Rule]) -> None:
         self.matcher = Matcher(rules)
 
-    def drain(self):
+    def drain(self) -> None:
         """Takes the events that an earlier test has left in the buffer."""
         while self.detector.poll(0):
             pass
 
-    def turn(self, timeout):
+    def turn(self, timeout: float) -> list[tuple[str, object]]:
         """The marks of one turn, each with its process."""
-        marks = []
+        marks: list[tuple[str, object]] = []
         for event in self.detector.poll(timeout):
             self.events[event["proc.pid"]] += 1
             matches = self.matcher.match(event)
             self.detector.evaluated(event)
             for rule, view in matches:
                 if rule.name == "mark":
-                    marks.append((view["fd.name"].removeprefix(MARK), event["proc.pid"]))
-                elif self.family in (event["proc.pid"], *(event["proc.apid"] or ())):
+                    marks.append((str(view["fd.name"]).removeprefix(MARK), event["proc.pid"]))
+                elif self.family == event["proc.pid"] or self.family in _ancestors(event):
                     self.alerts.append((rule.name, event["proc.pid"], view["fd.name"], event["proc.name"]))
         return marks
 
 
-def all_rules():
+def _ancestors(event: Event) -> Sequence[object]:
+    numbers = event["proc.apid"]
+    return numbers if isinstance(numbers, list) else ()
+
+
+def all_rules() -> Sequence[Rule]:
     return rules_of(RULES | MODES | CONNECTIONS)
 
 
 class Pair:
     """A detector that filters and one that doesn't."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         rules = all_rules()
-        self.opened = []
+        self.opened: list[Detector] = []
         try:
             for filtering in (rules, ()):
                 self.opened.append(open_detector(Requirements.of(rules), filtering, flood_limit=0))
@@ -156,14 +167,14 @@ class Pair:
         self.filtering, self.seeing = (Watcher(detector, rules) for detector in self.opened)
         self.number = 0
 
-    def use(self, rules):
+    def use(self, rules: Sequence[Rule]) -> None:
         requirements = Requirements.of(rules)
         self.filtering.detector.update(requirements, rules)
         self.seeing.detector.update(requirements)
         self.filtering.use(rules)
         self.seeing.use(rules)
 
-    def __call__(self, body, rounds=100, of=None):
+    def __call__(self, body: Callable[[Learn], object], rounds: int = 100, of: int | None = None) -> Counter[object]:
         """Runs ``body(learn)`` in a child. The rules that it and its descendants (or those of process ``of``) raised
         alerts of, how often each. ``learn(harmless)`` repeats a function until its calls are dropped."""
         for watcher in (self.filtering, self.seeing):
@@ -211,7 +222,7 @@ class Pair:
         assert reported == wanted
         return Counter(name for name, *_ in self.filtering.alerts)
 
-    def _until(self, watcher, prefix):
+    def _until(self, watcher: Watcher, prefix: str) -> tuple[str, object]:
         deadline = time.monotonic() + DEADLINE
         while time.monotonic() < deadline:
             for mark, pid in watcher.turn(0.1):
@@ -219,59 +230,70 @@ class Pair:
                     return mark.removeprefix(prefix), pid
         pytest.fail(f"no mark: {watcher.detector.counters().lost}, filtering: {watcher is self.filtering}")
 
-    def close(self):
+    def close(self) -> None:
         for detector in self.opened:
             detector.close()
 
 
-def perform(body, prefix, answers):
-    def mark(what):
-        with suppress(OSError):
-            os.close(os.open(f"{MARK}{prefix}{what}", os.O_RDONLY))
+class Learn:
+    """What a body calls to have the filter learn; it is in the child."""
 
-    def learn(harmless):
+    def __init__(self, prefix: str, answers: int) -> None:
+        self.end = f"{MARK}{prefix}end"
+        self._prefix, self._answers = prefix, answers
+
+    def __call__(self, harmless: Callable[[], object]) -> None:
+        """Repeats a function until its calls are dropped."""
         while True:
             for _ in range(20):
                 harmless()
-            mark("learn")
-            if os.read(answers, 1) != b"a":
+            self.mark("learn")
+            if os.read(self._answers, 1) != b"a":
                 return
 
-    def pause():
-        mark("pause")
-        os.read(answers, 1)
+    def pause(self) -> None:
+        """Until both detectors have come as far."""
+        self.mark("pause")
+        os.read(self._answers, 1)
 
-    learn.pause = pause
-    learn.end = f"{MARK}{prefix}end"
+    def mark(self, what: str) -> None:
+        with suppress(OSError):
+            os.close(os.open(f"{MARK}{self._prefix}{what}", os.O_RDONLY))
+
+
+def perform(body: Callable[[Learn], object], prefix: str, answers: int) -> None:
+    learn = Learn(prefix, answers)
     try:
         body(learn)
     except pytest.skip.Exception as skipped:
-        mark(f"skipped: {skipped}")
+        learn.mark(f"skipped: {skipped}")
     except BaseException as error:
-        mark(f"{type(error).__name__}: {error}")
+        learn.mark(f"{type(error).__name__}: {error}")
     else:
-        mark("end")
+        learn.mark("end")
 
 
-def open_at(path, flags=os.O_RDONLY, folder=AT_FDCWD, mode=0):
+def open_at(
+    path: str | bytes | os.PathLike[str], flags: int = os.O_RDONLY, folder: int = AT_FDCWD, mode: int = 0
+) -> int:
     """The result of an openat. The file is closed again."""
-    fd = LIBC.syscall(257 if os.uname().machine == "x86_64" else 56, folder, os.fsencode(path), flags, mode)
+    fd: int = LIBC.syscall(257 if os.uname().machine == "x86_64" else 56, folder, os.fsencode(path), flags, mode)
     if fd >= 0:
         os.close(fd)
     return fd
 
 
-def rename_process(name):
+def rename_process(name: str) -> None:
     LIBC.prctl(PR_SET_NAME, name.encode())
 
 
-def repeat(what):
+def repeat(what: Callable[[], object]) -> None:
     """Repeats an action often enough for the filter to learn from it, if it may."""
     for _ in range(60):
         what()
 
 
-def in_child(what):
+def in_child(what: Callable[[], object]) -> None:
     """Runs a function in a forked child and waits for it."""
     pid = os.fork()
     if pid == 0:

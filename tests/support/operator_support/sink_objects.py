@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tiercel_engine.resources.alert_sink import SEND_TEST
 from tiercel_engine.resources.sink_config import SinkConfig, read_sinks
 from tiercel_engine.rule import Origin
-from tiercel_operator.objects import SEND_TEST
 from tiercel_operator.sinks.config import Secrets
 from tiercel_operator.sinks.plan import SinkPlan, SinkPlanner
 from tiercel_operator.state import State
@@ -19,7 +19,7 @@ def time_after(seconds: float) -> str:
     return (START + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def delivery_report(name: str, namespace: str = "shop", **more: Any) -> dict[str, Any]:
+def delivery_report(name: str, namespace: Any = "shop", **more: Any) -> dict[str, Any]:
     counts = dict.fromkeys(("delivered", "retried", "lost", "queued", "silenced", "suppressed"), 0)
     return {"namespace": namespace, "name": name, "generation": 1, "failing": False, **counts, **more}
 
