@@ -9,17 +9,17 @@ from collections.abc import Callable
 class BackgroundThread:
     """Runs ``run`` in a daemon thread, which begins with ``start``. ``run`` ends soon after ``stopping`` is true.
 
-    Methods may be called by any thread, but ``pause`` by the thread itself alone.
+    Methods may be called by any thread, but ``pause`` and ``rest`` by the thread itself alone.
     """
 
     def __init__(self, name: str, run: Callable[[], None]) -> None:
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=run, name=name, daemon=True)
 
     @property
     def stopping(self) -> bool:
-        return self._stopping
+        return self._stopped.is_set()
 
     def start(self) -> None:
         """Raises RuntimeError if the system has no thread."""
@@ -27,10 +27,14 @@ class BackgroundThread:
 
     def pause(self, seconds: float) -> None:
         """Waits for so many seconds, or until the thread is woken or stopped. Having been woken before counts once."""
-        if not self._stopping:
+        if not self.stopping:
             self._woken.wait(seconds)
-        if not self._stopping:
+        if not self.stopping:
             self._woken.clear()
+
+    def rest(self, seconds: float) -> None:
+        """Waits for so many seconds, or until the thread is stopped. Being woken doesn't end it."""
+        self._stopped.wait(seconds)
 
     def wake(self) -> None:
         """Ends the pause of the thread, or its next one."""
@@ -38,7 +42,7 @@ class BackgroundThread:
 
     def stop(self) -> None:
         """Asks the thread to end: from now on, it doesn't pause any more."""
-        self._stopping = True
+        self._stopped.set()
         self._woken.set()
 
     def join(self, timeout: float) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from ipaddress import IPv6Address, ip_address
 
+from tiercel_agent.background import BackgroundThread
 from tiercel_engine.located import located
 
 _LOG = logging.getLogger(__name__)
@@ -62,20 +62,17 @@ class HostNames:
         self._watched: tuple[str, ...] = ()
         self._seen: dict[str, dict[str, float]] = {}
         self._names: dict[str, list[str]] = {}
-        self._wake = threading.Condition()
-        self._renewed = False
-        self._closed = False
-        self._thread: threading.Thread | None = None
+        self._thread = BackgroundThread("host names", self._run)
+        self._started = False
 
     def watch(self, names: Collection[str]) -> None:
         """Resolves these names from now on, instead of earlier ones; returns at once. At most MAX_NAMES are taken."""
-        with self._wake:
-            self._watched = tuple(sorted(set(names)))[:MAX_NAMES]
-            self._renewed = True
-            self._wake.notify()
-            if self._thread is None and self._watched:
-                self._thread = threading.Thread(target=self._run, name="host names", daemon=True)
-                self._thread.start()
+        self._watched = tuple(sorted(set(names)))[:MAX_NAMES]
+        if self._started:
+            self._thread.wake()
+        elif self._watched:
+            self._started = True
+            self._thread.start()
 
     def names_of(self, address: str) -> list[str]:
         """The watched names that resolve to an address. Doesn't wait."""
@@ -90,15 +87,13 @@ class HostNames:
         watched = self._watched
         self._seen = {name: self._seen.get(name, {}) for name in watched}
         for name in watched:
-            if self._closed or self._watched is not watched:
+            if self._thread.stopping or self._watched is not watched:
                 return
             self._update(name)
             self._publish()
 
     def close(self) -> None:
-        with self._wake:
-            self._closed = True
-            self._wake.notify()
+        self._thread.stop()
 
     def _update(self, name: str) -> None:
         addresses = (canonical(address) for address in self._resolver(name))
@@ -117,11 +112,6 @@ class HostNames:
         self._names = names
 
     def _run(self) -> None:
-        while True:
-            with self._wake:
-                if not self._renewed:
-                    self._wake.wait_for(lambda: self._closed or self._renewed, self._interval)
-                self._renewed = False
-                if self._closed:
-                    return
+        while not self._thread.stopping:
             self.refresh()
+            self._thread.pause(self._interval)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from tiercel_agent.delivery.backoff import Backoff
+from tiercel_agent.backoff import Backoff
 from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
 from tiercel_agent.delivery.memory_queue import MemoryQueue
 from tiercel_agent.delivery.totals import Totals

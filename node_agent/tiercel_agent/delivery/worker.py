@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from tiercel_agent.background import BackgroundThread
-from tiercel_agent.delivery.backoff import Backoff
+from tiercel_agent.backoff import Backoff
 from tiercel_agent.delivery.totals import Failure, TestResult, Totals
 from tiercel_agent.sinks.model import BadSink, ItemSink, ReaderGone, Refused, Unavailable
 from tiercel_engine.alert import Alert

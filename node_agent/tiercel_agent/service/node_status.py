@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import platform
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from tiercel_agent.background import BackgroundThread
 from tiercel_agent.detection.loop import RuleAlerts
 from tiercel_agent.detection.partial import only_failed
 from tiercel_agent.detection.rule_set import RuleSet
@@ -116,30 +116,26 @@ class Reporter:
         self._written: NodeAgentStatus | None = None
         self._at = float("-inf")
         self._failures = 0
-        self._wake = threading.Event()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="report", daemon=True)
+        self._thread = BackgroundThread("report", self._run)
         self._thread.start()
 
     def offer(self, status: NodeAgentStatus) -> None:
         """Returns at once."""
         self._offered = status
         if self._written is None or _without_counters(status) != _without_counters(self._written):
-            self._wake.set()
+            self._thread.wake()
 
     def close(self) -> None:
         """Ends the thread. A status that isn't written yet is dropped."""
-        self._stop.set()
-        self._wake.set()
+        self._thread.stop()
 
     def _run(self) -> None:
-        while not self._stop.is_set():
-            self._wake.wait(_AT_LEAST)
-            self._wake.clear()
+        while not self._thread.stopping:
+            self._thread.pause(_AT_LEAST)
             offered = self._offered
-            if offered is not None and not self._stop.is_set() and self._is_due(offered):
+            if offered is not None and not self._thread.stopping and self._is_due(offered):
                 self._write(offered)
-                self._stop.wait(_AT_LEAST)
+                self._thread.rest(_AT_LEAST)
 
     def _is_due(self, offered: NodeAgentStatus) -> bool:
         passed = self._clock() - self._at

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from agent_support.waiting import eventually
 
-from tiercel_agent.delivery.backoff import LONGEST, LONGEST_ASKED, OPENS_AFTER, Backoff
+from tiercel_agent.backoff import LONGEST, LONGEST_ASKED, OPENS_AFTER, Backoff
 from tiercel_agent.delivery.queue import open_queue
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.logs import send_warnings_to

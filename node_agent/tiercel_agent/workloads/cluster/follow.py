@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,6 +10,7 @@ import orjson
 import urllib3
 
 from tiercel_agent.background import BackgroundThread
+from tiercel_agent.backoff import Backoff
 from tiercel_agent.workloads.cluster.api import Api, ApiError
 from tiercel_engine.located import located
 
@@ -68,19 +68,20 @@ class Follower:
         self._thread.stop()
 
     def _run(self) -> None:
-        failures = 0
+        backoff = Backoff(longest=_LONGEST_PAUSE)
         while not self._thread.stopping:
             try:
                 self._follow()
-                failures = 0
+                backoff.worked()
             except _TROUBLE as error:
-                failures = 0 if self.connected else failures + 1
-                level = logging.WARNING if failures <= 1 else logging.DEBUG  # not each of many in a row
+                if self.connected:
+                    backoff.worked()
+                pause = backoff.failed(None)
+                level = logging.WARNING if backoff.failures == 1 else logging.DEBUG  # not each of many in a row
                 _LOG.log(level, "%s can't be followed: %s", self._path, located(error))
                 self.connected = False
                 self.failure = str(error) or type(error).__name__
-                longest = min(_LONGEST_PAUSE, 0.25 * 2**failures)
-                self._thread.pause(random.uniform(longest / 2, longest))  # noqa: S311 (spreads agents out)
+                self._thread.pause(pause)
 
     def _follow(self) -> None:
         """Lists and watches. Returns when the server no longer has the version from which the watch would go on."""
