@@ -57,7 +57,7 @@ static __always_inline u32 is_decided(u32 entry, u32 known)
  * signals that are known (KNOWN_…), `limit` is the number of matches a second. `key` is left as the rule that sends. */
 static __always_inline u32 admitted(struct candidates *candidates, struct rule_key *key, u32 known, u32 limit)
 {
-	u64 second = bpf_ktime_get_boot_ns() >> 30; /* 1.07 s */
+	u64 second = bpf_ktime_get_boot_ns() / 1000000000;
 	u32 crowd = candidates->count > MAX_CANDIDATES;
 
 	key->cgroup = bpf_get_current_cgroup_id();

@@ -1,6 +1,6 @@
 """Each reason for which a kernel refuses has a sentence of its own that says what to do: of kernels that aren't here.
 
-What can be taken away on this machine is in tests/live/test_refusals.py.
+What can be taken away on this machine is in tests/live/detector/test_refusals.py.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def outcomes_of(result: StepResult) -> Outcomes:
     failed: dict[str, str] = {}
     skipped: dict[str, str] = {}
     for case in ElementTree.fromstring(report).iter("testcase"):
-        name = f"{case.get('classname', '').rpartition('.')[2]}::{case.get('name')}"
+        name = f"{(case.get('classname') or '').removeprefix('tests.')}::{case.get('name')}"
         wrong = [child for child in case if child.tag in {"failure", "error"}]
         skip = case.find("skipped")
         if wrong:

@@ -17,26 +17,30 @@ from guest_support.guest_outcomes import Outcomes, outcomes_of
 
 RESULTS = CHECKOUT / "build/kernels"
 """One file a kernel; docs/kernels.md is made of them."""
-SMOKE_FILES = ("tests/live/test_files.py", "tests/live/test_sockets.py", "tests/live/test_processes.py")
+SMOKE_FILES = (
+    "tests/live/events/test_files.py",
+    "tests/live/events/test_sockets.py",
+    "tests/live/events/test_processes.py",
+)
 """Where the live tests of a run that isn't full are: files, sockets and processes."""
 SMOKE_LEAVES_OUT = (
     # another test of the same family shows as much
-    "tests/live/test_files.py::test_what_an_open_asks_for[2-0-True-True-False-False]",
-    "tests/live/test_files.py::test_what_an_open_asks_for[1-457-False-True-False-False]",
-    "tests/live/test_files.py::test_a_failed_open[creat]",
-    "tests/live/test_files.py::test_a_failed_open[openat]",
-    "tests/live/test_sockets.py::test_connection[accept-IPv6]",
-    "tests/live/test_sockets.py::test_connection[accept4-IPv4]",
-    "tests/live/test_sockets.py::test_bind_and_listen[IPv6]",
-    "tests/live/test_sockets.py::test_refused_connection[IPv6]",
-    "tests/live/test_sockets.py::test_reverse_shell",
-    "tests/live/test_processes.py::test_failed_exec[/etc-EACCES]",
-    "tests/live/test_processes.py::test_memfd_by_its_path",
-    "tests/live/test_processes.py::test_long_command_line[3000 words]",
-    "tests/live/test_processes.py::test_long_command_line_of_a_failed_exec",
+    "tests/live/events/test_files.py::test_what_an_open_asks_for[2-0-True-True-False-False]",
+    "tests/live/events/test_files.py::test_what_an_open_asks_for[1-457-False-True-False-False]",
+    "tests/live/events/test_files.py::test_a_failed_open[creat]",
+    "tests/live/events/test_files.py::test_a_failed_open[openat]",
+    "tests/live/events/test_sockets.py::test_connection[accept-IPv6]",
+    "tests/live/events/test_sockets.py::test_connection[accept4-IPv4]",
+    "tests/live/events/test_sockets.py::test_bind_and_listen[IPv6]",
+    "tests/live/events/test_sockets.py::test_refused_connection[IPv6]",
+    "tests/live/events/test_sockets.py::test_reverse_shell",
+    "tests/live/events/test_processes.py::test_failed_exec[/etc-EACCES]",
+    "tests/live/events/test_processes.py::test_memfd_by_its_path",
+    "tests/live/events/test_processes.py::test_long_command_line[3000 words]",
+    "tests/live/events/test_processes.py::test_long_command_line_of_a_failed_exec",
     # hundreds of processes and threads, which take an emulated processor long
-    "tests/live/test_processes.py::test_processes_that_end_at_once",
-    "tests/live/test_processes.py::test_threads_that_end_together_end_one_process",
+    "tests/live/events/test_processes.py::test_processes_that_end_at_once",
+    "tests/live/events/test_processes.py::test_threads_that_end_together_end_one_process",
 )
 """What of these files only a full run has."""
 _MEMORY = 3 << 30  # bytes that a guest may take
