@@ -1,4 +1,4 @@
-"""What is done with the agent as a service of systemd, which README.md's own lines install."""
+"""What is done with the agent as a service of systemd, which the lines of docs/host.md install."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ _PID_FILE = "/run/tiercel/tiercel.pid"
 
 
 def _installation() -> str:
-    """As the README has it, but that the journal isn't followed."""
-    section = CHECKOUT.joinpath("README.md").read_text().partition("## As a service")[2].partition("\n## ")[0]
-    blocks = re.findall(r"(?:^    .*\n)+", section, re.MULTILINE)
-    lines = next(block for block in blocks if "systemctl" in block)
+    """As docs/host.md has it, but that the journal isn't followed."""
+    blocks = re.findall(
+        r"^```text\n(.*?)^```$", CHECKOUT.joinpath("docs/host.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    (lines,) = (block for block in blocks if "systemctl" in block)
     assert _FOLLOW in lines
-    return re.sub(r"^    ", "", lines.replace(_FOLLOW, ""), flags=re.MULTILINE)
+    return lines.replace(_FOLLOW, "")
 
 
 def service_steps() -> list[Step]:
