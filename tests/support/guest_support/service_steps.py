@@ -30,7 +30,7 @@ _PID_FILE = "/run/tiercel/tiercel.pid"
 
 def _installation() -> str:
     """As docs/host.md has it, but that the journal isn't followed."""
-    blocks = re.findall(
+    blocks: list[str] = re.findall(
         r"^```text\n(.*?)^```$", CHECKOUT.joinpath("docs/host.md").read_text(), re.MULTILINE | re.DOTALL
     )
     (lines,) = (block for block in blocks if "systemctl" in block)
