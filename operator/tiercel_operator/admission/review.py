@@ -35,8 +35,6 @@ _BEFORE_THE_PLACE = 60
 _FOR_OTHERS = ("LOAD_UNUSED_MACRO", "LOAD_UNUSED_LIST")
 """Warnings that are left out here: lists and macros are shared, and objects that use them may be applied later."""
 
-Spec = Mapping[str, Any]
-
 
 class NotAReview(ValueError):
     """The request is no AdmissionReview; the message says what is missing."""

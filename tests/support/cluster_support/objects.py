@@ -42,10 +42,6 @@ def create_namespace(api: ApiClient, name: str, labels: Mapping[str, str] | None
     CoreV1Api(api).create_namespace({"metadata": {"name": name, "labels": dict(labels or {})}})
 
 
-def create_service_account(api: ApiClient, namespace: str, name: str) -> None:
-    CoreV1Api(api).create_namespaced_service_account(namespace, {"metadata": {"name": name}})
-
-
 def create_node(api: ApiClient, name: str, labels: Mapping[str, str] | None = None) -> V1Node:
     return CoreV1Api(api).create_node({"metadata": {"name": name, "labels": dict(labels or {})}})
 

@@ -12,7 +12,6 @@ from tiercel_agent.kernel.records import Section
 from tiercel_engine.event import Value
 
 _ACCEPTS = frozenset({"accept", "accept4"})
-_RECEIVES = frozenset({"recvfrom", "recvmsg", "recvmmsg"})
 _SENDS = frozenset({"sendto", "sendmsg", "sendmmsg"})
 _OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 

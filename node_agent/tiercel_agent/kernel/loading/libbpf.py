@@ -20,7 +20,6 @@ from typing import Any
 from tiercel_engine.located import located
 
 RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-_PRINT = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p)
 LOGGER = logging.getLogger(__name__)
 _ENOTSUPP = 524
 _BATCH = 512

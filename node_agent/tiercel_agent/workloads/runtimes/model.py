@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -82,7 +82,3 @@ def sockets_for(runtime: str | None, sockets: Iterable[Socket], *, in_pod: bool)
     for socket in sockets:
         (fitting if runtime is None or runtime in socket.runtimes else others).append(socket)
     return [*fitting, *others] if in_pod and runtime == "containerd" else fitting
-
-
-Opener = Callable[[Path], Runtime]
-Openers = Mapping[str, Opener]
