@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import urllib3
 from kubernetes import client, config
 from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import ConflictError, DynamicApiError, NotFoundError
+from kubernetes.dynamic.exceptions import ConflictError, DynamicApiError, ForbiddenError, NotFoundError
 
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.located import located
@@ -53,6 +54,12 @@ class Kube:
         """The version of the API server: major and minor."""
         version = self._client.version["kubernetes"]
         return int(version["major"]), int("".join(filter(str.isdigit, version["minor"])))
+
+    def check_ready(self) -> None:
+        """Raises one of ``API_ERRORS`` unless the API server serves all that it is going to serve. One that is starting
+        says for a moment that there are no custom resources."""
+        with contextlib.suppress(ForbiddenError):  # it answers, and more it doesn't want to tell
+            self._client.request("get", "/readyz", serialize=False, _request_timeout=_TIMEOUT)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         """The object, or None if there is none."""

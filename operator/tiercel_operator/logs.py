@@ -30,3 +30,5 @@ def set_up() -> None:
     handler.setFormatter(_JsonFormatter())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)  # it logs every event that was handled
+    # it warns that it takes no signals, and tells of stops; watching.py does both
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

@@ -7,8 +7,9 @@ import logging
 import os
 import platform
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.runner import Runner
+from tiercel_operator.watching import watch
 
 LOGGER = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ async def operate(settings: Settings) -> None:
     if settings.health_port:
         health = await serve_health(runner, "0.0.0.0", settings.health_port, settings.namespace)  # noqa: S104
     try:
-        await kopf.operator(registry=_registry(runner, settings), clusterwide=True, settings=_kopf_settings())
+        await watch(_registry(runner, settings), kube)
     finally:
         for task in working:
             task.cancel()
@@ -88,37 +90,21 @@ async def operate(settings: Settings) -> None:
             await health.cleanup()
 
 
-def _kopf_settings() -> kopf.OperatorSettings:
-    """Settings with which kopf writes nothing into the objects and posts no Events."""
-    settings = kopf.OperatorSettings()
-    settings.posting.enabled = False
-    settings.peering.standalone = True
-    settings.watching.connect_timeout = 10
-    settings.watching.server_timeout = 300
-    return settings
-
-
 def _registry(runner: Runner, settings: Settings) -> kopf.OperatorRegistry:
-    """The handlers of events. They only change the state: each reconciliation follows from the whole state, so no event
-    has to be handled again."""
+    """The handlers of events. They only change the state, in the event loop of the runner: each reconciliation follows
+    from the whole state, so no event has to be handled again."""
     registry = kopf.OperatorRegistry()
     login = kopf.login_with_kubeconfig if settings.kubeconfig is not None else kopf.login_with_service_account
     kopf.on.login(registry=registry)(login)
+    loop = asyncio.get_running_loop()
 
-    @kopf.on.event(API_GROUP, VERSION, SECURITY_RULE.plural, registry=registry)
-    async def rule(type: str | None, body: kopf.Body, **_: Any) -> None:
-        runner.rule_event(body, exists=type != "DELETED")
+    def tell(group: str, version: str, plural: str, take: Callable[..., None]) -> None:
+        @kopf.on.event(group, version, plural, registry=registry)
+        async def happened(type: str | None, body: kopf.Body, **_: Any) -> None:
+            loop.call_soon_threadsafe(partial(take, body, exists=type != "DELETED"))
 
-    @kopf.on.event(API_GROUP, VERSION, NODE_AGENT.plural, registry=registry)
-    async def agent(type: str | None, body: kopf.Body, **_: Any) -> None:
-        runner.agent_event(body, exists=type != "DELETED")
-
-    @kopf.on.event(API_GROUP, VERSION, ALERT_SINK.plural, registry=registry)
-    async def sink(type: str | None, body: kopf.Body, **_: Any) -> None:
-        runner.sink_event(body, exists=type != "DELETED")
-
-    @kopf.on.event("nodes", registry=registry)
-    async def node(type: str | None, body: kopf.Body, **_: Any) -> None:
-        runner.node_event(body, exists=type != "DELETED")
-
+    tell(API_GROUP, VERSION, SECURITY_RULE.plural, runner.rule_event)
+    tell(API_GROUP, VERSION, NODE_AGENT.plural, runner.agent_event)
+    tell(API_GROUP, VERSION, ALERT_SINK.plural, runner.sink_event)
+    tell("", "v1", "nodes", runner.node_event)
     return registry

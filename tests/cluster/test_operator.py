@@ -8,6 +8,7 @@ from cluster_support.control_plane import ControlPlane
 from cluster_support.custom_resources import SYSTEM, rule
 from cluster_support.objects import create_node
 from cluster_support.operator_process import Cluster
+from cluster_support.starting_server import starting_server
 from cluster_support.waiting import until
 from kubernetes.client import CoreV1Api
 
@@ -175,3 +176,32 @@ def test_an_outage_of_the_api_server_is_sat_out(cluster: Cluster, namespace: str
     cluster.apply("two", namespace, rule("Two"))
     cluster.settled("two", namespace, "Valid", "Loaded")
     until(lambda: {f"{namespace}/one", f"{namespace}/two"} <= cluster.bundle()[1], "bundle of both")
+
+
+def test_an_api_server_that_denies_its_resources_while_it_starts_is_sat_out(
+    cluster: Cluster, namespace: str, control_plane: ControlPlane
+) -> None:
+    cluster.apply("one", namespace, rule("One"))
+    cluster.settled("one", namespace, "Valid", "Loaded")
+    control_plane.stop()
+    with starting_server(control_plane.port, control_plane.ca_file) as asked:
+        until(lambda: any("/securityrules" in path for path in asked), "request to watch the rules")
+        until(lambda: "/readyz" in asked, "question whether the server is ready")
+    control_plane.start()
+    cluster.apply("two", namespace, rule("Two"))
+    cluster.settled("two", namespace, "Valid", "Loaded")
+    until(lambda: {f"{namespace}/one", f"{namespace}/two"} <= cluster.bundle()[1], "bundle of both")
+    assert [process.poll() for process in cluster.processes] == [None]
+
+
+def test_sigterm_ends_an_operator_that_waits_for_the_api_server(
+    cluster: Cluster, namespace: str, control_plane: ControlPlane
+) -> None:
+    cluster.apply("one", namespace, rule("One"))
+    cluster.settled("one", namespace, "Valid", "Loaded")
+    control_plane.stop()
+    with starting_server(control_plane.port, control_plane.ca_file) as asked:
+        until(lambda: "/readyz" in asked, "question whether the server is ready")
+        cluster.stop()
+    assert [process.returncode for process in cluster.processes] == [0]
+    control_plane.start()
