@@ -6,7 +6,7 @@
 #include "task.h"
 
 /* Finds the candidates of a call, and stops it if none of their rules may send another record. */
-int admit(struct bpf_raw_tracepoint_args *ctx)
+int admit(struct call_context *ctx)
 {
 	u32 zero = 0;
 	struct record *record = scratch();

@@ -28,9 +28,9 @@ static __always_inline void save_call(struct record *record, struct call *call)
 }
 
 /* The call that on_return() has looked at; `plan` is NULL if there is none any more. */
-static __always_inline struct call saved_call(struct bpf_raw_tracepoint_args *ctx, struct record *record)
+static __always_inline struct call saved_call(struct call_context *ctx, struct record *record)
 {
-	struct call call = {.regs = (const char *)ctx->args[0]};
+	struct call call = {.regs = registers_of(ctx)};
 	if (!record)
 		return call;
 	call.number = record->call_number;
@@ -40,7 +40,7 @@ static __always_inline struct call saved_call(struct bpf_raw_tracepoint_args *ct
 	return call;
 }
 
-int on_return(struct bpf_raw_tracepoint_args *ctx)
+int on_return(struct call_context *ctx)
 {
 	struct call call = current_call(ctx);
 	if (!call.plan)
@@ -89,7 +89,7 @@ int on_return(struct bpf_raw_tracepoint_args *ctx)
 #define RETRY_AFTER 10000000 /* ns */
 
 /* Fills in the header of the record. The program of the call's family goes on. */
-int begin(struct bpf_raw_tracepoint_args *ctx)
+int begin(struct call_context *ctx)
 {
 	struct record *record = scratch();
 	struct call call = saved_call(ctx, record);
@@ -105,10 +105,10 @@ int begin(struct bpf_raw_tracepoint_args *ctx)
 		families.call(ctx, FAMILY_IMAGE); /* which comes back here */
 	}
 	record->header.type = call.number;
-	record->header.result = (s64)ctx->args[1];
+	record->header.result = (s64)ctx->result;
 	if (call.compat) {
 		record->header.flags |= FLAG_COMPAT;
-		record->header.result = (s32)ctx->args[1];
+		record->header.result = (s32)ctx->result;
 	}
 	read_arguments(&record->header, &call);
 	section_filter(record);
@@ -156,7 +156,7 @@ static __always_inline void section_path_argument(struct record *record, struct 
 }
 
 /* Sends the image of a process, to the ring that the process table is made from. */
-static __always_inline void send_image(struct bpf_raw_tracepoint_args *ctx, struct record *record, u32 size)
+static __always_inline void send_image(struct call_context *ctx, struct record *record, u32 size)
 {
 	u32 pid = record->header.self.pid;
 	if (processes.ringbuf_output(&record->header, size, 0) == 0) {
@@ -171,7 +171,7 @@ static __always_inline void send_image(struct bpf_raw_tracepoint_args *ctx, stru
 }
 
 /* The last step: writes the paths that were asked for, and sends the record. */
-int send(struct bpf_raw_tracepoint_args *ctx)
+int send(struct call_context *ctx)
 {
 	struct record *record = scratch();
 	if (!record)
@@ -186,7 +186,7 @@ int send(struct bpf_raw_tracepoint_args *ctx)
 	return done(record);
 }
 
-int plain(struct bpf_raw_tracepoint_args *ctx)
+int plain(struct call_context *ctx)
 {
 	struct plan *plan;
 	struct record *record = begun(&plan);
@@ -196,7 +196,7 @@ int plain(struct bpf_raw_tracepoint_args *ctx)
 	return lost(record);
 }
 
-int paths(struct bpf_raw_tracepoint_args *ctx)
+int paths(struct call_context *ctx)
 {
 	struct plan *plan;
 	struct record *record = begun(&plan);
@@ -214,7 +214,7 @@ int paths(struct bpf_raw_tracepoint_args *ctx)
 	return lost(record);
 }
 
-int descriptor(struct bpf_raw_tracepoint_args *ctx)
+int descriptor(struct call_context *ctx)
 {
 	struct plan *plan;
 	struct record *record = begun(&plan);
@@ -246,7 +246,7 @@ static __always_inline void section_msghdr(struct record *record, u64 message, u
 #endif
 }
 
-int message(struct bpf_raw_tracepoint_args *ctx)
+int message(struct call_context *ctx)
 {
 	struct plan *plan;
 	struct record *record = begun(&plan);
@@ -292,7 +292,7 @@ static __always_inline void section_argv(struct record *record, u64 argv)
 	section_end(record, SECTION_ARGS, at > PIECE ? PIECE : at, at > PIECE);
 }
 
-int exec_failed(struct bpf_raw_tracepoint_args *ctx)
+int exec_failed(struct call_context *ctx)
 {
 	struct plan *plan;
 	struct record *record = begun(&plan);

@@ -51,11 +51,11 @@ static __always_inline u32 connection_set(struct record *record, struct plan *pl
 	return set ? *set : NOTHING_KNOWN;
 }
 
-int connection(struct bpf_raw_tracepoint_args *ctx)
+int connection(struct call_context *ctx)
 {
 	u32 zero = 0;
 	/* Read at once: the compiler must not make a pointer into the context of it, which the verifier refuses. */
-	s64 result = READ_ONCE(ctx->args[1]);
+	s64 result = READ_ONCE(ctx->result);
 	struct record *record = scratch();
 	struct plan *plan = record ? plan_of(record->call_number) : NULL;
 	const u64 *table = candidate_sets.lookup(&zero);

@@ -24,7 +24,7 @@ static __always_inline u32 join_name(struct record *record, struct name *name, u
 }
 
 /* Writes the name record->walk_to. */
-int walk_name(struct bpf_raw_tracepoint_args *ctx)
+int walk_name(struct call_context *ctx)
 {
 	struct record *record = scratch();
 	if (!record)
@@ -46,7 +46,7 @@ int walk_name(struct bpf_raw_tracepoint_args *ctx)
 }
 
 /* Runs the automata over the names, and decides about the call. */
-int match_names(struct bpf_raw_tracepoint_args *ctx)
+int match_names(struct call_context *ctx)
 {
 	u32 zero = 0;
 	struct record *record = scratch();

@@ -3,11 +3,12 @@
 
 #include "changes.h"
 #include "path.h"
+#include "registers.h"
 #include "sections.h"
 #include "task.h"
 
 /* Adds the image of the current process to the record, whose header is filled in: arguments, environment, executable. */
-int image(struct bpf_raw_tracepoint_args *ctx)
+int image(struct call_context *ctx)
 {
 	struct record *record = scratch();
 	const char *mm = READ_POINTER((const char *)bpf_get_current_task(), TASK_MM);

@@ -6,7 +6,45 @@
 #include "read.h"
 #include "scratch.h"
 
-/* The system call that returns: its number, arguments and result, from the registers of each architecture. */
+/* The system call that returns: its number, arguments and result, from the registers of each architecture.
+ *
+ * Programs at the raw tracepoint get the registers. Where the kernel lets other tasks interrupt those, the programs are at
+ * the trace event of the same name (kernel/probes/call_event.py), which gives number and result. */
+#ifdef CALLS_BY_EVENT
+struct call_context { /* events/raw_syscalls/sys_exit/format of tracefs */
+	u64 common;
+	s64 number;
+	s64 result;
+};
+
+static void *(*current_task_btf)(void) = (void *)158; /* bpf_get_current_task_btf */
+static void *(*task_registers)(void *task) = (void *)175; /* bpf_task_pt_regs */
+
+static __always_inline const char *registers_of(struct call_context *ctx)
+{
+	return task_registers(current_task_btf());
+}
+
+static __always_inline u32 number_of(struct call_context *ctx)
+{
+	return ctx->number;
+}
+#else
+struct call_context {
+	u64 registers; /* struct pt_regs * */
+	s64 result;
+};
+
+static __always_inline const char *registers_of(struct call_context *ctx)
+{
+	return (const char *)ctx->registers;
+}
+
+static __always_inline u32 number_of(struct call_context *ctx)
+{
+	return READ(u32, registers_of(ctx), REGS_NUMBER);
+}
+#endif
 
 /* A call; `plan` is NULL if it isn't to be recorded. */
 struct call {
@@ -38,13 +76,13 @@ static __always_inline void save_arguments(struct record *record, struct call *c
 #endif
 
 #ifdef X86
-static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline struct call current_call(struct call_context *ctx)
 {
-	struct call call = {.regs = (const char *)ctx->args[0]};
-	call.number = READ(u32, call.regs, REGS_NUMBER) & ~0x40000000u; /* x32 marks its calls with that bit */
+	struct call call = {.number = number_of(ctx) & ~0x40000000u}; /* x32 marks its calls with that bit */
 	struct plan *plan = plan_of(call.number);
 	if (!plan || !(plan->family | plan->compat | plan->changes))
 		return call;
+	call.regs = registers_of(ctx);
 	call.compat = READ(u32, bpf_get_current_task(), TASK_STATUS) & 2; /* TS_COMPAT */
 	if (call.compat) {
 		call.number = plan->compat;
@@ -95,9 +133,9 @@ static __always_inline u64 saved_argument(struct record *record, s8 index)
 	return REGISTER(record, (ARGUMENT_OFFSETS >> ((index & 7) * 8)) & 0xf8);
 }
 
-static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+static __always_inline s64 result_of(struct call_context *ctx, struct call *call)
 {
-	return ctx->args[1];
+	return ctx->result;
 }
 #else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
 #define PSTATE_32_BIT 0x10 /* the processor runs AArch32 */
@@ -111,20 +149,20 @@ static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct
 
 /* Whether this is a 64-bit execveat (281 too) that has become a 32-bit program: its registers are cleared. A socket(2) of
  * domain 0 would have failed. */
-static __always_inline u32 is_new_image(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+static __always_inline u32 is_new_image(struct call_context *ctx, struct call *call)
 {
-	return call->number == ARM_SOCKET && (s32)ctx->args[1] >= 0 && READ(u32, call->regs, REGS_ORIG_X0) == 0;
+	return call->number == ARM_SOCKET && (s32)ctx->result >= 0 && READ(u32, call->regs, REGS_ORIG_X0) == 0;
 }
 
-static __always_inline struct call current_call(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline struct call current_call(struct call_context *ctx)
 {
-	struct call call = {.regs = (const char *)ctx->args[0]};
-	call.number = READ(u32, call.regs, REGS_NUMBER);
+	struct call call = {.number = number_of(ctx)};
 	if (call.number >= SOCKETCALL) /* these plans are of calls that only 32-bit programs make */
 		return call;
 	struct plan *plan = plan_of(call.number);
 	if (!plan || !(plan->family | plan->compat | plan->changes))
 		return call;
+	call.regs = registers_of(ctx);
 	call.compat = READ(u32, call.regs, REGS_PSTATE) & PSTATE_32_BIT;
 	if (call.compat) {
 		u32 number = is_new_image(ctx, &call) ? 0 : plan->compat;
@@ -158,9 +196,9 @@ static __always_inline u64 saved_argument(struct record *record, s8 index)
 }
 
 /* Kernels before 5.14 leave the upper half of a 32-bit program's result 0, even if the result is negative. */
-static __always_inline s64 result_of(struct bpf_raw_tracepoint_args *ctx, struct call *call)
+static __always_inline s64 result_of(struct call_context *ctx, struct call *call)
 {
-	return call->compat ? (s64)(s32)ctx->args[1] : (s64)ctx->args[1];
+	return call->compat ? (s64)(s32)ctx->result : (s64)ctx->result;
 }
 #endif
 

@@ -204,7 +204,7 @@ class Detector:
             give_back_memory()  # what making rules and tables took, before the rings are mapped
             return Watch(
                 bytecode,
-                self._machine.direct_reads,
+                self._machine.features,
                 requirements,
                 rules,
                 tables,

@@ -36,10 +36,9 @@ def statistics_of_rules(
     if with_helpers:
         machine = replace(machine, direct_reads=None)
     tables = make_tables(rules) if rules else None
-    function = machine.direct_reads.function if machine.direct_reads is not None else None
     macros = program_macros(machine, requirements, tables, measuring=measuring)
     try:
         bytecode = BytecodeProvider(programs or ProgramSettings()).get(macros)
-        return verifier_statistics(bytecode, map_sizes(tables), function)
+        return verifier_statistics(bytecode, map_sizes(tables), machine.features)
     except (CompileError, LibbpfError) as error:
         raise refused(error, machine) from error

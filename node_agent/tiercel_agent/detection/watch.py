@@ -16,11 +16,10 @@ from tiercel_agent.filter.rule_counters import RuleCounters
 from tiercel_agent.filter.tables import Tables, automaton_size, candidate_set_words
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.loading.libbpf import possible_cpus
-from tiercel_agent.kernel.loading.loader import DIRECT_READS, Size
+from tiercel_agent.kernel.loading.loader import DIRECT_READS, Features, Size
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.kernel.loading.program_set import ProgramSet
 from tiercel_agent.kernel.machine import Machine
-from tiercel_agent.kernel.probes.direct_reads import DirectReads
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import Requirements
@@ -56,7 +55,7 @@ class Watch:
     def __init__(
         self,
         bytecode: Bytecode,
-        direct_reads: DirectReads | None,
+        features: Features,
         requirements: Requirements,
         rules: Sequence[Rule],
         tables: Tables | None,
@@ -73,7 +72,7 @@ class Watch:
         self.programs = ProgramSet(
             bytecode,
             map_sizes(tables),
-            None if direct_reads is None else direct_reads.function,
+            features,
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
             take_cgroup,
@@ -149,6 +148,7 @@ def program_macros(
         **machine.offsets,
         **({"X86": 1} if platform.machine() == "x86_64" else {}),
         **({"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type} if direct is not None else {}),
+        **({"CALLS_BY_EVENT": 1} if machine.call_event is not None else {}),
         **rule_macros(requirements),
         **({"WANT_COUNTS": 1} if measuring else {}),
         "CPUS": possible_cpus(),

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading.libbpf import LibbpfError
+from tiercel_agent.kernel.loading.loader import Features
 from tiercel_agent.kernel.probes.btf import Btf
+from tiercel_agent.kernel.probes.call_event import NEEDED, call_event, needs_call_event
 from tiercel_agent.kernel.probes.direct_reads import DirectReads, direct_reads
 from tiercel_agent.kernel.probes.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.probes.permissions import Facts, allow_locked_memory, blind_spots, read_facts, refusal
@@ -21,13 +23,20 @@ from tiercel_engine.resources.node_agent import WarningKind
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """``offsets`` are those of probes/offsets.py, ``direct_reads`` says how programs may read the kernel's memory, and
-    ``warnings`` name what is missing and not indispensable."""
+    """``offsets`` are those of probes/offsets.py, ``direct_reads`` says how programs may read the kernel's memory,
+    ``call_event`` where programs of calls run (probes/call_event.py), and ``warnings`` name what is missing and not
+    indispensable."""
 
     facts: Facts
     offsets: Mapping[str, int]
     direct_reads: DirectReads | None
+    call_event: int | None
     warnings: Sequence[AgentWarning]
+
+    @property
+    def features(self) -> Features:
+        """What the programs use of it."""
+        return Features(self.direct_reads.function if self.direct_reads is not None else None, self.call_event)
 
 
 def probe_machine() -> Machine:
@@ -44,7 +53,10 @@ def probe_machine() -> Machine:
                 *(AgentWarning(WarningKind.KERNEL_LACKS, detail=cost) for cost in costs),
                 *(AgentWarning(WarningKind.CAPABILITY_MISSING, detail=line) for line in blind_spots(facts)),
             ]
-            return Machine(facts, offsets, direct_reads(btf), warnings)
+            event = call_event(facts.version)
+            if event is None and needs_call_event(facts.version):
+                warnings.append(AgentWarning(WarningKind.KERNEL_LACKS, detail=NEEDED))
+            return Machine(facts, offsets, direct_reads(btf), event, warnings)
     except LibbpfError as error:
         raise DetectorError(str(error.strerror)) from error
     except MissingMembers as error:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
-from tiercel_agent.kernel.loading.loader import Size, verify_programs
+from tiercel_agent.kernel.loading.loader import Features, Size, verify_programs
 from tiercel_agent.kernel.refusals import last_words
 
 _NUMBERS = {
@@ -36,14 +36,14 @@ class VerifierStatistics:
 
 
 def verifier_statistics(
-    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None
+    bytecode: Bytecode, sizes: Mapping[str, Size], features: Features
 ) -> dict[str, VerifierStatistics]:
     """The statistics of each program by name, also of refused ones. Nothing stays loaded.
 
     The arguments are those of ``load_programs``. Raises CompileError, or Refused if it isn't the verifier that refuses.
     """
     statistics = {}
-    for name, (code, log) in verify_programs(bytecode, sizes, direct_reads).items():
+    for name, (code, log) in verify_programs(bytecode, sizes, features).items():
         statistics[name] = parse_statistics(log, refused=bool(code))
     return statistics
 

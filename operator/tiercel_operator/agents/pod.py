@@ -71,6 +71,8 @@ def _node_folders(settings: AgentSettings) -> dict[str, tuple[str, str]]:
     return {
         # The whole tree of control groups: by itself a container sees its own one there.
         "cgroup": ("/sys/fs/cgroup", "/sys/fs/cgroup"),
+        # Where newer kernels number their trace events; a container's own /sys hasn't got it.
+        "tracing": ("/sys/kernel/tracing", "/sys/kernel/tracing"),
         # Names of the node's users. The folder is mounted, since each change replaces passwd by a new file.
         "etc": ("/etc", f"{HOST}/etc"),
     } | {f"sockets-{number}": (folder, f"{HOST}{folder}") for number, folder in enumerate(sockets)}
@@ -107,7 +109,7 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
         "resources": {kind: dict(amounts) for kind, amounts in settings.resources.items()},
         "securityContext": _security_context(settings),
         # Folders, since single files (subPath) wouldn't follow changes. The kernel's type information is in the
-        # container's own /sys, and raw tracepoints need no tracefs.
+        # container's own /sys.
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG, "readOnly": True},
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},

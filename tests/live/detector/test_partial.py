@@ -5,13 +5,12 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from live_support.every_family import CONDITIONS, RULES, act, rules_that_fired
 from live_support.watching import Watching, rule_set
 
 from tiercel_agent.detection.partial import RULE, restrictions
@@ -24,38 +23,6 @@ from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.workloads.settings import WorkloadSettings
 from tiercel_engine.priority import Priority
 
-CONDITIONS = {
-    "kill": "evt.type = kill and evt.rawarg.pid = 2147483647",
-    "open": "evt.type in (open, openat) and fd.name = /tc-partial/file",
-    "connect": "evt.type = connect and fd.sport = 1",
-    "send": "evt.type in (sendto, connect) and evt.buffer contains tc-partial",
-    "failed exec": "evt.type = execve and evt.arg.filename = /tc-partial/program",
-    "exec": "evt.type = execve and proc.args = tc-partial",
-    "renamed": "evt.type in (open, openat) and proc.name = tc-renamed and fd.name = /tc-partial/renamed",
-    "end": "evt.type = execve and proc.args = tc-partial-end",
-}
-RULES = "".join(
-    f"- rule: {name}\n  desc: d\n  condition: {condition}\n  output: o\n  priority: INFO\n"
-    for name, condition in CONDITIONS.items()
-)
-ACTIONS = """
-import ctypes, os, socket, subprocess
-from contextlib import suppress
-def opened(name):
-    with suppress(OSError): os.open(name, os.O_RDONLY)
-ctypes.CDLL(None).kill(2147483647, 0)
-opened("/tc-partial/file")
-with suppress(OSError): socket.create_connection(("127.0.0.1", 1))
-here, there = socket.socketpair()
-ctypes.CDLL(None).sendto(here.fileno(), b"tc-partial", 10, 0, None, 0)
-with suppress(OSError): os.execv("/tc-partial/program", ["x"])
-subprocess.run(["/bin/true", "tc-partial"])
-for _ in range(50): opened("/tc-partial/renamed")
-input()
-open("/proc/self/comm", "w").write("tc-renamed")
-opened("/tc-partial/renamed")
-subprocess.run(["/bin/true", "tc-partial-end"])
-"""
 REFUSED = bytes((0x95, 0, 0, 0, 0, 0, 0, 0))  # exit, without a result
 
 
@@ -81,20 +48,6 @@ def watching(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Watching
     """Watches for rules, with programs that are compiled once for all of these tests."""
     kept = ProgramSettings(tmp_path_factory.mktemp("state") / "programs")
     return lambda rules=RULES: Watching(rules, WorkloadSettings(), kept)
-
-
-def act(watch: Watching) -> None:
-    """Everything that a rule asks for, by one process; it is renamed once what it did before has been evaluated."""
-    with subprocess.Popen([sys.executable, "-c", ACTIONS], stdin=subprocess.PIPE) as process:
-        watch.until(lambda: "exec" in rules_that_fired(watch))
-        for _ in range(5):
-            watch.loop.turn(0.05)
-        process.communicate(b"\n")
-    watch.until(lambda: "end" in rules_that_fired(watch))
-
-
-def rules_that_fired(watch: Watching) -> set[str]:
-    return {alert.rule for alert in watch.alerts}
 
 
 MISSED = {
@@ -203,7 +156,7 @@ def test_tiercel_detect_warns_of_it_at_the_start(detect, tmp_path: Path):
     program.write_text(
         "import tiercel_agent.kernel.loading.loader as loader\n"
         "load = loader._load\n"
-        f"loader._load = lambda name, code: load(name, {REFUSED!r} if name == 'plain' else code)\n"
+        f"loader._load = lambda name, type_, code: load(name, type_, {REFUSED!r} if name == 'plain' else code)\n"
     )
     result = detect(lambda: None, {"PYTHONPATH": str(tmp_path)})
     line = f"Warning: kernel {platform.release()} refuses the program plain (Permission denied; R0 !read_ok): "

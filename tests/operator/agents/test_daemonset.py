@@ -80,7 +80,7 @@ def test_of_the_node_one_folder_can_be_written_and_nothing_else_is_made_there() 
     folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
     assert folders.pop("storage") == {"path": "/var/lib/tiercel", "type": "DirectoryOrCreate"}
     assert mounts["storage"] == {"name": "storage", "mountPath": "/var/lib/tiercel"}
-    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/etc", "/run"}
+    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/sys/kernel/tracing", "/etc", "/run"}
     assert {folder["type"] for folder in folders.values()} == {"Directory"}  # the only type that makes no folder
     assert all(mounts[name]["readOnly"] for name in folders)
     assert pod()["hostPID"] is True
@@ -192,7 +192,12 @@ def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:
     config = read(tmp_path, SETTINGS)
     usual = [f"/host{path}" for path in DEFAULT_SOCKETS if path.is_relative_to("/run")]
     assert [str(path) for path in config.workloads.sockets] == usual
-    assert seen_folders(SETTINGS) == {"/sys/fs/cgroup": "/sys/fs/cgroup", "/etc": "/host/etc", "/run": "/host/run"}
+    assert seen_folders(SETTINGS) == {
+        "/sys/fs/cgroup": "/sys/fs/cgroup",
+        "/sys/kernel/tracing": "/sys/kernel/tracing",
+        "/etc": "/host/etc",
+        "/run": "/host/run",
+    }
 
 
 def test_users_are_named_as_the_node_names_them() -> None:

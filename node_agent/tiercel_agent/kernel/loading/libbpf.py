@@ -36,6 +36,7 @@ class Thing(StrEnum):
     PROGRAM = "program"
     MAP = "map"
     TRACEPOINT = "raw tracepoint"
+    TRACE_EVENT = "trace event"
 
 
 class Refused(LibbpfError):
@@ -228,8 +229,9 @@ class ProgramStatistics:
     runs: int
     """How often it has run while run time was accounted."""
     skipped: int
-    """How often it was not run, because it ran on the same CPU already: another task had interrupted it there. Kernels
-    before 6.7 don't count this for tracepoints, and don't let it happen."""
+    """How often it was not run. At a raw tracepoint: because it ran on the same CPU already, where another task had
+    interrupted it. At a trace event: because another program was at work on the CPU, or one of its maps was changed.
+    Kernels before 6.7 don't count this for tracepoints, and don't let it happen."""
 
 
 def program_statistics(program_fd: int) -> ProgramStatistics:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from enum import IntEnum
 from struct import Struct
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode, CompileError, MapSpec
@@ -23,7 +24,6 @@ DIRECT_READS = 0x7FFF0001
 _INSTRUCTION = Struct("<BBhi")
 _LOAD_64, _CALL = 0x18, 0x85
 _MAP_BY_FD, _KERNEL_FUNCTION = 1, 2  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_KFUNC_CALL, as source register
-_RAW_TRACEPOINT = 17  # BPF_PROG_TYPE_RAW_TRACEPOINT
 _LOG_SIZE = 1 << 22
 _MOST_LOGGED = 3000  # characters of a log
 _INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
@@ -83,6 +83,34 @@ class _MapOptions(ctypes.Structure):
     )
 
 
+class ProgramType(IntEnum):
+    """BPF_PROG_TYPE_… of the kernel's include/uapi/linux/bpf.h."""
+
+    TRACEPOINT = 5
+    RAW_TRACEPOINT = 17
+
+
+EVENT_CHAIN = "event_families"
+"""The program array of those programs that don't belong to calls, where calls have another type of program: an array
+holds one type."""
+EVENT_PROGRAMS: Mapping[str, str] = {
+    **{name: name for name in ("on_exec", "on_exit", "on_fork", "on_rename", "cgroup_made", "cgroup_gone")},
+    "event_image": "image",
+    "event_send": "send",
+}
+"""The programs that don't belong to calls, and the code that they are made of: some of it serves calls too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What of this kernel the programs use."""
+
+    direct_reads: int | None = None
+    """The BTF id of bpf_rdonly_cast, if the programs call it."""
+    call_event: int | None = None
+    """The number of the trace event at which the programs of calls run; None: they run at the raw tracepoint."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
     """A map's number of entries, and the size of a value in bytes."""
@@ -106,21 +134,21 @@ class Loaded:
 
 
 def load_programs(
-    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None, optional: Container[str] = ()
+    bytecode: Bytecode, sizes: Mapping[str, Size], features: Features, optional: Container[str] = ()
 ) -> Loaded:
     """Makes the maps and loads the programs. Nothing runs until they are attached.
 
-    ``sizes`` has the maps whose size is chosen here, ``direct_reads`` is the BTF id of bpf_rdonly_cast if the programs
-    call it, ``optional`` has the names of the programs that may be refused. Raises CompileError or Refused.
+    ``sizes`` has the maps whose size is chosen here, ``features`` those for which the programs were compiled,
+    ``optional`` has the names of the programs that may be refused. Raises CompileError or Refused.
     """
     maps: dict[str, int] = {}
     programs: dict[str, int] = {}
     missing: dict[str, Refused] = {}
     try:
-        by_number = _make_maps(bytecode, sizes, maps)
-        for name, code in bytecode.programs.items():
+        _make_maps(bytecode, sizes, features, maps)
+        for name, type_, code in _linked_programs(bytecode, features, maps):
             try:
-                programs[name] = _load(name, _linked(code, by_number, direct_reads))
+                programs[name] = _load(name, type_, code)
             except Refused as refused:
                 if name not in optional or not refused.by_verifier:
                     raise
@@ -131,9 +159,7 @@ def load_programs(
     return Loaded(programs, maps, missing)
 
 
-def verify_programs(
-    bytecode: Bytecode, sizes: Mapping[str, Size], direct_reads: int | None
-) -> dict[str, tuple[int, str]]:
+def verify_programs(bytecode: Bytecode, sizes: Mapping[str, Size], features: Features) -> dict[str, tuple[int, str]]:
     """For each program the kernel's error number (0: the program loads) and the verifier's statistics. Nothing stays
     loaded.
 
@@ -142,9 +168,9 @@ def verify_programs(
     maps: dict[str, int] = {}
     results = {}
     try:
-        by_number = _make_maps(bytecode, sizes, maps)
-        for name, code in bytecode.programs.items():
-            loaded, log = _verified(name, _linked(code, by_number, direct_reads), _STATISTICS)
+        _make_maps(bytecode, sizes, features, maps)
+        for name, type_, code in _linked_programs(bytecode, features, maps):
+            loaded, log = _verified(name, type_, code, _STATISTICS)
             if loaded >= 0:
                 os.close(loaded)
             elif not log:
@@ -155,14 +181,34 @@ def verify_programs(
     return results
 
 
-def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], maps: dict[str, int]) -> Mapping[int, int]:
+def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], features: Features, maps: dict[str, int]) -> None:
     """Makes the maps, and adds their descriptors to ``maps`` one by one, so that the caller can close them if one is
-    refused. Returns the descriptors by the numbers that stand for the maps in the bytecode. Raises Refused."""
+    refused. Raises Refused."""
     for name, spec in bytecode.maps.items():
         flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
         size = sizes.get(name, Size(spec.max_entries, spec.value_size))
         maps[name] = _create(name, replace(spec, max_entries=size.entries, value_size=size.value, flags=flags))
-    return {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
+    if features.call_event is not None:
+        maps[EVENT_CHAIN] = _create(EVENT_CHAIN, bytecode.maps["families"])
+
+
+def _linked_programs(
+    bytecode: Bytecode, features: Features, maps: Mapping[str, int]
+) -> Iterator[tuple[str, ProgramType, bytes]]:
+    """Name, type and code of each program that is to be loaded. Raises CompileError."""
+    by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
+    apart = EVENT_PROGRAMS if features.call_event is not None else {}
+    of_calls = ProgramType.RAW_TRACEPOINT if features.call_event is None else ProgramType.TRACEPOINT
+    for name, code in bytecode.programs.items():
+        if name not in apart:
+            yield name, of_calls, _linked(code, by_number, features.direct_reads)
+    for name, made_of in apart.items():
+        linked = _linked(
+            bytecode.programs[made_of],
+            by_number | {bytecode.maps["families"].fd: maps[EVENT_CHAIN]},
+            features.direct_reads,
+        )
+        yield name, ProgramType.RAW_TRACEPOINT, linked
 
 
 def _create(name: str, spec: MapSpec) -> int:
@@ -200,24 +246,24 @@ def _linked(code: bytes, maps: Mapping[int, int], direct_reads: int | None) -> b
     return bytes(linked)
 
 
-def _load(name: str, code: bytes) -> int:
+def _load(name: str, type_: ProgramType, code: bytes) -> int:
     """The descriptor of the loaded program. Raises Refused."""
-    loaded, _ = _verified(name, code, 0)
+    loaded, _ = _verified(name, type_, code, 0)
     if loaded >= 0:
         return loaded
     refused = code_of(loaded)
     # Load it again to get the reasons: first the statistics, then all instructions. Kernels before 6.4 keep only the
     # beginning of a log that is too long, and the log of a large program takes too much time.
-    again, log = _verified(name, code, _STATISTICS)
+    again, log = _verified(name, type_, code, _STATISTICS)
     if again < 0 and code_of(again) != errno.E2BIG:
-        again, whole = _verified(name, code, _INSTRUCTIONS)
+        again, whole = _verified(name, type_, code, _INSTRUCTIONS)
         log = whole if again < 0 and code_of(again) == refused else log
     if again >= 0:
         return again
     raise Refused(Thing.PROGRAM, name, refused, log[-_MOST_LOGGED:])
 
 
-def _verified(name: str, code: bytes, log_level: int) -> tuple[int, str]:
+def _verified(name: str, type_: ProgramType, code: bytes, log_level: int) -> tuple[int, str]:
     """What libbpf returned (a descriptor, or a failure), and what the verifier wrote."""
     options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
     log = ctypes.create_string_buffer(_LOG_SIZE if log_level else 1)
@@ -225,14 +271,14 @@ def _verified(name: str, code: bytes, log_level: int) -> tuple[int, str]:
         options.log_level, options.log_size, options.log_buf = log_level, _LOG_SIZE, ctypes.addressof(log)
     instructions = len(code) // _INSTRUCTION.size
     loaded = library().bpf_prog_load(
-        _RAW_TRACEPOINT, kernel_name(name).encode(), b"GPL", code, instructions, ctypes.byref(options)
+        type_, kernel_name(name).encode(), b"GPL", code, instructions, ctypes.byref(options)
     )
     return int(loaded), log.value.decode(errors="replace").strip()
 
 
 def is_taken(code: bytes) -> bool:
     """Whether the kernel loads a program of these instructions. It doesn't stay loaded."""
-    loaded, _ = _verified("probe", code, 0)
+    loaded, _ = _verified("probe", ProgramType.RAW_TRACEPOINT, code, 0)
     if loaded < 0:
         return False
     os.close(loaded)

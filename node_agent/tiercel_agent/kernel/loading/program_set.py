@@ -16,8 +16,9 @@ from tiercel_agent.kernel.loading.libbpf import (
     possible_cpus,
     program_statistics,
 )
-from tiercel_agent.kernel.loading.loader import Size, load_programs
+from tiercel_agent.kernel.loading.loader import EVENT_CHAIN, Features, Size, load_programs
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
+from tiercel_agent.kernel.loading.trace_event import attach_trace_event
 
 # In the order of FAMILY_… in bpf/maps.h, from 1.
 _FAMILIES = (
@@ -33,7 +34,7 @@ _TRACEPOINTS = {
     "task_rename": "on_rename",
     "cgroup_mkdir": "cgroup_made",
     "cgroup_rmdir": "cgroup_gone",
-    "sys_exit": "on_return",
+    "sys_exit": ON_CALLS,
 }
 _MOST_CALLS = 512
 _COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
@@ -42,7 +43,7 @@ _COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
 class ProgramSet:
     """Programs that are loaded and not attached yet. Every plan is empty at first.
 
-    ``sizes`` and ``direct_reads`` are as for ``load_programs``. ``take_call``, ``take_process`` and ``take_cgroup`` are
+    ``sizes`` and ``features`` are as for ``load_programs``. ``take_call``, ``take_process`` and ``take_cgroup`` are
     called with each record of their rings. Raises CompileError or LibbpfError.
     """
 
@@ -50,7 +51,7 @@ class ProgramSet:
         self,
         bytecode: Bytecode,
         sizes: Mapping[str, Size],
-        direct_reads: int | None,
+        features: Features,
         take_call: Callable[[bytes], None],
         take_process: Callable[[bytes], None],
         take_cgroup: Callable[[bytes], None],
@@ -59,7 +60,8 @@ class ProgramSet:
         self._links: list[int] = []
         self._rings: list[Ring] = []
         self._closed = False
-        self._loaded = load_programs(bytecode, sizes, direct_reads, OPTIONAL)
+        self._loaded = load_programs(bytecode, sizes, features, OPTIONAL)
+        self._call_event = features.call_event
         self._missing = dict(self._loaded.missing)
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
@@ -67,6 +69,8 @@ class ProgramSet:
             for index, name in enumerate(_FAMILIES, start=1):
                 if name not in self._missing:
                     maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
+                if (copy := self._loaded.programs.get(f"event_{name}")) is not None:
+                    maps[EVENT_CHAIN].update(_u32(index), _u32(copy))
             self.processes = Ring(maps["processes"].fd, take_process)
             self._rings.append(self.processes)
             self.cgroups = Ring(maps["cgroups"].fd, take_cgroup)
@@ -89,11 +93,16 @@ class ProgramSet:
             if program in self._missing:
                 continue
             try:
-                self._links.append(attach_raw_tracepoint(tracepoint, self._loaded.programs[program]))
+                self._links.append(self._attached(tracepoint, program))
             except Refused as refused:
                 if program not in OPTIONAL or refused.errno != errno.ENOENT:
                     raise
                 self._missing[program] = refused
+
+    def _attached(self, tracepoint: str, program: str) -> int:
+        if program == ON_CALLS and self._call_event is not None:
+            return attach_trace_event(self._call_event, self._loaded.programs[program])
+        return attach_raw_tracepoint(tracepoint, self._loaded.programs[program])
 
     def set_plans(self, plans: Mapping[int, bytes]) -> None:
         """Sets which system calls are recorded, by their numbers, and what each record has (``struct plan``)."""
