@@ -55,9 +55,9 @@ def describe(loss: Loss) -> str:
         case LossCause.PROCESS_BUFFER_FULL:
             return "process starts and ends, because the ring buffer was full"
         case LossCause.CALLS_SKIPPED:
-            return "system calls of any kind, because the kernel had interrupted our program on their processor"
+            return "system calls of any kind, for which the kernel didn't run our program"
         case LossCause.PROCESSES_SKIPPED:
-            return "process starts and ends, because the kernel had interrupted our program on their processor"
+            return "process starts and ends, for which the kernel didn't run our program"
         case LossCause.RATE_LIMIT:
             return f"system calls that {repr(loss.rule) if loss.rule else 'several rules'} may match: too many at once"
         case LossCause.UNREADABLE_RECORD:

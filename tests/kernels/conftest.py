@@ -102,5 +102,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if _FULL and (results := read_results()):
         terminalreporter.section("kernels")
         terminalreporter.write_line(summary(results))
-        if _CHOSEN == ["all"]:
+        if {result["kernel"] for result in results} == {kernel.name for kernel in KERNELS}:
             write_document(results)

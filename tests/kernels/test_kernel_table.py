@@ -23,7 +23,7 @@ def test_rows() -> None:
     results = [_result("6.1", 1_000_000, "too large", error="no report"), _result("5.10", 12345, "")]
     tables = [table.splitlines() for table in summary(results).split("\n\n")]
     assert tables[0][2:] == [
-        "| 5.10 | 5.10.1 | yes | 30 | 1 of 2 | 1 | 0 | 2 |",
-        "| 6.1 | 6.1.1 | 1 refused | 30 | 1 of 2 | no result | no result | no result |",
+        "| 5.10 | 5.10.1 | abc | yes | 30 | 1 of 2 | 1 | 0 | 2 |",
+        "| 6.1 | 6.1.1 | abc | 1 refused | 30 | 1 of 2 | no result | no result | no result |",
     ]
     assert tables[1][2:] == ["| send | 12,345 | refused |"]

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from guest_support.visits import Findings
 
-SKIPPED = "the kernel had interrupted our program"
+SKIPPED = "process starts and ends, for which the kernel didn't run our program"
 """How the agent calls what kernels of series 7 don't let it see."""
 MOST_INSTRUCTIONS = 300_000
 """The kernel's own limit is a million. Newer compilers and kernels may need more for the same programs."""
@@ -44,8 +44,6 @@ def test_attacks_are_alerted_and_nothing_is_lost(findings: Findings) -> None:
         raised = Counter(staged["raised"])
         alerted = {rule: raised[rule] for rule in staged["expected"]} == dict.fromkeys(staged["expected"], 1)
         (lost,) = re.findall("^Lost: (.*)$", staged["said"], re.MULTILINE)
-        if not alerted and SKIPPED in lost:
-            pytest.skip(f"this kernel doesn't run the programs for each call, which the agent says: {lost}")
         assert alerted, (name, raised)
         assert all(SKIPPED in loss for loss in lost.split("), ")) or lost == "none", (name, lost)
         assert staged["status"] == 0, name
