@@ -15,8 +15,8 @@ Made by `make test-kernels` from what it finds; not written by hand. Each row is
 machine (`tests/kernels`). Seconds are those of an emulated processor, some twenty times slower than a real one; most of
 them go into compiling. The verifier refuses a program of which it processes more than a million instructions; what
 stands here is the most of the sets of programs that were tried: those for the default rules, and in a full run those
-with all that rules can ask for. The live tests are a selection, and in a full run all of them. A commit is the one that was
-tried.
+with all that rules can ask for. The live tests are a selection, and in a full run all of them. A commit is the one that
+was tried.
 
 """
 Result = Mapping[str, Any]
