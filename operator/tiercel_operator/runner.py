@@ -91,7 +91,8 @@ class Runner:
     async def _wait_for_changes(self) -> None:
         """Waits for a change, and then until no more come; without any, until it is time to check."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), CHECK_EVERY)
+            async with asyncio.timeout(CHECK_EVERY):  # wait_for of Python 3.11 may swallow a cancellation
+                await self._changed.wait()
         end = time.monotonic() + LONGEST_WAIT
         while self._changed.is_set() and time.monotonic() < end:
             self._changed.clear()

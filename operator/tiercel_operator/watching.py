@@ -45,7 +45,8 @@ async def watch(registry: kopf.OperatorRegistry, kube: Kube) -> None:
             except Exception as error:  # kopf's errors have no public names
                 LOGGER.warning("the cluster can't be watched, trying again: %s (%s)", error, located(error))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stopped.wait(), _AGAIN_AFTER)
+                    async with asyncio.timeout(_AGAIN_AFTER):
+                        await stopped.wait()
     finally:
         _end(stop)
 

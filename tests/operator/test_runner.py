@@ -322,3 +322,20 @@ def test_secrets_are_not_read_for_every_word_of_an_agent() -> None:
 
     run(kube, done)
     assert asked == 1
+
+
+@pytest.mark.parametrize("steps", range(6))
+def test_it_ends_when_it_is_told_to_whatever_comes_at_that_moment(steps: int) -> None:
+    async def change_and_cancel() -> None:
+        kube: Any = FakeKube()
+        runner = Runner(kube, SYSTEM, Leadership(kube, SYSTEM, "me"), lambda _owner: ())
+        task = asyncio.create_task(runner.run())
+        await asyncio.sleep(0)  # it waits for a change from now on
+        runner.rule_event(security_rule("one"), exists=True)
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(change_and_cancel())
