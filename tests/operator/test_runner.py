@@ -336,6 +336,7 @@ def test_it_ends_when_it_is_told_to_whatever_comes_at_that_moment(steps: int) ->
             await asyncio.sleep(0)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await task
+            async with asyncio.timeout(60):
+                await task
 
     asyncio.run(change_and_cancel())
