@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from tiercel_agent.backoff import Backoff
 from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
-from tiercel_agent.delivery.memory_queue import MemoryQueue
+from tiercel_agent.delivery.queues.memory_queue import MemoryQueue
 from tiercel_agent.delivery.totals import Totals
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.loss import Loss, Losses

@@ -13,8 +13,8 @@ from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.cpu_budget import CpuBudget
 from tiercel_agent.delivery.dispatcher import CAPACITY, MOST_BYTES, DeliveryReport, Dispatcher
+from tiercel_agent.delivery.queues.spool_folders import KEPT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.delivery.quotas import quotas
-from tiercel_agent.delivery.spool_folders import KEPT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.sinks.model import Sink, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority

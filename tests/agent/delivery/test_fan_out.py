@@ -12,7 +12,7 @@ from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut, local_worker
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.logs import send_warnings_to
 from tiercel_agent.loss import Loss
 from tiercel_agent.sinks.local.outputs import alert_line

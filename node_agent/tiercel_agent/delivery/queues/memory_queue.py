@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Generic, TypeVar
 
-from tiercel_agent.delivery.waiting import Waiting
+from tiercel_agent.delivery.queues.waiting import Waiting
 
 Item = TypeVar("Item")
 

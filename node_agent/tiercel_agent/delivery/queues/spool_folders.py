@@ -77,6 +77,6 @@ def _gone_since(folder: Path, now: float) -> float:
 def _size(folder: Path) -> int:
     size = 0
     with suppress(OSError):
-        for path in folder.iterdir():
+        for path in folder.rglob("*"):
             size += path.lstat().st_size
     return size
