@@ -209,6 +209,32 @@ def test_detection_never_waits_and_the_overflow_is_counted(
     release.set()
 
 
+def test_a_namespace_that_floods_pushes_out_no_other_while_alerts_are_not_matched(
+    dispatcher: Dispatcher, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+    route = dispatcher._route
+
+    def hang(alerts: Sequence[Alert]) -> None:
+        entered.set()
+        release.wait(30)
+        route(alerts)
+
+    dispatcher.use([settings("all")])
+    eventually(lambda: bool(dispatcher.delivery_reports()))
+    monkeypatch.setattr(dispatcher, "_route", hang)
+    dispatcher.put(alert("first"))
+    assert entered.wait(30)
+    dispatcher.put(alert("theirs, before", "bank"))
+    for number in range(CAPACITY):
+        dispatcher.put(alert(str(number), "greedy"))
+    dispatcher.put(alert("theirs, after", "bank"))
+    assert dispatcher.dropped == 2
+    release.set()
+    eventually(lambda: len(destinations.got.get("all", [])) == CAPACITY + 1)
+    assert {"first", "theirs, before", "theirs, after"} < set(destinations.got["all"][:64])
+
+
 def test_losses_of_tenants_sinks_are_not_the_admins(destinations: Destinations) -> None:
     dispatcher = Dispatcher(destinations.open, SpoolSettings())
     destinations.down = {"chat", "mine", "own"}

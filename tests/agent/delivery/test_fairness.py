@@ -19,11 +19,12 @@ from agent_support.waiting import eventually
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tiercel_agent.backoff import Backoff
 from tiercel_agent.delivery.queues.queue import AlertQueue, open_queue
 from tiercel_agent.delivery.queues.spool import Spool
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.sinks.http.http import open_http
-from tiercel_agent.sinks.model import SinkSettings
+from tiercel_agent.sinks.model import Sink, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -105,10 +106,23 @@ def test_each_flow_stays_in_order_whatever_the_batches(opened: Callable[..., Ale
     assert [text for text in got if text.startswith("shop")] == [f"shop {number}" for number in range(0, 300, 3)]
 
 
-def test_what_is_offered_again_is_the_same(opened: Callable[..., AlertQueue]) -> None:
+def test_an_alert_that_its_destination_never_takes_holds_up_its_own_namespace_alone(
+    opened: Callable[..., AlertQueue],
+) -> None:
+    got: list[str] = []
+
+    def send(alerts: Sequence[Alert]) -> None:
+        if any(each.output == "greedy 3" for each in alerts):
+            raise Unavailable("answers 500")
+        got.extend(outputs(alerts))
+
     queue = opened()
-    queue.append([*flood("greedy", 0, 10), *flood("shop", 0, 10)])
-    assert outputs(queue.next(5)) == outputs(queue.next(5)) == outputs(queue.next(9))[:5]
+    queue.append([*flood("greedy", 0, 20), *flood("shop", 0, 20)])
+    worker = SinkWorker("sink x", lambda: Sink(send=send, batch=8), queue, Backoff(lambda: 0.0001))
+    eventually(lambda: len(got) == 23)
+    assert [text for text in got if text.startswith("shop")] == outputs(flood("shop", 0, 20))
+    assert [text for text in got if text.startswith("greedy")] == outputs(flood("greedy", 0, 3))
+    worker.close(0.0)
 
 
 def test_a_share_that_was_served_waits_for_the_others(opened: Callable[..., AlertQueue]) -> None:

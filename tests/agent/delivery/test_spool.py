@@ -8,12 +8,17 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_support.crashing import Crash, System
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from tiercel_agent.delivery.queues import log, segments
 from tiercel_agent.delivery.queues import spool as spool_module
 from tiercel_agent.delivery.queues.flows import Flow
 from tiercel_agent.delivery.queues.segments import framed
@@ -242,6 +247,58 @@ def test_folders_of_others_and_links_are_left_alone(opened: Open, tmp_path: Path
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+FLOWS = [BULK, URGENT, OTHER]
+OPERATION = st.one_of(
+    st.tuples(st.just("append"), st.sampled_from(FLOWS), st.integers(1, 5)),
+    st.tuples(st.just("take"), st.sampled_from(FLOWS), st.integers(1, 8)),
+    st.tuples(st.just("reopen"), st.sampled_from(FLOWS), st.just(0)),
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(OPERATION, max_size=25), st.integers(1, 60), st.floats(0, 1))
+def test_killed_at_any_write_nothing_of_any_flow_is_lost(
+    operations: list[tuple[str, Flow, int]], left: int, part: float
+) -> None:
+    with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
+        system = System()
+        for module in (segments, log, spool_module):
+            patch.setattr(module, "os", system)
+        patch.setattr(log, "_KEPT", 100)
+        waiting: dict[Flow, list[bytes]] = {flow: [] for flow in FLOWS}
+        maybe: dict[Flow, list[list[bytes]]] = {}
+        queue = Spool(Path(name), LIMIT)
+        system.left, system.part = left, part
+        number = 0
+        try:
+            for kind, flow, count in operations:
+                if kind == "append":
+                    batch = payloads(number, number + count)
+                    number += count
+                    maybe = {flow: [waiting[flow] + batch[:some] for some in range(count + 1)]}
+                    queue.append(flow, batch)
+                    waiting[flow] = waiting[flow] + batch
+                elif kind == "take":
+                    taken = queue.read(flow, count)
+                    assert taken == waiting[flow][: len(taken)]
+                    maybe = {flow: [waiting[flow], waiting[flow][len(taken) :]]}
+                    queue.done(flow, len(taken))
+                    waiting[flow] = waiting[flow][len(taken) :]
+                else:
+                    queue.close()
+                    queue = Spool(Path(name), LIMIT)
+                maybe = {}
+        except Crash:
+            pass
+        system.end()
+        queue = Spool(Path(name), LIMIT)
+        for flow in FLOWS:
+            assert drain(queue, flow) in maybe.get(flow, [waiting[flow]])
+        assert queue.lost == 0
+        queue.close()
+        system.end()
+
+
 _APPENDER = """
 import sys
 from pathlib import Path
@@ -262,7 +319,6 @@ while True:
 
 
 def test_a_process_that_is_killed_loses_nothing_of_any_flow(tmp_path: Path) -> None:
-    flows = [BULK, URGENT, OTHER]
     appended, done = [0, 0, 0], [0, 0, 0]
     for lines in (1, 2, 5, 60, 301):
         process = subprocess.Popen(
@@ -280,7 +336,7 @@ def test_a_process_that_is_killed_loses_nothing_of_any_flow(tmp_path: Path) -> N
                 told_of[int(which)] = max(told_of[int(which)], int(number))
         copy = Path(shutil.copytree(tmp_path / "spool", tmp_path / f"copy-{lines}"))
         queue = Spool(copy, 1 << 30)
-        for at, flow in enumerate(flows):
+        for at, flow in enumerate(FLOWS):
             numbers = [int(payload.split()[0]) for payload in drain(queue, flow)]
             first, last = (numbers[0], numbers[-1] + 1) if numbers else (appended[at], appended[at])
             assert numbers == list(range(first, last))

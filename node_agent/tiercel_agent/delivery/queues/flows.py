@@ -60,7 +60,7 @@ class Rotation:
         self._shares: dict[str, None] = {}  # in the order of their turns
 
     def turns(self, counts: Mapping[Flow, int], most: int) -> list[Flow]:
-        """The flows of the next alerts, ``most`` at most; ``counts`` is how many wait. The same until ``took``."""
+        """The flows of the next alerts, ``most`` at most; ``counts`` is how many wait."""
         flows: dict[str, list[Flow]] = {}
         for flow in sorted((flow for flow, count in counts.items() if count), key=lambda flow: flow.priority):
             flows.setdefault(flow.share, []).append(flow)

@@ -107,7 +107,8 @@ class AlertQueue(Waiting):
     def next(self, most: int) -> Sequence[Alert]:
         """The alerts whose turn it is: ``most`` at most, perhaps fewer. Empty if none can be read now.
 
-        They are the same again until they are done, unless others have come that are more urgent.
+        Shares whose alerts were given and aren't done come after the others then, so that an alert that its destination
+        doesn't take holds up its own share alone.
         """
         with self._using():
             self._let_go()
@@ -184,7 +185,9 @@ class AlertQueue(Waiting):
         return Counter(flow for flow in self._hand if flow not in self._stored)
 
     def _let_go(self) -> None:
-        """Takes back what isn't done."""
+        """Takes back what isn't done: its shares have had their turn."""
+        for flow in self._hand:
+            self._rotation.took(flow)
         self._hand.clear()
         self._stored = frozenset()
         if self._spool is not None:
