@@ -31,6 +31,10 @@ _OF_OWN_RULES = ".own"  # no namespace's name has a full stop
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 
 
+ONE_FLOW = Flow("", 0)
+"""The flow of what isn't of any namespace."""
+
+
 def flow_of(alert: Alert) -> Flow:
     """The flow of an alert.
 

@@ -180,9 +180,9 @@ class AlertQueue(Waiting):
         stored = self._spool.counts if self._spool is not None else {}
         return Counter(stored) + Counter(self._memory.counts())
 
-    def _held(self) -> Mapping[Flow, int]:
-        """How many alerts of each flow are being sent from memory."""
-        return Counter(flow for flow in self._hand if flow not in self._stored)
+    def _sent_from_memory(self) -> Iterator[Flow]:
+        """The flows of the alerts that are being sent from memory."""
+        return (flow for flow in self._hand if flow not in self._stored)
 
     def _let_go(self) -> None:
         """Takes back what isn't done: its shares have had their turn."""
@@ -195,7 +195,7 @@ class AlertQueue(Waiting):
 
     def _trim(self) -> None:
         """Drops alerts in memory that aren't being sent, while there are too many."""
-        self._lost += self._memory.drop(self._most, self._most_weight, self._held())
+        self._lost += self._memory.drop(self._most, self._most_weight, self._sent_from_memory())
 
     def _end(self) -> None:
         self._closed = True
@@ -223,8 +223,8 @@ class AlertQueue(Waiting):
         """Moves alerts from memory to the spool, as many as it takes; not of flows that are being sent from memory."""
         if self._spool is None or not self._memory.count or self._clock() < self._store_at:
             return  # or that it is full was seen a moment ago
-        held = self._held()
-        for flow in [flow for flow in self._memory.counts() if flow not in held]:
+        sent = set(self._sent_from_memory())
+        for flow in [flow for flow in self._memory.counts() if flow not in sent]:
             while payloads := self._encoded(flow):
                 try:
                     self._spool.append(flow, payloads)
