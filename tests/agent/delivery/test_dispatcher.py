@@ -259,9 +259,9 @@ def test_each_sink_has_a_folder_and_no_name_leads_out_of_it(tmp_path: Path) -> N
 
 
 def left_of(path: Path, size: int = 1) -> None:
-    path.mkdir(parents=True)
-    (path / "x.spool").write_bytes(bytes(size))
-    os.utime(path / "x.spool", (0, 0))  # nothing was written for long: that doesn't matter
+    (path / "shop.4").mkdir(parents=True)
+    (path / "shop.4/x.spool").write_bytes(bytes(size))
+    os.utime(path / "shop.4/x.spool", (0, 0))  # nothing was written for long: that doesn't matter
     os.utime(path, (0, 0))
 
 
