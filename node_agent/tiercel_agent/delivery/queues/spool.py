@@ -92,11 +92,11 @@ class Spool:
             self._make_room(1)
 
     def read(self, flow: Flow, most: int, most_bytes: int = MOST_READ) -> list[bytes]:
-        """The oldest of a flow, as ``Log.read``; of several flows, before ``settle``."""
+        """The oldest of a flow that aren't done, as ``Log.read``."""
         return self._logs[flow].read(most, most_bytes) if flow in self._logs else []
 
     def done(self, flow: Flow, count: int) -> None:
-        """So many of those of the flow that were read are done, from the oldest on."""
+        """So many of those of the flow that were read last are done, from the oldest on."""
         if flow in self._logs:
             self._logs[flow].done(count)
 
