@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from tiercel_agent.delivery.dispatcher import Dispatcher
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import Place, SinkSettings
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tiercel_agent.delivery.queue import AlertQueue
-from tiercel_agent.delivery.spool import Spool
+from tiercel_agent.delivery.queues.flows import Flow
+from tiercel_agent.delivery.queues.queue import AlertQueue
+from tiercel_agent.delivery.queues.spool import Spool
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 
@@ -24,17 +25,20 @@ ALERTS = 50_000
 KILLS, LONGEST = 200, 0.05  # seconds until a kill
 LIMIT = 4 << 30
 
+FLOW = Flow("shop", 4)
+
 _WORKER = """
 import sys
 from pathlib import Path
-from tiercel_agent.delivery.spool import Spool
-queue, number = Spool(Path(sys.argv[1]), 4 << 30), int(sys.argv[2])
+from tiercel_agent.delivery.queues.flows import Flow
+from tiercel_agent.delivery.queues.spool import Spool
+queue, number, flow = Spool(Path(sys.argv[1]), 4 << 30), int(sys.argv[2]), Flow("shop", 4)
 while True:
-    queue.append([b"%d %s" % (n, b"x" * (n * 7919 % 2048)) for n in range(number, number + 50)])
+    queue.append(flow, [b"%d %s" % (n, b"x" * (n * 7919 % 2048)) for n in range(number, number + 50)])
     number += 50
     print("appended", number, flush=True)
-    taken = queue.read(30)
-    queue.done(len(taken))
+    taken = queue.read(flow, 30)
+    queue.done(flow, len(taken))
     print("done", int(taken[-1].split()[0]) + 1, flush=True)
 """
 
@@ -57,11 +61,11 @@ def _records(folder: Path, batch: int) -> None:
 
     def append() -> None:
         for _ in range(RECORDS // batch):
-            queue.append(payloads)
+            queue.append(FLOW, payloads)
 
     def read() -> None:
-        while payloads := queue.read(batch):
-            queue.done(len(payloads))
+        while payloads := queue.read(FLOW, batch):
+            queue.done(FLOW, len(payloads))
 
     _rates(f"records, {batch} at once", queue.count, RECORDS // batch * batch, append, read)
     assert (queue.count, queue.lost) == (0, 0)
@@ -96,7 +100,7 @@ def _opening(folder: Path) -> None:
     """Opens a spool in which a gigabyte waits."""
     queue = Spool(folder, LIMIT)
     for _ in range(1024):
-        queue.append([b"x" * SIZE] * 1024)
+        queue.append(FLOW, [b"x" * SIZE] * 1024)
     queue.close()
     took = _seconds(lambda: Spool(folder, LIMIT).remove())
     print(f"opening and deleting {1024 * 1024:,} records that wait: {took * 1000:.0f} ms")
@@ -144,11 +148,11 @@ def _kills(folder: Path) -> None:
 
 
 def _numbers(queue: Spool) -> list[int]:
-    """Takes everything from the queue, and returns the numbers of the payloads."""
+    """Takes everything from the spool, and returns the numbers of the payloads."""
     numbers: list[int] = []
-    while batch := queue.read(1000):
+    while batch := queue.read(FLOW, 1000):
         numbers += (int(payload.split()[0]) for payload in batch)
-        queue.done(len(batch))
+        queue.done(FLOW, len(batch))
     return numbers
 
 

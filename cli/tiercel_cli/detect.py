@@ -16,7 +16,7 @@ import click
 from tiercel_agent.config import default_hostname
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut, local_worker
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.partial import restrictions

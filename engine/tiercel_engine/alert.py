@@ -28,6 +28,12 @@ HOST = "host"
 """The value of ``container.id`` for processes outside of containers."""
 
 
+RULE_NAMESPACE = "tiercel.rule.namespace"
+"""The output field with the namespace of the SecurityRule that holds the rule."""
+RULE_OBJECT = "tiercel.rule.object"
+"""The output field with the name of that SecurityRule."""
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One rule that matched one event.
@@ -55,13 +61,24 @@ class Alert:
         """The key of the rule, the same as ``Rule.key``."""
         return rule_key(self.rule, self.origin)
 
+    @property
+    def origin_fields(self) -> dict[str, str]:
+        """The output fields that say which SecurityRule holds the rule; none for rules of files.
+
+        Every form of an alert that programs read takes it from here: a rule's name alone tells nothing, since a tenant
+        may give the name of one of the system's rules to its own. No rule's output can name these fields.
+        """
+        if self.origin is None:
+            return {}
+        return {RULE_NAMESPACE: self.origin.namespace, RULE_OBJECT: self.origin.name}
+
 
 def alert_json(alert: Alert) -> bytes:
     """The alert as one line of JSON in UTF-8, without a line break, with the keys and value forms of Falco's JSON.
 
     As in Falco, ``output`` is the whole line of text with time and priority, and ``output_fields`` has ``evt.time``
-    in nanoseconds. Bytes that are not valid UTF-8 become U+FFFD; control characters and other hidden characters are
-    written as JSON escapes.
+    in nanoseconds. It has ``origin_fields`` too. Bytes that are not valid UTF-8 become U+FFFD; control characters and
+    other hidden characters are written as JSON escapes.
     """
     document = orjson.dumps(
         {
@@ -70,6 +87,7 @@ def alert_json(alert: Alert) -> bytes:
             "output_fields": {
                 "evt.time": alert.time,
                 **{valid(key): _json_value(value) for key, value in alert.output_fields.items() if key != "evt.time"},
+                **{key: valid(value) for key, value in alert.origin_fields.items()},
             },
             "priority": alert.priority.title,
             "rule": valid(alert.rule),

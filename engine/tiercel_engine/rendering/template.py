@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import orjson
 
-from tiercel_engine.alert import Alert, alert_json, alert_text
+from tiercel_engine.alert import RULE_NAMESPACE, RULE_OBJECT, Alert, alert_json, alert_text
 from tiercel_engine.fields.model import FieldType
 from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.rendering.output import OutputError, Placeholder, compile_output, format_value
@@ -42,10 +42,13 @@ NAMES: Mapping[str, Callable[[Alert], str]] = {
     "time": lambda alert: rfc3339(alert.time),
     "hostname": lambda alert: printable(alert.hostname),
     "source": lambda alert: printable(alert.source),
+    "rule_namespace": lambda alert: printable(alert.origin_fields.get(RULE_NAMESPACE, "")),
+    "rule_object": lambda alert: printable(alert.origin_fields.get(RULE_OBJECT, "")),
     "tags": lambda alert: ", ".join(printable(tag) for tag in alert.tags),
 }
-"""The values that every alert has, as text. ``text`` is ``output`` with the time and priority before it. The name
-``fields`` stands for all output fields, and can be used with the filter json only."""
+"""The values that every alert has, as text. ``text`` is ``output`` with the time and priority before it.
+``rule_namespace`` and ``rule_object`` are the SecurityRule's that holds the rule; for rules of files they are empty, or
+null in JSON. The name ``fields`` stands for all output fields, and can be used with the filter json only."""
 
 # They are applied to printable text.
 _FILTERS: Mapping[str, Callable[[str], str]] = {"url": partial(quote, safe=""), "html": html.escape}
@@ -177,7 +180,11 @@ def _text(place: Place, alert: Alert) -> str:
 def _values(alert: Alert) -> Mapping[str, Any]:
     """The values as in Falco's JSON, with the id, and the output both with and without time and priority."""
     document: dict[str, Any] = orjson.loads(alert_json(alert))
-    return {**document, "text": document["output"], "output": valid(alert.output), "id": alert.id}
+    origin = {
+        "rule_namespace": alert.origin_fields.get(RULE_NAMESPACE),
+        "rule_object": alert.origin_fields.get(RULE_OBJECT),
+    }
+    return {**document, **origin, "text": document["output"], "output": valid(alert.output), "id": alert.id}
 
 
 def _value(place: Place, values: Mapping[str, Any]) -> Any:

@@ -7,7 +7,7 @@ import platform
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.local.outputs import OutputConfig, StdoutConfig
 from tiercel_agent.sinks.model import SinkSettings

@@ -14,7 +14,7 @@ from tiercel_agent.config.model import (
     default_hostname,
 )
 from tiercel_agent.config.section import Section
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.local.outputs import FileConfig, OutputConfig, StdoutConfig
 from tiercel_agent.sinks.model import BadSink, SinkSettings

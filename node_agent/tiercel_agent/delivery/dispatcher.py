@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tiercel_agent.delivery.cpu_budget import OF_ALL, CpuBudget
-from tiercel_agent.delivery.queue import AlertQueue, open_queue
+from tiercel_agent.delivery.queues.fair_buffer import FairBuffer
+from tiercel_agent.delivery.queues.flows import flow_of
+from tiercel_agent.delivery.queues.queue import AlertQueue, open_queue
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings, remove_old, spool_folder
+from tiercel_agent.delivery.queues.stored_alert import weight
 from tiercel_agent.delivery.quotas import Key, quotas
 from tiercel_agent.delivery.route import Route
-from tiercel_agent.delivery.spool_folders import SpoolSettings, remove_old, spool_folder
-from tiercel_agent.delivery.stored_alert import weight
 from tiercel_agent.delivery.totals import Failure, TestResult, Totals
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings
@@ -68,8 +70,7 @@ class Dispatcher:
         self._now = now
         self._clock = clock
         self._changed = threading.Condition()
-        self._alerts: deque[Alert] = deque()
-        self._weight = 0  # bytes of them, about
+        self._alerts = FairBuffer(flow_of, weight)
         self._wanted: Sequence[SinkSettings] | None = None
         self._tests: list[tuple[Key, str, Alert]] = []
         self._dropped = 0
@@ -85,14 +86,13 @@ class Dispatcher:
         self._thread.start()
 
     def put(self, alert: Alert) -> None:
-        """Takes the alert, or counts it as dropped; returns at once."""
-        size = weight(alert)
+        """Takes the alert; drops and counts what is too much then. Returns at once."""
         with self._changed:
-            if self._closing or len(self._alerts) >= CAPACITY or self._weight + size > MOST_BYTES:
+            if self._closing:
                 self._dropped += 1
                 return
-            self._alerts.append(alert)
-            self._weight += size
+            self._alerts.add(alert)
+            self._dropped += self._alerts.drop(CAPACITY, MOST_BYTES)
             self._changed.notify()
 
     def use(self, sinks: Sequence[SinkSettings]) -> None:
@@ -143,8 +143,7 @@ class Dispatcher:
             self._changed.notify()
         self._thread.join(timeout)
         with self._changed:
-            self._dropped += len(self._alerts)  # a disk that doesn't answer
-            self._alerts.clear()
+            self._dropped += len(self._alerts.take_all())  # a disk that doesn't answer
         workers = list(self._workers.values())
         for worker in workers:
             worker.begin_close(max(0.0, end - self._clock()))
@@ -156,7 +155,7 @@ class Dispatcher:
         while not closing:
             with self._changed:
                 self._changed.wait_for(self._is_stirred, _TICK)
-                alerts, self._alerts, self._weight = self._alerts, deque(), 0
+                alerts = self._alerts.take_all()
                 wanted, self._wanted = self._wanted, None
                 tests, self._tests = self._tests, []
                 reopen, self._reopen = self._reopen, False
@@ -172,7 +171,7 @@ class Dispatcher:
             self._guarded(route.finish)
 
     def _is_stirred(self) -> bool:
-        return bool(self._alerts or self._tests or self._closing or self._reopen or self._wanted is not None)
+        return bool(self._alerts.count or self._tests or self._closing or self._reopen or self._wanted is not None)
 
     def _guarded(self, act: Callable[..., None], *arguments: object) -> None:
         """Calls ``act``. An error is logged, so that the thread goes on."""

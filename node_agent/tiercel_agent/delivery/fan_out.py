@@ -8,7 +8,9 @@ from typing import TypeVar
 
 from tiercel_agent.backoff import Backoff
 from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
-from tiercel_agent.delivery.memory_queue import MemoryQueue
+from tiercel_agent.delivery.queues.flows import ONE_FLOW, Flow, flow_of
+from tiercel_agent.delivery.queues.memory_queue import MemoryQueue
+from tiercel_agent.delivery.queues.stored_alert import weight
 from tiercel_agent.delivery.totals import Totals
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.loss import Loss, Losses
@@ -26,12 +28,21 @@ _LAST = 5.0  # seconds for which what waits is delivered at the end
 Item = TypeVar("Item")
 
 
-def local_worker(name: str, sink: ItemSink[Item], capacity: int = CAPACITY, retry: float = _RETRY) -> SinkWorker[Item]:
+def local_worker(
+    name: str,
+    sink: ItemSink[Item],
+    capacity: int = CAPACITY,
+    retry: float = _RETRY,
+    flow_of: Callable[[Item], Flow] = lambda _: ONE_FLOW,
+    weight_of: Callable[[Item], int] = lambda _: 0,
+) -> SinkWorker[Item]:
     """A worker for an open output of this machine, whose items wait in memory alone: at most ``capacity`` of them.
 
-    A failed attempt is made again after ``retry`` seconds at most. The worker ends when the output's reader has gone.
+    Of what is too much, those of the flow that has most weight are lost first. A failed attempt is made again after
+    ``retry`` seconds at most. The worker ends when the output's reader has gone.
     """
-    return SinkWorker(f"output {name}", lambda: sink, MemoryQueue(capacity), Backoff(longest=retry), opened=sink)
+    queue = MemoryQueue(capacity, flow_of, weight_of)
+    return SinkWorker(f"output {name}", lambda: sink, queue, Backoff(longest=retry), opened=sink)
 
 
 class FanOut:
@@ -46,7 +57,9 @@ class FanOut:
 
     def add(self, name: str, output: Sink, capacity: int = CAPACITY) -> None:
         """Adds an open output, which logs and metrics call by ``name``. At most ``capacity`` alerts wait for it."""
-        self.add_view(name, output, lambda alert, event: alert, capacity)  # noqa: ARG005
+        worker = local_worker(name, output, capacity, flow_of=flow_of, weight_of=weight)
+        self._outputs[name] = worker
+        self._takers.append(lambda alert, event: worker.put([alert]))  # noqa: ARG005
 
     def add_view(
         self,

@@ -22,7 +22,7 @@ Test = Callable[[Alert], bool]
 
 def field_text(alert: Alert, name: str) -> str | None:
     """A field of the alert as text; None if the alert doesn't have it."""
-    value = alert.output_fields.get(name)
+    value = alert.origin_fields.get(name, alert.output_fields.get(name))
     if value is None:
         return None
     if isinstance(value, bytes):

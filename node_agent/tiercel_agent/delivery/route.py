@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from tiercel_agent.delivery.cpu_budget import CpuBudget
 from tiercel_agent.delivery.matcher import NAMESPACE, Silences, Test, accepts, silences
-from tiercel_agent.delivery.queue import AlertQueue
+from tiercel_agent.delivery.queues.queue import AlertQueue
 from tiercel_agent.delivery.throttle import Throttle, throttle_of
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.sinks.model import SinkSettings

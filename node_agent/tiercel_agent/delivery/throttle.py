@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from tiercel_agent.delivery.matcher import field_text
-from tiercel_agent.delivery.stored_alert import weight
+from tiercel_agent.delivery.queues.stored_alert import weight
 from tiercel_agent.sinks.model import BadSink
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.resources import alert_sink

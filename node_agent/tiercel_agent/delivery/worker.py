@@ -1,4 +1,4 @@
-"""The thread that delivers what waits for one sink, in order, until the sink has taken it."""
+"""The thread that delivers what waits for one sink, as its queue gives it, until the sink has taken it."""
 
 from __future__ import annotations
 

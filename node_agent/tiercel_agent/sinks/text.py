@@ -35,8 +35,9 @@ def place_of(alert: Alert) -> str:
 
 
 def facts_of(alert: Alert) -> Sequence[tuple[str, str]]:
-    """What is known of where it happened, by name, unescaped."""
+    """Whose rule it is, and what is known of where it happened, by name, unescaped."""
     named = {
+        "SecurityRule": "/".join(alert.origin_fields.values()),
         "Namespace": alert.output_fields.get("k8s.ns.name"),
         "Pod": alert.output_fields.get("k8s.pod.name"),
         "Container": alert.output_fields.get("container.name") or alert.output_fields.get("container.id"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tiercel_agent.config import Config, FileConfig, LogConfig, StdoutConfig, parse_config, read_config
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_engine.diagnostics import render

@@ -13,8 +13,8 @@ from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.cpu_budget import CpuBudget
 from tiercel_agent.delivery.dispatcher import CAPACITY, MOST_BYTES, DeliveryReport, Dispatcher
+from tiercel_agent.delivery.queues.spool_folders import KEPT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.delivery.quotas import quotas
-from tiercel_agent.delivery.spool_folders import KEPT, SpoolSettings, remove_old, spool_folder
 from tiercel_agent.sinks.model import Sink, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
@@ -209,6 +209,32 @@ def test_detection_never_waits_and_the_overflow_is_counted(
     release.set()
 
 
+def test_a_namespace_that_floods_pushes_out_no_other_while_alerts_are_not_matched(
+    dispatcher: Dispatcher, destinations: Destinations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered, release = threading.Event(), threading.Event()
+    route = dispatcher._route
+
+    def hang(alerts: Sequence[Alert]) -> None:
+        entered.set()
+        release.wait(30)
+        route(alerts)
+
+    dispatcher.use([settings("all")])
+    eventually(lambda: bool(dispatcher.delivery_reports()))
+    monkeypatch.setattr(dispatcher, "_route", hang)
+    dispatcher.put(alert("first"))
+    assert entered.wait(30)
+    dispatcher.put(alert("theirs, before", "bank"))
+    for number in range(CAPACITY):
+        dispatcher.put(alert(str(number), "greedy"))
+    dispatcher.put(alert("theirs, after", "bank"))
+    assert dispatcher.dropped == 2
+    release.set()
+    eventually(lambda: len(destinations.got.get("all", [])) == CAPACITY + 1)
+    assert {"first", "theirs, before", "theirs, after"} < set(destinations.got["all"][:64])
+
+
 def test_losses_of_tenants_sinks_are_not_the_admins(destinations: Destinations) -> None:
     dispatcher = Dispatcher(destinations.open, SpoolSettings())
     destinations.down = {"chat", "mine", "own"}
@@ -233,9 +259,9 @@ def test_each_sink_has_a_folder_and_no_name_leads_out_of_it(tmp_path: Path) -> N
 
 
 def left_of(path: Path, size: int = 1) -> None:
-    path.mkdir(parents=True)
-    (path / "x.spool").write_bytes(bytes(size))
-    os.utime(path / "x.spool", (0, 0))  # nothing was written for long: that doesn't matter
+    (path / "shop.4").mkdir(parents=True)
+    (path / "shop.4/x.spool").write_bytes(bytes(size))
+    os.utime(path / "shop.4/x.spool", (0, 0))  # nothing was written for long: that doesn't matter
     os.utime(path, (0, 0))
 
 

@@ -8,17 +8,19 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut, local_worker
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.logs import send_warnings_to
 from tiercel_agent.loss import Loss
 from tiercel_agent.sinks.local.outputs import alert_line
 from tiercel_agent.sinks.local.streams import file_sink, stream_sink
 from tiercel_agent.sinks.model import ItemSink, Sink
 from tiercel_engine.alert import Alert
+from tiercel_engine.event import Value
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.node_agent import LossCause
 
@@ -77,8 +79,42 @@ def test_a_stuck_output_never_blocks_and_its_overflow_is_counted() -> None:
     assert worker.totals().lost == 3
     output.release.set()
     worker.close()
-    assert output.got == ["first", "0", "1"]
+    assert output.got == ["first", "3", "4"]
     assert (worker.totals().delivered, worker.totals().lost) == (3, 3)
+
+
+def test_a_namespace_that_floods_an_output_pushes_out_no_other_and_what_is_left_is_in_order() -> None:
+    output = Blocked()
+    outputs = FanOut()
+    outputs.add("stuck", ItemSink(send=lambda alerts: output.sink.send([each.output for each in alerts])), 100)
+
+    def put(text: str, namespace: str, priority: Priority = Priority.NOTICE) -> None:
+        fields: dict[str, Value | None] = {"k8s.ns.name": namespace}
+        outputs.put(Alert(1, "A rule", priority, "syscall", "node", text, (), fields), None)
+
+    put("first", "shop")
+    assert output.entered.wait(20)
+    put("theirs, before", "shop", Priority.DEBUG)
+    for number in range(1000):
+        put(str(number), "greedy", Priority.CRITICAL if number < 10 else Priority.NOTICE)
+    put("theirs, after", "shop", Priority.CRITICAL)
+    output.release.set()
+    outputs.close()
+    kept = [*range(10), *range(913, 1000)]
+    assert output.got == ["first", "theirs, before", *map(str, kept), "theirs, after"]
+    assert outputs.outputs()["stuck"].lost == 1003 - 100
+
+
+def test_what_waits_for_an_output_is_bounded_in_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tiercel_agent.delivery.queues.memory_queue.MOST_BYTES", 1 << 20)
+    output = Blocked()
+    outputs = FanOut()
+    outputs.add("stuck", ItemSink(send=lambda alerts: output.sink.send([each.output for each in alerts])))
+    for _ in range(100):
+        outputs.put(alert("x" * 65536), None)
+    assert outputs.outputs()["stuck"].queued in range(10, 17)
+    output.release.set()
+    outputs.close()
 
 
 def test_what_a_failing_output_refused_is_offered_again_in_order(said: list[str]) -> None:

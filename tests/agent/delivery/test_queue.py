@@ -15,11 +15,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tiercel_agent.delivery import queue as queue_module
-from tiercel_agent.delivery import segments
-from tiercel_agent.delivery.queue import AlertQueue, open_queue
-from tiercel_agent.delivery.spool import Spool
-from tiercel_agent.delivery.stored_alert import decode, encode
+from tiercel_agent.delivery.queues import log, segments
+from tiercel_agent.delivery.queues import queue as queue_module
+from tiercel_agent.delivery.queues.flows import flow_of
+from tiercel_agent.delivery.queues.queue import AlertQueue, open_queue
+from tiercel_agent.delivery.queues.spool import Spool
+from tiercel_agent.delivery.queues.stored_alert import decode, encode
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.rule import Origin
@@ -41,6 +42,9 @@ def alert(output: str, **more: Any) -> Alert:
 
 def alerts(first: int, last: int) -> list[Alert]:
     return [alert(str(number)) for number in range(first, last)]
+
+
+FLOW = flow_of(alert(""))
 
 
 def outputs(given: Sequence[Alert]) -> list[int]:
@@ -210,7 +214,7 @@ class Full:
 def disk(monkeypatch: pytest.MonkeyPatch) -> Full:
     full = Full()
     monkeypatch.setattr(queue_module, "_WRITE_AGAIN", 0.0)
-    monkeypatch.setattr("tiercel_agent.delivery.spool.os", full)
+    monkeypatch.setattr(log, "os", full)
     monkeypatch.setattr(segments, "os", full)
     return full
 
@@ -298,7 +302,7 @@ def test_whatever_happens_each_alert_is_done_or_lost_or_waits(operations: list[t
     """In order, and done are those that were given, whatever the limits took meanwhile."""
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         disk = Full()
-        patch.setattr("tiercel_agent.delivery.spool.os", disk)
+        patch.setattr(log, "os", disk)
         patch.setattr(segments, "os", disk)
         patch.setattr(queue_module, "_BATCH", 5)
         patch.setattr(queue_module, "_WRITE_AGAIN", 0.0)
@@ -338,7 +342,7 @@ def test_a_record_that_is_no_alert_is_lost_and_the_others_come(
 ) -> None:
     spool = Spool(tmp_path / "spool", LIMIT)
     good = [encode(each) for each in alerts(0, 4)]
-    spool.append([b"bad", *good[:2], b"[]", b"\xff", *good[2:], b"bad"])
+    spool.append(FLOW, [b"bad", *good[:2], b"[]", b"\xff", *good[2:], b"bad"])
     spool.close()
     queue = opened()
     assert (drain(queue), queue.lost, queue.count) == ([0, 1, 2, 3], 4, 0)
@@ -367,7 +371,7 @@ def test_a_folder_that_cannot_be_written_is_told_and_tried_again(tmp_path: Path)
     assert queue.trouble != ""
     now = 1000.0
     assert (outputs(queue.next(2)), queue.trouble) == ([1, 2], "")
-    assert list((tmp_path / "file").glob("*.spool"))
+    assert list((tmp_path / "file").glob("*/*.spool"))
     queue.close()
     assert queue.lost == 0
 
@@ -465,8 +469,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_on_a_full_disk_it_goes_on_in_memory_and_back(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    monkeypatch.setattr("tiercel_agent.delivery.spool.FREE", share)
-    monkeypatch.setattr("tiercel_agent.delivery.spool._LOOK", 0)
+    monkeypatch.setattr("tiercel_agent.delivery.queues.spool.FREE", share)
+    monkeypatch.setattr("tiercel_agent.delivery.queues.spool._LOOK", 0)
     monkeypatch.setattr(queue_module, "_WRITE_AGAIN", 0.0)
     (small_disk / "other").write_bytes(bytes(200_000))
     queue = open_queue(small_disk / "spool", LIMIT)
@@ -493,14 +497,14 @@ def test_on_a_full_disk_it_goes_on_in_memory_and_back(
 
 
 def test_a_spool_on_a_full_disk_stays_as_it_was(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiercel_agent.delivery.spool.FREE", NONE)
+    monkeypatch.setattr("tiercel_agent.delivery.queues.spool.FREE", NONE)
     spool = Spool(small_disk / "spool", LIMIT)
-    spool.append([b"first"])
+    spool.append(FLOW, [b"first"])
     size = spool.size
     with pytest.raises(OSError, match="No space"):
-        spool.append([bytes(1000)] * 2000)
+        spool.append(FLOW, [bytes(1000)] * 2000)
     assert (spool.count, spool.size) == (1, size)
-    assert sum(path.stat().st_size for path in (small_disk / "spool").glob("*.spool")) == size
+    assert sum(path.stat().st_size for path in (small_disk / "spool").glob("*/*.spool")) == size
     (small_disk / "other").write_bytes(b"")
     while True:
         try:
@@ -508,11 +512,11 @@ def test_a_spool_on_a_full_disk_stays_as_it_was(small_disk: Path, monkeypatch: p
                 file.write(bytes(4096))
         except OSError:
             break
-    spool.append([b"second"])  # there's room in its page
-    assert spool.read(5) == [b"first", b"second"]
-    spool.done(1)
+    spool.append(FLOW, [b"second"])  # there's room in its page
+    assert spool.read(FLOW, 5) == [b"first", b"second"]
+    spool.done(FLOW, 1)
     (small_disk / "other").unlink()
-    spool.done(1)
+    spool.done(FLOW, 1)
     spool.close()
     again = Spool(small_disk / "spool", LIMIT)
     assert again.count == 0
@@ -587,7 +591,7 @@ def test_while_files_cannot_be_opened_nothing_is_lost(
         def failing(*_: Any) -> int:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        patch.setattr("tiercel_agent.delivery.spool.open_reading", failing)
+        patch.setattr("tiercel_agent.delivery.queues.log.open_reading", failing)
         assert (list(queue.next(3)), queue.count) == ([], 3)
     assert (drain(queue), queue.lost) == ([0, 1, 2], 0)
 

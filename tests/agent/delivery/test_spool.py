@@ -1,27 +1,31 @@
-"""The spool: nothing that it has taken is lost when the process ends, however that ends."""
+"""The spool of a sink: within its limit, what is dropped is the least urgent of the share that has most."""
 
 from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
-import stat
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_support.crashing import Crash, System
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tiercel_agent.delivery import segments, spool
-from tiercel_agent.delivery.spool import Spool
+from tiercel_agent.delivery.queues import log, segments
+from tiercel_agent.delivery.queues import spool as spool_module
+from tiercel_agent.delivery.queues.flows import Flow
+from tiercel_agent.delivery.queues.segments import framed
+from tiercel_agent.delivery.queues.spool import Spool
 
 LIMIT = 64 << 20
+FLOW = Flow("shop", 4)
 Open = Callable[..., Spool]
 
 
@@ -45,109 +49,23 @@ def payloads(first: int, last: int, size: int = 10) -> list[bytes]:
     return [b"%d" % number + b" " * (size - len(b"%d" % number)) for number in range(first, last)]
 
 
-def drain(queue: Spool, most: int = 1000) -> list[bytes]:
-    """Everything there is."""
+def drain(queue: Spool, flow: Flow = FLOW, most: int = 1000) -> list[bytes]:
+    """Everything there is of a flow."""
     records: list[bytes] = []
-    while batch := queue.read(most):
+    while batch := queue.read(flow, most):
         records += batch
-        queue.done(len(batch))
+        queue.done(flow, len(batch))
     return records
 
 
-def files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("*.spool"))
+class Patched:
+    """The module ``os`` with some functions of a test's."""
 
+    def __init__(self, **functions: Callable[..., Any]) -> None:
+        self._functions = functions
 
-def test_what_was_appended_is_read_in_order(opened: Open) -> None:
-    queue = opened()
-    queue.append(payloads(0, 3))
-    queue.append([])
-    queue.append(payloads(3, 5))
-    assert (queue.count, queue.read(2), queue.count) == (5, payloads(0, 2), 5)
-    assert queue.read(10) == payloads(0, 5)
-    queue.done(4)
-    assert (queue.count, queue.read(10)) == (1, payloads(4, 5))
-    queue.done(1)
-    assert (queue.count, queue.read(10), queue.lost) == (0, [], 0)
-
-
-def test_only_what_was_read_can_be_done(opened: Open) -> None:
-    queue = opened()
-    queue.append(payloads(0, 3))
-    queue.done(3)
-    assert queue.count == 3
-    queue.read(2)
-    queue.done(3)
-    queue.done(1)
-    assert drain(queue) == payloads(2, 3)
-
-
-def test_it_is_all_there_when_it_is_opened_again(opened: Open) -> None:
-    queue = opened()
-    queue.append(payloads(0, 10))
-    queue.read(4)
-    queue.done(4)
-    queue = opened()
-    assert queue.count == 6
-    queue.append(payloads(10, 12))
-    assert drain(queue) == payloads(4, 12)
-
-
-def test_many_records_in_many_segments(opened: Open, tmp_path: Path) -> None:
-    queue = opened()
-    for first in range(0, 12_000, 1000):
-        queue.append(payloads(first, first + 1000, 1024))
-    assert len(files(tmp_path / "spool")) > 2
-    queue = opened()
-    assert drain(queue, 300) == payloads(0, 12_000, 1024)
-    queue.close()
-    assert files(tmp_path / "spool") == []
-
-
-def test_a_read_is_bounded_by_bytes(opened: Open) -> None:
-    queue = opened()
-    big = [bytes([number]) * (1 << 20) for number in range(1, 9)]
-    queue.append(big)
-    assert sum(map(len, queue.read(1000))) <= 5 << 20
-    assert drain(queue) == big
-
-
-def test_a_record_of_the_greatest_length_and_none_beyond(opened: Open) -> None:
-    queue = opened()
-    greatest = bytes(segments.MOST_RECORD)
-    queue.append([b"before", greatest, b"behind"])
-    for bad in (b"", greatest + b"x"):
-        with pytest.raises(ValueError, match="bytes"):
-            queue.append([b"good", bad])
-    queue = opened()
-    assert drain(queue) == [b"before", greatest, b"behind"]
-
-
-def test_segments_that_are_done_are_deleted_and_descriptors_bounded(opened: Open, tmp_path: Path) -> None:
-    queue = opened(8 << 20)
-    queue.append(payloads(0, 1))
-    before = len(os.listdir("/proc/self/fd"))
-    for first in range(0, 20_000, 1000):
-        queue.append(payloads(first, first + 1000, 1024))
-        drain(queue)
-        assert len(files(tmp_path / "spool")) <= 2
-        assert len(os.listdir("/proc/self/fd")) < before + 10  # others may have some, too
-    assert queue.lost == 0
-
-
-def test_numbers_never_go_back(opened: Open, tmp_path: Path) -> None:
-    queue = opened()
-    queue.append(payloads(0, 7))
-    drain(queue)
-    queue = opened()
-    assert files(tmp_path / "spool") == []
-    queue.append(payloads(7, 8))
-    assert [path.name for path in files(tmp_path / "spool")] == ["00000000000000000007.spool"]
-    queue.limit = 0
-    assert (queue.count, queue.lost, files(tmp_path / "spool")) == (0, 1, [])
-    queue = opened()
-    queue.append(payloads(8, 9))
-    assert [path.name for path in files(tmp_path / "spool")] == ["00000000000000000008.spool"]
+    def __getattr__(self, name: str) -> Any:
+        return self._functions.get(name) or getattr(os, name)
 
 
 # The limit.
@@ -156,7 +74,7 @@ def test_numbers_never_go_back(opened: Open, tmp_path: Path) -> None:
 def test_at_the_limit_the_oldest_go_and_are_counted(opened: Open) -> None:
     queue = opened(1 << 20)
     for number in range(4000):
-        queue.append(payloads(number, number + 1, 1000))
+        queue.append(FLOW, payloads(number, number + 1, 1000))
         assert queue.size <= 1 << 20
     records = drain(queue)
     assert queue.lost == 4000 - len(records)
@@ -167,219 +85,50 @@ def test_at_the_limit_the_oldest_go_and_are_counted(opened: Open) -> None:
 def test_what_is_in_hand_when_the_limit_takes_it_is_lost_only_if_it_is_not_done(opened: Open) -> None:
     for done in (0, 30, 100):
         queue = opened(110_000)
-        queue.append(payloads(0, 100, 1000)[:50])
-        queue.append(payloads(50, 100, 1000))
-        assert queue.read(100) == payloads(0, 50, 1000)
+        queue.append(FLOW, payloads(0, 100, 1000)[:50])
+        queue.append(FLOW, payloads(50, 100, 1000))
+        assert queue.read(FLOW, 100) == payloads(0, 50, 1000)
         queue.limit = 60_000
         assert (queue.count, queue.lost) == (50, 0)
-        queue.done(min(done, 50))
-        assert queue.read(1) == payloads(50, 51, 1000)
+        queue.done(FLOW, min(done, 50))
+        assert queue.read(FLOW, 1) == payloads(50, 51, 1000)
         assert queue.lost == 50 - min(done, 50)
         queue.remove()
 
 
 def test_a_lower_limit_holds_at_once_and_a_batch_beyond_it_is_taken(opened: Open) -> None:
     queue = opened()
-    queue.append(payloads(0, 100, 1000))
+    queue.append(FLOW, payloads(0, 100, 1000))
     queue.limit = 50_000
     assert (queue.size, queue.count, queue.lost) == (0, 0, 100)
-    queue.append(payloads(100, 200, 1000))
+    queue.append(FLOW, payloads(100, 200, 1000))
     assert (drain(queue), queue.lost) == (payloads(100, 200, 1000), 100)
 
 
 def test_a_disk_with_little_left_is_not_filled_further(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = opened()
-    queue.append(payloads(0, 1))
+    queue.append(FLOW, payloads(0, 1))
     free = 4
     usual = os.statvfs("/")
 
     def statvfs(_path: Path) -> os.statvfs_result:
         return os.statvfs_result([*usual[:2], 100, free, free, *usual[5:]])
 
-    monkeypatch.setattr(spool, "os", Patched(statvfs=statvfs))
-    queue.append([bytes(1_000_000)])  # it doesn't look each time
+    monkeypatch.setattr(spool_module, "os", Patched(statvfs=statvfs))
+    queue.append(FLOW, [bytes(1_000_000)])  # it doesn't look each time
     with pytest.raises(OSError, match="5%") as caught:
-        queue.append([bytes(100_000)])
+        queue.append(FLOW, [bytes(100_000)])
     assert caught.value.errno == errno.ENOSPC
     count = queue.count
     for _ in range(3):
         with pytest.raises(OSError, match="5%"):
-            queue.append([b"x"])
+            queue.append(FLOW, [b"x"])
     free = 99_999
-    queue.append([b"y"])
+    queue.append(FLOW, [b"y"])
     assert (queue.count, drain(queue)[-1]) == (count + 1, b"y")
 
 
-# What may have become of the files.
-
-
-def flip(path: Path, at: int, byte: int | None = None) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] = data[at] ^ 0xFF if byte is None else byte
-    path.write_bytes(data)
-
-
-def test_a_torn_end_is_cut_off(opened: Open, tmp_path: Path) -> None:
-    for cut in range(1, 18):
-        queue = opened()
-        queue.append(payloads(0, 3))
-        queue.close()
-        (path,) = files(tmp_path / "spool")
-        os.truncate(path, path.stat().st_size - cut)
-        queue = opened()
-        assert path.stat().st_size == 36
-        queue.append(payloads(3, 4))
-        assert drain(queue) == [*payloads(0, 2), *payloads(3, 4)]
-        assert queue.lost == 0
-        queue.remove()
-
-
-@pytest.mark.parametrize("last", [True, False])
-@pytest.mark.parametrize("at", [0, 3, 4, 8, 17])
-def test_behind_a_garbled_record_the_next_segment_goes_on(opened: Open, tmp_path: Path, at: int, last: bool) -> None:
-    queue = opened()
-    queue.append(payloads(0, 10))
-    if not last:
-        queue = opened()
-        queue.append(payloads(10, 12))
-    queue.close()
-    flip(files(tmp_path / "spool")[0], 5 * 18 + at)
-    queue = opened()
-    queue.append(payloads(12, 14))
-    assert drain(queue) == [*payloads(0, 5), *([] if last else payloads(10, 12)), *payloads(12, 14)]
-    assert queue.count == 0
-    if not last or at >= 4:
-        assert queue.lost == 5
-    assert (opened().lost, opened().read(10)) == (0, [])
-
-
-def test_garbled_while_it_is_open(opened: Open, tmp_path: Path) -> None:
-    queue = opened()
-    queue.append(payloads(0, 10))
-    flip(files(tmp_path / "spool")[0], 5 * 18 + 9)
-    assert drain(queue) == payloads(0, 5)
-    assert (queue.count, queue.lost) == (0, 5)
-    queue.append(payloads(10, 12))
-    assert drain(queue) == payloads(10, 12)
-    queue.append(payloads(12, 14))
-    os.truncate(files(tmp_path / "spool")[-1], 20)
-    assert (drain(queue), queue.lost) == (payloads(12, 13)[:0], 7)
-
-
-def test_nothing_but_zeros(opened: Open, tmp_path: Path) -> None:
-    queue = opened()
-    queue.append(payloads(0, 2))
-    queue.close()
-    (path,) = files(tmp_path / "spool")
-    path.write_bytes(path.read_bytes() + bytes(1000))
-    queue = opened()
-    queue.append(payloads(2, 3))
-    assert drain(queue) == payloads(0, 3)
-
-
-@settings(max_examples=60)
-@given(st.binary(max_size=200), st.binary(max_size=80), st.integers(0, 60))
-def test_whatever_is_in_the_files_no_error_and_no_end_without_end(garbage: bytes, checkpoint: bytes, at: int) -> None:
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / f"{at:020d}.spool").write_bytes(garbage)
-        (folder / f"{at + 3:020d}.spool").write_bytes(segments.framed(payloads(0, 3)) + garbage)
-        (folder / "checkpoint").write_bytes(checkpoint)
-        queue = Spool(folder, LIMIT)
-        queue.append([b"new"])
-        assert drain(queue)[-1] == b"new"
-        assert queue.count == 0
-        queue.close()
-
-
-@pytest.mark.parametrize("garbage", [b"", b"x", b"\0" * 32, b"\xff" * 32, b"\xff" * 1000])
-def test_a_garbled_checkpoint_starts_with_the_first_segment(opened: Open, tmp_path: Path, garbage: bytes) -> None:
-    queue = opened()
-    queue.append(payloads(0, 10))
-    for _ in range(2):
-        queue.read(3)
-        queue.done(3)
-    queue.close()
-    (tmp_path / "spool/checkpoint").write_bytes(garbage)
-    assert drain(opened()) == payloads(0, 10)
-    assert opened().count == 0
-
-
-def test_a_segment_that_somebody_deleted_is_lost_and_counted(opened: Open, tmp_path: Path) -> None:
-    for first in (0, 3, 6):
-        queue = opened()
-        queue.append(payloads(first, first + 3))
-    queue = opened()
-    files(tmp_path / "spool")[1].unlink()
-    assert (drain(queue), queue.lost) == ([*payloads(0, 3), *payloads(6, 9)], 3)
-
-
-def test_a_folder_that_somebody_deleted_is_made_anew(opened: Open, tmp_path: Path) -> None:
-    queue = opened()
-    queue.append(payloads(0, 3))
-    for path in (tmp_path / "spool").iterdir():
-        path.unlink()
-    (tmp_path / "spool").rmdir()
-    assert (drain(queue), queue.lost) == ([], 3)
-    queue.append(payloads(3, 5))
-    assert drain(queue) == payloads(3, 5)
-
-
-def test_only_its_owner_can_read_it(opened: Open, tmp_path: Path) -> None:
-    before = os.umask(0)
-    try:
-        queue = opened()
-        queue.append(payloads(0, 3))
-        queue.read(1)
-        queue.done(1)
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "spool").stat().st_mode) == 0o700
-    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "spool").iterdir()} == {0o600}
-    assert len(list((tmp_path / "spool").iterdir())) == 2
-
-
-def test_what_is_not_its_own_is_left_alone(opened: Open, tmp_path: Path) -> None:
-    folder = tmp_path / "spool"
-    folder.mkdir()
-    others = ["notes.txt", "1.spool", "99999999999999999999.spool", "00000000000000000001.spool.bak"]
-    for name in others:
-        (folder / name).write_text("mine")
-    (folder / "00000000000000000002.spool").symlink_to(folder / "notes.txt")
-    (folder / "00000000000000000003.spool").mkdir()
-    os.mkfifo(folder / "00000000000000000004.spool")
-    queue = opened()
-    queue.append(payloads(0, 2))
-    assert drain(queue) == payloads(0, 2)
-    queue.remove()
-    assert len(list(folder.iterdir())) == 7
-    assert {(folder / name).read_text() for name in others} == {"mine"}
-
-
-def test_links_and_pipes_in_the_place_of_its_files_are_not_followed(opened: Open, tmp_path: Path) -> None:
-    target = tmp_path / "target"
-    target.write_bytes(b"precious")
-    folder = tmp_path / "spool"
-    for put in (lambda path: path.symlink_to(target), os.mkfifo):
-        queue = opened()
-        put(folder / "checkpoint")
-        queue.append(payloads(0, 3))
-        queue.read(1)
-        queue.done(1)
-        assert drain(opened()) == payloads(1, 3)
-        queue.close()
-        opened().remove()
-        folder.mkdir()
-        put(folder / f"{0:020d}.spool")
-        with pytest.raises(OSError, match=r"."):
-            opened().append(payloads(0, 1))
-        (folder / f"{0:020d}.spool").unlink()
-    assert target.read_bytes() == b"precious"
-    queue = opened()
-    queue.append(payloads(0, 3))
-    (folder / f"{0:020d}.spool").unlink()
-    (folder / f"{0:020d}.spool").symlink_to(target)
-    assert (queue.read(1), queue.lost) == ([], 3)
+# One process.
 
 
 def test_one_at_a_time_has_the_use_of_it(opened: Open, tmp_path: Path) -> None:
@@ -394,250 +143,204 @@ def test_one_at_a_time_has_the_use_of_it(opened: Open, tmp_path: Path) -> None:
         Spool(tmp_path / "link", LIMIT)
 
 
-def test_closed_it_takes_nothing_and_gives_nothing_but_keeps_its_count(opened: Open) -> None:
-    queue = opened()
-    queue.append(payloads(0, 3))
-    queue.read(1)
-    queue.close()
-    queue.close()
-    queue.done(1)
-    with pytest.raises(OSError, match="closed"):
-        queue.append([b"x"])
-    assert (queue.read(1), queue.count) == ([], 3)
-    assert drain(opened()) == payloads(0, 3)
+# Several flows.
+
+BULK, URGENT, OTHER = Flow("greedy", 7), Flow("greedy", 2), Flow("shop", 2)
 
 
-def test_removed_nothing_is_left(opened: Open, tmp_path: Path) -> None:
+def test_each_flow_is_in_order_and_there_when_it_is_opened_again(opened: Open, tmp_path: Path) -> None:
     queue = opened()
-    queue.append(payloads(0, 3))
-    queue.read(1)
-    queue.done(1)
+    for number in range(30):
+        queue.append((BULK, URGENT, OTHER)[number % 3], payloads(number, number + 1))
+    assert queue.read(BULK, 2) == [payloads(0, 30)[0], payloads(0, 30)[3]]
+    queue.done(BULK, 1)
+    queue = opened()
+    assert (queue.counts, queue.count, queue.lost) == ({BULK: 9, URGENT: 10, OTHER: 10}, 29, 0)
+    assert drain(queue, BULK) == payloads(0, 30)[3::3]
+    assert drain(queue, OTHER) == payloads(0, 30)[2::3]
+    queue.close()
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["greedy.2"]
+    assert drain(opened(), URGENT) == payloads(0, 30)[1::3]
+
+
+def test_a_full_spool_drops_the_least_urgent_of_the_share_that_has_most(opened: Open) -> None:
+    queue = opened(1 << 20)
+    queue.append(OTHER, payloads(0, 1, 1000))
+    queue.append(URGENT, payloads(0, 300, 1000))
+    for number in range(3000):
+        queue.append(BULK, payloads(number, number + 1, 1000))
+        assert queue.size <= 1 << 20
+    assert (queue.counts[OTHER], queue.counts[URGENT]) == (1, 300)
+    assert drain(queue, BULK)[-1] == payloads(2999, 3000, 1000)[0]  # the oldest went
+    for number in range(300, 3000):
+        queue.append(URGENT, payloads(number, number + 1, 1000))
+    assert queue.counts[OTHER] == 1
+    assert queue.counts[URGENT] > 700
+
+
+def test_a_share_with_little_loses_nothing_to_one_with_much_whatever_its_priority(opened: Open) -> None:
+    queue = opened(1 << 20)
+    calm = Flow("shop", 7)
+    queue.append(calm, payloads(0, 100, 1000))
+    for number in range(3000):
+        queue.append(URGENT, payloads(number, number + 1, 1000))
+    assert drain(queue, calm) == payloads(0, 100, 1000)
+
+
+def test_what_is_done_is_dropped_before_anything_that_waits(opened: Open) -> None:
+    queue = opened(100_000)
+    queue.append(OTHER, payloads(0, 40, 1000))
+    assert len(drain(queue, OTHER)) == 40
+    queue.append(BULK, payloads(0, 80, 1000))
+    assert (queue.count, queue.lost) == (80, 0)
+
+
+def test_nothing_is_open_however_many_flows_there_are(opened: Open, tmp_path: Path) -> None:
+    queue = opened()
+    before = len(os.listdir("/proc/self/fd"))
+    for number in range(200):
+        queue.append(Flow(f"n{number}", 4), payloads(0, 2))
+        assert queue.read(Flow(f"n{number}", 4), 1) == payloads(0, 1)
+    assert len(os.listdir("/proc/self/fd")) < before + 10  # others may have some
+    assert queue.count == 400
+
+
+def test_the_number_of_logs_is_bounded_and_nothing_is_lost_for_it(
+    opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "MOST_LOGS", 4)
+    queue = opened()
+    flows = [Flow(f"n{number}", number % 2) for number in range(20)]
+    for flow in flows:
+        queue.append(flow, payloads(0, 3))
+    assert len(list((tmp_path / "spool").iterdir())) == 4 + 2
+    queue = opened()
+    assert (queue.count, queue.lost) == (60, 0)
+    for flow in queue.counts:
+        drain(queue, flow)
+    for flow in flows[10:13]:  # there is room again, since what is empty goes
+        queue.append(flow, payloads(0, 3))
+    assert set(queue.counts) == set(flows[10:13])
+
+
+def test_what_an_earlier_version_left_comes_too(opened: Open, tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    folder.mkdir()
+    (folder / f"{0:020d}.spool").write_bytes(framed(payloads(0, 5)))
+    (folder / f"{5:020d}.spool").write_bytes(framed(payloads(5, 9)))
+    queue = opened()
+    (earlier,) = queue.counts
+    assert drain(queue, earlier) == payloads(0, 9)
+
+
+def test_folders_of_others_and_links_are_left_alone(opened: Open, tmp_path: Path) -> None:
+    folder = tmp_path / "spool"
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "notes").mkdir(parents=True)
+    (folder / "shop.4").symlink_to(tmp_path / "elsewhere")
+    queue = opened()
+    with pytest.raises(OSError, match=r"."):
+        queue.append(FLOW, payloads(0, 1))
+    queue.append(OTHER, payloads(0, 1))
     queue.remove()
-    assert (queue.count, (tmp_path / "spool").exists()) == (0, False)
+    assert {path.name for path in folder.iterdir()} == {"notes", "shop.4"}
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-def test_too_many_open_files_lose_nothing(opened: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    queue = opened()
-    queue.append(payloads(0, 3))
-    with monkeypatch.context() as patch:
-        patch.setattr(segments, "os", Patched(open=fail(errno.EMFILE)))
-        with pytest.raises(OSError, match=r"."):
-            queue.read(3)
-    assert (drain(queue), queue.lost) == (payloads(0, 3), 0)
-
-
-# Ends at any moment.
-
-
-class Patched:
-    """The module ``os`` with some functions of a test's."""
-
-    def __init__(self, **functions: Callable[..., Any]) -> None:
-        self._functions = functions
-
-    def __getattr__(self, name: str) -> Any:
-        return self._functions.get(name) or getattr(os, name)
-
-
-def fail(number: int) -> Callable[..., Any]:
-    def failing(*_: Any, **__: Any) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    return failing
-
-
-class Crash(BaseException):
-    """The process is killed here."""
-
-
-class System:
-    """Ends, or fails, in one of the calls that change something, of which a write may have done a part."""
-
-    CHANGING = ("open", "pwrite", "ftruncate", "unlink", "mkdir")
-
-    def __init__(self) -> None:
-        self.left = -1
-        self.part = 0.0
-        self.error: BaseException = Crash()
-        self.failures = 0
-        self.descriptors: set[int] = set()
-
-    def __getattr__(self, name: str) -> Any:
-        real = getattr(os, name)
-        if name == "close":
-            return self._close
-        return (lambda *args: self._change(name, real, *args)) if name in self.CHANGING else real
-
-    def _close(self, descriptor: int) -> None:
-        self.descriptors.discard(descriptor)
-        os.close(descriptor)
-
-    def _change(self, name: str, real: Callable[..., Any], *args: Any) -> Any:
-        if name == "open" and not args[1] & os.O_CREAT:
-            result = real(*args)
-            self.descriptors.add(result)
-            return result
-        self.left -= 1
-        if self.left == 0:
-            self.failures += 1
-            if name == "pwrite":
-                real(args[0], bytes(args[1])[: int(len(args[1]) * self.part)], args[2])
-            elif self.part >= 0.5 and isinstance(self.error, Crash):
-                result = real(*args)
-                if name == "open":
-                    os.close(result)
-            raise self.error
-        result = real(*args)
-        if name == "open":
-            self.descriptors.add(result)
-        return result
-
-    def end(self) -> None:
-        """As the kernel does for a process that is gone."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
-        self.descriptors.clear()
-        self.left, self.failures = -1, 0
-
-
+FLOWS = [BULK, URGENT, OTHER]
 OPERATION = st.one_of(
-    st.tuples(st.just("append"), st.lists(st.integers(1, 3000), min_size=1, max_size=6)),
-    st.tuples(st.just("take"), st.integers(1, 12), st.integers(0, 12)),
-    st.tuples(st.just("crash"), st.integers(1, 8), st.floats(0, 1)),
-    st.tuples(st.just("fail"), st.integers(1, 3), st.floats(0, 1)),
-    st.tuples(st.just("reopen")),
+    st.tuples(st.just("append"), st.sampled_from(FLOWS), st.integers(1, 5)),
+    st.tuples(st.just("take"), st.sampled_from(FLOWS), st.integers(1, 8)),
+    st.tuples(st.just("reopen"), st.sampled_from(FLOWS), st.just(0)),
 )
 
 
-class Model:
-    """What has to be there. The number of a payload is its place in the order of all."""
-
-    def __init__(self) -> None:
-        self.appended: list[bytes] = []
-        self.unsure: list[bytes] = []
-        """Of an append that was cut short: the first of them may be there."""
-        self.done = 0
-        self.sure = 0
-        """Of those that are done, the ones that the disk knows of."""
-        self.maybe_done = 0
-
-    def check(self, waiting: list[bytes]) -> None:
-        """Everything from the done ones on, at most the batch repeated whose end it was; then it goes on from there."""
-        kept = [self.appended[start:] for start in range(self.sure, self.maybe_done + 1)]
-        possible = [have + self.unsure[:more] for have in kept for more in range(len(self.unsure) + 1)]
-        assert waiting in possible
-        self.appended = waiting
-        self.unsure, self.done, self.sure, self.maybe_done = [], 0, 0, 0
-
-
-@settings(max_examples=400)
-@given(st.lists(OPERATION, max_size=25))
-def test_killed_at_any_write_nothing_is_lost(operations: list[tuple[Any, ...]]) -> None:
+@settings(max_examples=200, deadline=None)
+@given(st.lists(OPERATION, max_size=25), st.integers(1, 60), st.floats(0, 1))
+def test_killed_at_any_write_nothing_of_any_flow_is_lost(
+    operations: list[tuple[str, Flow, int]], left: int, part: float
+) -> None:
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
         system = System()
-        patch.setattr(segments, "os", system)
-        patch.setattr(spool, "os", system)
-        patch.setattr(spool, "_SEGMENT", 4000)
-        patch.setattr(spool, "_KEPT", 1000)
-        _play(Path(name) / "sinks" / "spool", system, operations)
-
-
-def _play(folder: Path, system: System, operations: list[tuple[Any, ...]]) -> None:
-    model, number, queue = Model(), 0, None
-    for kind, *details in [*operations, ("reopen",)]:
-        if kind == "fail" and system.failures:
-            continue  # one in the life of a process
-        if kind in ("crash", "fail"):
-            system.left, system.part = details
-            system.error = Crash() if kind == "crash" else OSError(errno.ENOSPC, "full")
-            continue
-        batch: list[bytes] = []
-        failures = system.failures
+        for module in (segments, log, spool_module):
+            patch.setattr(module, "os", system)
+        patch.setattr(log, "_KEPT", 100)
+        waiting: dict[Flow, list[bytes]] = {flow: [] for flow in FLOWS}
+        maybe: dict[Flow, list[list[bytes]]] = {}
+        queue = Spool(Path(name), LIMIT)
+        system.left, system.part = left, part
+        number = 0
         try:
-            if kind == "reopen" and queue is not None:
-                queue.close()
-                queue = None
-                model.sure = model.sure if system.failures > failures else model.done
-                system.failures = failures = 0
-            if queue is None:
-                with suppress(OSError):
-                    queue = Spool(folder, LIMIT)
-            if queue is None:
-                queue = Spool(folder, LIMIT)  # it fails but once
-            if kind == "append":
-                batch = [b"%d:" % (number + at) + b"x" * size for at, size in enumerate(details[0])]
-                number += len(batch)
-                queue.append(batch)
-                model.appended += batch
-            elif kind == "take":
-                records = queue.read(details[0])
-                assert records == model.appended[model.done : model.done + len(records)]
-                assert records or model.done == len(model.appended)
-                model.maybe_done = model.done + min(details[1], len(records))
-                queue.done(details[1])
-                model.done = model.maybe_done
-                model.sure = model.sure if system.failures > failures or not (records and details[1]) else model.done
-            else:
-                model.check(_read_all(queue))
+            for kind, flow, count in operations:
+                if kind == "append":
+                    batch = payloads(number, number + count)
+                    number += count
+                    maybe = {flow: [waiting[flow] + batch[:some] for some in range(count + 1)]}
+                    queue.append(flow, batch)
+                    waiting[flow] = waiting[flow] + batch
+                elif kind == "take":
+                    taken = queue.read(flow, count)
+                    assert taken == waiting[flow][: len(taken)]
+                    maybe = {flow: [waiting[flow], waiting[flow][len(taken) :]]}
+                    queue.done(flow, len(taken))
+                    waiting[flow] = waiting[flow][len(taken) :]
+                else:
+                    queue.close()
+                    queue = Spool(Path(name), LIMIT)
+                maybe = {}
         except Crash:
-            model.unsure = batch
-            system.end()
-            queue = Spool(folder, LIMIT)
-            model.check(_read_all(queue))
-        except OSError:
-            assert kind == "append"
-        if queue is not None:
-            assert (queue.count, queue.lost) == (len(model.appended) - model.done, 0)
-    system.end()
-
-
-def _read_all(queue: Spool) -> list[bytes]:
-    """All that waits, without an end to it: as a second reader would."""
-    records: list[bytes] = []
-    for segment in queue._segments:
-        part = segments.records(segment.path.read_bytes()[: segment.size], 100_000)
-        records += [each for at, each in enumerate(part.payloads) if segment.first + at >= queue._done]
-    return records
+            pass
+        system.end()
+        queue = Spool(Path(name), LIMIT)
+        for flow in FLOWS:
+            assert drain(queue, flow) in maybe.get(flow, [waiting[flow]])
+        assert queue.lost == 0
+        queue.close()
+        system.end()
 
 
 _APPENDER = """
 import sys
 from pathlib import Path
-from tiercel_agent.delivery.spool import Spool
+from tiercel_agent.delivery.queues.flows import Flow
+from tiercel_agent.delivery.queues.spool import Spool
 queue = Spool(Path(sys.argv[1]), 1 << 30)
-number = int(sys.argv[2])
+flows = [Flow("greedy", 7), Flow("greedy", 2), Flow("shop", 2)]
+numbers = [int(number) for number in sys.argv[2:]]
 while True:
-    batch = [b"%d %s" % (n, b"x" * (n % 3000)) for n in range(number, number + 50)]
-    queue.append(batch)
-    number += 50
-    sys.stdout.write(f"appended {number}\\n")
-    sys.stdout.flush()
-    taken = queue.read(30)
-    queue.done(len(taken))
-    sys.stdout.write(f"done {int(taken[-1].split()[0]) + 1}\\n")
-    sys.stdout.flush()
+    for at, flow in enumerate(flows):
+        queue.append(flow, [b"%d %s" % (n, b"x" * (n % 3000)) for n in range(numbers[at], numbers[at] + 10)])
+        numbers[at] += 10
+        print("appended", at, numbers[at], flush=True)
+        taken = queue.read(flow, 7)
+        queue.done(flow, len(taken))
+        print("done", at, int(taken[-1].split()[0]) + 1, flush=True)
 """
 
 
-def test_a_process_that_is_killed_loses_nothing_that_it_told_of(tmp_path: Path) -> None:
-    appended = done = 0
-    for lines in (1, 2, 17, 60, 301):
+def test_a_process_that_is_killed_loses_nothing_of_any_flow(tmp_path: Path) -> None:
+    appended, done = [0, 0, 0], [0, 0, 0]
+    for lines in (1, 2, 5, 60, 301):
         process = subprocess.Popen(
-            [sys.executable, "-c", _APPENDER, str(tmp_path / "spool"), str(appended)], stdout=subprocess.PIPE
+            [sys.executable, "-c", _APPENDER, str(tmp_path / "spool"), *map(str, appended)], stdout=subprocess.PIPE
         )
         assert process.stdout is not None
         told = [process.stdout.readline() for _ in range(lines)]
         process.send_signal(signal.SIGKILL)
-        told += process.stdout.read().splitlines()
+        told += process.stdout.read().splitlines(keepends=True)
         process.wait()
-        told = [line for line in told if line.split()[1:]]
-        appended = max([appended, *(int(line.split()[1]) for line in told if line.startswith(b"appended"))])
-        done = max([done, *(int(line.split()[1]) for line in told if line.startswith(b"done"))])
-        queue = Spool(tmp_path / "spool", 1 << 30)
-        numbers = [int(payload.split()[0]) for payload in _read_all(queue)]
-        assert queue.count == len(numbers)
+        for line in told:
+            if line.endswith(b"\n"):
+                word, which, number = line.split()
+                told_of = appended if word == b"appended" else done
+                told_of[int(which)] = max(told_of[int(which)], int(number))
+        copy = Path(shutil.copytree(tmp_path / "spool", tmp_path / f"copy-{lines}"))
+        queue = Spool(copy, 1 << 30)
+        for at, flow in enumerate(FLOWS):
+            numbers = [int(payload.split()[0]) for payload in drain(queue, flow)]
+            first, last = (numbers[0], numbers[-1] + 1) if numbers else (appended[at], appended[at])
+            assert numbers == list(range(first, last))
+            assert first in (done[at], done[at] + 7)  # it may have been killed before it could tell
+            assert last in (appended[at], appended[at] + 10)
+            appended[at], done[at] = last, first
         queue.close()
-        assert numbers == list(range(numbers[0], numbers[-1] + 1))
-        assert numbers[0] in (done, done + 30)  # it may have been killed before it could tell
-        assert numbers[-1] + 1 in range(appended, appended + 51)
-        appended = numbers[-1] + 1

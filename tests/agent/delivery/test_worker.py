@@ -11,7 +11,7 @@ import pytest
 from agent_support.waiting import eventually
 
 from tiercel_agent.backoff import LONGEST, LONGEST_ASKED, OPENS_AFTER, Backoff
-from tiercel_agent.delivery.queue import open_queue
+from tiercel_agent.delivery.queues.queue import open_queue
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.logs import send_warnings_to
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, Unavailable

@@ -10,7 +10,7 @@ import pytest
 from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.dispatcher import Dispatcher
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert

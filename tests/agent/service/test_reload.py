@@ -16,7 +16,7 @@ from agent_support.waiting import eventually
 from tiercel_agent.config import parse_config, read_config
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut
-from tiercel_agent.delivery.spool_folders import SpoolSettings
+from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.source import Concerned, Unwatched
 from tiercel_agent.loss import Loss

@@ -67,7 +67,7 @@ def posted(alert: Alert, labels: Mapping[str, str]) -> dict[str, Any]:
         "priority": alert.priority.title,
         "source": alert.source,
         "instance": alert.hostname,
-        "rule_origin": f"{alert.origin.namespace}/{alert.origin.name}" if alert.origin is not None else "",
+        "rule_origin": "/".join(alert.origin_fields.values()),
     }
     for label, field in _FIELDS.items():
         value = alert.output_fields.get(field)

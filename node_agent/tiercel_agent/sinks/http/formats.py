@@ -11,7 +11,7 @@ from urllib.parse import quote
 import orjson
 
 from tiercel_agent.sinks.model import BadSink, Refused
-from tiercel_engine.alert import Alert, alert_json, alert_text
+from tiercel_engine.alert import RULE_NAMESPACE, RULE_OBJECT, Alert, alert_json, alert_text
 from tiercel_engine.printable import printable, printable_json, valid
 from tiercel_engine.rendering.template import TemplateError, TooLong, inside_json, parse_template, render
 from tiercel_engine.resources.alert_sink import Format
@@ -21,6 +21,7 @@ _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 _LARGEST = 8 << 20  # bytes of several alerts in one body, which is held in memory
 _LONGEST_NAME = 1024  # characters of a rule's name in an attribute
+_ORIGIN = {"rulenamespace": RULE_NAMESPACE, "ruleobject": RULE_OBJECT}  # as attributes' names must be: letters alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,9 @@ def cloudevent(alert: Alert) -> bytes:
         "priority": alert.priority.title,
         "rule": printable(alert.rule)[:_LONGEST_NAME],
     }
+    for attribute, field in _ORIGIN.items():
+        if origin := alert.origin_fields.get(field):
+            attributes[attribute] = printable(origin)
     namespace, pod = (alert.output_fields.get(key) for key in ("k8s.ns.name", "k8s.pod.name"))
     if isinstance(namespace, str) and isinstance(pod, str) and namespace and pod:
         attributes["subject"] = printable(f"{namespace}/{pod}")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tiercel_agent.sinks.text import cut
-from tiercel_engine.alert import Alert
+from tiercel_engine.alert import RULE_NAMESPACE, RULE_OBJECT, Alert
 from tiercel_engine.api_group import API_GROUP
 from tiercel_engine.printable import printable
 from tiercel_engine.units import rfc3339
@@ -23,6 +23,7 @@ _LONGEST_NOTE = 1024  # bytes
 _LONGEST_REASON = 128
 _LONGEST_NAME = 253
 _LONGEST_ANNOTATION = 256
+_ORIGIN = {RULE_NAMESPACE: "rule-namespace", RULE_OBJECT: "rule-object"}  # annotations
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _GROUPS: Mapping[str, str] = {
     **dict.fromkeys(("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"), "apps/v1"),
@@ -69,6 +70,7 @@ def event_object(
             "annotations": {
                 f"{API_GROUP}/rule": cut(printable(alert.rule), _LONGEST_ANNOTATION),
                 f"{API_GROUP}/alert": alert.id,
+                **{f"{API_GROUP}/{_ORIGIN[field]}": printable(value) for field, value in alert.origin_fields.items()},
             },
         },
         "eventTime": time,

@@ -74,7 +74,7 @@ def digest_mail(alerts: Sequence[Alert], envelope: Envelope) -> EmailMessage:
     priorities = ", ".join(f"{by_priority[priority]} {priority.title}" for priority in sorted(by_priority))
     rules = [
         (bounded(rule, _LONGEST_NAME), str(count))
-        for rule, count in Counter(alert.rule for alert in alerts).most_common()
+        for rule, count in Counter(alert.rule_key for alert in alerts).most_common()
     ]
     counts = "".join(f"{count:>6}  {rule}\n" for rule, count in rules)
     text = f"{counts}\n" + "\n".join(map(_entry, alerts))
@@ -88,7 +88,7 @@ def digest_mail(alerts: Sequence[Alert], envelope: Envelope) -> EmailMessage:
 
 
 def _entry(alert: Alert) -> str:
-    head = f"{rfc3339(alert.time)}  {alert.priority.title}  {bounded(alert.rule, _LONGEST_NAME)}"
+    head = f"{rfc3339(alert.time)}  {alert.priority.title}  {bounded(alert.rule_key, _LONGEST_NAME)}"
     where = f"{bounded(place_of(alert), _LONGEST_NAME)}  {alert.id}"
     return f"{head}\n    {bounded(alert.output, _LONGEST_LISTED)}\n    {where}\n"
 
@@ -97,7 +97,7 @@ def _line(alert: Alert) -> str:
     cells = (
         escape(rfc3339(alert.time)),
         f'<b style="color:{_colour(alert)}">{escape(alert.priority.title)}</b>',
-        f"{escape(bounded(alert.rule, _LONGEST_NAME))}<br>{escape(bounded(place_of(alert), _LONGEST_NAME))}",
+        f"{escape(bounded(alert.rule_key, _LONGEST_NAME))}<br>{escape(bounded(place_of(alert), _LONGEST_NAME))}",
         f'<code style="overflow-wrap:anywhere">{escape(bounded(alert.output, _LONGEST_LISTED))}</code>',
     )
     return f"<tr>{''.join(f'<td {_CELL}>{cell}</td>' for cell in cells)}</tr>"

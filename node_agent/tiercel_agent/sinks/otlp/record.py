@@ -88,8 +88,6 @@ def _attributes(alert: Alert) -> dict[str, Any]:
         "tiercel.priority": alert.priority.title,
         "tiercel.source": valid(alert.source),
     }
-    if alert.origin is not None:
-        attributes |= {"tiercel.rule.namespace": alert.origin.namespace, "tiercel.rule.object": alert.origin.name}
     if techniques := [tag for tag in alert.tags if _TECHNIQUE.fullmatch(tag)]:
         attributes["tiercel.mitre.techniques"] = techniques
     if tactics := [valid(tag.removeprefix("mitre_")) for tag in alert.tags if tag.startswith("mitre_")]:
@@ -103,7 +101,7 @@ def _attributes(alert: Alert) -> dict[str, Any]:
     for key, value in fields.items():
         if value is not None and key not in _NOT_REPEATED:
             attributes[_CONVENTIONS.get(key, f"tiercel.field.{valid(key)}")] = _value(value)
-    return attributes
+    return attributes | {key: valid(value) for key, value in alert.origin_fields.items()}
 
 
 def _value(value: object) -> Any:

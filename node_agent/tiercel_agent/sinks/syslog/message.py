@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tiercel_agent.sinks.text import one_line
-from tiercel_engine.alert import Alert
+from tiercel_engine.alert import RULE_NAMESPACE, RULE_OBJECT, Alert
 from tiercel_engine.printable import printable
 from tiercel_engine.units import rfc3339
 
@@ -26,6 +26,8 @@ SD_ID: Final = "tiercel@32473"
 that RFC 5612 keeps for examples, and that others without one take. The name before it tells whose it is."""
 
 _PARAMETERS: Final = (
+    ("rule_namespace", RULE_NAMESPACE, 63),
+    ("rule_object", RULE_OBJECT, 253),
     ("namespace", "k8s.ns.name", 63),
     ("pod", "k8s.pod.name", 253),
     ("container", "container.name", 128),
@@ -95,7 +97,8 @@ def _structured_data(alert: Alert) -> str:
         "rule": (alert.rule, _LONGEST_RULE),
         "priority": (alert.priority.title, 16),
     }
-    values |= {name: (alert.output_fields.get(field), most) for name, field, most in _PARAMETERS}
+    fields = alert.output_fields | alert.origin_fields
+    values |= {name: (fields.get(field), most) for name, field, most in _PARAMETERS}
     return f"[{SD_ID}{''.join(_parameter(name, value, most) for name, (value, most) in values.items())}]"
 
 

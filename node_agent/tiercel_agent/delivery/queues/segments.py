@@ -1,4 +1,4 @@
-"""The files of a spool: segments of records, and the file that tells how far they are done.
+"""The files of a log: segments of records, and the file that tells how far they are done.
 
 A record is its length and a checksum (both 32 bits, little-endian) and the payload. A segment's name is the sequence
 number of its first record. Whatever isn't a regular file of such a name belongs to somebody else.
@@ -90,10 +90,15 @@ def _checksum(payload: bytes) -> int:
     return zlib.crc32(payload, ~len(payload) & 0xFFFFFFFF)
 
 
+def open_folder(folder: Path) -> int:
+    """A descriptor of the folder, which is made if there is none. Raises OSError, for a link too."""
+    make_folder(folder)
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
 def hold_folder(folder: Path) -> int:
     """A descriptor of the folder, with a lock on it that ends with the process. Raises OSError."""
-    make_folder(folder)
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = open_folder(folder)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -135,6 +140,11 @@ def open_reading(path: Path) -> int:
 def begin(path: Path) -> int:
     """Opens an empty segment to be written. Raises OSError."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _FLAGS, 0o600)
+
+
+def go_on(path: Path) -> int:
+    """Opens a segment to be written further. Raises OSError."""
+    return os.open(path, os.O_WRONLY | _FLAGS)
 
 
 def recover(segment: Segment) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,8 +76,10 @@ def _gone_since(folder: Path, now: float) -> float:
 
 
 def _size(folder: Path) -> int:
+    """Bytes of the files in it."""
     size = 0
     with suppress(OSError):
-        for path in folder.iterdir():
-            size += path.lstat().st_size
+        for path in folder.rglob("*"):
+            status = path.lstat()
+            size += 0 if stat.S_ISDIR(status.st_mode) else status.st_size
     return size

@@ -1,19 +1,21 @@
-"""The alerts that wait for one sink, in order: in its spool, and in memory while the spool can't be written."""
+"""The alerts that wait for one sink: in its spool, and in memory while the spool can't be written."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from itertools import islice
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from tiercel_agent.delivery.segments import MOST_RECORD
-from tiercel_agent.delivery.spool import Spool
-from tiercel_agent.delivery.stored_alert import decode, encode, weight
-from tiercel_agent.delivery.waiting import Waiting
+from tiercel_agent.delivery.queues.fair_buffer import FairBuffer
+from tiercel_agent.delivery.queues.flows import Flow, Rotation, flow_of
+from tiercel_agent.delivery.queues.log import MOST_READ
+from tiercel_agent.delivery.queues.segments import MOST_RECORD
+from tiercel_agent.delivery.queues.spool import Spool
+from tiercel_agent.delivery.queues.stored_alert import decode, encode, weight
+from tiercel_agent.delivery.queues.waiting import Waiting
 from tiercel_engine.alert import Alert
 from tiercel_engine.located import located
 
@@ -32,9 +34,9 @@ class AlertQueue(Waiting):
     """Alerts wait in ``spool``, or in memory without one, or while it can't be written: ``most_in_memory`` of them at
     most, and those of ``limit``.
 
-    What is in memory is younger than what is in the spool, and goes there before anything else does. Any thread
-    appends; one reads. ``opener`` is asked again from time to time for a spool that can't be opened now. The numbers
-    can be read without waiting for the disk.
+    Shares have their turns; in a share the most urgent alerts come first, and those of a flow in order. Of a flow,
+    what is in memory is younger than what is in the spool. Any thread appends; one reads. ``opener`` is asked again
+    from time to time for a spool that can't be opened now. The numbers can be read without waiting for the disk.
     """
 
     def __init__(
@@ -49,11 +51,12 @@ class AlertQueue(Waiting):
         self._most = most_in_memory
         self._opener = opener
         self._clock = clock
-        self._memory: deque[Alert] = deque()
-        self._weight = 0  # bytes of those in memory, about
+        self._memory = FairBuffer(flow_of, weight)
         self._most_weight = _IN_MEMORY
-        # How many of the alerts that ``next`` returned are the oldest of the spool, and how many the oldest in memory.
-        self._spool_hand = self._memory_hand = 0
+        self._rotation = Rotation()
+        # What ``next`` returned and isn't done: the flow of each alert, and the flows whose alerts are in the spool.
+        self._hand: deque[Flow] = deque()
+        self._stored: frozenset[Flow] = frozenset()
         self._lost = 0
         self._trouble = ""
         self._loss_logged = float("-inf")
@@ -95,57 +98,56 @@ class AlertQueue(Waiting):
             if self._closed:
                 self._lost += len(alerts)
                 return
-            self._memory.extend(alerts)
-            self._weight += sum(map(weight, alerts))
+            for alert in alerts:
+                self._memory.add(alert)
             self._store()
             self._trim()
             self._changed.notify_all()
 
     def next(self, most: int) -> Sequence[Alert]:
-        """The oldest alerts that aren't done: ``most`` at most, perhaps fewer. Empty if none can be read now."""
+        """The alerts whose turn it is: ``most`` at most, perhaps fewer. Empty if none can be read now.
+
+        Shares whose alerts were given and aren't done come after the others then, so that an alert that its destination
+        doesn't take holds up its own share alone.
+        """
         with self._using():
-            self._spool_hand = self._memory_hand = 0
+            self._let_go()
             if self._closed:
                 return []
             self._open()
             self._store()
-            if self._spool is not None:
-                alerts = self._read(self._spool, most)
-                self._spool_hand = len(alerts)
-                if alerts or self._spool.count:
-                    return alerts
-            alerts = list(islice(self._memory, most))
-            self._memory_hand = len(alerts)
-            return alerts
+            return self._take(self._rotation.turns(self._counts(), most))
 
     def done(self, count: int) -> None:
-        """Marks the oldest ``count`` of the alerts that ``next`` returned last as done."""
+        """Marks the first ``count`` of the alerts that ``next`` returned last as done."""
         with self._using():
-            stored = min(count, self._spool_hand)
-            if stored and self._spool is not None:
-                self._spool.done(stored)
-                self._spool_hand -= stored
-            for _ in range(min(count - stored, self._memory_hand)):
-                self._take_out(0)
-                self._memory_hand -= 1
+            done: Counter[Flow] = Counter()
+            for _ in range(min(count, len(self._hand))):
+                flow = self._hand.popleft()
+                self._rotation.took(flow)
+                if flow in self._stored:
+                    done[flow] += 1
+                else:
+                    self._memory.take_out(flow)
+            if self._spool is not None:
+                for flow, number in done.items():
+                    self._spool.done(flow, number)
 
     def close(self) -> None:
         """Moves what is in memory to the spool; what the spool doesn't take is lost. The spool stays on the disk."""
         with self._using():
             if not self._closed:
                 self._store_at = float("-inf")
+                self._let_go()
                 self._store()
             self._end()
-            self._lost += len(self._memory)
-            self._memory.clear()
-            self._weight = 0
+            self._lost += len(self._memory.take_all())
 
     def remove(self) -> None:
         """Closes it and deletes what waits."""
         with self._using():
             self._end()
-            self._memory.clear()
-            self._weight = 0
+            self._memory.take_all()
             if self._spool is not None:
                 self._spool.remove()
 
@@ -168,27 +170,36 @@ class AlertQueue(Waiting):
 
     @property
     def _waiting(self) -> int:
-        return len(self._memory) + (self._spool.count if self._spool is not None else 0)
+        return self._memory.count + (self._spool.count if self._spool is not None else 0)
 
     @property
     def _all_lost(self) -> int:
         return self._lost + (self._spool.lost if self._spool is not None else 0)
 
-    def _take_out(self, index: int) -> None:
-        self._weight -= weight(self._memory[index])
-        del self._memory[index]
+    def _counts(self) -> Mapping[Flow, int]:
+        stored = self._spool.counts if self._spool is not None else {}
+        return Counter(stored) + Counter(self._memory.counts())
+
+    def _sent_from_memory(self) -> Iterator[Flow]:
+        """The flows of the alerts that are being sent from memory."""
+        return (flow for flow in self._hand if flow not in self._stored)
+
+    def _let_go(self) -> None:
+        """Takes back what isn't done: its shares have had their turn."""
+        for flow in self._hand:
+            self._rotation.took(flow)
+        self._hand.clear()
+        self._stored = frozenset()
+        if self._spool is not None:
+            self._spool.settle()
 
     def _trim(self) -> None:
-        """Drops the oldest alerts in memory that aren't being sent, while there are too many."""
-        while len(self._memory) > self._memory_hand and (
-            len(self._memory) > self._most or self._weight > self._most_weight
-        ):
-            self._take_out(self._memory_hand)
-            self._lost += 1
+        """Drops alerts in memory that aren't being sent, while there are too many."""
+        self._lost += self._memory.drop(self._most, self._most_weight, self._sent_from_memory())
 
     def _end(self) -> None:
         self._closed = True
-        self._spool_hand = self._memory_hand = 0
+        self._hand.clear()
         if self._spool is not None:
             self._spool.close()
         self._changed.notify_all()
@@ -209,56 +220,71 @@ class AlertQueue(Waiting):
             self._spool.limit = self._limit
 
     def _store(self) -> None:
-        """Moves alerts from memory to the spool, as many as it takes."""
-        if self._clock() < self._store_at:
-            return  # that it is full was seen a moment ago
-        while self._spool is not None and self._memory:
-            payloads = self._encoded()
-            try:
-                self._spool.append(payloads)
-            except OSError as error:
-                self._trouble = error.strerror or str(error)
-                self._store_at = self._clock() + _WRITE_AGAIN
-                return
-            self._trouble = ""
-            for _ in payloads:
-                self._take_out(0)
-            # Alerts in memory are sent only if there is none in the spool: there, too, they are now the oldest.
-            sending = min(len(payloads), self._memory_hand)
-            if sending:
-                self._memory_hand -= sending
-                self._spool_hand += sending
-                self._spool.hold(self._spool_hand)
+        """Moves alerts from memory to the spool, as many as it takes; not of flows that are being sent from memory."""
+        if self._spool is None or not self._memory.count or self._clock() < self._store_at:
+            return  # or that it is full was seen a moment ago
+        sent = set(self._sent_from_memory())
+        for flow in [flow for flow in self._memory.counts() if flow not in sent]:
+            while payloads := self._encoded(flow):
+                try:
+                    self._spool.append(flow, payloads)
+                except OSError as error:
+                    self._trouble = error.strerror or str(error)
+                    self._store_at = self._clock() + _WRITE_AGAIN
+                    return
+                self._trouble = ""
+                for _ in payloads:
+                    self._memory.take_out(flow)
 
-    def _encoded(self) -> list[bytes]:
-        """The oldest alerts in memory, encoded. Those that can't be encoded are lost."""
+    def _encoded(self, flow: Flow) -> list[bytes]:
+        """The oldest alerts of a flow in memory, encoded. Those that can't be encoded are lost."""
         payloads: list[bytes] = []
         size = 0
-        while len(payloads) < min(_BATCH, len(self._memory)) and size < _BATCH_BYTES:
+        for alert in self._memory.oldest(flow, _BATCH):
             try:
-                payload = encode(self._memory[len(payloads)])
+                payload = encode(alert)
                 if len(payload) > MOST_RECORD:
                     raise ValueError("too long")
             except Exception as error:  # it would be in the way of all others
                 self._log_loss("an alert can't be kept for its sink", error)
-                self._take_out(len(payloads))
-                self._memory_hand -= len(payloads) < self._memory_hand
+                self._memory.take_out(flow, len(payloads))
                 self._lost += 1
                 continue
             payloads.append(payload)
             size += len(payload)
+            if size >= _BATCH_BYTES:
+                break
         return payloads
 
-    def _read(self, spool: Spool, most: int) -> list[Alert]:
-        alerts: list[Alert] = []
-        while not alerts:
+    def _take(self, turns: Sequence[Flow]) -> list[Alert]:
+        """The alerts of these flows, as far as they can be read and aren't too much at once. They are in hand then."""
+        read: dict[Flow, deque[Alert]] = {}
+        room = MOST_READ
+        for flow, wanted in Counter(turns).items():
             try:
-                payloads = spool.read(most)
+                alerts = self._of_spool(flow, wanted, room)
             except OSError:  # too many open files, or the like
-                self._changed.wait(_READ_AGAIN)
                 break
-            if not payloads:
+            if alerts:
+                self._stored |= {flow}
+            read[flow] = deque(alerts or self._memory.oldest(flow, wanted))
+            room -= sum(map(weight, read[flow]))
+            if room <= 0:
                 break
+        if turns and not read:
+            self._changed.wait(_READ_AGAIN)
+        taken: list[Alert] = []
+        for flow in turns:
+            if read.get(flow):
+                taken.append(read[flow].popleft())
+                self._hand.append(flow)
+        return taken
+
+    def _of_spool(self, flow: Flow, most: int, most_bytes: int) -> list[Alert]:
+        """The oldest alerts of a flow in the spool, none if none waits there. Raises OSError if they can't be read
+        now."""
+        alerts: list[Alert] = []
+        while self._spool is not None and not alerts and (payloads := self._spool.read(flow, most, most_bytes)):
             for payload in payloads:
                 try:
                     alerts.append(decode(payload))
@@ -267,7 +293,7 @@ class AlertQueue(Waiting):
                         self._log_loss("what the spool holds is no alert", error)
                     break
             if not alerts:
-                spool.done(1)
+                self._spool.done(flow, 1)
                 self._lost += 1
         return alerts
 

@@ -1,0 +1,1 @@
+"""What waits for one sink: fair between namespaces, on the disk or in memory."""
