@@ -13,7 +13,9 @@ from typing import NamedTuple
 
 from tiercel_agent.filter.automaton import UNKNOWN, Automaton, Pattern, build
 from tiercel_agent.filter.candidates import CandidateSets, to_words
-from tiercel_agent.filter.clauses import Clause, Clauses, Partition, make_clauses
+from tiercel_agent.filter.budget import BUDGET, ClauseBudget
+from tiercel_agent.filter.clauses import Clauses, Partition, make_clauses
+from tiercel_agent.filter.cutter import Clause
 from tiercel_agent.filter.decidability import Signal
 from tiercel_agent.filter.name_tests import UNCLEAN
 from tiercel_engine.rule import Rule
@@ -82,9 +84,9 @@ class Tables:
         return len(self.clause_rules) // 64
 
 
-def make_tables(rules: Sequence[Rule]) -> Tables:
+def make_tables(rules: Sequence[Rule], budget: ClauseBudget = BUDGET) -> Tables:
     """The tables for these rules, in the order that rules are numbered in."""
-    clauses = make_clauses(rules)
+    clauses = make_clauses(rules, budget=budget)
     begun = _Names.of(clauses, floating=False)
     floating = _Names.of(clauses, floating=True)
     candidate_sets = array("Q", [0])
