@@ -27,8 +27,8 @@ def describe(warning: AgentWarning) -> str:
         case WarningKind.CLAUSES_OVER_BUDGET:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             return (
-                f"the rules of namespace {detail} exceed its budget in the kernel's filter, every call of its pods that "
-                f"these ask for goes to user space: {names[0]}{more}"
+                f"the rules of namespace {detail} exceed its budget in the kernel's filter, "
+                f"every call of its pods that these ask for goes to user space: {names[0]}{more}"
             )
         case WarningKind.FIELDS_WITHOUT_SOURCE:
             return f"{detail}: rules that ask for {', '.join(names)} can't match"

@@ -1,8 +1,8 @@
 """How many clauses of the kernel's filter each namespace may have, so that no namespace takes what others need.
 
-The rules of the system, those of the system's namespace and those of files, have a part of their own that no other rules
-can use up. All other namespaces share what is left of a partition, each up to a most. If that isn't enough for all, a
-namespace that asks for little gets all of it, and the others get the same number each (``fair_shares``).
+The rules of the system, which are those of the system's namespace and those of files, have a part of their own that no
+other rules can use up. All other namespaces share what is left of a partition, and none gets more than a certain number.
+If that isn't enough for all, a namespace that asks for little gets it, and the others get the same number each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ADDED = 2
 
 @dataclass(frozen=True, slots=True)
 class ClauseBudget:
-    """Numbers of clauses in one partition. These are the only numbers to change if budgets become a setting."""
+    """Numbers of clauses in one partition."""
 
     shared: int = 64 * 64
     """All clauses together: MAX_WORDS of bpf/decide.h."""
@@ -30,8 +30,8 @@ class ClauseBudget:
     namespace: int = 256
     """Of the rules of any other namespace."""
     parts: int = 128
-    """A clause of a namespace's rule counts as one for each so many parts of the rule's condition, since parts cost time
-    and memory. For the system's rules, parts don't count."""
+    """A clause of a namespace's rule counts as one for each so many parts of the rule's condition, since parts cost
+    time and memory. For the system's rules, parts don't count."""
 
     def for_namespaces(self, of_system: int) -> int:
         """What is left for all other namespaces together if the system's rules have so many clauses."""
@@ -54,9 +54,9 @@ def namespace_of(rule: Rule) -> str:
 def fair_shares(needs: Mapping[str, int], room: int) -> dict[str, int]:
     """Divides ``room`` among those that need something of it, by their names. Nobody gets more than it needs.
 
-    Whoever needs no more than an equal share of the room gets what it needs; what it leaves is divided among the others.
-    Of those that need the same, the first by name get one more where the room can't be divided equally, so that some get
-    nothing if there are more of them than the room has places.
+    Who needs no more than an equal share of the room gets what it needs; what it leaves is divided among the others.
+    Where the room can't be divided equally, those that need least get one more, and among these the first by name. So
+    some get nothing if there are more of them than the room has places.
     """
     shares = {}
     waiting = len(needs)

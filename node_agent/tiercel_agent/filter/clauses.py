@@ -1,10 +1,10 @@
 """All rules as clauses, within the budgets of their namespaces.
 
 Kinds of calls to which the same parts of rules apply share a partition, a range of clause numbers. Where the rules of a
-namespace have more clauses than it may have there, its conditions are first taken whole, one clause for each rule. What
-is too much even then is widened: in place of its clauses there is one clause that holds for all processes in the pods of
-such namespaces, so that their calls go to user space, and nobody else's do. Rules of the system may watch anything: in
-place of those that are too many for its own budget, there is a clause that holds for all calls.
+namespace have more clauses than it may have there, its conditions are first taken whole, one clause for each rule. Rules
+that are too many even then are widened: in place of their clauses there is one that holds for all processes in the pods
+of such namespaces, so that their calls go to user space, and nobody else's do. Rules of the system may watch anything:
+in place of those that are too many for its own budget, there is a clause that holds for all calls.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ class Clauses:
     go to user space."""
 
 
-def make_clauses(
-    rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, budget: ClauseBudget = BUDGET
-) -> Clauses:
+def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, budget: ClauseBudget = BUDGET) -> Clauses:
     """The clauses of these rules for these calls. Calls that no rule can match belong to no partition."""
     graph = Graph()
     roots = [graph.add(rule.condition) for rule in rules]
@@ -120,8 +118,8 @@ def _name_tests(graph: Graph, partitions: Sequence[Partition]) -> dict[int, Name
 def _admitted(
     graph: Graph, cutters: Sequence[Cutter], rules: Sequence[Rule], conditions: Conditions, budget: ClauseBudget
 ) -> tuple[tuple[Clause, ...], dict[str, list[int]]]:
-    """The clauses of a partition, with those of one rule behind each other; and by namespace, the positions of the rules
-    that are too many."""
+    """The clauses of a partition, with those of one rule behind each other; and by namespace, the positions of the
+    rules that are too many."""
     by_namespace: dict[str, list[tuple[int, int]]] = {}
     for rule, root in conditions:
         by_namespace.setdefault(namespace_of(rules[rule]), []).append((rule, root))

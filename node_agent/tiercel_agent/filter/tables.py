@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tiercel_agent.filter.automaton import UNKNOWN, Automaton, Pattern, build
-from tiercel_agent.filter.candidates import CandidateSets, to_words
 from tiercel_agent.filter.budget import BUDGET, ClauseBudget
+from tiercel_agent.filter.candidates import CandidateSets, to_words
 from tiercel_agent.filter.clauses import Clauses, Partition, make_clauses
 from tiercel_agent.filter.cutter import Clause
 from tiercel_agent.filter.decidability import Signal

@@ -187,18 +187,18 @@ def _blindness(facts: Facts) -> str:
 
 
 def _over_budget(facts: Facts) -> str:
-    """On which nodes the rules of the object's namespace are too many for the kernel's filter. The budget is that of all
-    objects of the namespace."""
+    """On which nodes the rules of the object's namespace exceed its budget, which all of its objects share."""
     namespace = facts.stored.object.namespace
     if facts.stored.suspended:
         return ""
     where = "" if namespace == SYSTEM_NAMESPACE else " of its pods"
-    sentences = [
-        f"on {listed(sorted(nodes))} the rules of this namespace exceed its budget in the kernel's filter: every call"
-        f"{where} that is asked for by {listed([key.removeprefix(f'{namespace}/') for key in rules])} goes to user space, "
-        "where some may be lost"
-        for rules, nodes in facts.fleet.over_budget.get(namespace, {}).items()
-    ]
+    sentences = []
+    for keys, nodes in facts.fleet.over_budget.get(namespace, {}).items():
+        rules = listed([key.removeprefix(f"{namespace}/") for key in keys])
+        sentences.append(
+            f"on {listed(sorted(nodes))} the rules of this namespace exceed its budget in the kernel's filter: "
+            f"every call{where} that is asked for by {rules} goes to user space, where some may be lost"
+        )
     return "; ".join(sentences[:MOST_NAMED]) + and_more(len(sentences))
 
 

@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
-from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
 from tiercel_agent.filter.budget import BUDGET, ClauseBudget
+from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
 from tiercel_agent.filter.tables import EXACT, RULE, Tables, automaton_size, candidate_set_words, make_tables
 from tiercel_engine.rule import Rule
 
