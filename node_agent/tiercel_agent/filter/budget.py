@@ -1,7 +1,7 @@
 """How many clauses of the kernel's filter each namespace may have, so that no namespace takes what others need.
 
 The rules of the system, which are those of the system's namespace and those of files, have a part of their own that no
-other rules can use up. All other namespaces share what is left of a partition, and none gets more than a certain number.
+other rules can use up. All other namespaces share what is left of a partition, and each gets at most a certain number.
 If that isn't enough for all, a namespace that asks for little gets it, and the others get the same number each.
 """
 

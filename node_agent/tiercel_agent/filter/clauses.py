@@ -1,8 +1,8 @@
 """All rules as clauses, within the budgets of their namespaces.
 
 Kinds of calls to which the same parts of rules apply share a partition, a range of clause numbers. Where the rules of a
-namespace have more clauses than it may have there, its conditions are first taken whole, one clause for each rule. Rules
-that are too many even then are widened: in place of their clauses there is one that holds for all processes in the pods
+namespace have more clauses than it may have there, its conditions are first taken whole, one clause a rule. Rules that
+are too many even then are widened: in place of their clauses there is one that holds for all processes in the pods
 of such namespaces, so that their calls go to user space, and nobody else's do. Rules of the system may watch anything:
 in place of those that are too many for its own budget, there is a clause that holds for all calls.
 """
