@@ -24,11 +24,11 @@ def describe(warning: AgentWarning) -> str:
         case WarningKind.TOO_MANY_RULES:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             return f"too many rules for the kernel, every call that they ask for goes to user space: {names[0]}{more}"
-        case WarningKind.CLAUSES_OVER_BUDGET:
+        case WarningKind.FILTER_BUDGET_EXCEEDED:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             return (
                 f"the rules of namespace {detail} exceed its budget in the kernel's filter, "
-                f"every call of its pods that these ask for goes to user space: {names[0]}{more}"
+                f"more calls of its pods go to user space for these: {names[0]}{more}"
             )
         case WarningKind.FIELDS_WITHOUT_SOURCE:
             return f"{detail}: rules that ask for {', '.join(names)} can't match"

@@ -131,9 +131,8 @@ class Watch:
 def too_many_rules(clauses: Clauses) -> list[AgentWarning]:
     """A warning for each namespace that has more rules than the filter can hold for it."""
     of_system = [AgentWarning(WarningKind.TOO_MANY_RULES, clauses.left_out)] if clauses.left_out else []
-    return of_system + [
-        AgentWarning(WarningKind.CLAUSES_OVER_BUDGET, rules, namespace) for namespace, rules in clauses.widened.items()
-    ]
+    over_budget = clauses.over_budget.items()
+    return of_system + [AgentWarning(WarningKind.FILTER_BUDGET_EXCEEDED, rules, name) for name, rules in over_budget]
 
 
 def map_sizes(tables: Tables | None) -> dict[str, Size]:

@@ -1,4 +1,4 @@
-"""How many clauses of the kernel's filter each namespace may have, so that no namespace takes what others need.
+"""What of the kernel's filter the rules of each namespace may take, so that no namespace takes what others need.
 
 The rules of the system, which are those of the system's namespace and those of files, have a part of their own that no
 other rules can use up. All other namespaces share what is left of a partition, and each gets at most a certain number.
@@ -20,8 +20,8 @@ _ADDED = 2
 
 
 @dataclass(frozen=True, slots=True)
-class ClauseBudget:
-    """Numbers of clauses in one partition."""
+class FilterBudget:
+    """Numbers of clauses in one partition, and of states of the automata for names."""
 
     shared: int = 64 * 64
     """All clauses together: MAX_WORDS of bpf/decide.h."""
@@ -30,8 +30,12 @@ class ClauseBudget:
     namespace: int = 256
     """Of the rules of any other namespace."""
     parts: int = 128
-    """A clause of a namespace's rule counts as one for each so many parts of the rule's condition, since parts cost
-    time and memory. For the system's rules, parts don't count."""
+    """A clause of a namespace's rule counts as one for each so many parts of the rule's condition, constants included,
+    since parts cost time and memory. For the system's rules, parts don't count."""
+    states: int = 40_000
+    """Of an automaton for names, for all rules together."""
+    floating_states: int = 6_000
+    """Of the automaton for names that contain or end with something, beyond those that its literals need at least."""
 
     def for_namespaces(self, of_system: int) -> int:
         """What is left for all other namespaces together if the system's rules have so many clauses."""
@@ -43,7 +47,7 @@ class ClauseBudget:
         return min(self.system, self.shared - _ADDED)
 
 
-BUDGET = ClauseBudget()
+BUDGET = FilterBudget()
 
 
 def namespace_of(rule: Rule) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tiercel_agent.events.syscalls import SYSCALLS, Syscall, known_numbers
-from tiercel_agent.filter.budget import BUDGET, SYSTEM, ClauseBudget, fair_shares, namespace_of
+from tiercel_agent.filter.budget import BUDGET, SYSTEM, FilterBudget, fair_shares, namespace_of
 from tiercel_agent.filter.cutter import Clause, Cutter
 from tiercel_agent.filter.decidability import NAME_SIGNALS, DecidableFields, Signal, decidable_fields
 from tiercel_agent.filter.name_tests import NameTest, name_test
@@ -70,12 +70,11 @@ class Clauses:
     """By atom, for the atoms that the name of a file decides, as it is or as it was passed."""
     left_out: tuple[str, ...]
     """The keys of the system's rules for which there was no room: calls that they ask for always go to user space."""
-    widened: Mapping[str, tuple[str, ...]]
-    """The same for the rules of other namespaces, by namespace: calls of that namespace's pods that they ask for always
-    go to user space."""
+    over_budget: Mapping[str, tuple[str, ...]]
+    """The same for the rules of other namespaces, by namespace: more calls of its pods go to user space."""
 
 
-def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, budget: ClauseBudget = BUDGET) -> Clauses:
+def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, budget: FilterBudget = BUDGET) -> Clauses:
     """The clauses of these rules for these calls. Calls that no rule can match belong to no partition."""
     graph = Graph()
     roots = [graph.add(rule.condition) for rule in rules]
@@ -98,8 +97,9 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, bud
         partitions.append(Partition(tuple(of_partition), decidable, clauses, cutters[0].signals_of(clauses)))
         for namespace, positions in too_many.items():
             left.setdefault(namespace, {}).update(dict.fromkeys(rules[position].key for position in positions))
-    widened = {namespace: tuple(keys) for namespace, keys in sorted(left.items())}
-    return Clauses(graph, tuple(partitions), _name_tests(graph, partitions), widened.pop(SYSTEM, ()), widened)
+    over_budget = {namespace: tuple(keys) for namespace, keys in sorted(left.items())}
+    tests = _name_tests(graph, partitions)
+    return Clauses(graph, tuple(partitions), tests, over_budget.pop(SYSTEM, ()), over_budget)
 
 
 def _name_tests(graph: Graph, partitions: Sequence[Partition]) -> dict[int, NameTest]:
@@ -116,7 +116,7 @@ def _name_tests(graph: Graph, partitions: Sequence[Partition]) -> dict[int, Name
 
 
 def _admitted(
-    graph: Graph, cutters: Sequence[Cutter], rules: Sequence[Rule], conditions: Conditions, budget: ClauseBudget
+    graph: Graph, cutters: Sequence[Cutter], rules: Sequence[Rule], conditions: Conditions, budget: FilterBudget
 ) -> tuple[tuple[Clause, ...], dict[str, list[int]]]:
     """The clauses of a partition, with those of one rule behind each other; and by namespace, the positions of the
     rules that are too many."""

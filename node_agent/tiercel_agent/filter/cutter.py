@@ -8,9 +8,9 @@ known before anything is multiplied out, so that time and memory are bounded wha
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, product
+from itertools import chain, islice, product
 
 from tiercel_agent.filter.decidability import NAME_SIGNALS, DecidableFields, Signal
 from tiercel_agent.filter.name_tests import name_test
@@ -53,7 +53,7 @@ class Cutter:
 
     def clauses(self, rule: int, root: int) -> list[Clause]:
         """The clauses of one rule, whose condition is ``root``."""
-        if self.size(root, _MOST_PARTS) > _MOST_PARTS:
+        if next(islice(self._nodes(root), _MOST_PARTS, None), None) is not None:
             return [Clause(rule, (root,), False)]
         clauses = []
         for parts in self._alternatives(root):
@@ -64,14 +64,26 @@ class Cutter:
         return clauses
 
     def size(self, root: int, most: int) -> int:
-        """How many nodes a condition has; ``most + 1`` if it has more than ``most``."""
+        """How many nodes a condition has, and constants that these compare with; ``most + 1`` if there are more than
+        ``most``."""
+        size = 0
+        for node in self._nodes(root):
+            part = self._graph.parts[node]
+            size += 1 + (len(part.right) if isinstance(part, Atom) and isinstance(part.right, tuple) else 0)
+            if size > most:
+                return most + 1
+        return size
+
+    def _nodes(self, root: int) -> Iterator[int]:
+        """The node and all nodes that it is made of, as far as they are asked for."""
         reached = {root}
         stack = [root]
-        while stack and len(reached) <= most:
-            new = [operand for operand in self._graph.operands(stack.pop()) if operand not in reached]
-            reached.update(new)
+        while stack:
+            node = stack.pop()
+            yield node
+            new = {operand for operand in self._graph.operands(node) if operand not in reached}
+            reached |= new
             stack += new
-        return min(len(reached), most + 1)
 
     def signals_of(self, clauses: Sequence[Clause]) -> dict[int, Signal]:
         """The decidable atoms of these clauses, with the signal that decides each."""

@@ -11,13 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tiercel_agent.filter.automaton import UNKNOWN, Automaton, Pattern, build
-from tiercel_agent.filter.budget import BUDGET, ClauseBudget
+from tiercel_agent.filter.automaton import UNKNOWN
+from tiercel_agent.filter.budget import BUDGET, FilterBudget
 from tiercel_agent.filter.candidates import CandidateSets, to_words
 from tiercel_agent.filter.clauses import Clauses, Partition, make_clauses
 from tiercel_agent.filter.cutter import Clause
 from tiercel_agent.filter.decidability import Signal
-from tiercel_agent.filter.name_tests import UNCLEAN
+from tiercel_agent.filter.name_automata import Names, name_automata
 from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF
@@ -31,15 +31,10 @@ _KNOWN = {
     Signal.FLOATING_NAME: 4,
     Signal.CONNECTION: 8,
 }
-_MOST_STATES = 40_000
 _SMALLEST_TABLE = 1 << 20  # bytes
 _LEARNED = 1 << 16  # words of candidate sets
-_FLOATING_STATES = 6_000
-"""How many states the automaton for names that contain or end with something may have, beyond those that its literals
-need at least."""
 _START = 1028
-_SETTLED = 1
-_UNCLEAN = 1 << 31  # all: bpf/automaton.h
+_SETTLED = 1  # both: bpf/automaton.h
 
 
 class FilterPlan(NamedTuple):
@@ -84,11 +79,9 @@ class Tables:
         return len(self.clause_rules) // 64
 
 
-def make_tables(rules: Sequence[Rule], budget: ClauseBudget = BUDGET) -> Tables:
+def make_tables(rules: Sequence[Rule], budget: FilterBudget = BUDGET) -> Tables:
     """The tables for these rules, in the order that rules are numbered in."""
-    clauses = make_clauses(rules, budget=budget)
-    begun = _Names.of(clauses, floating=False)
-    floating = _Names.of(clauses, floating=True)
+    clauses, begun, floating = name_automata(make_clauses(rules, budget=budget), rules, budget)
     candidate_sets = array("Q", [0])
     plans: dict[int, FilterPlan] = {}
     clause_rules: list[int] = []
@@ -108,44 +101,7 @@ def make_tables(rules: Sequence[Rule], budget: ClauseBudget = BUDGET) -> Tables:
     return Tables(clauses, _encoded(begun, floating), candidate_sets, plans, clause_rules, first_words)
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """An automaton of names. ``held`` has by accept number the atoms that may hold, None where that isn't known.
-    ``accepts`` has by state its accept number, with the bit ``_UNCLEAN`` where the name isn't clean."""
-
-    automaton: Automaton
-    held: Sequence[Sequence[int] | None]
-    accepts: Sequence[int]
-
-    @classmethod
-    def of(cls, clauses: Clauses, *, floating: bool) -> _Names:
-        patterns: dict[Pattern, int] = {}
-        if floating:
-            patterns.update((pattern, number) for number, pattern in enumerate(UNCLEAN))
-        atoms_of: dict[int, list[int]] = {}
-        for atom, test in clauses.name_tests.items():
-            if test.floats is floating:
-                for pattern in test.patterns:
-                    atoms_of.setdefault(patterns.setdefault(pattern, len(patterns)), []).append(atom)
-        most = _MOST_STATES
-        if floating:
-            length = sum(len(part) for pattern in patterns for part in pattern.elements if isinstance(part, bytes))
-            most = min(most, _FLOATING_STATES + 2 * length)
-        automaton = build(tuple(patterns), most_states=most)
-        marks = [
-            _UNCLEAN if floating and accepted is not None and not accepted.isdisjoint(range(len(UNCLEAN))) else 0
-            for accepted in automaton.accept_sets
-        ]
-        held = [
-            None if accepted is None else [atom for pattern in accepted for atom in atoms_of.get(pattern, ())]
-            for accepted in automaton.accept_sets
-        ]
-        return cls(automaton, held, [number | marks[number] for number in automaton.accepts])
-
-
-def _add_sets(
-    candidate_sets: array[int], clauses: Clauses, partition: Partition, signal: Signal, names: _Names
-) -> None:
+def _add_sets(candidate_sets: array[int], clauses: Clauses, partition: Partition, signal: Signal, names: Names) -> None:
     """Appends the candidate set of each accept number."""
     sets = CandidateSets(clauses, partition, {signal})
     all_clauses = (1 << len(partition.clauses)) - 1
@@ -161,7 +117,7 @@ def _entry(clause: Clause) -> int:
     return rule | EXACT | sum({_KNOWN[signal] for signal in clause.signals}) << 24
 
 
-def _encoded(begun: _Names, floating: _Names) -> bytes:
+def _encoded(begun: Names, floating: Names) -> bytes:
     """The two automata as bpf/automaton.h reads them."""
     columns = array("H")
     for of_begun, of_floating in zip(begun.automaton.classes, floating.automaton.classes, strict=True):
@@ -171,7 +127,7 @@ def _encoded(begun: _Names, floating: _Names) -> bytes:
     return header + _states(begun, _START) + _states(floating, second)
 
 
-def _states(names: _Names, begin: int) -> bytes:
+def _states(names: Names, begin: int) -> bytes:
     automaton = names.automaton
     width = automaton.columns + 1
     places = [

@@ -82,7 +82,7 @@ def status_of(
 def _warnings(warnings: Iterable[AgentWarning]) -> tuple[node_agent.NodeWarning, ...]:
     """The warnings, with a bounded number of names together. Those that tenants can cause come last, so that they don't
     push out the others."""
-    told = sorted(warnings, key=lambda warning: warning.kind is WarningKind.CLAUSES_OVER_BUDGET)[:_MOST]
+    told = sorted(warnings, key=lambda warning: warning.kind is WarningKind.FILTER_BUDGET_EXCEEDED)[:_MOST]
     names = _MOST // max(1, len(told))
     return tuple(
         node_agent.NodeWarning(each.kind, printable(describe(each))[:_LONGEST], each.names[:names]) for each in told

@@ -71,7 +71,7 @@ def _over_budget(warnings: Iterable[NodeWarning]) -> Iterable[tuple[str, Sequenc
     for warning in warnings:
         if warning.kind is WarningKind.TOO_MANY_RULES:
             yield SYSTEM_NAMESPACE, warning.names
-        elif warning.kind is WarningKind.CLAUSES_OVER_BUDGET and warning.names:
+        elif warning.kind is WarningKind.FILTER_BUDGET_EXCEEDED and warning.names:
             yield warning.names[0].partition("/")[0], warning.names
 
 

@@ -197,7 +197,7 @@ def _over_budget(facts: Facts) -> str:
         rules = listed([key.removeprefix(f"{namespace}/") for key in keys])
         sentences.append(
             f"on {listed(sorted(nodes))} the rules of this namespace exceed its budget in the kernel's filter: "
-            f"every call{where} that is asked for by {rules} goes to user space, where some may be lost"
+            f"for {rules}, more calls{where} go to user space, where some may be lost"
         )
     return "; ".join(sentences[:MOST_NAMED]) + and_more(len(sentences))
 

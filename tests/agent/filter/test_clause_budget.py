@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiercel_agent.events.syscalls import BY_NAME
-from tiercel_agent.filter.budget import BUDGET, ClauseBudget, fair_shares, namespace_of
+from tiercel_agent.filter.budget import BUDGET, FilterBudget, fair_shares, namespace_of
 from tiercel_agent.filter.clauses import Clauses, make_clauses
 from tiercel_agent.filter.cutter import Clause
 from tiercel_engine.condition import And, Node, Or
@@ -68,7 +68,7 @@ def test_a_namespace_with_too_many_rules_costs_its_own_pods() -> None:
     assert len(partition.clauses) <= BUDGET.shared
     assert by_namespace(clauses, rules) == {"": 5, "shop": BUDGET.namespace, "bank": 160}
     assert clauses.left_out == ()
-    assert {name: len(keys) for name, keys in clauses.widened.items()} == {"shop": 300 - BUDGET.namespace}
+    assert {name: len(keys) for name, keys in clauses.over_budget.items()} == {"shop": 300 - BUDGET.namespace}
     (wide,) = of_several(clauses)
     (scope,) = wide.parts
     assert clauses.graph.parts[scope] == atom("k8s.ns.name", "in", "shop")
@@ -77,13 +77,13 @@ def test_a_namespace_with_too_many_rules_costs_its_own_pods() -> None:
 def test_conditions_are_taken_whole_before_they_are_given_up() -> None:
     rules = tenants("shop", 200)
     clauses = make_clauses(rules, OPENS)
-    assert (clauses.widened, of_several(clauses)) == ({}, [])
+    assert (clauses.over_budget, of_several(clauses)) == ({}, [])
     assert by_namespace(clauses, rules) == {"shop": 200}
 
 
 @pytest.mark.parametrize(("namespaces", "each"), [(40, 10), (400, 1), (400, 3)])
 def test_all_fit_however_many_namespaces_there_are(namespaces: int, each: int) -> None:
-    budget = ClauseBudget(shared=300, system=100)
+    budget = FilterBudget(shared=300, system=100)
     names = [f"ns-{n:04}" for n in range(namespaces)]
     rules = [*SYSTEM, *(one for name in names for one in tenants(name, each))]
     clauses = make_clauses(rules, OPENS, budget)
@@ -92,22 +92,22 @@ def test_all_fit_however_many_namespaces_there_are(namespaces: int, each: int) -
     assert len(partition.clauses) <= budget.shared
     assert counts[""] == 5
     assert all(clause.parts for clause in partition.clauses)
-    assert clauses.widened.keys() | {name for name in names if counts[name]} == set(names)
+    assert clauses.over_budget.keys() | {name for name in names if counts[name]} == set(names)
     room = budget.for_namespaces(5)
     assert min(counts[name] for name in names) >= min(each, room // namespaces)
 
 
 def test_who_asks_for_little_loses_nothing_to_who_asks_for_much() -> None:
     little = tenants("little", 1)
-    budget = ClauseBudget(shared=120, system=20)
+    budget = FilterBudget(shared=120, system=20)
     rules = [*SYSTEM, *little, *(one for n in range(5) for one in tenants(f"much-{n}", 100))]
     clauses = make_clauses(rules, OPENS, budget)
     assert by_namespace(clauses, rules)["little"] == 16
-    assert "little" not in clauses.widened
+    assert "little" not in clauses.over_budget
 
 
 def test_the_systems_rules_have_a_budget_that_no_tenant_takes() -> None:
-    budget = ClauseBudget(shared=64, system=40)
+    budget = FilterBudget(shared=64, system=40)
     system = [
         rule(And((atom("evt.type", "=", "openat"), atom("fd.name", "=", f"/{n}"))), name=f"s{n}") for n in range(40)
     ]
@@ -118,7 +118,7 @@ def test_the_systems_rules_have_a_budget_that_no_tenant_takes() -> None:
 
 
 def test_rules_of_the_system_beyond_its_budget_are_left_to_user_space() -> None:
-    clauses = make_clauses([*SYSTEM, *tenants("shop", 3)], OPENS, ClauseBudget(system=4))
+    clauses = make_clauses([*SYSTEM, *tenants("shop", 3)], OPENS, FilterBudget(system=4))
     assert clauses.left_out == ("system 4",)
     assert Clause(-1, (), False) in of_several(clauses)
 
@@ -132,18 +132,19 @@ def test_only_the_calls_that_are_asked_for_are_widened() -> None:
     clauses = make_clauses(rules)
     (of_unlink,) = [each for each in clauses.partitions if BY_NAME["unlink"] in each.calls]
     assert [clause.rule for clause in of_unlink.clauses] == [300]
-    assert "shop/other" not in clauses.widened["shop"]
+    assert "shop/other" not in clauses.over_budget["shop"]
 
 
 def test_large_conditions_cost_more_of_the_budget() -> None:
-    large = And(tuple(atom("proc.name", "!=", f"{n}") for n in range(1)))
     several = Or(tuple(And((atom("fd.name", "=", f"/{n}"), atom("proc.name", "=", f"{n}"))) for n in range(200)))
-    budget = ClauseBudget(namespace=20, parts=100)
-    assert not make_clauses(tenants("shop", 20, large), OPENS, budget).widened
+    budget = FilterBudget(namespace=20, parts=100)
+    assert not make_clauses(tenants("shop", 20, atom("proc.name", "=", "x")), OPENS, budget).over_budget
+    wide = atom("proc.name", "in", *map(str, range(1000)))
+    assert len(make_clauses(tenants("shop", 20, wide), OPENS, budget).over_budget["shop"]) == 19
     rules = [one for n in range(20) for one in tenants("shop", 1, And((several, atom("proc.exe", "=", f"{n}"))))]
     clauses = make_clauses(rules, OPENS, budget)
     assert by_namespace(clauses, rules)["shop"] < 20
-    assert clauses.widened
+    assert clauses.over_budget
 
 
 def test_a_condition_that_multiplies_out_does_not_do_so() -> None:

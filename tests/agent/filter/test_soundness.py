@@ -26,7 +26,7 @@ from tiercel_agent.events.syscalls import (
     native_numbers,
     plans,
 )
-from tiercel_agent.filter.budget import ClauseBudget
+from tiercel_agent.filter.budget import FilterBudget
 from tiercel_agent.filter.decidability import decidable_fields
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.records import LINEAGE_ENDS, FileFacts, Section
@@ -245,7 +245,13 @@ def test_whatever_is_beyond_a_budget_nothing_that_matches_is_stopped(data: st.Da
         tenants_rule(data.draw(CONDITIONS), str(at), data.draw(st.sampled_from([SYSTEM_NAMESPACE, *TENANTS])))
         for at in range(data.draw(st.integers(2, 9)))
     ]
-    budget = ClauseBudget(shared=data.draw(st.integers(3, 12)), system=data.draw(st.integers(0, 10)), namespace=3)
+    budget = FilterBudget(
+        shared=data.draw(st.integers(3, 12)),
+        system=data.draw(st.integers(0, 10)),
+        namespace=3,
+        states=data.draw(st.integers(4, 30)),
+        floating_states=data.draw(st.integers(4, 30)),
+    )
     made = data.draw(st.lists(calls(processes), min_size=1, max_size=12))
     stream(Kernel(rules, budget), Matcher(rules), rules, [*made * 4, *made[::-1]])
 
@@ -347,7 +353,7 @@ def test_nothing_is_learned_from_a_record_without_a_key() -> None:
 def test_rules_that_are_too_many_for_the_kernel_are_left_to_user_space() -> None:
     conditions = [And((atom("evt.type", "=", "openat"), atom("fd.name", "=", f"/{at}"))) for at in range(10)]
     rules = [rule(condition, name=str(at)) for at, condition in enumerate(conditions)]
-    kernel, matcher = Kernel(rules, ClauseBudget(system=3)), Matcher(rules)
+    kernel, matcher = Kernel(rules, FilterBudget(system=3)), Matcher(rules)
     assert kernel.tables.clauses.left_out == tuple(map(str, range(3, 10)))
     made = [Call("openat", Process(1, {}), 3, text=f"/{at}", real=f"/{at}") for at in range(12)]
     assert stream(kernel, matcher, rules, made * 2) == 0

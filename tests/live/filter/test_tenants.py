@@ -98,7 +98,7 @@ def test_the_tenants_rules_match_in_its_own_pods(pair, group, file):
 
 
 def test_the_namespace_and_its_rules_are_named(pair):
-    (warning,) = [each for each in pair.opened[0].lasting_warnings if each.kind is WarningKind.CLAUSES_OVER_BUDGET]
+    (warning,) = [each for each in pair.opened[0].lasting_warnings if each.kind is WarningKind.FILTER_BUDGET_EXCEEDED]
     assert warning.detail == "shop"
     assert warning.names == (*(f"shop/many {number}" for number in range(BUDGET.namespace, RULES)), "shop/last")
     assert not [each for each in pair.opened[0].lasting_warnings if each.kind is WarningKind.TOO_MANY_RULES]

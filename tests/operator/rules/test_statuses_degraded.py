@@ -167,13 +167,13 @@ def test_a_namespace_beyond_its_budget_is_told_in_its_own_rules_alone(world: Wor
     world.store("System", "evt.type = openat", namespace="tiercel-system")
     world.report("node-0")
     for node in ("node-2", "node-1"):
-        world.warn(node, AgentWarning(WarningKind.CLAUSES_OVER_BUDGET, ("shop/Opens", "shop/It's \x1b[2J"), "shop"))
+        world.warn(node, AgentWarning(WarningKind.FILTER_BUDGET_EXCEEDED, ("shop/Opens", "shop/It's \x1b[2J"), "shop"))
     conditions = world.degraded()
     assert conditions["opens"] == (
         "True",
         "OverBudget",
         "on node-1, node-2 the rules of this namespace exceed its budget in the kernel's filter: "
-        r"every call of its pods that is asked for by Opens, It's \x1b[2J goes to user space, where some may be lost",
+        r"for Opens, It's \x1b[2J, more calls of its pods go to user space, where some may be lost",
     )
     assert conditions["sends"] == conditions["opens"]  # all objects of a namespace have one budget together
     assert [conditions[name][0] for name in ("theirs", "system")] == ["False"] * 2
@@ -187,14 +187,14 @@ def test_the_system_beyond_its_budget_is_told_too(world: World) -> None:
     world.warn("node", AgentWarning(WarningKind.TOO_MANY_RULES, ("tiercel-system/System",)))
     conditions = world.degraded()
     assert conditions["system"][:2] == ("True", "OverBudget")
-    assert "every call that is asked for by System goes" in conditions["system"][2]
+    assert "for System, more calls go to user space" in conditions["system"][2]
     assert conditions["opens"][0] == "False"
 
 
 def test_what_agents_tell_of_budgets_is_bounded_and_hides_nothing_else() -> None:
     rules = tuple(f"rule {number}" for number in range(1000))
     over = [
-        AgentWarning(WarningKind.CLAUSES_OVER_BUDGET, tuple(f"ns-{number}/{rule}" for rule in rules), f"ns-{number}")
+        AgentWarning(WarningKind.FILTER_BUDGET_EXCEEDED, tuple(f"ns-{number}/{rule}" for rule in rules), f"ns-{number}")
         for number in range(1000)
     ]
     status = reported(warnings=[*over, AgentWarning(WarningKind.RUNTIME_FAILS, detail="no socket")])
