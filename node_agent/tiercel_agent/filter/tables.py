@@ -32,7 +32,10 @@ _KNOWN = {
     Signal.CONNECTION: 8,
 }
 _SMALLEST_TABLE = 1 << 20  # bytes
-_LEARNED = 1 << 16  # words of candidate sets
+_LEARNED = 1 << 16  # words of candidate sets, at least
+_MOST_LEARNED = 1 << 22
+_PROCESS_SETS = 2048
+"""So many candidate sets of processes can be learned, unless rules have too many partitions and clauses."""
 _START = 1028
 _SETTLED = 1  # both: bpf/automaton.h
 
@@ -148,7 +151,12 @@ def automaton_size(tables: Tables | None) -> int:
 
 def candidate_set_words(tables: Tables | None) -> int:
     """The size in words of the map for candidate sets, those that will be learned included: a power of two."""
-    return _power_of_two(2 * _LEARNED, len(tables.candidate_sets) + _LEARNED if tables is not None else 0)
+    return _power_of_two(2 * _LEARNED, len(tables.candidate_sets) + _to_be_learned(tables) if tables is not None else 0)
+
+
+def _to_be_learned(tables: Tables) -> int:
+    """How many words are kept for what will be learned. Rules that make sets longer don't make them fewer."""
+    return min(_MOST_LEARNED, max(_LEARNED, _PROCESS_SETS * tables.process_words))
 
 
 def _power_of_two(least: int, needed: int) -> int:
