@@ -64,7 +64,7 @@ def _expensive(rules: Iterable[Rule]) -> list[Diagnostic]:
             rule.name,
         )
         for rule in watched
-        if rule.name in clauses.left_out
+        if rule.key in clauses.left_out
     ]
     return left_out + [
         Diagnostic(

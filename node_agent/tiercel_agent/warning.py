@@ -9,8 +9,8 @@ from tiercel_engine.resources.node_agent import WarningKind
 
 @dataclass(frozen=True, slots=True)
 class AgentWarning:
-    """``names`` are those of the rules, fields, outputs, sinks or objects concerned; ``detail`` is what the kernel, a
-    runtime, the API or a disk says of it, in its own words."""
+    """``names`` are those of the rules, fields, outputs, sinks or objects concerned; ``detail`` is the namespace whose
+    budget is exceeded, or what the kernel, a runtime, the API or a disk says of it, in its own words."""
 
     kind: WarningKind
     names: tuple[str, ...] = ()
@@ -24,6 +24,12 @@ def describe(warning: AgentWarning) -> str:
         case WarningKind.TOO_MANY_RULES:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             return f"too many rules for the kernel, every call that they ask for goes to user space: {names[0]}{more}"
+        case WarningKind.FILTER_BUDGET_EXCEEDED:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            return (
+                f"the rules of namespace {detail} exceed its budget in the kernel's filter, "
+                f"more calls of its pods go to user space for these: {names[0]}{more}"
+            )
         case WarningKind.FIELDS_WITHOUT_SOURCE:
             return f"{detail}: rules that ask for {', '.join(names)} can't match"
         case WarningKind.RUNTIME_FAILS:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tiercel_agent.filter.budget import FilterBudget
+from tiercel_agent.filter.clauses import make_clauses
 from tiercel_cli.main import main
 
 GOOD = "- rule: Good\n  desc: d\n  condition: evt.type = unlink\n  output: o\n  priority: INFO\n"
@@ -99,7 +102,7 @@ def test_hostile_names_do_not_reach_the_terminal(tmp_path: Path, arguments: tupl
 
 
 def test_rules_that_are_too_many_for_the_kernel_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tiercel_agent.filter.clauses.MOST_CLAUSES", 2)
+    monkeypatch.setattr("tiercel_cli.lint.make_clauses", partial(make_clauses, budget=FilterBudget(system=1)))
     path = tmp_path / "rules.yaml"
     path.write_text("".join(GOOD.replace("Good", f"R{number}") for number in range(3)))
     result = lint(path)

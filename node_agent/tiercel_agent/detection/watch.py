@@ -11,6 +11,7 @@ from struct import Struct
 
 from tiercel_agent.detection.partial import families_lost, is_reported, is_silent
 from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, known_numbers, plans
+from tiercel_agent.filter.clauses import Clauses
 from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
 from tiercel_agent.filter.rule_counters import RuleCounters
 from tiercel_agent.filter.tables import Tables, automaton_size, candidate_set_words
@@ -65,8 +66,7 @@ class Watch:
         take_cgroup: Callable[[bytes], None],
     ) -> None:
         self.requirements = requirements
-        left_out = tables.clauses.left_out if tables is not None else ()
-        self.warnings = [AgentWarning(WarningKind.TOO_MANY_RULES, left_out)] if left_out else []
+        self.warnings = too_many_rules(tables.clauses) if tables is not None else []
         machine = platform.machine()
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         self.programs = ProgramSet(
@@ -126,6 +126,13 @@ class Watch:
             self._words.release()
         if self._memory is not None:
             self._memory.close()
+
+
+def too_many_rules(clauses: Clauses) -> list[AgentWarning]:
+    """A warning for each namespace that has more rules than the filter can hold for it."""
+    of_system = [AgentWarning(WarningKind.TOO_MANY_RULES, clauses.left_out)] if clauses.left_out else []
+    over_budget = clauses.over_budget.items()
+    return of_system + [AgentWarning(WarningKind.FILTER_BUDGET_EXCEEDED, rules, name) for name, rules in over_budget]
 
 
 def map_sizes(tables: Tables | None) -> dict[str, Size]:

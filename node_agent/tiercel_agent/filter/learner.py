@@ -6,7 +6,7 @@ ends of a connection. What isn't certain is not written to the kernel, which the
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from socket import AF_INET, AF_INET6, htons
 from struct import Struct
@@ -66,26 +66,60 @@ class Maps(NamedTuple):
     process_classes: Map
 
 
+HOST = None
+"""The owner of what is learned of processes outside of containers. Other owners are namespaces of pods, and "" for all
+containers outside of pods."""
+
+
 class CandidateSetStore:
     """Where the learned candidate sets are stored: in the kernel's map, behind the sets that were made with the rules,
-    which end at the word ``begin``. Equal sets are stored once."""
+    which end at the word ``begin``. Equal sets are stored once.
+
+    Programs choose how many different sets are learned of them. So half of the room is for the host alone, and of the
+    other half, each other owner may take a quarter of what is free at most.
+    """
 
     def __init__(self, memory: memoryview, begin: int) -> None:
         self._memory = memory
         self._end = begin
         self._places: dict[tuple[int, ...], int] = {}
+        room = max(0, len(memory) - begin)
+        self._free_for_host = room - room // 2
+        self._free = room // 2
+        self._taken: Counter[str] = Counter()
 
-    def place(self, words: tuple[int, ...]) -> int | None:
-        """The index of the set's first word; None if there is no room for the set."""
+    def place(self, words: tuple[int, ...], owner: str | None) -> int | None:
+        """The index of the set's first word; None if there is no room for the owner's sets."""
         place = self._places.get(words)
         if place is None:
-            if self._end + len(words) > len(self._memory):
+            if not self._take(len(words), owner):
                 return None
             place = self._places[words] = self._end
             for offset, word in enumerate(words):
                 self._memory[place + offset] = word
             self._end += len(words)
         return place
+
+    def _take(self, words: int, owner: str | None) -> bool:
+        """Whether the owner may take so many words. They are taken then."""
+        if owner is HOST:
+            if words > self._free_for_host:
+                return False
+            self._free_for_host -= words
+            return True
+        if self._taken[owner] + words > self._free // 4:
+            return False
+        self._taken[owner] += words
+        self._free -= words
+        return True
+
+
+def _owner(event: LiveEvent) -> str | None:
+    """Whose room the sets that are learned from an event take."""
+    if event.record.container is None:
+        return HOST
+    namespace = event["k8s.ns.name"]
+    return namespace if isinstance(namespace, str) else ""
 
 
 class Learner:
@@ -153,7 +187,7 @@ class Learner:
         evaluator = self._evaluators.get((partition, signal))
         if evaluator is None:
             evaluator = self._evaluators[partition, signal] = self._evaluator(partition, signal)
-        place = self._store.place(tuple(to_words(evaluator(event), partition.words)))
+        place = self._store.place(tuple(to_words(evaluator(event), partition.words)), _owner(event))
         if place is not None:
             map_.update(key, _u32(place))
 
@@ -181,7 +215,9 @@ class Learner:
         if patience < _PATIENCE:
             return
         holding = self._holding(event)
-        whole, own = self._process_set(self._by_process, holding), self._process_set(self._by_own, holding)
+        owner = _owner(event)
+        whole = self._process_set(self._by_process, holding, owner)
+        own = self._process_set(self._by_own, holding, owner)
         if whole is None or own is None:
             return
         self._write_process(event, facts, whole, own)
@@ -190,12 +226,14 @@ class Learner:
             (oldest, _, _), _ = self._learned.popitem(last=False)
             self._void(oldest)
 
-    def _process_set(self, by_partition: dict[Partition, CandidateSets], holding: list[int]) -> int | None:
+    def _process_set(
+        self, by_partition: dict[Partition, CandidateSets], holding: list[int], owner: str | None
+    ) -> int | None:
         words = [0] * self._words
         for partition, sets in by_partition.items():
             first = self._first_words[partition]
             words[first : first + partition.words] = to_words(sets.of(holding), partition.words)
-        return self._store.place(tuple(words))
+        return self._store.place(tuple(words), owner)
 
     def _write_process(self, event: LiveEvent, facts: Facts, whole: int, own: int) -> None:
         """Writes the entry in steps, so that it is void while it is being written. If the process has changed since

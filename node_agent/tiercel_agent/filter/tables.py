@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tiercel_agent.filter.automaton import UNKNOWN, Automaton, Pattern, build
+from tiercel_agent.filter.automaton import UNKNOWN
+from tiercel_agent.filter.budget import BUDGET, FilterBudget
 from tiercel_agent.filter.candidates import CandidateSets, to_words
-from tiercel_agent.filter.clauses import Clause, Clauses, Partition, make_clauses
+from tiercel_agent.filter.clauses import Clauses, Partition, make_clauses
+from tiercel_agent.filter.cutter import Clause
 from tiercel_agent.filter.decidability import Signal
-from tiercel_agent.filter.name_tests import UNCLEAN
+from tiercel_agent.filter.name_automata import Names, name_automata
 from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF
@@ -29,15 +31,13 @@ _KNOWN = {
     Signal.FLOATING_NAME: 4,
     Signal.CONNECTION: 8,
 }
-_MOST_STATES = 40_000
 _SMALLEST_TABLE = 1 << 20  # bytes
-_LEARNED = 1 << 16  # words of candidate sets
-_FLOATING_STATES = 6_000
-"""How many states the automaton for names that contain or end with something may have, beyond those that its literals
-need at least."""
+_LEARNED = 1 << 16  # words of candidate sets, at least
+_MOST_LEARNED = 1 << 22
+_PROCESS_SETS = 2048
+"""So many candidate sets of processes can be learned, unless rules have too many partitions and clauses."""
 _START = 1028
-_SETTLED = 1
-_UNCLEAN = 1 << 31  # all: bpf/automaton.h
+_SETTLED = 1  # both: bpf/automaton.h
 
 
 class FilterPlan(NamedTuple):
@@ -82,11 +82,9 @@ class Tables:
         return len(self.clause_rules) // 64
 
 
-def make_tables(rules: Sequence[Rule]) -> Tables:
+def make_tables(rules: Sequence[Rule], budget: FilterBudget = BUDGET) -> Tables:
     """The tables for these rules, in the order that rules are numbered in."""
-    clauses = make_clauses(rules)
-    begun = _Names.of(clauses, floating=False)
-    floating = _Names.of(clauses, floating=True)
+    clauses, begun, floating = name_automata(make_clauses(rules, budget=budget), rules, budget)
     candidate_sets = array("Q", [0])
     plans: dict[int, FilterPlan] = {}
     clause_rules: list[int] = []
@@ -106,44 +104,7 @@ def make_tables(rules: Sequence[Rule]) -> Tables:
     return Tables(clauses, _encoded(begun, floating), candidate_sets, plans, clause_rules, first_words)
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
-    """An automaton of names. ``held`` has by accept number the atoms that may hold, None where that isn't known.
-    ``accepts`` has by state its accept number, with the bit ``_UNCLEAN`` where the name isn't clean."""
-
-    automaton: Automaton
-    held: Sequence[Sequence[int] | None]
-    accepts: Sequence[int]
-
-    @classmethod
-    def of(cls, clauses: Clauses, *, floating: bool) -> _Names:
-        patterns: dict[Pattern, int] = {}
-        if floating:
-            patterns.update((pattern, number) for number, pattern in enumerate(UNCLEAN))
-        atoms_of: dict[int, list[int]] = {}
-        for atom, test in clauses.name_tests.items():
-            if test.floats is floating:
-                for pattern in test.patterns:
-                    atoms_of.setdefault(patterns.setdefault(pattern, len(patterns)), []).append(atom)
-        most = _MOST_STATES
-        if floating:
-            length = sum(len(part) for pattern in patterns for part in pattern.elements if isinstance(part, bytes))
-            most = min(most, _FLOATING_STATES + 2 * length)
-        automaton = build(tuple(patterns), most_states=most)
-        marks = [
-            _UNCLEAN if floating and accepted is not None and not accepted.isdisjoint(range(len(UNCLEAN))) else 0
-            for accepted in automaton.accept_sets
-        ]
-        held = [
-            None if accepted is None else [atom for pattern in accepted for atom in atoms_of.get(pattern, ())]
-            for accepted in automaton.accept_sets
-        ]
-        return cls(automaton, held, [number | marks[number] for number in automaton.accepts])
-
-
-def _add_sets(
-    candidate_sets: array[int], clauses: Clauses, partition: Partition, signal: Signal, names: _Names
-) -> None:
+def _add_sets(candidate_sets: array[int], clauses: Clauses, partition: Partition, signal: Signal, names: Names) -> None:
     """Appends the candidate set of each accept number."""
     sets = CandidateSets(clauses, partition, {signal})
     all_clauses = (1 << len(partition.clauses)) - 1
@@ -159,7 +120,7 @@ def _entry(clause: Clause) -> int:
     return rule | EXACT | sum({_KNOWN[signal] for signal in clause.signals}) << 24
 
 
-def _encoded(begun: _Names, floating: _Names) -> bytes:
+def _encoded(begun: Names, floating: Names) -> bytes:
     """The two automata as bpf/automaton.h reads them."""
     columns = array("H")
     for of_begun, of_floating in zip(begun.automaton.classes, floating.automaton.classes, strict=True):
@@ -169,7 +130,7 @@ def _encoded(begun: _Names, floating: _Names) -> bytes:
     return header + _states(begun, _START) + _states(floating, second)
 
 
-def _states(names: _Names, begin: int) -> bytes:
+def _states(names: Names, begin: int) -> bytes:
     automaton = names.automaton
     width = automaton.columns + 1
     places = [
@@ -190,7 +151,12 @@ def automaton_size(tables: Tables | None) -> int:
 
 def candidate_set_words(tables: Tables | None) -> int:
     """The size in words of the map for candidate sets, those that will be learned included: a power of two."""
-    return _power_of_two(2 * _LEARNED, len(tables.candidate_sets) + _LEARNED if tables is not None else 0)
+    return _power_of_two(2 * _LEARNED, len(tables.candidate_sets) + _to_be_learned(tables) if tables is not None else 0)
+
+
+def _to_be_learned(tables: Tables) -> int:
+    """How many words are kept for what will be learned. Rules that make sets longer don't make them fewer."""
+    return min(_MOST_LEARNED, max(_LEARNED, _PROCESS_SETS * tables.process_words))
 
 
 def _power_of_two(least: int, needed: int) -> int:

@@ -23,7 +23,7 @@ from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.printable import printable
 from tiercel_engine.resources import node_agent
 from tiercel_engine.resources.encoding import to_json
-from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkDeliveryReport
+from tiercel_engine.resources.node_agent import NodeAgentStatus, SinkDeliveryReport, WarningKind
 from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
 
 LOGGER = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ def status_of(
             node_agent.RefusedRule(f"{each.origin.namespace}/{each.origin.name}", each.reason[:_LONGEST])
             for each in rules.refused[:_MOST]
         ),
-        warnings=tuple(map(_warning, warnings)),
+        warnings=_warnings(warnings),
         unwatched=tuple(map(_unwatched, unwatched)),
         events_seen=counters.events,
         lost=_lost(counters.lost),
@@ -79,8 +79,14 @@ def status_of(
     )
 
 
-def _warning(warning: AgentWarning) -> node_agent.NodeWarning:
-    return node_agent.NodeWarning(warning.kind, printable(describe(warning))[:_LONGEST], warning.names[:_MOST])
+def _warnings(warnings: Iterable[AgentWarning]) -> tuple[node_agent.NodeWarning, ...]:
+    """The warnings, with a bounded number of names together. Those that tenants can cause come last, so that they don't
+    push out the others."""
+    told = sorted(warnings, key=lambda warning: warning.kind is WarningKind.FILTER_BUDGET_EXCEEDED)[:_MOST]
+    names = _MOST // max(1, len(told))
+    return tuple(
+        node_agent.NodeWarning(each.kind, printable(describe(each))[:_LONGEST], each.names[:names]) for each in told
+    )
 
 
 def _unwatched(part: Unwatched) -> node_agent.UnwatchedPart:

@@ -6,10 +6,10 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from tiercel_engine.resources.node_agent import UnwatchedPart
+from tiercel_engine.resources.node_agent import NodeWarning, UnwatchedPart, WarningKind
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
-from tiercel_engine.scope import Scope
+from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
 from tiercel_operator.objects import Agent
 
 _BUNDLES = 64
@@ -44,11 +44,14 @@ class Fleet:
     """Those that lost events lately."""
     unwatched: Mapping[Sequence[UnwatchedPart], Sequence[str]]
     """Names of nodes whose kernels refuse parts of the programs, by the parts."""
+    over_budget: Mapping[str, Mapping[Sequence[str], Sequence[str]]]
+    """Names of nodes on which a namespace's rules are too many for the filter, by namespace and by the rules' keys."""
 
     @classmethod
     def of(cls, agents: Iterable[Agent], clock: float) -> Fleet:
         by_bundle: dict[str, list[str]] = {}
         unwatched: dict[Sequence[UnwatchedPart], list[str]] = {}
+        over_budget: dict[str, dict[Sequence[str], list[str]]] = {}
         losing = []
         size = 0
         for agent in agents:
@@ -58,7 +61,18 @@ class Fleet:
                 losing.append(agent)
             if agent.status.unwatched:
                 unwatched.setdefault(agent.status.unwatched, []).append(agent.node)
-        return cls(size, by_bundle, losing, unwatched)
+            for namespace, rules in _over_budget(agent.status.warnings):
+                over_budget.setdefault(namespace, {}).setdefault(rules, []).append(agent.node)
+        return cls(size, by_bundle, losing, unwatched, over_budget)
+
+
+def _over_budget(warnings: Iterable[NodeWarning]) -> Iterable[tuple[str, Sequence[str]]]:
+    """Namespaces whose rules are too many for an agent's filter, each with the keys of rules that are."""
+    for warning in warnings:
+        if warning.kind is WarningKind.TOO_MANY_RULES:
+            yield SYSTEM_NAMESPACE, warning.names
+        elif warning.kind is WarningKind.FILTER_BUDGET_EXCEEDED and warning.names:
+            yield warning.names[0].partition("/")[0], warning.names
 
 
 def alerts_of(agents: Iterable[Agent]) -> dict[Origin, tuple[int, str | None]]:

@@ -22,6 +22,7 @@ from tiercel_engine.resources.security_rule import (
 from tiercel_engine.rule import Rule
 from tiercel_engine.rule_tests import Outcome
 from tiercel_engine.rules.objects import ResolvedObject, one_line
+from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.conditions import MOST_NAMED, and_more, condition, dated, listed, short
 from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.nodes import Fleet, History
@@ -142,11 +143,15 @@ def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
 
 
 def _degraded(facts: Facts) -> Condition:
-    losses, blindness = _losses(facts), _blindness(facts)
-    if not losses and not blindness:
+    causes = {
+        "EventsLost": _losses(facts),
+        "NotEverythingWatched": _blindness(facts),
+        "OverBudget": _over_budget(facts),
+    }
+    told = {reason: message for reason, message in causes.items() if message}
+    if not told:
         return condition(DEGRADED, _FALSE, "NothingLost", "no events were lost lately that these rules ask for")
-    reason = "EventsLost" if losses else "NotEverythingWatched"
-    return condition(DEGRADED, _TRUE, reason, "; ".join(filter(None, (losses, blindness))))
+    return condition(DEGRADED, _TRUE, next(iter(told)), "; ".join(told.values()))
 
 
 def _losses(facts: Facts) -> str:
@@ -178,6 +183,22 @@ def _blindness(facts: Facts) -> str:
                     f"on {listed(sorted(nodes))} the kernel doesn't let {listed(calls)}{that_fail} be seen, "
                     f"which is asked for by {listed(rules)}: {part.reason}"
                 )
+    return "; ".join(sentences[:MOST_NAMED]) + and_more(len(sentences))
+
+
+def _over_budget(facts: Facts) -> str:
+    """On which nodes the rules of the object's namespace exceed its budget, which all of its objects share."""
+    namespace = facts.stored.object.namespace
+    if facts.stored.suspended:
+        return ""
+    where = "" if namespace == SYSTEM_NAMESPACE else " of its pods"
+    sentences = []
+    for keys, nodes in facts.fleet.over_budget.get(namespace, {}).items():
+        rules = listed([key.removeprefix(f"{namespace}/") for key in keys])
+        sentences.append(
+            f"on {listed(sorted(nodes))} the rules of this namespace exceed its budget in the kernel's filter: "
+            f"for {rules}, more calls{where} go to user space, where some may be lost"
+        )
     return "; ".join(sentences[:MOST_NAMED]) + and_more(len(sentences))
 
 

@@ -26,7 +26,7 @@ from tiercel_agent.events.syscalls import (
     native_numbers,
     plans,
 )
-from tiercel_agent.filter import clauses as cutting
+from tiercel_agent.filter.budget import FilterBudget
 from tiercel_agent.filter.decidability import decidable_fields
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.records import LINEAGE_ENDS, FileFacts, Section
@@ -34,6 +34,8 @@ from tiercel_engine.condition import And, Node, Not, Or
 from tiercel_engine.event import Event
 from tiercel_engine.fields import Stage, documented
 from tiercel_engine.matching.matcher import Matcher
+from tiercel_engine.rule import Origin, Rule
+from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
 
 KINDS = {8: ("file", "f"), 4: ("directory", "d"), 1: ("pipe", "p")}
 
@@ -174,6 +176,18 @@ def calls(draw: st.DrawFn, processes: list[Process]) -> Call:
     )
 
 
+TENANTS = ("shop", "bank", "zoo")
+
+
+def tenants_rule(condition: Node, name: str, namespace: str) -> Rule:
+    """A rule as a SecurityRule of this namespace has it, with its scope."""
+    scope = Scope(frozenset({namespace}), pods=()).condition
+    assert scope is not None
+    if namespace != SYSTEM_NAMESPACE:
+        condition = And((condition, scope))
+    return rule(condition, name=name, origin=Origin(namespace, "object"))
+
+
 @pytest.fixture(autouse=True)
 def on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("platform.machine", lambda: MACHINE)
@@ -216,6 +230,30 @@ def test_many_rules_at_once(data: st.DataObject) -> None:
     rules = [rule(node, name=str(at)) for at, node in enumerate(conditions)]
     made = data.draw(st.lists(calls(processes), min_size=4, max_size=8))
     stream(Kernel(rules), Matcher(rules), rules, [*made * 4, *made[::-1]])
+
+
+@settings(max_examples=200)
+@given(st.data())
+def test_whatever_is_beyond_a_budget_nothing_that_matches_is_stopped(data: st.DataObject) -> None:
+    """Rules of the system and of tenants, which have too little room for all of them."""
+    processes = [
+        Process(each.pid, {**each.fields, **({"k8s.ns.name": namespace} if namespace else {})})
+        for each in data.draw(PROCESSES)
+        for namespace in [data.draw(st.sampled_from(["", *TENANTS]))]
+    ]
+    rules = [
+        tenants_rule(data.draw(CONDITIONS), str(at), data.draw(st.sampled_from([SYSTEM_NAMESPACE, *TENANTS])))
+        for at in range(data.draw(st.integers(2, 9)))
+    ]
+    budget = FilterBudget(
+        shared=data.draw(st.integers(3, 12)),
+        system=data.draw(st.integers(0, 10)),
+        namespace=3,
+        states=data.draw(st.integers(4, 30)),
+        floating_states=data.draw(st.integers(4, 30)),
+    )
+    made = data.draw(st.lists(calls(processes), min_size=1, max_size=12))
+    stream(Kernel(rules, budget), Matcher(rules), rules, [*made * 4, *made[::-1]])
 
 
 OPEN = Call("openat", Process(1, {"proc.name": "x"}), 17)
@@ -312,10 +350,10 @@ def test_nothing_is_learned_from_a_record_without_a_key() -> None:
     assert not any(kernel.maps)
 
 
-def test_rules_that_are_too_many_for_the_kernel_are_left_to_user_space(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cutting, "MOST_CLAUSES", 4)
+def test_rules_that_are_too_many_for_the_kernel_are_left_to_user_space() -> None:
     conditions = [And((atom("evt.type", "=", "openat"), atom("fd.name", "=", f"/{at}"))) for at in range(10)]
-    kernel, matcher, rules = learned(*conditions)
+    rules = [rule(condition, name=str(at)) for at, condition in enumerate(conditions)]
+    kernel, matcher = Kernel(rules, FilterBudget(system=3)), Matcher(rules)
     assert kernel.tables.clauses.left_out == tuple(map(str, range(3, 10)))
     made = [Call("openat", Process(1, {}), 3, text=f"/{at}", real=f"/{at}") for at in range(12)]
     assert stream(kernel, matcher, rules, made * 2) == 0

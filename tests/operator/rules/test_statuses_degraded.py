@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.detection.source import Concerned, Counters, Unwatched
 from tiercel_agent.loss import Loss, Losses
 from tiercel_agent.service.node_status import status_of
+from tiercel_agent.warning import AgentWarning
 from tiercel_engine.resources.encoding import to_json
-from tiercel_engine.resources.node_agent import LossCause
+from tiercel_engine.resources.node_agent import LossCause, WarningKind
 from tiercel_operator.rules.plan import Planner
 from tiercel_operator.state import State
 
@@ -21,10 +23,10 @@ EXECS = Unwatched("exec_failed", "no room", "", ("execve", "execveat"), ())
 COSTLY = Unwatched("on_rename", "no such tracepoint", "more calls come", (), ())
 
 
-def reported(*parts: Unwatched, lost: Losses | None = None) -> dict[str, Any]:
+def reported(*parts: Unwatched, lost: Losses | None = None, warnings: Sequence[AgentWarning] = ()) -> dict[str, Any]:
     """The status as an agent writes it."""
     counters = Counters(0, lost or {}, frozenset())
-    status = status_of(load_rule_set(()), counters, (), (), "2026-01-01T00:00:00Z", (), parts)
+    status = status_of(load_rule_set(()), counters, warnings, (), "2026-01-01T00:00:00Z", (), parts)
     body: dict[str, Any] = to_json(status)
     return body
 
@@ -36,16 +38,20 @@ class World:
         self.state = State()
         self.planner = Planner(clock=lambda: 0.0)
 
-    def store(self, name: str, condition: str, rule: str = "", **more: Any) -> None:
+    def store(self, name: str, condition: str, rule: str = "", namespace: str = "shop", **more: Any) -> None:
         """Stores a SecurityRule with one rule, which is called like it unless ``rule`` says otherwise."""
         spec = {
             "rules": [{"rule": rule or name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"}]
         }
-        metadata = {"namespace": "shop", "name": name.lower(), "uid": name, "generation": 1}
+        metadata = {"namespace": namespace, "name": name.lower(), "uid": name, "generation": 1}
         self.state.take_rule({"metadata": metadata, "spec": {**spec, **more}}, exists=True)
 
     def report(self, node: str, *parts: Unwatched) -> None:
         self.state.take_agent({"metadata": {"name": node}, "status": reported(*parts)}, exists=True, now=0.0)
+
+    def warn(self, node: str, *warnings: AgentWarning) -> None:
+        body = {"metadata": {"name": node}, "status": reported(warnings=warnings)}
+        self.state.take_agent(body, exists=True, now=0.0)
 
     def lose(self, node: str, *losses: Loss, parts: tuple[Unwatched, ...] = ()) -> None:
         """The node has lost nothing, and then one event of each of these losses."""
@@ -154,3 +160,43 @@ def test_rules_that_nobody_runs_are_not_degraded(world: World) -> None:
     world.store("Sends", "evt.type = sendto", suspend=True)
     world.report("old", SENDING)
     assert world.degraded()["sends"][0] == "False"
+
+
+def test_a_namespace_beyond_its_budget_is_told_in_its_own_rules_alone(world: World) -> None:
+    world.store("Theirs", "evt.type = openat", namespace="bank")
+    world.store("System", "evt.type = openat", namespace="tiercel-system")
+    world.report("node-0")
+    for node in ("node-2", "node-1"):
+        world.warn(node, AgentWarning(WarningKind.FILTER_BUDGET_EXCEEDED, ("shop/Opens", "shop/It's \x1b[2J"), "shop"))
+    conditions = world.degraded()
+    assert conditions["opens"] == (
+        "True",
+        "OverBudget",
+        "on node-1, node-2 the rules of this namespace exceed its budget in the kernel's filter: "
+        r"for Opens, It's \x1b[2J, more calls of its pods go to user space, where some may be lost",
+    )
+    assert conditions["sends"] == conditions["opens"]  # all objects of a namespace have one budget together
+    assert [conditions[name][0] for name in ("theirs", "system")] == ["False"] * 2
+    world.report("node-1")
+    world.report("node-2")
+    assert world.degraded()["opens"][0] == "False"
+
+
+def test_the_system_beyond_its_budget_is_told_too(world: World) -> None:
+    world.store("System", "evt.type = openat", namespace="tiercel-system")
+    world.warn("node", AgentWarning(WarningKind.TOO_MANY_RULES, ("tiercel-system/System",)))
+    conditions = world.degraded()
+    assert conditions["system"][:2] == ("True", "OverBudget")
+    assert "for System, more calls go to user space" in conditions["system"][2]
+    assert conditions["opens"][0] == "False"
+
+
+def test_what_agents_tell_of_budgets_is_bounded_and_hides_nothing_else() -> None:
+    rules = tuple(f"rule {number}" for number in range(1000))
+    over = [
+        AgentWarning(WarningKind.FILTER_BUDGET_EXCEEDED, tuple(f"ns-{number}/{rule}" for rule in rules), f"ns-{number}")
+        for number in range(1000)
+    ]
+    status = reported(warnings=[*over, AgentWarning(WarningKind.RUNTIME_FAILS, detail="no socket")])
+    assert status["warnings"][0]["kind"] == "RuntimeFails"
+    assert sum(len(warning.get("names", ())) for warning in status["warnings"]) <= 500

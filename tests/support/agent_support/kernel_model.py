@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
+from tiercel_agent.filter.budget import BUDGET, FilterBudget
 from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
 from tiercel_agent.filter.tables import EXACT, RULE, Tables, automaton_size, candidate_set_words, make_tables
 from tiercel_engine.rule import Rule
@@ -134,8 +135,8 @@ class Decision:
 class Kernel:
     """The maps, and the decision about a call as next_program() of bpf/filter.h makes it."""
 
-    def __init__(self, rules: list[Rule]) -> None:
-        self.tables: Tables = make_tables(rules)
+    def __init__(self, rules: list[Rule], budget: FilterBudget = BUDGET) -> None:
+        self.tables: Tables = make_tables(rules, budget)
         self.maps = Maps(*(Table() for _ in Maps._fields))  # type: ignore[arg-type]
         self._sets = array("Q", bytes(8 * candidate_set_words(self.tables)))
         self._sets[: len(self.tables.candidate_sets)] = self.tables.candidate_sets

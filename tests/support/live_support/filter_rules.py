@@ -17,6 +17,7 @@ from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.probes.call_event import NEEDED, call_event, needs_call_event
 from tiercel_agent.kernel.probes.permissions import read_facts
 from tiercel_agent.loss import Loss
+from tiercel_agent.workloads.settings import WorkloadSettings
 from tiercel_engine.event import Event
 from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.matching.requirements import Requirements
@@ -156,14 +157,14 @@ def all_rules() -> Sequence[Rule]:
 
 
 class Pair:
-    """A detector that filters and one that doesn't."""
+    """A detector that filters and one that doesn't. ``workloads``: where both ask for containers."""
 
-    def __init__(self) -> None:
-        rules = all_rules()
+    def __init__(self, rules: Sequence[Rule] = (), workloads: WorkloadSettings | None = None) -> None:
+        rules = rules or all_rules()
         self.opened: list[Detector] = []
         try:
             for filtering in (rules, ()):
-                self.opened.append(open_detector(Requirements.of(rules), filtering, flood_limit=0))
+                self.opened.append(open_detector(Requirements.of(rules), filtering, flood_limit=0, workloads=workloads))
         except DetectorError as error:
             pytest.skip(f"live tests need eBPF: {error}")
         self.filtering, self.seeing = (Watcher(detector, rules) for detector in self.opened)
