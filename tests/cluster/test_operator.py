@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
+import pytest
 from cluster_support.control_plane import ControlPlane
-from cluster_support.custom_resources import SYSTEM, rule
-from cluster_support.objects import create_node
+from cluster_support.custom_resources import SYSTEM, rule, security_rule
+from cluster_support.objects import ask, create_node
 from cluster_support.operator_process import Cluster
 from cluster_support.starting_server import starting_server
 from cluster_support.waiting import until
 from kubernetes.client import CoreV1Api
 
+from tiercel_engine.api_group import API_GROUP, VERSION
+from tiercel_engine.nesting import read_json
 from tiercel_engine.rules.bundle import INDEX
 
 
@@ -108,6 +112,38 @@ def test_losses_are_told_where_they_may_matter(cluster: Cluster, namespace: str)
     cluster.report(f"{namespace}-a", "none", lost={"total": 7, "byCause": [loss]})
     cluster.settled("one", namespace, "DetectionDegraded", "EventsLost")
     assert cluster.conditions("two", namespace)["DetectionDegraded"] == ("False", "NothingLost")
+
+
+@pytest.mark.parametrize("levels", [255, 5000])
+def test_an_object_that_is_nested_too_deeply_costs_nobody_else(cluster: Cluster, namespace: str, levels: int) -> None:
+    """The API server stores nearly ten thousand levels, which Python's readers of JSON refuse."""
+    path = f"/apis/{API_GROUP}/{VERSION}/namespaces/{namespace}/securityrules"
+    values = "[" * levels + "]" * levels
+    exceptions = f'[{{"name": "x", "fields": "proc.name", "values": [{values}]}}]'
+    poison = json.dumps(security_rule("poison", namespace, rule("Poison", exceptions="here")))
+
+    def reason() -> str:
+        status = read_json(ask(cluster.api, "GET", f"{path}/poison")).get("status") or {}
+        return next((each["reason"] for each in status.get("conditions") or () if each["type"] == "Valid"), "")
+
+    cluster.apply("before", namespace, rule("Before"))
+    cluster.settled("before", namespace, "Valid", "Loaded")
+    ask(cluster.api, "POST", path, poison.replace('"here"', exceptions))
+    try:
+        until(lambda: reason() == "Refused", "refusal of the poison")
+        cluster.apply("after", namespace, rule("After"))
+        cluster.settled("after", namespace, "Valid", "Loaded")
+
+        cluster.stop()
+        cluster.start()
+        cluster.apply("later", namespace, rule("Later"))
+        cluster.settled("later", namespace, "Valid", "Loaded")
+        names = {f"{namespace}/{name}" for name in ("before", "after", "later")}
+        until(
+            lambda: names == {each for each in cluster.bundle()[1] if each.startswith(namespace)}, "the others' bundle"
+        )
+    finally:
+        ask(cluster.api, "DELETE", f"{path}/poison")
 
 
 def test_a_hundred_at_once_reach_the_agents(cluster: Cluster, namespace: str) -> None:

@@ -13,7 +13,6 @@ from kubernetes.dynamic.exceptions import ConflictError, ForbiddenError, TooMany
 
 from tiercel_engine.resources.sink_config import read_sinks
 from tiercel_engine.rules.bundle import INDEX
-from tiercel_operator import bundle_config_maps
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.reconciliation import gone_nodes
 from tiercel_operator.runner import Runner
@@ -220,25 +219,6 @@ def test_what_comes_while_a_plan_is_made_is_no_part_of_it() -> None:
         return len(kube.statuses) == 2
 
     assert run(kube, done).counts.failures == 0
-
-
-def test_a_bundle_that_is_too_large_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    kube = FakeKube(security_rule("one"))
-    before: Mapping[str, Any] = {}
-
-    def done(runner: Runner) -> bool:
-        nonlocal before
-        if not before and "one" in kube.statuses:
-            before = kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM]
-            monkeypatch.setattr(bundle_config_maps, "MOST_PARTS", 0)
-            runner.rule_event(security_rule("two"), exists=True)
-        return "two" in kube.statuses
-
-    run(kube, done)
-    assert kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM] is before
-    assert "bundle" not in kube.statuses["two"]
-    reasons = [condition["reason"] for condition in kube.statuses["two"]["conditions"]]
-    assert "BundleTooLarge" in reasons
 
 
 AGENTS = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agents", "namespace": SYSTEM}}

@@ -6,15 +6,15 @@ bundle identifies it everywhere. A part is the content of one ConfigMap.
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from tiercel_engine.rules.carried import carried
 from tiercel_engine.rules.objects import RuleObject
 
 FORMAT = 1
@@ -24,9 +24,10 @@ INDEX = "bundle.json"
 MOST_OF_A_PART = 700_000
 """The most bytes of a part: base64 makes them a third larger, and a ConfigMap can hold 1 MiB."""
 
-_CARRIED = ("selector", "rules")
 _LARGEST = 256 << 20  # bytes of a bundle when it is unpacked
 _HASH_LENGTH = 16
+_HEAD, _END = orjson.dumps({"format": FORMAT, "objects": []})[:-2], b"]}"
+_GZIP, _RAW = 31, -15  # forms of zlib's
 
 
 class BundleError(Exception):
@@ -56,21 +57,45 @@ def files_of(bundle: Bundle) -> Mapping[str, bytes]:
     return {INDEX: index_of(bundle)} | {part_name(number): part for number, part in enumerate(bundle.parts)}
 
 
+def packed_size(rule_object: RuleObject) -> tuple[int, int]:
+    """How many bytes an object adds to a bundle, unpacked and packed. Raises TypeError for what can't be JSON."""
+    document = _document(rule_object) + b","
+    return len(document), sum(map(len, _compressed([document], _RAW)))
+
+
 def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:
     """The bundle of the objects that are not suspended. ``most`` is the largest size of a part, in bytes."""
-    carried = [
-        {
-            "namespace": rule_object.namespace,
-            "name": rule_object.name,
-            "spec": {key: rule_object.spec[key] for key in _CARRIED if rule_object.spec.get(key) is not None},
-        }
-        for rule_object in sorted(objects, key=lambda each: (each.namespace, each.name))
-        if not rule_object.spec.get("suspend")
-    ]
-    document = orjson.dumps({"format": FORMAT, "objects": carried}, option=orjson.OPT_SORT_KEYS)
-    packed = gzip.compress(document, mtime=0)
+    carried_by_name = sorted(
+        (each for each in objects if not each.spec.get("suspend")), key=lambda each: (each.namespace, each.name)
+    )
+    pieces = [_HEAD, *_separated(map(_document, carried_by_name)), _END]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    packed = b"".join(_compressed(pieces, _GZIP))
     parts = tuple(packed[start : start + most] for start in range(0, len(packed), most))
-    return Bundle(_hash(document), parts)
+    return Bundle(digest.hexdigest()[:_HASH_LENGTH], parts)
+
+
+def _document(rule_object: RuleObject) -> bytes:
+    kept = carried(rule_object)
+    document = {"namespace": kept.namespace, "name": kept.name, "spec": kept.spec}
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _separated(documents: Iterable[bytes]) -> Iterator[bytes]:
+    """The documents, each but the first after a comma."""
+    for number, document in enumerate(documents):
+        yield b"," + document if number else document
+
+
+def _compressed(pieces: Iterable[bytes], form: int) -> Iterator[bytes]:
+    """The pieces, compressed each by itself, so that none changes the size of another."""
+    compressor = zlib.compressobj(wbits=form)
+    for piece in pieces:
+        yield compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH)
+    if form == _GZIP:
+        yield compressor.flush()
 
 
 def unpack(bundle: Bundle) -> tuple[RuleObject, ...]:
