@@ -17,7 +17,7 @@ from tiercel_operator import logs
 from tiercel_operator.admission.service import Endpoint
 from tiercel_operator.agents.settings import AgentSettings, telemetry
 from tiercel_operator.main import Settings, run
-from tiercel_operator.rules.quota import TENANT, TOTAL, Size
+from tiercel_operator.rules.budgets import TENANT, TOTAL, Size
 
 
 def _networks(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from tiercel_operator.bundle_config_maps import MOST_PARTS
 from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
-from tiercel_operator.rules.quota import TENANT, Size
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.runner import Runner
 from tiercel_operator.watch_session import bounded
 from tiercel_operator.watching import watch

@@ -89,7 +89,7 @@ INSTRUMENTS = (
     _gauge(
         "security.rules.refused",
         "{rule}",
-        "SecurityRules that are in no bundle, since they aren't valid.",
+        "SecurityRules that are in no bundle, since they aren't valid or exceed their namespace's budget.",
         lambda each: each.refused_rules,
     ),
     _gauge("node.agents", "{agent}", "NodeAgents that it knows.", lambda each: each.agents),

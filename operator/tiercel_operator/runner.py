@@ -17,7 +17,7 @@ from tiercel_operator.reconciliation.listing import ClusterListing
 from tiercel_operator.reconciliation.rules import RuleReconciler
 from tiercel_operator.reconciliation.sinks import SinkReconciler
 from tiercel_operator.reconciliation.writer import Counts, ObjectWriter
-from tiercel_operator.rules.quota import TENANT, Size
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger(__name__)

@@ -21,8 +21,8 @@ from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
+from tiercel_operator.rules.budgets import NOTHING, TENANT, Size, budget_of, fits, size_of, total_of
 from tiercel_operator.rules.dependents import dependents, suspended
-from tiercel_operator.rules.quota import TENANT, Size, budget_of, fits, size_of, total_of
 from tiercel_operator.sinks.checks import sink_errors
 
 REVIEW_VERSION: Final = "admission.k8s.io/v1"
@@ -124,22 +124,33 @@ def _rules_verdict(new: RuleObject, old: RuleObject | None, others: Iterable[Rul
 
 def _excess(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject], budget: Size) -> str:
     """What is wrong with an object that exceeds its namespace's budget together with the others of the namespace. "" if
-    it doesn't, and for one that is nested too deeply, of which that is told; a change may always make an object
+    it doesn't, and for one that is nested too deeply, which ``resolve`` tells. A change may always make an object
     smaller."""
     if too_deep({"spec": new.spec}):
         return ""
-    size = size_of(new)
-    if old is not None and not suspended(old) and fits(size, size_of(old)):
+    try:
+        size = size_of(new)
+    except TypeError as error:
+        return _line(f"the object can't be given to agents: {error}")
+    if old is not None and not suspended(old) and fits(size, _size(old)):
         return ""
     used = size
     for other in others:
         if not fits(used, budget):
-            break  # it makes no difference by how much
+            break  # by how much makes no difference
         if other.namespace == new.namespace:
-            used = total_of((used, size_of(other)))
+            used = total_of((used, _size(other)))
     if fits(used, budget):
         return ""
     return f"with this SecurityRule of {size.kibibytes} the namespace has more than {budget} (remove or shorten some)"
+
+
+def _size(stored: RuleObject) -> Size:
+    """What an object takes that is stored already: nothing if it can't be in a bundle."""
+    try:
+        return size_of(stored)
+    except TypeError:
+        return NOTHING
 
 
 def failed_tests(new: RuleObject, resolved: Resolved) -> tuple[str, ...]:

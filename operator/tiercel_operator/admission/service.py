@@ -13,7 +13,7 @@ from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import Certificates, kept_or_made, service_names, to_secret
 from tiercel_operator.admission.webhook import Webhook, webhook_configuration
 from tiercel_operator.kube import API_ERRORS, Kube, error_text
-from tiercel_operator.rules.quota import TENANT, Size
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger(__name__)

@@ -27,7 +27,7 @@ from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import SERVICE, Certificates
 from tiercel_operator.admission.review import NotAReview, Verdict, answer, review
-from tiercel_operator.rules.quota import TENANT, Size
+from tiercel_operator.rules.budgets import TENANT, Size
 
 LOGGER = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import time
 
 from tiercel_operator.bundle_config_maps import MOST_PARTS, bundle_config_maps, config_map_name
 from tiercel_operator.reconciliation.writer import Counts, ObjectWriter, all_of
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.rules.events import validity_event
 from tiercel_operator.rules.plan import Plan, Planner
-from tiercel_operator.rules.quota import TENANT, Size
 from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusWrite
 

@@ -17,8 +17,8 @@ from tiercel_engine.rules.carried import carried
 from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, one_line, same
 from tiercel_engine.scope import Scope
 from tiercel_operator.objects import IN_ORDER, Problem, StoredRule, check_failed
+from tiercel_operator.rules.budgets import NOTHING, TENANT, Size, Sized, over_budget, size_of
 from tiercel_operator.rules.nodes import Fleet, History, alerts_of, is_for
-from tiercel_operator.rules.quota import NOTHING, TENANT, Size, Sized, over_quota, size_of
 from tiercel_operator.rules.statuses import Facts, Tested, differs, status_of, status_of_problem
 from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
@@ -132,7 +132,7 @@ class Planner:
             for origin, stored in state.rules.items()
             if origin not in problems
         )
-        return problems | {origin: ("OverQuota", text) for origin, text in over_quota(sized, self._tenant).items()}
+        return problems | {origin: ("OverBudget", text) for origin, text in over_budget(sized, self._tenant).items()}
 
     def _fleets(self, state: State) -> Callable[[Scope], Fleet]:
         """Gives the agents of the nodes that a scope is for. They are gathered once for all scopes that select the same

@@ -9,10 +9,10 @@ import pytest
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import unpack
+from tiercel_operator.rules import budgets
 from tiercel_operator.rules import plan as plan_module
-from tiercel_operator.rules import quota
+from tiercel_operator.rules.budgets import TENANT
 from tiercel_operator.rules.plan import Plan, Planner
-from tiercel_operator.rules.quota import TENANT
 from tiercel_operator.state import State
 
 OPEN = "evt.type = open"
@@ -46,6 +46,7 @@ def keep(state: State, plan: Plan) -> None:
             "name": write.origin.name,
             "uid": stored.uid,
             "generation": stored.generation,
+            "creationTimestamp": stored.created,
         }
         state.take_rule({"metadata": metadata, "spec": stored.object.spec, "status": write.status}, exists=True)
 
@@ -89,7 +90,7 @@ def test_what_exceeds_its_namespaces_budget_is_left_out_alone_and_says_so() -> N
     kept = {"shop/large-6", "shop/large-7"}
     assert in_force(plan) == {"bank/other", f"{SYSTEM}/default", *kept}, "the oldest of them"
     status, why, message = condition(state, "large-0")
-    assert (status, why) == ("False", "OverQuota")
+    assert (status, why) == ("False", "OverBudget")
     assert condition(state, "large-0", "Valid") == (status, why, message)
     assert "8 objects, 1,44" in message
     assert "200 objects, 1,024 KiB and 256 KiB compressed is the most (remove or shorten some" in message
@@ -98,7 +99,7 @@ def test_what_exceeds_its_namespaces_budget_is_left_out_alone_and_says_so() -> N
     report(state, "n1", plan.bundle.hash)
     turn(planner, state)
     assert reason(state, "large-7") == reason(state, "other", "Ready", "bank") == "Running"
-    assert reason(state, "large-0") == "OverQuota"
+    assert reason(state, "large-0") == "OverBudget"
 
     state.rules.pop(Origin("shop", "large-7"))
     assert in_force(turn(planner, state)) == {"bank/other", f"{SYSTEM}/default", "shop/large-5", "shop/large-6"}
@@ -179,7 +180,7 @@ def test_an_object_that_is_nested_too_deeply_costs_nobody_else(levels: int, name
 def test_what_nobody_foresaw_is_told_of_the_object_that_it_came_of(
     stage: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module: Any = quota if stage == "packed_size" else plan_module
+    module: Any = budgets if stage == "packed_size" else plan_module
     works = getattr(module, stage)
 
     def fails(given: Any, *more: Any) -> Any:

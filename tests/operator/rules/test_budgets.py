@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tiercel_engine.rule import Origin
 from tiercel_operator.bundle_config_maps import MOST_PARTS
-from tiercel_operator.rules.quota import SYSTEM, TENANT, TOTAL, Size, Sized, fits, over_quota, total_of
+from tiercel_operator.rules.budgets import SYSTEM, TENANT, TOTAL, Size, Sized, fits, over_budget, total_of
 
 SYSTEM_NAMESPACE = "tiercel-system"
 KIB = 1 << 10
@@ -34,29 +34,29 @@ LARGE = TENANT._replace(unpacked=TOTAL.unpacked, packed=TOTAL.packed)
 
 @given(OBJECTS, st.sampled_from([TENANT, LARGE]), st.randoms())
 def test_whatever_there_is_fits_and_stays_within_each_budget(objects: list, tenant: Size, random) -> None:
-    beyond = over_quota(objects, tenant)
+    beyond = over_budget(objects, tenant)
     kept = [each for each in objects if each.origin not in beyond]
     assert fits(total_of(each.size for each in kept), TOTAL)
     for namespace in ("a", "b", "c"):
         assert fits(total_of(each.size for each in kept if each.origin.namespace == namespace), tenant)
     shuffled = random.sample(objects, len(objects))
-    assert over_quota(shuffled, tenant) == beyond
+    assert over_budget(shuffled, tenant) == beyond
 
 
 @given(OBJECTS)
 def test_tenants_take_nothing_from_the_system(objects: list) -> None:
     of_system = [each for each in objects if each.origin.namespace == SYSTEM_NAMESPACE]
-    beyond = {origin for origin in over_quota(objects, LARGE) if origin.namespace == SYSTEM_NAMESPACE}
-    assert beyond == over_quota(of_system).keys()
+    beyond = {origin for origin in over_budget(objects, LARGE) if origin.namespace == SYSTEM_NAMESPACE}
+    assert beyond == over_budget(of_system).keys()
     if fits(total_of(each.size for each in of_system), SYSTEM):
         assert beyond == set()
 
 
 @given(OBJECTS, st.integers(1, 900 * KIB))
 def test_what_is_created_later_takes_nothing_of_its_namespace_out_of_force(objects: list, size: int) -> None:
-    before = over_quota(objects)
+    before = over_budget(objects)
     later = Sized(Origin("a", "zzzz"), "9", True, Size(1, size, size))
-    after = over_quota([*objects, later])
+    after = over_budget([*objects, later])
     assert {origin for origin in after if origin.namespace == "a"} - {later.origin} == {
         origin for origin in before if origin.namespace == "a"
     }
@@ -65,7 +65,7 @@ def test_what_is_created_later_takes_nothing_of_its_namespace_out_of_force(objec
 def test_a_namespaces_excess_is_its_own() -> None:
     greedy = [sized("greedy", f"r{number}", unpacked=100 * KIB, created=number) for number in range(30)]
     others = [sized(f"n{number}", "r", unpacked=200 * KIB) for number in range(40)]
-    assert over_quota([*greedy, *others]).keys() == {Origin("greedy", f"r{number}") for number in range(10, 30)}
+    assert over_budget([*greedy, *others]).keys() == {Origin("greedy", f"r{number}") for number in range(10, 30)}
 
 
 def test_where_all_have_much_the_room_is_shared_out_and_small_ones_keep_theirs() -> None:
@@ -76,7 +76,7 @@ def test_where_all_have_much_the_room_is_shared_out_and_small_ones_keep_theirs()
         for number in range(16)
     ]
     small = [sized(f"small-{at}", "r", unpacked=64 * KIB) for at in range(100)]
-    beyond = over_quota([*greedy, *small])
+    beyond = over_budget([*greedy, *small])
     assert not any(origin.namespace.startswith("small") for origin in beyond)
     kept = [each for each in greedy if each.origin not in beyond]
     # 32 MiB, of which the small ones have 6.25: a hundredth of the rest is 263 KiB

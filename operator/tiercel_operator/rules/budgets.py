@@ -62,7 +62,7 @@ class Sized:
         return self.suspended, self.created, self.origin.name
 
 
-def over_quota(objects: Iterable[Sized], tenant: Size = TENANT) -> dict[Origin, str]:
+def over_budget(objects: Iterable[Sized], tenant: Size = TENANT) -> dict[Origin, str]:
     """The objects for which there is no room, with a message for each that says what there is, and what would be
     right."""
     members: dict[str, list[Sized]] = {}
