@@ -6,6 +6,7 @@ bundle identifies it everywhere. A part is the content of one ConfigMap.
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,6 +29,7 @@ _LARGEST = 256 << 20  # bytes of a bundle when it is unpacked
 _HASH_LENGTH = 16
 _HEAD, _END = orjson.dumps({"format": FORMAT, "objects": []})[:-2], b"]}"
 _GZIP, _RAW = 31, -15  # forms of zlib's
+_LEVEL = 6  # higher ones take much longer for little
 
 
 class BundleError(Exception):
@@ -58,13 +60,18 @@ def files_of(bundle: Bundle) -> Mapping[str, bytes]:
 
 
 def packed_size(rule_object: RuleObject) -> tuple[int, int]:
-    """How many bytes an object adds to a bundle, unpacked and packed. Raises TypeError for what can't be JSON."""
+    """How many bytes an object adds to a bundle at most, unpacked and packed, whatever else there is in it. Raises
+    TypeError for what can't be JSON."""
     document = _document(rule_object) + b","
-    return len(document), sum(map(len, _compressed([document], _RAW)))
+    return len(document), len(_apart([document], _RAW))
 
 
-def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:
-    """The bundle of the objects that are not suspended. ``most`` is the largest size of a part, in bytes."""
+def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART, room: int | None = None) -> Bundle:
+    """The bundle of the objects that are not suspended. ``most`` is the largest size of a part, in bytes.
+
+    The objects are compressed together, which is much smaller as a rule. Where that takes more bytes than there is
+    ``room``, since some were made for that, each is compressed by itself, which takes what ``packed_size`` says.
+    """
     carried_by_name = sorted(
         (each for each in objects if not each.spec.get("suspend")), key=lambda each: (each.namespace, each.name)
     )
@@ -72,7 +79,9 @@ def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:
     digest = hashlib.sha256()
     for piece in pieces:
         digest.update(piece)
-    packed = b"".join(_compressed(pieces, _GZIP))
+    packed = gzip.compress(b"".join(pieces), _LEVEL, mtime=0)
+    if room is not None and len(packed) > room:
+        packed = _apart(pieces, _GZIP)
     parts = tuple(packed[start : start + most] for start in range(0, len(packed), most))
     return Bundle(digest.hexdigest()[:_HASH_LENGTH], parts)
 
@@ -89,13 +98,11 @@ def _separated(documents: Iterable[bytes]) -> Iterator[bytes]:
         yield b"," + document if number else document
 
 
-def _compressed(pieces: Iterable[bytes], form: int) -> Iterator[bytes]:
+def _apart(pieces: Iterable[bytes], form: int) -> bytes:
     """The pieces, compressed each by itself, so that none changes the size of another."""
-    compressor = zlib.compressobj(wbits=form)
-    for piece in pieces:
-        yield compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH)
-    if form == _GZIP:
-        yield compressor.flush()
+    compressor = zlib.compressobj(_LEVEL, wbits=form)
+    compressed = [compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH) for piece in pieces]
+    return b"".join([*compressed, compressor.flush()])
 
 
 def unpack(bundle: Bundle) -> tuple[RuleObject, ...]:

@@ -17,7 +17,7 @@ from tiercel_engine.rules.carried import carried
 from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, one_line, same
 from tiercel_engine.scope import Scope
 from tiercel_operator.objects import IN_ORDER, Problem, StoredRule, check_failed
-from tiercel_operator.rules.budgets import NOTHING, TENANT, Size, Sized, over_budget, size_of
+from tiercel_operator.rules.budgets import NOTHING, TENANT, TOTAL, Size, Sized, over_budget, size_of
 from tiercel_operator.rules.nodes import Fleet, History, alerts_of, is_for
 from tiercel_operator.rules.statuses import Facts, Tested, differs, status_of, status_of_problem
 from tiercel_operator.state import State
@@ -155,7 +155,7 @@ class Planner:
     def _pack(self, objects: Sequence[RuleObject]) -> Bundle:
         in_order = sorted(objects, key=lambda each: (each.namespace, each.name))
         if self._packed is None or not same(self._packed[0], in_order):
-            self._packed = in_order, pack(in_order)
+            self._packed = in_order, pack(in_order, room=TOTAL.packed)
             self._history.made(self._packed[1].hash, in_order)
         return self._packed[1]
 
