@@ -22,7 +22,8 @@ was cut is still nested too deeply, also if it was read as an entry of a list.""
 
 _NAMED_STEPS = 8
 _LONGEST_KEY = 40
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}]', re.DOTALL)
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]', re.DOTALL)
+"""A string, to the end of the text if it doesn't end, so that no part of the text is looked at twice; or a bracket."""
 
 
 def read_json(content: bytes) -> Any:

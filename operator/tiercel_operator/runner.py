@@ -29,7 +29,8 @@ LONGEST_WAIT = 1.0
 CHECK_EVERY = 30.0
 """Seconds between two checks of what was written, in case others have changed it, and of conditions that run out."""
 _RETRY_AFTER = 1.0
-"""Seconds until another attempt without a change. Each further one waits for twice as long, up to ``CHECK_EVERY``."""
+"""Seconds until another attempt without a change. Each further one waits for twice as long."""
+_LONGEST_RETRY = 5.0
 
 FixedObjects = Callable[[Mapping[str, Any] | None], Iterable[Mapping[str, Any]]]
 """Makes the objects that don't depend on the cluster's state, such as the agents' DaemonSet, given the owner reference
@@ -160,7 +161,7 @@ class Runner:
         if not own_fault:
             self._sound = self._clock()
         self.counts.failures += failed
-        wait = min(2 * self._wait, CHECK_EVERY) if self._failed_before else _RETRY_AFTER
+        wait = min(2 * self._wait, _LONGEST_RETRY) if self._failed_before else _RETRY_AFTER
         self._wait = wait if failed else CHECK_EVERY
         self._failed_before = failed
 

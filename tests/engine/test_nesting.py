@@ -61,6 +61,13 @@ def test_what_is_no_json_is_an_error() -> None:
             read_json(text)
 
 
+def test_what_is_no_json_takes_no_longer_than_other_text() -> None:
+    """Each quotation mark could begin a string that has no end."""
+    for text in (b'"' + b'\\"' * 1_000_000, b'["' * 1_000_000, b'"\\' * 1_000_000):
+        with pytest.raises(ValueError, match=r"."):
+            read_json(text)
+
+
 def test_a_copy_is_plain_and_bounded() -> None:
     deep: Any = ()
     for _ in range(5000):

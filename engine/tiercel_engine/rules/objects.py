@@ -23,8 +23,8 @@ from tiercel_engine.nesting import too_deep
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules.compiler import RuleCompiler
 from tiercel_engine.rules.definitions import collect_definitions
-from tiercel_engine.rules.documents.decoding import VALIDATE, DecodeError
-from tiercel_engine.rules.documents.document import Mapping, YamlError, compose
+from tiercel_engine.rules.documents.decoding import VALIDATE
+from tiercel_engine.rules.documents.document import Mapping, compose
 from tiercel_engine.rules.documents.items import Broken, Define, RuleItem, Statement, kind_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND, read_statements
 from tiercel_engine.rules.documents.report import Report
@@ -188,7 +188,7 @@ def scope_of(rule_object: RuleObject) -> Scope:
         assert isinstance(document, Mapping)
         metadata, spec = document.get("metadata"), document.get("spec")
         return read_scope(metadata, spec.get("selector") if isinstance(spec, Mapping) else None) or Scope()
-    except (DecodeError, YamlError, yaml.YAMLError, RecursionError, UnicodeError):
+    except Exception:  # whatever it is: resolve tells it
         return Scope()
 
 
