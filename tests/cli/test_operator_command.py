@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from tiercel_cli import operator as module
+from tiercel_operator import logs
 from tiercel_operator.main import Settings
 from tiercel_operator.rules.budgets import TENANT, TOTAL, Size
 
@@ -17,7 +18,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
     """The settings with which operators were started."""
     settings: list[Any] = []
     monkeypatch.setattr(module, "run", settings.append)
-    monkeypatch.setattr(module.logs, "set_up", lambda: None)
+    monkeypatch.setattr(logs, "set_up", lambda: None)
     return settings
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.rule import Origin
 from tiercel_operator import state as module
 from tiercel_operator.state import State
@@ -53,7 +54,7 @@ def test_what_is_no_object_is_logged_and_changes_nothing(
 def test_whatever_comes_of_a_node_agent_the_others_are_known(
     error: type[Exception], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reads = module.from_json
+    reads = from_json
 
     def fails(kind: type, status: Mapping[str, Any]) -> Any:
         if status.get("version") == "poison":
