@@ -9,6 +9,7 @@ import pytest
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import unpack
+from tiercel_operator.bundle_config_maps import MOST_PARTS
 from tiercel_operator.rules import budgets
 from tiercel_operator.rules import plan as plan_module
 from tiercel_operator.rules.budgets import TENANT
@@ -117,6 +118,21 @@ def test_an_object_that_is_left_out_is_in_no_bundle_of_its_status() -> None:
     store(state, "one", generation=3)
     last = turn(planner, state)
     assert state.rules[Origin("shop", "one")].status["bundle"] == last.bundle.hash
+
+
+def test_many_namespaces_at_their_budgets_cost_neither_the_system_nor_small_ones_anything() -> None:
+    """The ConfigMaps hold them all in any case."""
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "default", SYSTEM, output=noise(100, 1000))
+    store(state, "small", "small")
+    for number in range(48):
+        for part in range(2):
+            store(state, f"r{part}", f"n{number}", created=part, output=noise(110, 2 * number + part))
+    plan = turn(planner, state)
+    assert len(plan.bundle.parts) <= MOST_PARTS
+    olds = {f"n{number}/r0" for number in range(48)}
+    assert in_force(plan) == {f"{SYSTEM}/default", "small/small", *olds}, "each has the same"
+    assert reason(state, "r1", namespace="n7") == "OverBudget"
 
 
 def test_what_compresses_well_counts_unpacked() -> None:
