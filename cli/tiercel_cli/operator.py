@@ -12,10 +12,12 @@ from urllib.parse import urlsplit
 
 import click
 
+from tiercel_engine.units import KIBIBYTE
 from tiercel_operator import logs
 from tiercel_operator.admission.service import Endpoint
 from tiercel_operator.agents.settings import AgentSettings, telemetry
 from tiercel_operator.main import Settings, run
+from tiercel_operator.rules.budgets import TENANT, TOTAL, Size
 
 
 def _networks(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
@@ -93,6 +95,32 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     help="A network that AlertSinks of tenants may not reach. Can be repeated.",
 )
 @click.option(
+    "--namespace-rules",
+    "objects",
+    type=click.IntRange(1, TOTAL.objects),
+    default=TENANT.objects,
+    show_default=True,
+    help="The most SecurityRules of a namespace that are in force, but for the system's.",
+)
+@click.option(
+    "--namespace-rules-kib",
+    "unpacked",
+    type=click.IntRange(1, TOTAL.unpacked // KIBIBYTE),
+    default=TENANT.unpacked // KIBIBYTE,
+    show_default=True,
+    metavar="KIB",
+    help="The most KiB of these SecurityRules, without what agents don't use.",
+)
+@click.option(
+    "--namespace-rules-compressed-kib",
+    "packed",
+    type=click.IntRange(1, TOTAL.packed // KIBIBYTE),
+    default=TENANT.packed // KIBIBYTE,
+    show_default=True,
+    metavar="KIB",
+    help="The most KiB of these SecurityRules when they are compressed.",
+)
+@click.option(
     "--agent-capability",
     "capabilities",
     multiple=True,
@@ -118,6 +146,9 @@ def operator(
     health_port: int,
     allowed: tuple[str, ...],
     forbidden: tuple[str, ...],
+    objects: int,
+    unpacked: int,
+    packed: int,
     capabilities: tuple[str, ...],
     sockets: tuple[str, ...],
 ) -> None:
@@ -143,6 +174,7 @@ def operator(
             endpoint if webhook_port else None,
             _with_environment(settings) if agents else None,
             health_port or None,
+            Size(objects, unpacked * KIBIBYTE, packed * KIBIBYTE),
         )
     )
 

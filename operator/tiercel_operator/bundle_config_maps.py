@@ -6,24 +6,12 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from tiercel_engine.rules.bundle import INDEX, MOST_OF_A_PART, Bundle, index_of, part_name
-from tiercel_engine.units import MEBIBYTE
+from tiercel_engine.rules.bundle import INDEX, Bundle, index_of, part_name
 
 MOST_PARTS = 8
 """The number of ConfigMaps that agents mount. The projected volume of their DaemonSet names them one by one."""
 
 LABELS = {"app.kubernetes.io/name": "tiercel", "app.kubernetes.io/managed-by": "tiercel-operator"}
-
-
-def too_large(bundle: Bundle) -> str:
-    """What is wrong with a bundle that doesn't fit into the ConfigMaps, and what would be right; "" if it fits."""
-    if len(bundle.parts) <= MOST_PARTS:
-        return ""
-    size, most = sum(map(len, bundle.parts)) / MEBIBYTE, MOST_PARTS * MOST_OF_A_PART / MEBIBYTE
-    return (
-        f"all SecurityRules together have {size:.1f} MiB, compressed, and {MOST_PARTS} ConfigMaps hold {most:.1f}:"
-        " remove or suspend some; until then all nodes keep the rules that they have"
-    )
 
 
 def config_map_name(number: int) -> str:
@@ -34,7 +22,7 @@ def bundle_config_maps(bundle: Bundle, namespace: str, owner: Mapping[str, Any] 
     """The ConfigMaps of a bundle as JSON, in the order in which they have to be written: the first ConfigMap, whose
     index names the bundle, comes last.
 
-    The bundle must not be too large. ``owner`` is an owner reference.
+    The bundle has ``MOST_PARTS`` parts at most. ``owner`` is an owner reference.
     """
     maps = [_config_map(number, namespace, owner, part) for number, part in enumerate(bundle.parts)]
     maps[0]["data"] = {INDEX: index_of(bundle).decode()}

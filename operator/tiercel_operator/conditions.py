@@ -11,6 +11,8 @@ from tiercel_engine.resources.resource import Condition, ConditionStatus
 
 LONGEST_TEXT = 1024
 """Characters of a message in a status."""
+LARGEST_COUNT = (1 << 63) - 1
+"""The largest integer that the API server accepts. What nodes report can add up to more."""
 MOST_NAMED = 5
 """Nodes, rules or errors that a message names one by one."""
 

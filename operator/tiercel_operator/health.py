@@ -17,6 +17,13 @@ _PUBLISH = 5.0
 runner itself."""
 
 
+UNHEALTHY_AFTER = 300.0
+"""Seconds for which reconciliations may fail by the operator's own fault until ``/healthz`` says so, and the kubelet
+starts the operator anew. There is one every half minute at least, so this is ten failures, and longer than any of them
+takes. A new start forgets what may be broken, and lets another replica lead in the meantime; it is no use while the API
+server is away, so that doesn't count."""
+
+
 async def serve_health(runner: Runner, host: str, port: int, namespace: str = "") -> web.AppRunner:
     """Serves until ``cleanup`` of the returned server is called. Raises OSError if the port is taken. ``namespace`` is
     the operator's own."""
@@ -24,7 +31,10 @@ async def serve_health(runner: Runner, host: str, port: int, namespace: str = ""
     telemetry = await asyncio.to_thread(open_metrics, namespace)
 
     async def healthy(_request: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+        failing = runner.failing_for
+        if failing < UNHEALTHY_AFTER:
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text=f"no reconciliation has succeeded for {failing:.0f} s (see the log)\n")
 
     async def metrics(_request: web.Request) -> web.Response:
         telemetry.publish(read(runner))

@@ -16,6 +16,7 @@ from kubernetes.dynamic.exceptions import ConflictError, DynamicApiError, Forbid
 
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.located import located
+from tiercel_engine.nesting import read_json
 
 MANAGER = "tiercel-operator"
 _TIMEOUT = 10.0  # seconds
@@ -40,7 +41,11 @@ def _message(error: BaseException) -> str:
 
 
 class Kube:
-    """Every method is one request, and may raise one of ``API_ERRORS``. Objects are JSON, as dicts."""
+    """Every method is one request, and may raise one of ``API_ERRORS``. Objects are JSON, as dicts.
+
+    The client doesn't read answers itself: it couldn't read what is nested too deeply, such as a list with one object
+    that a tenant has made for that.
+    """
 
     def __init__(self, kubeconfig: Path | None) -> None:
         settings = client.Configuration()
@@ -65,25 +70,26 @@ class Kube:
         """The object, or None if there is none."""
         address = quote(name, safe="")  # the client puts it into the path as it is, and tenants name Secrets
         try:
-            resource = self._resource(api_version, kind).get(
-                name=address, namespace=namespace, _request_timeout=_TIMEOUT
+            answer = self._resource(api_version, kind).get(
+                name=address, namespace=namespace, serialize=False, _request_timeout=_TIMEOUT
             )
         except NotFoundError:
             return None
-        return _plain(resource)
+        return _object(answer)
 
     def apply(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Server-side apply: changes that others have made are undone. Returns the object as it is then."""
         metadata = body["metadata"]
-        applied = self._resource(body["apiVersion"], body["kind"]).server_side_apply(
+        answer = self._resource(body["apiVersion"], body["kind"]).server_side_apply(
             body=dict(body),
             name=metadata["name"],
             namespace=metadata.get("namespace"),
             field_manager=MANAGER,
             force_conflicts=True,
+            serialize=False,
             _request_timeout=_TIMEOUT,
         )
-        return _plain(applied)
+        return _object(answer)
 
     def write_status(
         self, kind: str, name: str, namespace: str | None, status: Mapping[str, Any], before: Mapping[str, Any]
@@ -96,6 +102,7 @@ class Kube:
                 name=name,
                 namespace=namespace,
                 content_type="application/merge-patch+json",
+                serialize=False,
                 _request_timeout=_TIMEOUT,
             )
         except NotFoundError:
@@ -105,21 +112,23 @@ class Kube:
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
         """Deletes an object. Nothing happens if it is gone already."""
         try:
-            self._resource(api_version, kind).delete(name=name, namespace=namespace, _request_timeout=_TIMEOUT)
+            self._resource(api_version, kind).delete(
+                name=name, namespace=namespace, serialize=False, _request_timeout=_TIMEOUT
+            )
         except NotFoundError:
             return
 
     def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
         """All objects of a kind, of all namespaces."""
-        resources = self._resource(api_version, kind).get(_request_timeout=_LIST_TIMEOUT)
-        return list(_plain(resources)["items"])
+        answer = self._resource(api_version, kind).get(serialize=False, _request_timeout=_LIST_TIMEOUT)
+        return list(_object(answer)["items"] or ())
 
     def create(self, body: Mapping[str, Any]) -> bool:
         """Creates an object; False if it is there already."""
         metadata = body["metadata"]
         try:
             self._resource(body["apiVersion"], body["kind"]).create(
-                body=dict(body), namespace=metadata.get("namespace"), _request_timeout=_TIMEOUT
+                body=dict(body), namespace=metadata.get("namespace"), serialize=False, _request_timeout=_TIMEOUT
             )
         except ConflictError:
             return False
@@ -133,6 +142,7 @@ class Kube:
                 body=dict(body),
                 name=metadata["name"],
                 namespace=metadata.get("namespace"),
+                serialize=False,
                 _request_timeout=_TIMEOUT,
             )
         except (ConflictError, NotFoundError):
@@ -142,7 +152,9 @@ class Kube:
     def post_event(self, event: Mapping[str, Any]) -> None:
         """Creates a Kubernetes Event."""
         namespace = event["metadata"]["namespace"]
-        self._resource("v1", "Event").create(body=dict(event), namespace=namespace, _request_timeout=_TIMEOUT)
+        self._resource("v1", "Event").create(
+            body=dict(event), namespace=namespace, serialize=False, _request_timeout=_TIMEOUT
+        )
 
     def _resource(self, api_version: str, kind: str) -> Any:
         return self._client.resources.get(api_version=api_version, kind=kind)
@@ -159,7 +171,7 @@ def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
     return patch
 
 
-def _plain(resource: Any) -> dict[str, Any]:
-    """The object without the classes of the client."""
-    plain: dict[str, Any] = json.loads(json.dumps(resource.to_dict()))
-    return plain
+def _object(answer: Any) -> dict[str, Any]:
+    """The object in an answer of the API server."""
+    read: dict[str, Any] = read_json(answer.data)
+    return read

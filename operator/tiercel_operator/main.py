@@ -28,7 +28,9 @@ from tiercel_operator.bundle_config_maps import MOST_PARTS
 from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.runner import Runner
+from tiercel_operator.watch_session import bounded
 from tiercel_operator.watching import watch
 
 LOGGER = logging.getLogger(__name__)
@@ -45,6 +47,8 @@ class Settings:
     endpoint: Endpoint | None = None
     agents: AgentSettings | None = None
     health_port: int | None = None
+    tenant: Size = TENANT
+    """The budget of each namespace's SecurityRules, but for the system's."""
 
 
 def run(settings: Settings) -> None:
@@ -70,10 +74,11 @@ async def operate(settings: Settings) -> None:
         if configuration is not None:
             yield configuration
 
-    runner = Runner(kube, settings.namespace, Leadership(kube, settings.namespace, identity), fixed_objects)
+    leadership = Leadership(kube, settings.namespace, identity)
+    runner = Runner(kube, settings.namespace, leadership, fixed_objects, settings.tenant)
     working = [asyncio.create_task(runner.run())]
     if settings.endpoint is not None:
-        admission = AdmissionService(kube, settings.namespace, runner.state, settings.endpoint)
+        admission = AdmissionService(kube, settings.namespace, runner.state, settings.endpoint, settings.tenant)
         working.append(asyncio.create_task(admission.run()))
     health = None
     if settings.health_port:
@@ -95,7 +100,7 @@ def _registry(runner: Runner, settings: Settings) -> kopf.OperatorRegistry:
     from the whole state, so no event has to be handled again."""
     registry = kopf.OperatorRegistry()
     login = kopf.login_with_kubeconfig if settings.kubeconfig is not None else kopf.login_with_service_account
-    kopf.on.login(registry=registry)(login)
+    kopf.on.login(registry=registry)(bounded(login))
     loop = asyncio.get_running_loop()
 
     def tell(group: str, version: str, plural: str, take: Callable[..., None]) -> None:

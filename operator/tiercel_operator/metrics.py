@@ -31,6 +31,7 @@ class Readings:
     failures: int
     plan_seconds: float
     """How long the last plan took."""
+    failing_for: float
 
 
 def read(runner: Runner) -> Readings:
@@ -49,6 +50,7 @@ def read(runner: Runner) -> Readings:
         writes=counts.writes,
         failures=counts.failures,
         plan_seconds=counts.plan_seconds,
+        failing_for=runner.failing_for,
     )
 
 
@@ -87,7 +89,7 @@ INSTRUMENTS = (
     _gauge(
         "security.rules.refused",
         "{rule}",
-        "SecurityRules that are in no bundle, since they aren't valid.",
+        "SecurityRules that are in no bundle, since they aren't valid or exceed their namespace's budget.",
         lambda each: each.refused_rules,
     ),
     _gauge("node.agents", "{agent}", "NodeAgents that it knows.", lambda each: each.agents),
@@ -103,5 +105,16 @@ INSTRUMENTS = (
     ),
     _total("writes", "{object}", "Objects and statuses that it has written.", lambda each: each.writes),
     _gauge("plan.duration", "s", "How long the last planning took.", lambda each: each.plan_seconds),
-    _total("failures", "{time}", "Reconciliations that failed, to be tried again.", lambda each: each.failures),
+    _total(
+        "failures",
+        "{time}",
+        "Reconciliations that failed, to be tried again, and statuses that the API server refused.",
+        lambda each: each.failures,
+    ),
+    _gauge(
+        "failing.duration",
+        "s",
+        "For how long reconciliations have failed by its own fault; /healthz fails after 300.",
+        lambda each: each.failing_for,
+    ),
 )

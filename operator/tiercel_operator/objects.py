@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from tiercel_engine.located import located
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import SEND_TEST
 from tiercel_engine.resources.node_agent import NodeAgentStatus
@@ -14,6 +15,10 @@ from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import Scope
 
 _LONGEST_ID = 256
+
+Problem = tuple[str, str]
+"""Reason and message of what is wrong with an object; the reason is "" if it is in order."""
+IN_ORDER: Problem = "", ""
 
 LOSS_LASTS = 600.0
 """Seconds for which a loss counts as recent."""
@@ -28,6 +33,8 @@ class StoredRule:
     generation: int
     status: Mapping[str, Any]
     scope: Scope
+    created: str = ""
+    """When, in RFC 3339."""
 
     @property
     def suspended(self) -> bool:
@@ -76,3 +83,9 @@ def wanted_test(metadata: Mapping[str, Any]) -> str:
     "" if there is no annotation."""
     value = (metadata.get("annotations") or {}).get(SEND_TEST)
     return printable(value[:_LONGEST_ID])[:_LONGEST_ID] or "1" if isinstance(value, str) else ""
+
+
+def check_failed(error: Exception) -> Problem:
+    """The problem of an object of which an error came that nobody foresaw. It is that object's alone: all others go
+    on."""
+    return "CheckFailed", f"the object can't be handled: {located(error)} (change it, and please report this)"

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from tiercel_operator.kube import API_ERRORS, Kube, error_text
@@ -16,6 +17,7 @@ from tiercel_operator.reconciliation.listing import ClusterListing
 from tiercel_operator.reconciliation.rules import RuleReconciler
 from tiercel_operator.reconciliation.sinks import SinkReconciler
 from tiercel_operator.reconciliation.writer import Counts, ObjectWriter
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ LONGEST_WAIT = 1.0
 CHECK_EVERY = 30.0
 """Seconds between two checks of what was written, in case others have changed it, and of conditions that run out."""
 _RETRY_AFTER = 1.0
+"""Seconds until another attempt without a change. Each further one waits for twice as long."""
+_LONGEST_RETRY = 5.0
 
 FixedObjects = Callable[[Mapping[str, Any] | None], Iterable[Mapping[str, Any]]]
 """Makes the objects that don't depend on the cluster's state, such as the agents' DaemonSet, given the owner reference
@@ -37,18 +41,30 @@ class Runner:
     """Keeps the cluster as the custom resources want it, as long as this operator leads. All methods belong to one
     event loop; requests are made in threads."""
 
-    def __init__(self, kube: Kube, namespace: str, leadership: Leadership, fixed_objects: FixedObjects) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        namespace: str,
+        leadership: Leadership,
+        fixed_objects: FixedObjects,
+        tenant: Size = TENANT,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.state = State()
         self.counts = Counts()
         self._leadership = leadership
         self._fixed_objects = fixed_objects
         self._writer = ObjectWriter(kube, namespace, self.counts)
         self._listing = ClusterListing(kube, self.state)
-        self.rules = RuleReconciler(self._writer, self.state, self.counts)
+        self.rules = RuleReconciler(self._writer, self.state, self.counts, tenant)
         self._sinks = SinkReconciler(kube, self._writer, self.state)
         self._gone_nodes = GoneNodes(self._writer, self.state)
         self._changed = asyncio.Event()
+        self._clock = clock
         self._checked = float("-inf")
+        self._wait = CHECK_EVERY
+        self._failed_before = False
+        self._sound = clock()
 
     @property
     def leads(self) -> bool:
@@ -60,17 +76,26 @@ class Runner:
         """Whether all objects of the cluster are known."""
         return self._listing.synced
 
+    @property
+    def failing_for(self) -> float:
+        """For how many seconds no reconciliation has come to its end but by this operator's own fault: each one has
+        failed with an error that nobody foresaw, or one doesn't end. 0 while it doesn't lead.
+
+        That the API server is away or refuses something is no such fault.
+        """
+        return self._clock() - max(self._sound, self.counts.unreachable_at) if self.leads else 0.0
+
     def rule_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
-        self._note(self.state.take_rule(body, exists=exists))
+        self._note(self.state.take("SecurityRule", body, exists=exists))
 
     def agent_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
-        self._note(self.state.take_agent(body, exists=exists, now=time.monotonic()))
+        self._note(self.state.take("NodeAgent", body, exists=exists))
 
     def sink_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
-        self._note(self.state.take_sink(body, exists=exists))
+        self._note(self.state.take("AlertSink", body, exists=exists))
 
     def node_event(self, body: Mapping[str, Any], *, exists: bool) -> None:
-        self._note(self.state.take_node(body, exists=exists))
+        self._note(self.state.take("Node", body, exists=exists))
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -80,6 +105,8 @@ class Runner:
                 await self._wait_for_changes()
                 if self._leadership.leads:
                     await self._try_to_reconcile()
+                else:
+                    self._sound = self._clock()
         finally:
             leading.cancel()
             await self._resign()
@@ -89,9 +116,9 @@ class Runner:
             self._changed.set()
 
     async def _wait_for_changes(self) -> None:
-        """Waits for a change, and then until no more come; without any, until it is time to check."""
+        """Waits for a change, and then until no more come; without any, until it is time to check or to try again."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CHECK_EVERY):  # wait_for of Python 3.11 may swallow a cancellation
+            async with asyncio.timeout(self._wait):  # wait_for of Python 3.11 may swallow a cancellation
                 await self._changed.wait()
         end = time.monotonic() + LONGEST_WAIT
         while self._changed.is_set() and time.monotonic() < end:
@@ -122,35 +149,44 @@ class Runner:
             LOGGER.warning("the lease can't be given up, and runs out by itself: %s", error_text(error))
 
     async def _try_to_reconcile(self) -> None:
+        """Does each part of a reconciliation, whatever becomes of the others."""
+        is_check = self._clock() - self._checked >= CHECK_EVERY
+        parts: list[Callable[[], Awaitable[None]]] = [partial(self._reconcile_rules, is_check), self._sinks.reconcile]
+        if is_check:  # after the sinks, so that new agents have them at once
+            parts.append(self._keep_fixed_objects)
+        parts.append(self._gone_nodes.remove_agents)
+        failed, own_fault = await self._try(self._listing.refresh)
+        for part in parts if self.synced else ():
+            part_failed, part_own_fault = await self._try(part)
+            failed, own_fault = failed or part_failed, own_fault or part_own_fault
+        if not own_fault:
+            self._sound = self._clock()
+        self.counts.failures += failed
+        wait = min(2 * self._wait, _LONGEST_RETRY) if self._failed_before else _RETRY_AFTER
+        self._wait = wait if failed else CHECK_EVERY
+        self._failed_before = failed
+
+    async def _try(self, part: Callable[[], Awaitable[None]]) -> tuple[bool, bool]:
+        """Whether a part failed, and whether that was this operator's own fault."""
         try:
-            await self._reconcile()
+            await part()
         except API_ERRORS as error:
             LOGGER.warning("a request to the API server failed, trying again: %s", error_text(error))
-        except Exception:  # one object that nobody foresaw must not end the work on all others
-            LOGGER.exception("a reconciliation failed, please report it; trying again")
-        else:
-            return
-        self.counts.failures += 1
-        await asyncio.sleep(_RETRY_AFTER)
-        self._changed.set()
+            return True, False
+        except Exception:
+            LOGGER.exception("a part of a reconciliation failed, please report it; trying again")
+            return True, True
+        return False, False
 
-    async def _reconcile(self) -> None:
-        await self._listing.refresh()
-        started = time.monotonic()
+    async def _reconcile_rules(self, is_check: bool) -> None:
+        started = self._clock()
         plan = await self.rules.plan()
-        is_check = self.rules.is_new(plan) or time.monotonic() - self._checked >= CHECK_EVERY
-        if is_check:
+        if is_check or self.rules.is_new(plan):
             await self.rules.write_bundle(plan)
-            self._checked = time.monotonic()
+            self._checked = self._clock()
         await self.rules.write_statuses(plan)
-        try:
-            await self._sinks.reconcile()
-        finally:  # after the sinks, so that new agents have them at once; but also if something is wrong with the sinks
-            if is_check:
-                await self._keep_fixed_objects()
-        await self._gone_nodes.remove_agents()
         if plan.statuses:
-            LOGGER.info("%d statuses in %.2f s", len(plan.statuses), time.monotonic() - started)
+            LOGGER.info("%d statuses in %.2f s", len(plan.statuses), self._clock() - started)
 
     async def _keep_fixed_objects(self) -> None:
         for body in self._fixed_objects(await self._writer.owner()):

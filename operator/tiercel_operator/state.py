@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tiercel_engine.located import located
+from tiercel_engine.nesting import bounded
 from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
@@ -63,10 +65,11 @@ class State:
             # The same object is kept, so that a change of the status alone doesn't have its rules resolved again.
             rules, scope = before.object, before.scope
         else:
-            rules = RuleObject(origin.namespace, origin.name, _copied(spec))
+            rules = RuleObject(origin.namespace, origin.name, bounded(spec))
             scope = scope_of(rules)
-        status = _copied(body.get("status") or {})
-        now = StoredRule(rules, metadata["uid"], metadata.get("generation", 0), status, scope)
+        status = bounded(body.get("status") or {})
+        created = str(metadata.get("creationTimestamp") or "")
+        now = StoredRule(rules, metadata["uid"], metadata.get("generation", 0), status, scope, created)
         self.rules[origin] = now
         return before != now
 
@@ -77,7 +80,7 @@ class State:
         before = self.sinks.get(origin)
         if not exists:
             return self.sinks.pop(origin, None) is not None
-        spec, status = _copied(body.get("spec") or {}), _copied(body.get("status") or {})
+        spec, status = bounded(body.get("spec") or {}), bounded(body.get("status") or {})
         created = str(metadata.get("creationTimestamp") or "")
         now = StoredSink(origin, metadata.get("generation", 0), spec, status, created, wanted_test(metadata))
         self.sinks[origin] = now
@@ -91,8 +94,8 @@ class State:
             self.delivery_changes += 1
             return self.agents.pop(name, None) is not None
         try:
-            status = from_json(NodeAgentStatus, _copied(body.get("status") or {}))
-        except (ValueError, TypeError, KeyError) as error:  # an agent of another version wrote it
+            status = from_json(NodeAgentStatus, bounded(body.get("status") or {}))
+        except Exception as error:  # an agent of another version wrote it, or somebody who means harm
             LOGGER.warning("the status of the NodeAgent %s can't be read: %s", name, located(error))
             return False
         lost_at = before.lost_at if before is not None else None
@@ -119,6 +122,23 @@ class State:
         self.nodes[name], self.addresses[name] = labels, addresses
         return before != (labels, addresses)
 
+    def take(self, kind: str, body: Mapping[str, Any], *, exists: bool) -> bool:
+        """Takes an event of an object of the kind, whatever the object is like. Returns whether it has changed
+        anything."""
+        try:
+            match kind:
+                case "SecurityRule":
+                    return self.take_rule(body, exists=exists)
+                case "AlertSink":
+                    return self.take_sink(body, exists=exists)
+                case "NodeAgent":
+                    return self.take_agent(body, exists=exists, now=time.monotonic())
+                case _:
+                    return self.take_node(body, exists=exists)
+        except Exception as error:  # one object that nobody foresaw must not keep others from being known
+            LOGGER.error("an object of the kind %s can't be read: %s", kind, located(error))
+            return False
+
     def objects(self) -> Iterator[RuleObject]:
         return (stored.object for stored in self.rules.values())
 
@@ -136,12 +156,3 @@ def _sinks_lost_at(before: Agent, status: NodeAgentStatus, now: float) -> dict[t
 
 def _lost(status: NodeAgentStatus) -> int:
     return status.lost.total if status.lost is not None else 0
-
-
-def _copied(value: Any) -> Any:
-    """The value as plain dicts and lists. It may consist of views of objects that change."""
-    if isinstance(value, Mapping):
-        return {key: _copied(each) for key, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_copied(each) for each in value]
-    return value

@@ -52,6 +52,7 @@ _OPERATOR = OperatorReadings(
     **dict.fromkeys(("rules", "refused_rules", "agents", "sinks", "sinks_not_ready"), 0),
     **dict.fromkeys(("plans", "writes", "failures"), 0),
     plan_seconds=0.0,
+    failing_for=0.0,
 )
 
 Readings = TypeVar("Readings")

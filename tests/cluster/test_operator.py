@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
+import pytest
 from cluster_support.control_plane import ControlPlane
-from cluster_support.custom_resources import SYSTEM, rule
-from cluster_support.objects import create_node
+from cluster_support.custom_resources import SYSTEM, rule, security_rule
+from cluster_support.objects import ask, create_node
 from cluster_support.operator_process import Cluster
 from cluster_support.starting_server import starting_server
 from cluster_support.waiting import until
 from kubernetes.client import CoreV1Api
 
+from tiercel_engine.api_group import API_GROUP, VERSION
+from tiercel_engine.nesting import read_json
 from tiercel_engine.rules.bundle import INDEX
 
 
@@ -110,6 +114,38 @@ def test_losses_are_told_where_they_may_matter(cluster: Cluster, namespace: str)
     assert cluster.conditions("two", namespace)["DetectionDegraded"] == ("False", "NothingLost")
 
 
+@pytest.mark.parametrize("levels", [255, 5000])
+def test_an_object_that_is_nested_too_deeply_costs_nobody_else(cluster: Cluster, namespace: str, levels: int) -> None:
+    """The API server stores nearly ten thousand levels, which Python's readers of JSON refuse."""
+    path = f"/apis/{API_GROUP}/{VERSION}/namespaces/{namespace}/securityrules"
+    values = "[" * levels + "]" * levels
+    exceptions = f'[{{"name": "x", "fields": "proc.name", "values": [{values}]}}]'
+    poison = json.dumps(security_rule("poison", namespace, rule("Poison", exceptions="here")))
+
+    def reason() -> str:
+        status = read_json(ask(cluster.api, "GET", f"{path}/poison")).get("status") or {}
+        return next((each["reason"] for each in status.get("conditions") or () if each["type"] == "Valid"), "")
+
+    cluster.apply("before", namespace, rule("Before"))
+    cluster.settled("before", namespace, "Valid", "Loaded")
+    ask(cluster.api, "POST", path, poison.replace('"here"', exceptions))
+    try:
+        until(lambda: reason() == "Refused", "refusal of the poison")
+        cluster.apply("after", namespace, rule("After"))
+        cluster.settled("after", namespace, "Valid", "Loaded")
+
+        cluster.stop()
+        cluster.start()
+        cluster.apply("later", namespace, rule("Later"))
+        cluster.settled("later", namespace, "Valid", "Loaded")
+        names = {f"{namespace}/{name}" for name in ("before", "after", "later")}
+        until(
+            lambda: names == {each for each in cluster.bundle()[1] if each.startswith(namespace)}, "the others' bundle"
+        )
+    finally:
+        ask(cluster.api, "DELETE", f"{path}/poison")
+
+
 def test_a_hundred_at_once_reach_the_agents(cluster: Cluster, namespace: str) -> None:
     for number in range(100):
         cluster.apply(f"r{number}", namespace, rule(f"Rule {number}"))
@@ -185,8 +221,7 @@ def test_an_api_server_that_denies_its_resources_while_it_starts_is_sat_out(
     cluster.settled("one", namespace, "Valid", "Loaded")
     control_plane.stop()
     with starting_server(control_plane.port, control_plane.ca_file) as asked:
-        until(lambda: any("/securityrules" in path for path in asked), "request to watch the rules")
-        until(lambda: "/readyz" in asked, "question whether the server is ready")
+        until(lambda: "/readyz" in asked, "question whether the server is ready, once a watch was denied")
     control_plane.start()
     cluster.apply("two", namespace, rule("Two"))
     cluster.settled("two", namespace, "Valid", "Loaded")

@@ -21,7 +21,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tiercel_agent.metrics.instruments import INSTRUMENTS as OF_AGENTS
 from tiercel_engine.telemetry import Instrument
-from tiercel_operator.health import serve_health
+from tiercel_operator.health import UNHEALTHY_AFTER, serve_health
 from tiercel_operator.metrics import INSTRUMENTS as OF_OPERATOR
 from tiercel_operator.reconciliation.writer import Counts
 from tiercel_operator.state import State
@@ -52,7 +52,9 @@ def runner() -> Any:
         state.take_sink(body(f"sink-{number}", "Ready", status), exists=True)
     state.take_sink(body("suspended", "Ready", "False", suspend=True), exists=True)
     state.take_agent({"metadata": {"name": "node-1"}}, exists=True, now=0.0)
-    return SimpleNamespace(state=state, counts=Counts(plans=3, writes=4, failures=1, plan_seconds=0.25), leads=True)
+    return SimpleNamespace(
+        state=state, counts=Counts(plans=3, writes=4, failures=1, plan_seconds=0.25), leads=True, failing_for=0.0
+    )
 
 
 def serving(runner: Any, work: Callable[[str, Any], Awaitable[None]]) -> None:
@@ -90,6 +92,7 @@ def test_prometheus_reads_what_is_known_at_that_moment() -> None:
             "tiercel_operator_writes_total": 4,
             "tiercel_operator_failures_total": 1,
             "tiercel_operator_plan_duration_seconds": 0.25,
+            "tiercel_operator_failing_duration_seconds": 0,
         }
         assert first["process_resident_memory_bytes"] > 0
         runner.counts.plans += 1
@@ -107,6 +110,23 @@ def test_health_and_nothing_else() -> None:
                 assert (answer.status, await answer.text()) == (200, "ok\n")
             async with session.get(f"{url}/") as answer:
                 assert answer.status == 404
+
+    serving(runner(), work)
+
+
+def test_it_is_unhealthy_once_reconciliations_have_failed_for_long() -> None:
+    async def work(url: str, runner: Any) -> None:
+        async def status() -> int:
+            async with aiohttp.ClientSession() as session, session.get(f"{url}/healthz") as answer:
+                return answer.status
+
+        runner.failing_for = UNHEALTHY_AFTER - 1
+        assert await status() == 200
+        runner.failing_for = UNHEALTHY_AFTER
+        assert await status() == 503
+        assert (await values(url))["tiercel_operator_failing_duration_seconds"] == UNHEALTHY_AFTER
+        runner.failing_for = 0.0
+        assert await status() == 200
 
     serving(runner(), work)
 

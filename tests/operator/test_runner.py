@@ -9,11 +9,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from kubernetes.dynamic.exceptions import ConflictError, ForbiddenError, TooManyRequestsError
+from kubernetes.dynamic.exceptions import (
+    ConflictError,
+    ForbiddenError,
+    TooManyRequestsError,
+    UnprocessibleEntityError,
+)
 
 from tiercel_engine.resources.sink_config import read_sinks
 from tiercel_engine.rules.bundle import INDEX
-from tiercel_operator import bundle_config_maps
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.reconciliation import gone_nodes
 from tiercel_operator.runner import Runner
@@ -222,23 +226,108 @@ def test_what_comes_while_a_plan_is_made_is_no_part_of_it() -> None:
     assert run(kube, done).counts.failures == 0
 
 
-def test_a_bundle_that_is_too_large_leaves_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    kube = FakeKube(security_rule("one"))
-    before: Mapping[str, Any] = {}
+def test_what_is_wrong_with_one_part_keeps_no_other_from_its_work() -> None:
+    """Rules that can't be planned, and a list that can't be had."""
+    kube = FakeKube(security_rule("one"), alert_sink("chat"), {"kind": "Node", "metadata": {"name": "here"}})
 
     def done(runner: Runner) -> bool:
-        nonlocal before
-        if not before and "one" in kube.statuses:
-            before = kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM]
-            monkeypatch.setattr(bundle_config_maps, "MOST_PARTS", 0)
+        runner.rules.planner.plan = always_fails  # type: ignore[method-assign,assignment]
+        return "chat" in kube.statuses and "DaemonSet agents" in kube.writes
+
+    runner = run(kube, done, [AGENTS])
+    assert configured_sinks(kube) == {"chat"}
+    assert kube.statuses.keys() == {"chat"}
+    assert runner.counts.failures >= 1
+
+
+def always_fails(*_: Any) -> Any:
+    raise RecursionError("a shape that nobody foresaw")
+
+
+def test_an_object_that_cannot_even_be_noted_keeps_no_other_from_being() -> None:
+    strange = {"kind": "SecurityRule", "metadata": {"name": "strange", "namespace": "shop"}}
+    told = False
+    kube = FakeKube(strange, security_rule("one"))
+
+    def done(runner: Runner) -> bool:
+        nonlocal told
+        if "one" in kube.statuses and not told:
+            told = True
+            for event in (runner.rule_event, runner.sink_event, runner.agent_event, runner.node_event):
+                event({"kind": "strange"}, exists=True)
             runner.rule_event(security_rule("two"), exists=True)
         return "two" in kube.statuses
 
-    run(kube, done)
-    assert kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM] is before
-    assert "bundle" not in kube.statuses["two"]
-    reasons = [condition["reason"] for condition in kube.statuses["two"]["conditions"]]
-    assert "BundleTooLarge" in reasons
+    assert run(kube, done).counts.failures == 0
+
+
+def test_a_status_that_the_api_server_refuses_is_no_failure_of_the_others() -> None:
+    kube = FakeKube(security_rule("bad"), security_rule("good"), alert_sink("chat"))
+    write = kube.write_status
+
+    def refuse_one(kind: str, name: str, *others: Any) -> bool:
+        if name == "bad":
+            raise UnprocessibleEntityError(SimpleNamespace(status=422, reason="too much", body=b"{}", headers={}))
+        return write(kind, name, *others)
+
+    kube.write_status = refuse_one  # type: ignore[method-assign,assignment]
+    run(kube, lambda runner: {"good", "chat"} <= kube.statuses.keys() and runner.counts.failures > 0)
+    assert "bad" not in kube.statuses
+
+
+def test_it_is_unhealthy_if_it_fails_by_its_own_fault_and_leads() -> None:
+    """Failing requests say nothing of the operator, and a new start would not bring the API server back."""
+    now = 0.0
+
+    async def work() -> None:
+        nonlocal now
+        kube = FakeKube(security_rule("one"))
+        leadership = Leadership(kube, SYSTEM, "me", lambda: now)
+        runner = Runner(kube, SYSTEM, leadership, lambda _owner: (), clock=lambda: now)  # type: ignore[arg-type]
+
+        async def turn_after(seconds: float, *, renewed: bool = True) -> float:
+            nonlocal now
+            now += seconds
+            if renewed:
+                leadership.attempt()
+            await runner._try_to_reconcile()
+            return runner.failing_for
+
+        now = 1000.0
+        assert runner.failing_for == 0, "it doesn't lead"
+        assert await turn_after(0) == 0
+        plan = runner.rules.planner.plan
+        runner.rules.planner.plan = always_fails  # type: ignore[method-assign,assignment]
+        assert [await turn_after(100) for _ in range(3)] == [100, 200, 300]
+        runner.rules.planner.plan = plan  # type: ignore[method-assign]
+        assert await turn_after(100) == 0
+
+        leadership.attempt()
+        failures = runner.counts.failures
+        kube.get = kube.apply = kube.write_status = always_unreachable  # type: ignore[method-assign,assignment]
+        runner.rule_event(security_rule("two"), exists=True)
+        assert [await turn_after(4, renewed=False) for _ in range(3)] == [0, 0, 0]
+        assert runner.counts.failures == failures + 3
+        now += 1000
+        assert runner.failing_for == 0, "it leads no more"
+
+    asyncio.run(work())
+
+
+def always_unreachable(*_: Any) -> Any:
+    raise OSError("unreachable")
+
+
+def test_a_turn_that_does_not_end_is_unhealthy_unless_the_api_server_is_away() -> None:
+    now = 0.0
+    kube = FakeKube()
+    leadership = Leadership(kube, SYSTEM, "me", lambda: now)
+    runner = Runner(kube, SYSTEM, leadership, lambda _owner: (), clock=lambda: now)  # type: ignore[arg-type]
+    now = 400.0
+    leadership.attempt()
+    assert runner.failing_for == 400
+    runner.counts.unreachable_at = 390.0
+    assert runner.failing_for == 10
 
 
 AGENTS = {"apiVersion": "apps/v1", "kind": "DaemonSet", "metadata": {"name": "agents", "namespace": SYSTEM}}

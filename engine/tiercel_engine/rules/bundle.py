@@ -9,12 +9,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from tiercel_engine.rules.carried import carried
 from tiercel_engine.rules.objects import RuleObject
 
 FORMAT = 1
@@ -24,9 +25,11 @@ INDEX = "bundle.json"
 MOST_OF_A_PART = 700_000
 """The most bytes of a part: base64 makes them a third larger, and a ConfigMap can hold 1 MiB."""
 
-_CARRIED = ("selector", "rules")
 _LARGEST = 256 << 20  # bytes of a bundle when it is unpacked
 _HASH_LENGTH = 16
+_HEAD, _END = orjson.dumps({"format": FORMAT, "objects": []})[:-2], b"]}"
+_GZIP, _RAW = 31, -15  # forms of zlib's
+_LEVEL = 6  # higher ones take much longer for little
 
 
 class BundleError(Exception):
@@ -56,21 +59,50 @@ def files_of(bundle: Bundle) -> Mapping[str, bytes]:
     return {INDEX: index_of(bundle)} | {part_name(number): part for number, part in enumerate(bundle.parts)}
 
 
-def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART) -> Bundle:
-    """The bundle of the objects that are not suspended. ``most`` is the largest size of a part, in bytes."""
-    carried = [
-        {
-            "namespace": rule_object.namespace,
-            "name": rule_object.name,
-            "spec": {key: rule_object.spec[key] for key in _CARRIED if rule_object.spec.get(key) is not None},
-        }
-        for rule_object in sorted(objects, key=lambda each: (each.namespace, each.name))
-        if not rule_object.spec.get("suspend")
-    ]
-    document = orjson.dumps({"format": FORMAT, "objects": carried}, option=orjson.OPT_SORT_KEYS)
-    packed = gzip.compress(document, mtime=0)
+def packed_size(rule_object: RuleObject) -> tuple[int, int]:
+    """How many bytes an object adds to a bundle at most, unpacked and packed, whatever else there is in it. Raises
+    TypeError for what can't be JSON."""
+    document = _document(rule_object) + b","
+    return len(document), len(_apart([document], _RAW))
+
+
+def pack(objects: Iterable[RuleObject], most: int = MOST_OF_A_PART, room: int | None = None) -> Bundle:
+    """The bundle of the objects that are not suspended. ``most`` is the largest size of a part, in bytes.
+
+    The objects are compressed together, which is much smaller as a rule. Where that takes more bytes than there is
+    ``room``, since some were made for that, each is compressed by itself, which takes what ``packed_size`` says.
+    """
+    carried_by_name = sorted(
+        (each for each in objects if not each.spec.get("suspend")), key=lambda each: (each.namespace, each.name)
+    )
+    pieces = [_HEAD, *_separated(map(_document, carried_by_name)), _END]
+    digest = hashlib.sha256()
+    for piece in pieces:
+        digest.update(piece)
+    packed = gzip.compress(b"".join(pieces), _LEVEL, mtime=0)
+    if room is not None and len(packed) > room:
+        packed = _apart(pieces, _GZIP)
     parts = tuple(packed[start : start + most] for start in range(0, len(packed), most))
-    return Bundle(_hash(document), parts)
+    return Bundle(digest.hexdigest()[:_HASH_LENGTH], parts)
+
+
+def _document(rule_object: RuleObject) -> bytes:
+    kept = carried(rule_object)
+    document = {"namespace": kept.namespace, "name": kept.name, "spec": kept.spec}
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _separated(documents: Iterable[bytes]) -> Iterator[bytes]:
+    """The documents, each but the first after a comma."""
+    for number, document in enumerate(documents):
+        yield b"," + document if number else document
+
+
+def _apart(pieces: Iterable[bytes], form: int) -> bytes:
+    """The pieces, compressed each by itself, so that none changes the size of another."""
+    compressor = zlib.compressobj(_LEVEL, wbits=form)
+    compressed = [compressor.compress(piece) + compressor.flush(zlib.Z_FULL_FLUSH) for piece in pieces]
+    return b"".join([*compressed, compressor.flush()])
 
 
 def unpack(bundle: Bundle) -> tuple[RuleObject, ...]:

@@ -8,6 +8,7 @@ names, like the files of a folder.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
@@ -16,12 +17,14 @@ from typing import Any
 import yaml
 
 from tiercel_engine.api_group import API_VERSION
-from tiercel_engine.diagnostics import Diagnostic, Severity
+from tiercel_engine.diagnostics import Diagnostic, Location, Severity
+from tiercel_engine.located import located
+from tiercel_engine.nesting import too_deep
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules.compiler import RuleCompiler
 from tiercel_engine.rules.definitions import collect_definitions
-from tiercel_engine.rules.documents.decoding import VALIDATE, DecodeError
-from tiercel_engine.rules.documents.document import Mapping, YamlError, compose
+from tiercel_engine.rules.documents.decoding import VALIDATE
+from tiercel_engine.rules.documents.document import Mapping, compose
 from tiercel_engine.rules.documents.items import Broken, Define, RuleItem, Statement, kind_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND, read_statements
 from tiercel_engine.rules.documents.report import Report
@@ -35,6 +38,8 @@ except ImportError:  # PyYAML built without libyaml
     from yaml import SafeDumper as _Dumper  # type: ignore[assignment]
 
 _UNFOLDED = 1 << 20
+_MOST_FAILING = 8
+"""Objects of a namespace that are looked for one by one if errors that nobody foresaw come of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,8 @@ class ResolvedObject:
     rules: tuple[Rule, ...] = ()
     errors: tuple[Diagnostic, ...] = ()
     warnings: tuple[Diagnostic, ...] = ()
+    failed: bool = False
+    """Whether an error that nobody foresaw came of it, so that nobody should be given it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +98,15 @@ class Resolver:
             by_namespace.setdefault(rule_object.namespace, []).append(rule_object)
         members = by_namespace.pop(SYSTEM_NAMESPACE, [])
         if self._system is None or not same(self._system[0], members):
-            read = _Read.of(members)
-            terms = tuple(statement for statement in read.statements if not _is_rule(statement))
-            self._system = members, terms, read.resolve(())
+            statements, results = _isolated(members, ())
+            self._system = members, tuple(each for each in statements if not _is_rule(each)), results
         _, shared, of_system = self._system
         known = self._known
         self._known = {}
         for namespace, members in by_namespace.items():
             before = known.get(namespace)
             if before is None or before[1] is not shared or not same(before[0], members):
-                before = members, shared, _Read.of(members).resolve(shared)
+                before = members, shared, _isolated(members, shared)[1]
             self._known[namespace] = before
         resolved = dict(of_system)
         for _, _, of_namespace in self._known.values():
@@ -111,6 +117,50 @@ class Resolver:
 def same(some: Sequence[RuleObject], others: Sequence[RuleObject]) -> bool:
     """Whether these are the same objects by identity: objects are never changed in place."""
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
+
+
+_Results = MappingOf[Origin, ResolvedObject]
+
+
+def _isolated(objects: Sequence[RuleObject], shared: Sequence[Statement]) -> tuple[Sequence[Statement], _Results]:
+    """The statements and the results of one namespace's objects.
+
+    What nobody foresaw, such as a limit of Python's that one object exceeds, is an error of that object, and the others
+    are resolved without it.
+    """
+
+    def resolved(members: Sequence[RuleObject]) -> tuple[Sequence[Statement], _Results]:
+        read = _Read.of(members)
+        return read.statements, read.resolve(shared)
+
+    def fails(count: int) -> bool:
+        try:
+            resolved(good[:count])
+        except Exception:
+            return True
+        return False
+
+    good = list(objects)
+    failed: dict[Origin, ResolvedObject] = {}
+    while True:
+        try:
+            statements, results = resolved(good)
+        except Exception as error:
+            if not good:
+                raise
+            if len(failed) < _MOST_FAILING:  # the first whose presence makes it fail
+                bad = [good.pop(bisect_left(range(1, len(good)), True, key=fails))]
+            else:
+                bad, good = good, []
+            failed |= {each.origin: _failure(each, error) for each in bad}
+        else:
+            return statements, {**results, **failed}
+
+
+def _failure(rule_object: RuleObject, error: Exception) -> ResolvedObject:
+    message = f"the object can't be handled: {located(error)} (change it, and please report this)"
+    place = Location(f"{rule_object.namespace}/{rule_object.name}", 1, 1)
+    return ResolvedObject(errors=(Diagnostic(Severity.ERROR, VALIDATE, message, place),), failed=True)
 
 
 def object_text(rule_object: RuleObject) -> str:
@@ -138,7 +188,7 @@ def scope_of(rule_object: RuleObject) -> Scope:
         assert isinstance(document, Mapping)
         metadata, spec = document.get("metadata"), document.get("spec")
         return read_scope(metadata, spec.get("selector") if isinstance(spec, Mapping) else None) or Scope()
-    except (DecodeError, YamlError, yaml.YAMLError, RecursionError, UnicodeError):
+    except Exception:  # whatever it is: resolve tells it
         return Scope()
 
 
@@ -212,13 +262,15 @@ class _Read:
 
 
 def _readable(rule_object: RuleObject, report: Report) -> str:
-    """The text of the object; "" after an error if it cannot be written as YAML."""
+    """The text of the object; "" after an error if it is nested too deeply or cannot be written as YAML."""
+    wrong = too_deep({"spec": rule_object.spec})
     try:
-        return object_text(rule_object)
+        if not wrong:
+            return object_text(rule_object)
     except (yaml.YAMLError, RecursionError, UnicodeError) as error:
-        place = Span(SourceFile(f"{rule_object.namespace}/{rule_object.name}", ""), 0, 0)
-        report.error(VALIDATE, f"the object can't be read: {type(error).__name__}", place)
-        return ""
+        wrong = f"the object can't be read: {type(error).__name__}"
+    report.error(VALIDATE, wrong, Span(SourceFile(f"{rule_object.namespace}/{rule_object.name}", ""), 0, 0))
+    return ""
 
 
 def _is_rule(statement: Statement) -> bool:

@@ -15,11 +15,13 @@ from typing import Any, Final
 
 from tiercel_engine.api_group import API_GROUP
 from tiercel_engine.diagnostics import Diagnostic
+from tiercel_engine.nesting import too_deep
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
+from tiercel_operator.rules.budgets import NOTHING, TENANT, Size, budget_of, fits, size_of, total_of
 from tiercel_operator.rules.dependents import dependents, suspended
 from tiercel_operator.sinks.checks import sink_errors
 
@@ -48,11 +50,11 @@ class Verdict:
     warnings: tuple[str, ...] = ()
 
 
-def review(body: Mapping[str, Any], others: Iterable[RuleObject]) -> dict[str, Any]:
+def review(body: Mapping[str, Any], others: Iterable[RuleObject], tenant: Size = TENANT) -> dict[str, Any]:
     """The answer to an AdmissionReview, both as JSON. ``others`` are the SecurityRules of all namespaces; the one in
-    question may be among them. Raises NotAReview."""
+    question may be among them. ``tenant`` is the budget of a namespace that isn't the system's. Raises NotAReview."""
     request = _request(body)
-    return answer(body, _verdict(request, others))
+    return answer(body, _verdict(request, others, tenant))
 
 
 def answer(body: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
@@ -75,7 +77,7 @@ def _request(body: object) -> Mapping[str, Any]:
     return request
 
 
-def _verdict(request: Mapping[str, Any], others: Iterable[RuleObject]) -> Verdict:
+def _verdict(request: Mapping[str, Any], others: Iterable[RuleObject], tenant: Size) -> Verdict:
     if request.get("operation") not in ("CREATE", "UPDATE"):
         return Verdict()
     asked = request.get("kind")
@@ -89,7 +91,9 @@ def _verdict(request: Mapping[str, Any], others: Iterable[RuleObject]) -> Verdic
         return Verdict()
     suspending = old is not None and new.spec == {**old.spec, "suspend": True}
     if kind == MANIFEST_KIND:
-        return _rules_verdict(new, old, others, suspending)
+        there = [other for other in others if other.origin != new.origin and not suspended(other)]
+        excess = "" if suspended(new) else _excess(new, old, there, budget_of(new.namespace, tenant))
+        return Verdict((excess,)) if excess else _rules_verdict(new, old, there, suspending)
     return Verdict(() if suspending else tuple(map(_line, sink_errors(new.spec, new.namespace))))
 
 
@@ -105,7 +109,7 @@ def _object(request: Mapping[str, Any], key: str) -> RuleObject | None:
 
 
 def _rules_verdict(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject], suspending: bool) -> Verdict:
-    rest = dependents(new, old, (other for other in others if other.origin != new.origin and not suspended(other)))
+    rest = dependents(new, old, others)
     resolved = resolve([*rest, new])
     own = resolved.objects[new.origin]
     after = resolve(rest) if suspended(new) else resolved
@@ -116,6 +120,37 @@ def _rules_verdict(new: RuleObject, old: RuleObject | None, others: Iterable[Rul
         return Verdict(warnings=warnings)
     errors = [refusal([_shown(error)]) for error in own.errors]
     return Verdict((*errors, *failed_tests(new, resolved)), warnings)
+
+
+def _excess(new: RuleObject, old: RuleObject | None, others: Iterable[RuleObject], budget: Size) -> str:
+    """What is wrong with an object that exceeds its namespace's budget together with the others of the namespace. "" if
+    it doesn't, and for one that is nested too deeply, which ``resolve`` tells. A change may always make an object
+    smaller."""
+    if too_deep({"spec": new.spec}):
+        return ""
+    try:
+        size = size_of(new)
+    except TypeError as error:
+        return _line(f"the object can't be given to agents: {error}")
+    if old is not None and not suspended(old) and fits(size, _size(old)):
+        return ""
+    used = size
+    for other in others:
+        if not fits(used, budget):
+            break  # by how much makes no difference
+        if other.namespace == new.namespace:
+            used = total_of((used, _size(other)))
+    if fits(used, budget):
+        return ""
+    return f"with this SecurityRule of {size.kibibytes} the namespace has more than {budget} (remove or shorten some)"
+
+
+def _size(stored: RuleObject) -> Size:
+    """What an object takes that is stored already: nothing if it can't be in a bundle."""
+    try:
+        return size_of(stored)
+    except TypeError:
+        return NOTHING
 
 
 def failed_tests(new: RuleObject, resolved: Resolved) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import Certificates, kept_or_made, service_names, to_secret
 from tiercel_operator.admission.webhook import Webhook, webhook_configuration
 from tiercel_operator.kube import API_ERRORS, Kube, error_text
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.state import State
 
 LOGGER = logging.getLogger(__name__)
@@ -33,15 +34,16 @@ class Endpoint:
 
 
 class AdmissionService:
-    """Serves the webhook with certificates that are renewed in time. ``namespace`` is the operator's own."""
+    """Serves the webhook with certificates that are renewed in time. ``namespace`` is the operator's own, ``tenant``
+    the budget of a tenant's namespace."""
 
-    def __init__(self, kube: Kube, namespace: str, state: State, endpoint: Endpoint) -> None:
+    def __init__(self, kube: Kube, namespace: str, state: State, endpoint: Endpoint, tenant: Size = TENANT) -> None:
         self._kube = kube
         self._namespace = namespace
         self._endpoint = endpoint
         self._certificates: Certificates | None = None
         self._owner: dict[str, Any] | None = None
-        self._webhook = Webhook(lambda: list(state.objects()), self._list_rules)
+        self._webhook = Webhook(lambda: list(state.objects()), self._list_rules, tenant)
 
     async def run(self) -> None:
         """Works until it is cancelled."""

@@ -19,6 +19,7 @@ import orjson
 from aiohttp import web
 
 from tiercel_engine.api_group import API_GROUP, VERSION
+from tiercel_engine.nesting import read_json
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.resources.security_rule import SECURITY_RULE
@@ -26,6 +27,7 @@ from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import SERVICE, Certificates
 from tiercel_operator.admission.review import NotAReview, Verdict, answer, review
+from tiercel_operator.rules.budgets import TENANT, Size
 
 LOGGER = logging.getLogger(__name__)
 
@@ -48,12 +50,13 @@ class Webhook:
     """Checks objects against ``others``: all SecurityRules, as far as they are known here.
 
     A macro that was applied a moment ago may be missing there. So before an object is refused, it is checked once more
-    against ``fresh``: the SecurityRules that the API server has now.
+    against ``fresh``: the SecurityRules that the API server has now. ``tenant`` is the budget of a tenant's namespace.
     """
 
-    def __init__(self, others: Objects, fresh: FreshObjects | None = None) -> None:
+    def __init__(self, others: Objects, fresh: FreshObjects | None = None, tenant: Size = TENANT) -> None:
         self._others = others
         self._fresh = fresh
+        self._tenant = tenant
         self._context = _context()
         # one at a time: several threads would not be faster, and would slow down the event loop
         self._checker = ThreadPoolExecutor(1, "tiercel-webhook")
@@ -91,8 +94,8 @@ class Webhook:
     async def _validate(self, request: web.Request) -> web.Response:
         try:
             async with asyncio.timeout(TIMEOUT):
-                body = orjson.loads(await request.read())
-        except orjson.JSONDecodeError as error:
+                body = read_json(await request.read())
+        except ValueError as error:
             return web.Response(status=400, text=f"the body must be JSON: {error}\n")
         except TimeoutError:
             return web.Response(status=408, text="the body didn't come in time\n")
@@ -123,7 +126,7 @@ class Webhook:
         return answer(body, Verdict(warnings=(_NOT_CHECKED,)))
 
     async def _check(self, body: Mapping[str, Any], others: Iterable[RuleObject]) -> dict[str, Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._checker, review, body, others)
+        return await asyncio.get_running_loop().run_in_executor(self._checker, review, body, others, self._tenant)
 
 
 def webhook_configuration(namespace: str, ca: bytes, url: str | None = None) -> dict[str, Any]:

@@ -40,21 +40,21 @@ class ClusterListing:
         """Lists everything, if that was done more than ``LIST_EVERY`` ago. May raise one of ``kube.API_ERRORS``."""
         if time.monotonic() - self._listed < LIST_EVERY:
             return
-        for kind, version, take, known in (
-            ("SecurityRule", API_VERSION, self._state.take_rule, lambda: dict(self._state.rules)),
-            ("AlertSink", API_VERSION, self._state.take_sink, lambda: dict(self._state.sinks)),
-            ("Node", "v1", self._state.take_node, lambda: dict(self._state.nodes)),
+        for kind, version, known in (
+            ("SecurityRule", API_VERSION, lambda: dict(self._state.rules)),
+            ("AlertSink", API_VERSION, lambda: dict(self._state.sinks)),
+            ("Node", "v1", lambda: dict(self._state.nodes)),
         ):
             items = await asyncio.to_thread(self._kube.list, version, kind)
             listed = {_key(item) for item in items}
             for item in items:
-                take(item, exists=True)
+                self._state.take(kind, item, exists=True)
             for key in known():
                 if key not in listed:
-                    take({"metadata": _metadata(key)}, exists=False)
+                    self._state.take(kind, {"metadata": _metadata(key)}, exists=False)
         if not self.synced:  # the first statuses count all agents, or they would say for a moment that there are none
             for item in await asyncio.to_thread(self._kube.list, API_VERSION, "NodeAgent"):
-                self._state.take_agent(item, exists=True, now=time.monotonic())
+                self._state.take("NodeAgent", item, exists=True)
         self._state.api_addresses = await asyncio.to_thread(self._api_addresses)
         self._listed = time.monotonic()
         self.synced = True

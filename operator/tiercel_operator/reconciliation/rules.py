@@ -7,7 +7,8 @@ import logging
 import time
 
 from tiercel_operator.bundle_config_maps import MOST_PARTS, bundle_config_maps, config_map_name
-from tiercel_operator.reconciliation.writer import Counts, ObjectWriter
+from tiercel_operator.reconciliation.writer import Counts, ObjectWriter, all_of
+from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.rules.events import validity_event
 from tiercel_operator.rules.plan import Plan, Planner
 from tiercel_operator.state import State
@@ -19,8 +20,8 @@ LOGGER = logging.getLogger(__name__)
 class RuleReconciler:
     """All methods belong to one event loop, and may raise one of ``kube.API_ERRORS``."""
 
-    def __init__(self, writer: ObjectWriter, state: State, counts: Counts) -> None:
-        self.planner = Planner()
+    def __init__(self, writer: ObjectWriter, state: State, counts: Counts, tenant: Size = TENANT) -> None:
+        self.planner = Planner(tenant=tenant)
         self._writer = writer
         self._state = state
         self._counts = counts
@@ -42,20 +43,17 @@ class RuleReconciler:
         """Writes the ConfigMaps of the bundle that the cluster doesn't have as they should be."""
         is_new = self.is_new(plan)
         owner = await self._writer.owner()
-        if plan.too_large:
-            LOGGER.error("the bundle stays as it is: %s", plan.too_large)
-        else:
-            for body in bundle_config_maps(plan.bundle, self._writer.namespace, owner):
-                await self._writer.keep(body)
-            if is_new and self._written_bundle:
-                for number in range(len(plan.bundle.parts), MOST_PARTS):
-                    await self._writer.delete("v1", "ConfigMap", config_map_name(number), self._writer.namespace)
-            if is_new:
-                LOGGER.info("bundle %s of %d SecurityRules", plan.bundle.hash, len(self._state.rules))
+        for body in bundle_config_maps(plan.bundle, self._writer.namespace, owner):
+            await self._writer.keep(body)
+        if is_new and self._written_bundle:
+            for number in range(len(plan.bundle.parts), MOST_PARTS):
+                await self._writer.delete("v1", "ConfigMap", config_map_name(number), self._writer.namespace)
+        if is_new:
+            LOGGER.info("bundle %s of %d SecurityRules", plan.bundle.hash, len(self._state.rules))
         self._written_bundle = plan.bundle.hash
 
     async def write_statuses(self, plan: Plan) -> None:
-        await asyncio.gather(*(self._write_status(write) for write in plan.statuses))
+        await all_of(map(self._write_status, plan.statuses))
 
     async def _write_status(self, write: StatusWrite) -> None:
         if not await self._writer.write_status("SecurityRule", write):

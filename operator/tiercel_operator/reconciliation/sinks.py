@@ -11,7 +11,7 @@ from kubernetes.dynamic.exceptions import ForbiddenError
 from tiercel_engine.rule import Origin
 from tiercel_operator.kube import Kube
 from tiercel_operator.objects import StoredSink
-from tiercel_operator.reconciliation.writer import ObjectWriter
+from tiercel_operator.reconciliation.writer import ObjectWriter, all_of
 from tiercel_operator.sinks.config import NoSecret, SecretName, referred, sinks_secret
 from tiercel_operator.sinks.plan import SinkPlanner
 from tiercel_operator.state import State
@@ -56,9 +56,7 @@ class SinkReconciler:
             owner = await self._writer.owner()
             await self._writer.keep(sinks_secret(plan.content, self._writer.namespace, owner))
         self._written = plan.content
-        outcomes = await asyncio.gather(*map(self._write_status, plan.statuses), return_exceptions=True)
-        for error in filter(None, outcomes):  # raised late: one status that can't be written must not keep back others
-            raise error
+        await all_of(map(self._write_status, plan.statuses))
         self._handled, self._generations = current, generations
         if is_due:
             self._checked = time.monotonic()

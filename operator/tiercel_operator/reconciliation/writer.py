@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
+from kubernetes.dynamic.exceptions import DynamicApiError
+
 from tiercel_operator.bundle_config_maps import is_there
-from tiercel_operator.kube import Kube
+from tiercel_operator.kube import API_ERRORS, Kube, error_text
 from tiercel_operator.status_schedule import StatusWrite
+
+LOGGER = logging.getLogger(__name__)
 
 DEPLOYMENT = "tiercel-operator"
 _REQUESTS_AT_ONCE = 8
+_REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
 
 @dataclass(slots=True)
@@ -24,6 +33,15 @@ class Counts:
     failures: int = 0
     plan_seconds: float = 0.0
     """How long the last plan took."""
+    unreachable_at: float = float("-inf")
+    """When a status or an Event could last not be written, in monotonic seconds."""
+
+
+async def all_of(work: Iterable[Awaitable[None]]) -> None:
+    """Does all of the work, and raises the first error only then: what fails for one object must not keep back
+    others."""
+    for error in filter(None, await asyncio.gather(*work, return_exceptions=True)):
+        raise error
 
 
 class ObjectWriter:
@@ -56,19 +74,38 @@ class ObjectWriter:
             self._counts.writes += 1
 
     async def write_status(self, kind: str, write: StatusWrite) -> bool:
-        """Writes a status; False if the object is gone."""
+        """Writes a status; False if the object is gone, or the API server refuses this status."""
         origin = write.origin
-        async with self._slots:
+        what = f"the status of the {kind} {origin.namespace}/{origin.name}"
+        async with self._slots, self._tolerant(what):
             is_written = await asyncio.to_thread(
                 self._kube.write_status, kind, origin.name, origin.namespace, write.status, write.before
             )
-        self._counts.writes += is_written
-        return is_written
+            self._counts.writes += is_written
+            return is_written
+        return False
 
     async def post_event(self, event: Mapping[str, Any]) -> None:
-        """Creates a Kubernetes Event."""
-        async with self._slots:
+        """Creates a Kubernetes Event, unless the API server refuses it."""
+        about = event["involvedObject"]
+        async with self._slots, self._tolerant(f"an Event on {about['namespace']}/{about['name']}"):
             await asyncio.to_thread(self._kube.post_event, event)
+
+    @contextlib.asynccontextmanager
+    async def _tolerant(self, what: str) -> AsyncIterator[None]:
+        """Counts a write that is refused for what is written, and doesn't raise that: another try gives no other
+        answer."""
+        try:
+            yield
+        except DynamicApiError as error:
+            if error.status not in _REFUSED:
+                self._counts.unreachable_at = time.monotonic()
+                raise
+            self._counts.failures += 1
+            LOGGER.error("%s can't be written: %s", what, error_text(error))
+        except API_ERRORS:
+            self._counts.unreachable_at = time.monotonic()
+            raise
 
     async def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
         """Deletes an object, which may be gone already."""

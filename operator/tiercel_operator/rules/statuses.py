@@ -21,10 +21,10 @@ from tiercel_engine.resources.security_rule import (
 )
 from tiercel_engine.rule import Rule
 from tiercel_engine.rule_tests import Outcome
-from tiercel_engine.rules.objects import ResolvedObject, one_line
+from tiercel_engine.rules.objects import ResolvedObject, RuleObject, one_line
 from tiercel_engine.scope import SYSTEM_NAMESPACE
-from tiercel_operator.conditions import MOST_NAMED, and_more, condition, dated, listed, short
-from tiercel_operator.objects import StoredRule
+from tiercel_operator.conditions import LARGEST_COUNT, MOST_NAMED, and_more, condition, dated, listed, short
+from tiercel_operator.objects import Problem, StoredRule
 from tiercel_operator.rules.nodes import Fleet, History
 
 VALID, READY, DEGRADED = "Valid", "Ready", "DetectionDegraded"
@@ -38,6 +38,8 @@ class Tested:
 
     errors: tuple[Diagnostic, ...] = ()
     outcomes: tuple[Outcome, ...] = ()
+    failure: str = ""
+    """Why the tests could not be run, "" if they could."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class Facts:
     """What the status of one SecurityRule is made of."""
 
     stored: StoredRule
+    carried: RuleObject
+    """What agents get of it."""
+    problem: Problem
+    """Why nobody gets it."""
     resolved: ResolvedObject
     tested: Tested
     bundle: str
@@ -52,8 +58,6 @@ class Facts:
     """The nodes that the rules are for."""
     alerts: tuple[int, str | None]
     """How many there were, and when the last one was, in RFC 3339."""
-    too_large: str = ""
-    """What is wrong with a bundle that can't be written, so that no node gets it; "" if nothing is."""
 
 
 def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
@@ -73,9 +77,20 @@ def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
             TestResult(outcome.test.name, outcome.passed, short(outcome.message)) for outcome in facts.tested.outcomes
         ),
         nodes=NodeCounts(fleet.size, ready),
-        alerts=facts.alerts[0],
+        alerts=min(facts.alerts[0], LARGEST_COUNT),
         last_alert=facts.alerts[1],
         bundle=_first_bundle(facts),
+    )
+    body: dict[str, Any] = to_json(status)
+    return body
+
+
+def status_of_problem(stored: StoredRule, problem: Problem, now: str) -> dict[str, Any]:
+    """The status of an object of which nothing is known but why nobody gets it, as JSON."""
+    conditions = (condition(type_, _FALSE, *problem) for type_ in (VALID, READY))
+    status = SecurityRuleStatus(
+        observed_generation=stored.generation,
+        conditions=tuple(dated(each, stored.status, stored.generation, now) for each in conditions),
     )
     body: dict[str, Any] = to_json(status)
     return body
@@ -84,14 +99,15 @@ def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
 def _first_bundle(facts: Facts) -> str:
     """The first bundle that has the object as it is now, "" if none has. Later bundles have it too, and would only make
     the status change more often."""
+    if facts.problem[0]:
+        return ""
     before = facts.stored.status
-    now = "" if facts.too_large else facts.bundle
     is_same = before.get("observedGeneration") == facts.stored.generation
-    return str(before.get("bundle") or now) if is_same else now
+    return str(before.get("bundle") or facts.bundle) if is_same else facts.bundle
 
 
 def _runs(bundle: str, facts: Facts, history: History) -> bool:
-    return history.holds(bundle, facts.stored.object) and not facts.stored.suspended
+    return history.holds(bundle, facts.carried) and not facts.stored.suspended
 
 
 def _rule_results(facts: Facts) -> Iterable[RuleResult]:
@@ -107,7 +123,8 @@ def _rule_results(facts: Facts) -> Iterable[RuleResult]:
                 state = RuleState.SUSPENDED
             yield RuleResult(name, state, short(warned.get(name, "")))
         else:
-            yield RuleResult(name, RuleState.REFUSED, short("; ".join(wrong.get(name, [])) or warned.get(name, "")))
+            why = facts.problem[1] or "; ".join(wrong.get(name, [])) or warned.get(name, "")
+            yield RuleResult(name, RuleState.REFUSED, short(why))
 
 
 def _rule_names(spec: Mapping[str, Any]) -> dict[str, None]:
@@ -117,21 +134,24 @@ def _rule_names(spec: Mapping[str, Any]) -> dict[str, None]:
 
 
 def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
+    if facts.problem[0]:
+        return condition(VALID, _FALSE, *facts.problem)
     errors = (*facts.resolved.errors, *facts.tested.errors)
     failed = [outcome.test.name for outcome in facts.tested.outcomes if not outcome.passed]
     if errors:
         message = "; ".join(map(one_line, errors[:MOST_NAMED])) + and_more(len(errors))
         return condition(VALID, _FALSE, "Refused", message)
-    if failed:
-        return condition(VALID, _FALSE, "TestsFailed", f"tests that failed: {listed(failed)}")
+    if failed or facts.tested.failure:
+        message = facts.tested.failure or f"tests that failed: {listed(failed)}"
+        return condition(VALID, _FALSE, "TestsFailed", message)
     return condition(VALID, _TRUE, "Loaded", f"{len(rules)} rule{'s' * (len(rules) != 1)}")
 
 
 def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
     if facts.stored.suspended:
         return condition(READY, _FALSE, "Suspended", "spec.suspend is true")
-    if facts.too_large and (waiting or not facts.fleet.size):
-        return condition(READY, _FALSE, "BundleTooLarge", facts.too_large)
+    if facts.problem[0]:
+        return condition(READY, _FALSE, *facts.problem)
     if not facts.fleet.size:
         return condition(READY, _FALSE, "NoNodes", "no agent of a node that these rules are for has reported yet")
     if facts.resolved.errors and not facts.resolved.rules:

@@ -16,6 +16,7 @@ from typing import Any, TypeGuard
 from unicodedata import normalize
 from urllib.parse import SplitResult, urlsplit
 
+from tiercel_engine.nesting import too_deep
 from tiercel_engine.rendering.template import TemplateError, parse_template
 from tiercel_engine.resources.alert_sink import DESTINATIONS
 from tiercel_engine.resources.destinations import OtlpProtocol
@@ -53,6 +54,9 @@ _ELSEWHERE = "write an address that is reached from outside of the cluster"
 def sink_errors(spec: Mapping[str, Any], namespace: str) -> tuple[str, ...]:
     """What is wrong with an AlertSink of the namespace, and what would be right. The texts contain parts of the spec,
     so they have to be escaped before they are printed."""
+    deep = too_deep({"spec": spec})
+    if deep:
+        return (deep,)
     given = [kind for kind in DESTINATIONS if spec.get(kind) is not None]
     if len(given) != 1:
         what = f"has {', '.join(given)}" if given else "has no destination"

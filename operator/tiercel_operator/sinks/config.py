@@ -17,7 +17,7 @@ from tiercel_engine.rule import Origin
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_engine.units import KIBIBYTE
 from tiercel_operator.bundle_config_maps import LABELS
-from tiercel_operator.objects import StoredSink
+from tiercel_operator.objects import Problem, StoredSink
 from tiercel_operator.sinks.checks import MOST_SECRETS, is_reference, sink_errors
 
 SECRET = "tiercel-sinks"  # noqa: S105 (its name)
@@ -43,8 +43,6 @@ SecretName = tuple[str, str]
 """Namespace and name."""
 Secrets = Mapping[SecretName, Mapping[str, str] | NoSecret]
 """The content of Secrets, in base64, or why it isn't known."""
-Problem = tuple[str, str]
-"""Reason and message of what is wrong with a sink; the reason is "" if it is in order."""
 
 
 @dataclass(frozen=True, slots=True)

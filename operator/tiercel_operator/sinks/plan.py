@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from datetime import UTC, datetime, timedelta
 
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
+from tiercel_operator.objects import Problem, StoredSink, check_failed
 from tiercel_operator.sinks.alert_tests import test_alert_of, wanted_of
 from tiercel_operator.sinks.config import Secrets, problem_of, sink_entries, sinks_file, too_many
 from tiercel_operator.sinks.delivery_reports import add_up
-from tiercel_operator.sinks.statuses import SinkFacts, differs, obstacle, sink_status
+from tiercel_operator.sinks.statuses import SinkFacts, differs, obstacle, sink_status, status_of_problem
 from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
+
+LOGGER = logging.getLogger(__name__)
 
 SILENT_AFTER = timedelta(minutes=15)
 """Agents report every five minutes at least. One that hasn't reported for this time is given no test alert."""
@@ -45,7 +49,7 @@ class SinkPlanner:
         silent_since = time_text(now - SILENT_AFTER)
         sinks = state.sinks
         beyond = too_many(sinks.values())
-        problems = {origin: beyond.get(origin) or problem_of(sink, secrets) for origin, sink in sinks.items()}
+        problems = {origin: beyond.get(origin) or _problem(sink, secrets) for origin, sink in sinks.items()}
         good = [sink for origin, sink in sinks.items() if not sink.suspended and not problems[origin][0]]
         addresses = state.cluster_addresses()
         entries = sink_entries(good, secrets, addresses)
@@ -54,13 +58,17 @@ class SinkPlanner:
         tests, writes = {}, []
         for origin, sink in sinks.items():
             too_large = entries.too_large.get(origin, "")
-            _, reason = obstacle(sink, problems[origin], too_large)
-            test = test_alert_of(sink, summaries[origin], state.agents, silent_since, reason)
-            wanted = wanted_of(sink, test)
-            if wanted is not None:
-                tests[origin] = wanted
-            facts = SinkFacts(sink, problems[origin], too_large, summaries[origin], nodes, test)
-            status = sink_status(facts, now)
+            try:
+                _, reason = obstacle(sink, problems[origin], too_large)
+                test = test_alert_of(sink, summaries[origin], state.agents, silent_since, reason)
+                wanted = wanted_of(sink, test)
+                if wanted is not None:
+                    tests[origin] = wanted
+                facts = SinkFacts(sink, problems[origin], too_large, summaries[origin], nodes, test)
+                status = sink_status(facts, now)
+            except Exception as error:  # one object that nobody foresaw must not end the work on all others
+                _log(sink, error)
+                status = status_of_problem(sink, check_failed(error), now)
             if self._schedule.is_due(origin, differs(status, sink.status)):
                 writes.append(StatusWrite(origin, status, sink.status))
         self._schedule.keep(sinks)
@@ -69,3 +77,19 @@ class SinkPlanner:
     def written(self, origin: Origin) -> None:
         """Notes that the status of an AlertSink was written just now."""
         self._schedule.written(origin)
+
+
+def _problem(sink: StoredSink, secrets: Secrets) -> Problem:
+    """What is wrong with a sink. Whatever comes of it, agents are given only what can be written for them."""
+    try:
+        problem = problem_of(sink, secrets)
+        sink_entries([sink] if not problem[0] else [], secrets)
+    except Exception as error:
+        _log(sink, error)
+        return check_failed(error)
+    return problem
+
+
+def _log(sink: StoredSink, error: Exception) -> None:
+    origin = sink.origin
+    LOGGER.error("AlertSink %s/%s can't be handled: %s", origin.namespace, origin.name, check_failed(error)[1])

@@ -17,14 +17,12 @@ from tiercel_engine.resources.alert_sink import (
 )
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
-from tiercel_operator.conditions import MOST_NAMED, and_more, condition, dated, listed, short
-from tiercel_operator.objects import StoredSink
+from tiercel_operator.conditions import LARGEST_COUNT, MOST_NAMED, and_more, condition, dated, listed, short
+from tiercel_operator.objects import Problem, StoredSink
 from tiercel_operator.sinks.checks import time_of
-from tiercel_operator.sinks.config import Problem
 from tiercel_operator.sinks.delivery_reports import DeliverySummary, Error
 
 VALID, READY, SILENCED, ALERTS_LOST = "Valid", "Ready", "Silenced", "AlertsLost"
-_LARGEST_COUNT = (1 << 63) - 1  # the largest integer that the API server accepts
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _COUNTERS = frozenset({"retried", "queued", "silenced", "suppressed"})
 _FIRSTS = frozenset({"delivered", "lost", "lastSuccess", "lastError"})
@@ -81,6 +79,17 @@ def sink_status(facts: SinkFacts, now: datetime) -> dict[str, Any]:
     return body
 
 
+def status_of_problem(stored: StoredSink, problem: Problem, now: datetime) -> dict[str, Any]:
+    """The status of a sink of which nothing is known but why nobody gets it, as JSON."""
+    conditions = (condition(type_, _FALSE, *problem) for type_ in (VALID, READY))
+    status = AlertSinkStatus(
+        observed_generation=stored.generation,
+        conditions=tuple(dated(each, stored.status, stored.generation, time_text(now)) for each in conditions),
+    )
+    body: dict[str, Any] = to_json(status)
+    return body
+
+
 def differs(status: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[bool, bool]:
     """Whether a status differs from the stored one, and whether it does in more than its counters and the words of its
     messages."""
@@ -97,7 +106,7 @@ def _gist(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _count(number: int, known: bool) -> int | None:
-    return min(number, _LARGEST_COUNT) if known else None
+    return min(number, LARGEST_COUNT) if known else None
 
 
 def _last(before: Mapping[str, Any], summary: DeliverySummary, now: str) -> tuple[str, Error | None]:

@@ -156,7 +156,7 @@ def test_lists_that_rules_in_cel_go_through_are_bounded() -> None:
 
 
 def test_the_keys_of_the_rule_language_are_those_of_items() -> None:
-    known = {"append", "override", *reader._REQUIREMENTS}
+    known = {"append", "override", *reader.REQUIREMENTS}
     for kind, form in reader._KINDS.items():
         known |= {kind, *form.keys}
     item = dict(ALL_PARTS)["SecurityRule.spec.rules[]"]

@@ -5,8 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiercel_engine.nesting import MOST_LEVELS
 from tiercel_engine.rules.documents.document import (
-    MAX_DEPTH,
     MAX_NODES,
     Mapping,
     Scalar,
@@ -81,7 +81,7 @@ def test_every_visible_character_of_a_value_is_found_where_it_is_written(
 
 @pytest.mark.parametrize("text", ["[" * 10_000, "- " * 10_000 + "x", "{a: " * 10_000])
 def test_depth_is_bounded(text: str) -> None:
-    with pytest.raises(YamlError, match=f"deeper than {MAX_DEPTH}"):
+    with pytest.raises(YamlError, match=f"deeper than {MOST_LEVELS}"):
         compose(text)
 
 

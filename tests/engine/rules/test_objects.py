@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from tiercel_engine.event import Event
 from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.rule import Origin
-from tiercel_engine.rules.bundle import Bundle, BundleError, pack, unpack
+from tiercel_engine.rules.bundle import Bundle, BundleError, pack, packed_size, unpack
+from tiercel_engine.rules.carried import carried
+from tiercel_engine.rules.compiler import RuleCompiler
 from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
 
 SYSTEM = "tiercel-system"
@@ -157,9 +160,54 @@ def test_nesting_without_end_is_an_error_like_others() -> None:
     for _ in range(5000):
         deep = [deep]
     resolved = resolve([of("shop", "a", rule("r", "evt.type = open", exceptions=deep)), TERMS])
-    assert errors(resolved, "shop", "a") != []
+    (error,) = errors(resolved, "shop", "a")
+    assert error == "spec.rules[0].exceptions[0][0][0][0]… is nested deeper than 64 levels"
 
 
+@pytest.mark.parametrize("kind", [RecursionError, MemoryError, KeyError])
+@pytest.mark.parametrize("namespace", ["shop", SYSTEM])
+def test_what_nobody_foresaw_is_an_error_of_the_object_that_it_came_of(
+    namespace: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_rule = RuleCompiler._rule
+
+    def fail(self: RuleCompiler, item: Any) -> Any:
+        if item.name.startswith("poison"):
+            raise kind("a shape that nobody foresaw")
+        return compile_rule(self, item)
+
+    monkeypatch.setattr(RuleCompiler, "_rule", fail)
+    good = [of(namespace, f"o{at}", rule(f"r{at}", "evt.type = open")) for at in range(9)]
+    bad = [of(namespace, f"o{at}-bad", rule(f"poison {at}", "evt.type = open")) for at in (0, 5, 8)]
+    resolved = resolve([*good, *bad, of("bank", "a", rule("r", "opened")), TERMS])
+    assert {rule.name for rule in resolved.rules} == {*(f"r{at}" for at in range(9)), "r"}
+    assert {each.origin for each in bad} == {origin for origin, each in resolved.objects.items() if each.failed}
+    for each in bad:
+        (error,) = errors(resolved, namespace, each.name)
+        assert "the object can't be handled" in error
+        assert kind.__name__ in error
+
+
+def test_very_many_of_which_it_comes_cost_their_namespace_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    compile_rule, compiled = RuleCompiler._rule, 0
+
+    def fail(self: RuleCompiler, item: Any) -> Any:
+        nonlocal compiled
+        compiled += 1
+        if item.name == "poison":
+            raise KeyError("a shape that nobody foresaw")
+        return compile_rule(self, item)
+
+    monkeypatch.setattr(RuleCompiler, "_rule", fail)
+    bad = [of("shop", f"o{at}", rule("poison", "evt.type = open")) for at in range(100)]
+    resolved = resolve([*bad, of("bank", "a", rule("r", "opened")), TERMS])
+    assert [rule.name for rule in resolved.rules] == ["r"]
+    assert all(resolved.objects[each.origin].errors for each in bad)
+    assert compiled < 100
+
+
+FRAME = 100
+"""Bytes of a bundle besides its objects."""
 OBJECTS = st.lists(
     st.builds(
         RuleObject,
@@ -179,18 +227,75 @@ def test_a_bundle_is_the_same_for_the_same_rules_and_comes_back_whole(objects: l
     bundle = pack(objects, most)
     assert bundle == pack(list(reversed(objects)), most)
     assert all(len(part) <= most for part in bundle.parts)
-    carried = [
-        (
-            rule_object.namespace,
-            rule_object.name,
-            {k: v for k, v in rule_object.spec.items() if k in ("rules", "selector") and v is not None},
-        )
-        for rule_object in objects
-        if not rule_object.spec.get("suspend")
+    in_force = sorted(
+        (each for each in objects if not each.spec.get("suspend")), key=lambda each: (each.namespace, each.name)
+    )
+    assert unpack(bundle) == tuple(map(carried, in_force))
+    sizes = [packed_size(each) for each in in_force]
+    apart = pack(objects, most, room=0)
+    assert (apart.hash, unpack(apart)) == (bundle.hash, unpack(bundle))
+    assert sum(map(len, apart.parts)) <= sum(packed for _, packed in sizes) + FRAME
+
+
+def test_what_one_object_costs_depends_on_no_other() -> None:
+    """So a namespace can be told what its own objects cost."""
+    noise = random.Random(1).randbytes(50_000).hex()
+    large, small = of("shop", "a", rule("r", "evt.type = open", output=noise)), of("shop", "b", TERMS.spec["rules"][0])
+    twin = of("shop", "c", rule("r", "evt.type = open", output=noise))
+    objects = (large, small, twin)
+    size = sum(map(len, pack(objects, room=100_000).parts))
+    assert size == pytest.approx(sum(packed_size(each)[1] for each in objects), abs=FRAME)
+    unpacked, packed = packed_size(large)
+    assert 100_000 < unpacked < 100_500
+    assert 50_000 < packed < 65_000
+
+
+def test_what_no_agent_uses_costs_nothing() -> None:
+    """Descriptions, tests, and keys of items of another kind."""
+    noise = random.Random(1).randbytes(500_000).hex()
+    lean = of(SYSTEM, "a", rule("r", "opened"), macro("opened", "evt.type = open"), {"list": "l", "items": ["a"]})
+    fat = of(
+        SYSTEM,
+        "a",
+        rule("r", "opened", desc=noise, items=[noise]),
+        macro("opened", "evt.type = open") | {"desc": noise, "output": noise},
+        {"list": "l", "items": ["a"], "condition": noise},
+        tests=[{"name": noise, "event": {"evt.type": noise}, "expect": []}],
+    )
+    assert packed_size(fat) == packed_size(lean)
+    assert pack([fat]) == pack([lean])
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "rule": st.just("r"),
+                "macro": st.just("m"),
+                "list": st.just("l"),
+                "required_engine_version": st.sampled_from([1, 999]),
+                "desc": st.sampled_from(["", "d", 3, None, ["d"]]),
+                "condition": st.sampled_from(["evt.type = open", "nonsense"]),
+                "output": st.just("o"),
+                "priority": st.just("INFO"),
+                "items": st.just(["a"]),
+                "append": st.booleans(),
+                "override": st.sampled_from([{"desc": "append"}, {"desc": "replace", "condition": "append"}]),
+                "enabled": st.booleans(),
+                "else": st.just(1),
+            },
+        ),
+        max_size=4,
+    )
+)
+def test_without_what_no_agent_uses_it_resolves_to_the_same(items: list[dict[str, Any]]) -> None:
+    whole = of("shop", "a", rule("r", "evt.type = open"), *items)
+    one, other = (resolve([each, TERMS]).objects[whole.origin] for each in (whole, carried(whole)))
+    assert [(each.name, each.condition, each.enabled) for each in one.rules] == [
+        (each.name, each.condition, each.enabled) for each in other.rules
     ]
-    assert sorted(carried, key=lambda each: each[:2]) == [
-        (rule_object.namespace, rule_object.name, rule_object.spec) for rule_object in unpack(bundle)
-    ]
+    assert sorted(each.message for each in one.errors) == sorted(each.message for each in other.errors)
 
 
 def test_a_bundle_that_is_not_whole_is_refused() -> None:

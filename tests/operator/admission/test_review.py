@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Mapping
 from typing import Any
 
@@ -186,10 +187,46 @@ def test_warnings_are_few_and_short() -> None:
 
 
 def test_errors_are_bounded() -> None:
-    text = message(answered(of("shop", "a", *(rule(f"r{number} {'x' * 5000}", BAD) for number in range(300)))))
+    text = message(answered(of("shop", "a", *(rule(f"r{number} {'x' * 3000}", BAD) for number in range(300)))))
     assert text.count("there is no field proc.nmae") == MOST_ERRORS - 1
     assert text.endswith("and 281 more")
     assert len(text) < 20_000
+
+
+def noise(kibibytes: int) -> str:
+    """Text that compresses to half of its size."""
+    return random.Random(1).randbytes(kibibytes * 512).hex()
+
+
+def test_what_exceeds_the_budget_of_its_namespace_is_refused() -> None:
+    others = [
+        of("shop", "b", rule("b", GOOD, output=noise(200))),
+        of("bank", "b", rule("b", GOOD, output=noise(400))),
+        of("shop", "c", rule("c", GOOD, output=noise(400)), suspend=True),
+    ]
+    large = of("shop", "a", rule("r", GOOD, output=noise(400)))
+    text = message(answered(large, *others))
+    assert text.startswith("with this SecurityRule of 400 KiB and 22")
+    assert "the namespace has more than 200 objects, 1,024 KiB and 256 KiB compressed (remove or shorten some)" in text
+    assert answered(of("shop", "a", rule("r", GOOD, desc=noise(400))), *others)["allowed"], "no agent gets that"
+    assert answered(of("shop", "a", *large.spec["rules"], suspend=True), *others)["allowed"]
+    assert answered(of("other", "a", *large.spec["rules"]), *others)["allowed"]
+    assert answered(of(SYSTEM, "a", *large.spec["rules"]), *others)["allowed"]
+
+    larger = of("shop", "a", rule("r", GOOD, output=noise(401)))
+    smaller = of("shop", "a", rule("r", GOOD, output=noise(399)))
+    assert answered(smaller, *others, large, old=large)["allowed"], "else it could never be made right"
+    assert not answered(larger, *others, large, old=large)["allowed"]
+
+
+def test_what_is_nested_too_deeply_is_refused_with_the_place() -> None:
+    values: list[Any] = []
+    for _ in range(120):
+        values = [values]
+    text = message(answered(of("shop", "a", rule("r", GOOD, exceptions=[{"name": "x", "values": values}]))))
+    assert text == "spec.rules[0].exceptions[0].values[0][0]… is nested deeper than 64 levels"
+    sink = asked(of("shop", "a", slack={"url": values}), kind="AlertSink")
+    assert "nested deeper than 64 levels" in message(review(sink, ())["response"])
 
 
 HOSTILE = "\x1b[31m\u202e\n\x00\u200bäx"

@@ -183,6 +183,17 @@ def test_a_failure_lets_in_with_a_warning(serve: Serve, caplog: pytest.LogCaptur
     assert "not checked: SecurityRule shop a" in caplog.text
 
 
+@pytest.mark.parametrize("levels", [255, 5000])
+def test_what_is_nested_as_deeply_as_the_api_server_stores_it_is_refused(serve: Serve, levels: int) -> None:
+    exceptions = b'[{"name": "x", "fields": "proc.name", "values": [' + b"[" * levels + b"]" * levels + b"]}]"
+    body = review_of(RULE | {"exceptions": "here"}).replace(b'"here"', exceptions)
+    status, text = serve().ask(body)
+    assert status == 200
+    response = json.loads(text)["response"]
+    assert not response["allowed"]
+    assert "exceptions[0].values[0][0]… is nested deeper than 64 levels" in response["status"]["message"]
+
+
 def test_the_api_servers_failure_lets_in(serve: Serve) -> None:
     async def fails() -> list[RuleObject]:
         raise OSError("no API server")

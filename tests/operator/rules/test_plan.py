@@ -5,18 +5,37 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import pytest
+
+from tiercel_engine.rule import Origin
+from tiercel_engine.rules.bundle import unpack
 from tiercel_operator.bundle_config_maps import MOST_PARTS
+from tiercel_operator.rules import budgets
+from tiercel_operator.rules import plan as plan_module
+from tiercel_operator.rules.budgets import TENANT
 from tiercel_operator.rules.plan import Plan, Planner
 from tiercel_operator.state import State
 
 OPEN = "evt.type = open"
+SYSTEM = "tiercel-system"
 
 
-def store(state: State, name: str, generation: int = 1, output: str = "o", **spec: Any) -> None:
-    """A SecurityRule as the API server would tell of it, with the status that it has."""
-    rule = {"rule": name, "desc": "d", "condition": OPEN, "output": output, "priority": "NOTICE"}
-    metadata = {"namespace": "shop", "name": name, "uid": name, "generation": generation}
-    state.take_rule({"metadata": metadata, "spec": {"rules": [rule], **spec}}, exists=True)
+def store(
+    state: State, name: str, namespace: str = "shop", generation: int = 1, created: int = 0, **item: Any
+) -> dict[str, Any]:
+    """A SecurityRule as the API server would tell of it, made in the given minute. Returns its spec."""
+    spec = item.pop("spec", {})
+    rule = {"rule": name, "desc": "d", "condition": OPEN, "output": "o", "priority": "NOTICE", **item}
+    metadata = {
+        "namespace": namespace,
+        "name": name,
+        "uid": name,
+        "generation": generation,
+        "creationTimestamp": f"2026-11-25T01:{created:02}:00Z",
+    }
+    body = {"metadata": metadata, "spec": {"rules": [rule], **spec}}
+    state.take_rule(body, exists=True)
+    return body["spec"]
 
 
 def keep(state: State, plan: Plan) -> None:
@@ -28,6 +47,7 @@ def keep(state: State, plan: Plan) -> None:
             "name": write.origin.name,
             "uid": stored.uid,
             "generation": stored.generation,
+            "creationTimestamp": stored.created,
         }
         state.take_rule({"metadata": metadata, "spec": stored.object.spec, "status": write.status}, exists=True)
 
@@ -36,51 +56,173 @@ def report(state: State, node: str, bundle: str) -> None:
     state.take_agent({"metadata": {"name": node}, "status": {"bundle": bundle}}, exists=True, now=0.0)
 
 
-def ready(state: State, name: str) -> dict[str, Any]:
-    (status,) = (stored.status for origin, stored in state.rules.items() if origin.name == name)
-    return next(each for each in status["conditions"] if each["type"] == "Ready")
+def turn(planner: Planner, state: State) -> Plan:
+    plan = planner.plan(state)
+    keep(state, plan)
+    return plan
 
 
-def bundle(state: State, name: str) -> str:
-    (status,) = (stored.status for origin, stored in state.rules.items() if origin.name == name)
-    return str(status.get("bundle", ""))
+def condition(state: State, name: str, type_: str = "Ready", namespace: str = "shop") -> tuple[str, str, str]:
+    status = state.rules[Origin(namespace, name)].status
+    found = next(each for each in status["conditions"] if each["type"] == type_)
+    return found["status"], found["reason"], found["message"]
 
 
-def incompressible(size: int) -> str:
-    return random.Random(1).randbytes(size // 2).hex()
+def reason(state: State, name: str, type_: str = "Ready", namespace: str = "shop") -> str:
+    return condition(state, name, type_, namespace)[1]
 
 
-def test_a_rule_in_a_bundle_that_is_too_large_says_so() -> None:
-    """No node will ever have it: what they have goes on, and the other rules are as they were."""
+def in_force(plan: Plan) -> set[str]:
+    return {f"{each.namespace}/{each.name}" for each in unpack(plan.bundle)}
+
+
+def noise(kibibytes: int, seed: int = 1) -> str:
+    """Text that compresses to half of its size."""
+    return random.Random(seed).randbytes(kibibytes * 512).hex()
+
+
+def test_what_exceeds_its_namespaces_budget_is_left_out_alone_and_says_so() -> None:
     state, planner = State(), Planner(clock=lambda: 0.0)
-    store(state, "small")
-    first = planner.plan(state)
-    assert first.too_large == ""
-    keep(state, first)
-    report(state, "n1", first.bundle.hash)
-    keep(state, planner.plan(state))
-    assert ready(state, "small")["reason"] == "Running"
+    store(state, "other", "bank")
+    store(state, "default", SYSTEM)
+    for number in range(8):
+        store(state, f"large-{number}", created=8 - number, output=noise(180, number))
+    plan = turn(planner, state)
+    kept = {"shop/large-6", "shop/large-7"}
+    assert in_force(plan) == {"bank/other", f"{SYSTEM}/default", *kept}, "the oldest of them"
+    status, why, message = condition(state, "large-0")
+    assert (status, why) == ("False", "OverBudget")
+    assert condition(state, "large-0", "Valid") == (status, why, message)
+    assert "8 objects, 1,44" in message
+    assert "200 objects, 1,024 KiB and 256 KiB compressed is the most (remove or shorten some" in message
+    assert reason(state, "large-7", "Valid") == reason(state, "other", "Valid", "bank") == "Loaded"
 
-    store(state, "large", output=incompressible(12 << 20))
-    second = planner.plan(state)
-    assert len(second.bundle.parts) > MOST_PARTS
-    keep(state, second)
-    condition = ready(state, "large")
-    assert (condition["status"], condition["reason"]) == ("False", "BundleTooLarge")
-    assert condition["message"] == second.too_large
-    assert "remove or suspend some" in condition["message"]
-    assert bundle(state, "large") == ""
-    assert ready(state, "small")["reason"] == "Running"
-    assert bundle(state, "small") == first.bundle.hash
+    report(state, "n1", plan.bundle.hash)
+    turn(planner, state)
+    assert reason(state, "large-7") == reason(state, "other", "Ready", "bank") == "Running"
+    assert reason(state, "large-0") == "OverBudget"
 
-    store(state, "small", generation=2, output="another")
-    keep(state, planner.plan(state))
-    assert ready(state, "small")["reason"] == "BundleTooLarge"
-    assert bundle(state, "small") == ""
+    state.rules.pop(Origin("shop", "large-7"))
+    assert in_force(turn(planner, state)) == {"bank/other", f"{SYSTEM}/default", "shop/large-5", "shop/large-6"}
+    assert reason(state, "large-5") == "RollingOut"
 
-    store(state, "large", generation=2, suspend=True)
-    last = planner.plan(state)
-    assert last.too_large == ""
-    keep(state, last)
-    assert ready(state, "small")["reason"] == "RollingOut"
-    assert bundle(state, "small") == last.bundle.hash
+
+def test_an_object_that_is_left_out_is_in_no_bundle_of_its_status() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "one")
+    first = turn(planner, state)
+    assert state.rules[Origin("shop", "one")].status["bundle"] == first.bundle.hash
+    store(state, "one", generation=2, output=noise(1200))
+    assert in_force(turn(planner, state)) == set()
+    assert "bundle" not in state.rules[Origin("shop", "one")].status
+    store(state, "one", generation=3)
+    last = turn(planner, state)
+    assert state.rules[Origin("shop", "one")].status["bundle"] == last.bundle.hash
+
+
+def test_many_namespaces_at_their_budgets_cost_neither_the_system_nor_small_ones_anything() -> None:
+    """The ConfigMaps hold them all in any case."""
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "default", SYSTEM, output=noise(100, 1000))
+    store(state, "small", "small")
+    for number in range(48):
+        for part in range(2):
+            store(state, f"r{part}", f"n{number}", created=part, output=noise(110, 2 * number + part))
+    plan = turn(planner, state)
+    assert len(plan.bundle.parts) <= MOST_PARTS
+    olds = {f"n{number}/r0" for number in range(48)}
+    assert in_force(plan) == {f"{SYSTEM}/default", "small/small", *olds}, "each has the same"
+    assert reason(state, "r1", namespace="n7") == "OverBudget"
+
+
+def test_what_compresses_well_counts_unpacked() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    for number in range(40):
+        store(state, f"bomb-{number:02}", created=number, output="a" * (100 << 10))
+    assert len(in_force(turn(planner, state))) == 10
+
+
+def test_very_many_small_ones_count_by_their_number() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0, tenant=TENANT._replace(objects=3))
+    for number in range(6):
+        store(state, f"r{number}", created=number)
+    assert in_force(turn(planner, state)) == {"shop/r0", "shop/r1", "shop/r2"}
+
+
+def test_suspended_ones_take_no_room_from_those_in_force() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0, tenant=TENANT._replace(objects=1))
+    store(state, "old", created=1, spec={"suspend": True})
+    store(state, "young", created=2)
+    assert in_force(turn(planner, state)) == {"shop/young"}
+    assert reason(state, "old") == "Suspended"
+
+
+def test_descriptions_and_tests_take_no_room() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    tests = [{"name": "t", "event": {"evt.type": "open", "proc.cmdline": noise(60)}, "expect": ["r0"]}]
+    for number in range(8):
+        store(state, f"r{number}", desc=noise(1000, number), spec={"tests": tests} if not number else {})
+    assert len(in_force(turn(planner, state))) == 8
+    assert reason(state, "r0", "Valid") == "Loaded"
+
+
+def deep(levels: int) -> Any:
+    value: Any = "x"
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("levels", [60, 255, 900, 5000])
+@pytest.mark.parametrize("namespace", ["shop", SYSTEM])
+def test_an_object_that_is_nested_too_deeply_costs_nobody_else(levels: int, namespace: str) -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "good", namespace)
+    store(state, "other", "bank")
+    exceptions = [{"name": "x", "fields": "proc.name", "values": [deep(levels)]}]
+    store(state, "poison", namespace, exceptions=exceptions)
+    assert in_force(turn(planner, state)) == {f"{namespace}/good", "bank/other"}
+    told = condition(state, "poison", "Valid", namespace)
+    assert told[:2] == ("False", "Refused")
+    assert told[2] == "spec.rules[0].exceptions[0].values[0][0]… is nested deeper than 64 levels"
+    assert condition(state, "poison", "Ready", namespace) == told
+    assert reason(state, "good", "Valid", namespace) == "Loaded"
+    report(state, "n1", "")
+    assert turn(planner, state).statuses, "and statuses go on"
+
+
+@pytest.mark.parametrize("kind", [RecursionError, MemoryError, KeyError])
+@pytest.mark.parametrize("stage", ["carried", "packed_size", "tests_of", "status_of"])
+def test_what_nobody_foresaw_is_told_of_the_object_that_it_came_of(
+    stage: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module: Any = budgets if stage == "packed_size" else plan_module
+    works = getattr(module, stage)
+
+    def fails(given: Any, *more: Any) -> Any:
+        rules = given.stored.object if stage == "status_of" else given
+        if rules.name == "poison":
+            raise kind("a shape that nobody foresaw")
+        return works(given, *more)
+
+    monkeypatch.setattr(module, stage, fails)
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    for name in ("good", "poison"):
+        event = {"name": "t", "event": {"evt.type": "open"}, "expect": [name]}
+        store(state, name, spec={"tests": [event]})
+    assert "shop/good" in in_force(turn(planner, state))
+    assert reason(state, "good", "Valid") == "Loaded"
+    status, why, message = condition(state, "poison", "Valid")
+    assert (status, why) == ("False", "TestsFailed" if stage == "tests_of" else "CheckFailed")
+    assert f"the object can't be handled: {kind.__name__} at " in message
+    assert turn(planner, state).statuses == (), "it is told once"
+
+
+def test_counts_of_nodes_that_no_integer_holds_are_no_status_that_nobody_stores() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "one")
+    for node in ("a", "b"):
+        alerts = [{"namespace": "shop", "name": "one", "rule": "one", "count": (1 << 63) - 1}]
+        state.take_agent({"metadata": {"name": node}, "status": {"alerts": alerts}}, exists=True, now=0.0)
+    turn(planner, state)
+    assert state.rules[Origin("shop", "one")].status["alerts"] == (1 << 63) - 1

@@ -9,6 +9,7 @@ import pytest
 from operator_support.sink_objects import World, delivery_report
 
 from tiercel_engine.resources.sink_config import read_sinks
+from tiercel_operator.sinks import plan
 from tiercel_operator.sinks.config import MOST, MOST_OF_A_NAMESPACE, NoSecret, referred
 
 SYSTEM = "tiercel-system"
@@ -52,6 +53,51 @@ def test_a_sink_whose_secret_lacks_is_not_given_to_agents(secrets: Any, reason: 
     assert set(world.sink_configs()) == {"shop/events"}
     assert world.condition("Valid", "chat")[:2] == ("False", reason)
     assert world.ready()[:2] == ("False", reason)
+
+
+@pytest.mark.parametrize("levels", [255, 5000])
+def test_a_sink_that_is_nested_too_deeply_costs_nobody_else(levels: int) -> None:
+    world = World()
+    deep: Any = {"secretRef": {"name": "s", "key": "k"}}
+    for _ in range(levels):
+        deep = {"a": [deep]}
+    world.sink("poison", slack={"url": deep})
+    world.sink("events")
+    world.turn()
+    assert set(world.sink_configs()) == {"shop/events"}
+    told = world.condition("Valid", "poison")
+    assert told == ("False", "Refused", "spec.slack.url.a[0].a[0].a… is nested deeper than 64 levels")
+    assert world.ready("poison") == told
+    assert world.condition("Valid", "events")[0] == "True"
+
+
+@pytest.mark.parametrize("kind", [RecursionError, MemoryError, KeyError])
+@pytest.mark.parametrize("stage", ["problem_of", "sink_entries", "test_alert_of", "sink_status"])
+def test_what_nobody_foresaw_is_told_of_the_sink_that_it_came_of(
+    stage: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    works = getattr(plan, stage)
+
+    def fails(given: Any, *more: Any) -> Any:
+        sinks = given if isinstance(given, list) else [getattr(given, "stored", given)]
+        if [each.origin.name for each in sinks] == ["poison"]:
+            raise kind("a shape that nobody foresaw")
+        return works(given, *more)
+
+    monkeypatch.setattr(plan, stage, fails)
+    world = World()
+    world.sink("poison")
+    world.sink("events")
+    world.turn()
+    assert "shop/events" in world.sink_configs()
+    assert world.condition("Valid", "events")[0] == "True"
+    for type_ in ("Valid", "Ready"):
+        status, reason, message = world.condition(type_, "poison")
+        assert (status, reason) == ("False", "CheckFailed")
+        assert f"the object can't be handled: {kind.__name__} at " in message
+    writes = world.writes
+    world.turn()
+    assert world.writes == writes, "it is told once"
 
 
 def test_a_name_that_leads_to_another_namespace_is_not_asked_for() -> None:

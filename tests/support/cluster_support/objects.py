@@ -38,6 +38,18 @@ class Owner:
         }
 
 
+def ask(api: ApiClient, method: str, path: str, text: str = "") -> bytes:
+    """A request with JSON as it is, also such as no client of Python's can write or read; and the answer's."""
+    headers = {each["key"].capitalize(): each["value"] for each in api.configuration.auth_settings().values()}
+    url = api.configuration.host + path
+    answer = api.rest_client.pool_manager.request(
+        method, url, body=text or None, headers={**headers, "Content-Type": "application/json"}
+    )
+    if answer.status >= HTTPStatus.BAD_REQUEST:
+        raise ApiException(status=answer.status, reason=answer.data.decode("utf-8", "replace")[:1000])
+    return bytes(answer.data)
+
+
 def create_namespace(api: ApiClient, name: str, labels: Mapping[str, str] | None = None) -> None:
     CoreV1Api(api).create_namespace({"metadata": {"name": name, "labels": dict(labels or {})}})
 

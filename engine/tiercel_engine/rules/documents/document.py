@@ -13,17 +13,17 @@ from typing import Any
 
 import yaml
 
+from tiercel_engine.nesting import MOST_LEVELS
+
 try:
     from yaml import CLoader as _Loader
 except ImportError:  # PyYAML built without libyaml
     from yaml import Loader as _Loader  # type: ignore[assignment]
 
-MAX_DEPTH = 64
-"""The most levels of nested mappings and sequences."""
 MAX_NODES = 500_000
 """The most nodes of a file. An alias counts as all nodes that it stands for."""
 
-_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
+_TOO_DEEP = f"nested deeper than {MOST_LEVELS} levels"
 
 BLANKS = " \t\n\r\x85\u2028\u2029"
 BLOCK_STYLES = ("|", ">")
@@ -140,7 +140,7 @@ class _Composer:
                 scalar = Scalar(event.value, "" if style == "\0" else style, start, max(start, _index(event.end_mark)))
                 self._add(scalar, 1, event.anchor)
             elif isinstance(event, yaml.CollectionStartEvent):
-                if len(self._stack) > MAX_DEPTH:
+                if len(self._stack) > MOST_LEVELS:
                     raise YamlError(_TOO_DEEP, _index(event.start_mark))
                 self._stack.append(_Open(event))
             elif isinstance(event, yaml.CollectionEndEvent):

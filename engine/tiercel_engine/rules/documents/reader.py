@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
@@ -85,10 +85,15 @@ _KINDS = {
         name_form=re.compile(r"[^()\"'\s=,]+"),
     ),
 }
-_REQUIREMENTS = {
+REQUIREMENTS = {
     "required_engine_version": check_engine_version,
     "required_plugin_versions": check_plugin_versions,
 }
+"""The keys of items that require something, and what checks their values. An item with one of them is nothing else."""
+ITEM_KEYS: MappingOf[str, frozenset[str]] = {
+    kind: frozenset({kind, "append", "override", *form.keys}) for kind, form in _KINDS.items()
+}
+"""All keys that an item of each kind can have. An item is of the first kind whose key it has."""
 
 
 def read_statements(source: SourceFile, report: Report) -> list[Statement]:
@@ -180,7 +185,7 @@ class _ItemReader:
                 f"an item must be a mapping, not {kind_word(node)}", node, "write - rule: …, - macro: … or - list: …"
             )
             return []
-        for key, check in _REQUIREMENTS.items():
+        for key, check in REQUIREMENTS.items():
             value = node.get(key)
             if value is not None:
                 self._item = (key, "")
@@ -204,7 +209,7 @@ class _ItemReader:
         self._item = (kind, name)
         for key in repeated_keys(node):
             self._error(f"the key {key.value} is there twice", key, "remove one, or begin a new item with -")
-        self._unknown_keys(node, {kind, "append", "override", *form.keys})
+        self._unknown_keys(node, ITEM_KEYS[kind])
         values = {key: value for key, value in node.entries if key.value in form.keys}
         changes = self._changes(form, node, name_node)
         decoded: dict[str, object] = {"scope": self._scope} if kind == "rule" else {}
@@ -319,7 +324,7 @@ class _ItemReader:
             if key.value in keys:
                 self._warning("LOAD_UNKNOWN_KEY", f"{key.value} has no effect beside {beside}", key, "use override")
 
-    def _unknown_keys(self, node: Mapping, known: set[str]) -> None:
+    def _unknown_keys(self, node: Mapping, known: Set[str]) -> None:
         for key, _ in node.entries:
             if key.value not in known:
                 self._warning(
@@ -327,10 +332,10 @@ class _ItemReader:
                 )
 
     def _unknown_item(self, node: Mapping) -> None:
-        known = {*_KINDS, *_REQUIREMENTS}
+        known = {*_KINDS, *REQUIREMENTS}
         first = node.entries[0][0] if node.entries else node
         hint = self._report.similar(first.value, known) if isinstance(first, Scalar) else ""
-        message = f"an item must have one of the keys {', '.join((*_KINDS, *_REQUIREMENTS))}"
+        message = f"an item must have one of the keys {', '.join((*_KINDS, *REQUIREMENTS))}"
         self._warning("LOAD_UNKNOWN_ITEM", message, first, hint)
 
     def _error(self, message: str, node: YamlNode, hint: str = "", code: str = YAML_VALIDATE) -> None:

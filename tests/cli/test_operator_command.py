@@ -1,0 +1,36 @@
+"""What the options of ``tiercel operator`` are to the operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from tiercel_cli import operator as module
+from tiercel_operator import logs
+from tiercel_operator.main import Settings
+from tiercel_operator.rules.budgets import TENANT, TOTAL, Size
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
+    """The settings with which operators were started."""
+    settings: list[Any] = []
+    monkeypatch.setattr(module, "run", settings.append)
+    monkeypatch.setattr(logs, "set_up", lambda: None)
+    return settings
+
+
+def test_a_namespaces_budget_is_the_administrators(started: list[Settings]) -> None:
+    options = ["--namespace-rules=7", "--namespace-rules-kib=2048", "--namespace-rules-compressed-kib=100"]
+    assert CliRunner().invoke(module.operator, options).exit_code == 0
+    assert CliRunner().invoke(module.operator, []).exit_code == 0
+    assert [each.tenant for each in started] == [Size(7, 2 << 20, 100 << 10), TENANT]
+
+
+def test_no_namespace_can_have_more_than_there_is(started: list[Settings]) -> None:
+    outcome = CliRunner().invoke(module.operator, [f"--namespace-rules-kib={(TOTAL.unpacked >> 10) + 1}"])
+    assert outcome.exit_code == 2
+    assert "is not in the range 1<=x<=32768" in outcome.output
+    assert started == []
