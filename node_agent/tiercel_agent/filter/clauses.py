@@ -83,10 +83,14 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, bud
         for number, part in enumerate(graph.parts)
         if isinstance(part, Atom) and tests_event_type(part)
     ]
+    left_of: dict[tuple[bool, ...], Conditions] = {}
     alike: dict[tuple[Conditions, DecidableFields], list[Syscall]] = {}
     for call in calls:
-        folded = graph.fold(roots, {number: test(call.name) for number, test in types})
-        conditions = tuple((rule, folded[root]) for rule, root in enumerate(roots) if folded[root] != FALSE)
+        known = tuple(test(call.name) for _, test in types)
+        if known not in left_of:  # most calls are named by no rule, and come out the same
+            folded = graph.fold(roots, dict(zip((number for number, _ in types), known, strict=True)))
+            left_of[known] = tuple((rule, folded[root]) for rule, root in enumerate(roots) if folded[root] != FALSE)
+        conditions = left_of[known]
         if conditions:
             alike.setdefault((conditions, decidable_fields(call)), []).append(call)
     partitions = []

@@ -43,7 +43,10 @@ def multiplied(number):
 @pytest.fixture(scope="module")
 def group():
     """The control group of a container of the pod shop-1."""
-    path = Path(mount_point() or "/", "kubepods", f"pod{UID}", ID)
+    root = mount_point()
+    if root is None:
+        pytest.skip("no cgroups")
+    path = Path(root, "kubepods", f"pod{UID}", ID)
     try:
         path.mkdir(parents=True)
     except OSError as error:
@@ -87,11 +90,10 @@ def test_calls_of_the_host_are_dropped_and_its_alerts_are_raised(pair, file):
 def test_the_tenants_rules_match_in_its_own_pods(pair, group, file):
     def body(learn):
         learn(lambda: open_at(file))
-        home = Path(mount_point() or "/", "cgroup.procs")
         Path(group, "cgroup.procs").write_text(str(os.getpid()))
         open_at(OF_SHOP)
         open_at(WATCHED)
-        home.write_text(str(os.getpid()))
+        Path(mount_point(), "cgroup.procs").write_text(str(os.getpid()))
         learn(lambda: open_at(file))
 
     assert pair(body) == {"last": 1, "own": 1}
