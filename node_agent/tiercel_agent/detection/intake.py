@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.handover import Handover
 from tiercel_agent.detection.pending_events import PendingEvents
 from tiercel_agent.detection.watch import PROCEXIT, Watch
@@ -20,15 +19,15 @@ from tiercel_engine.event import Event
 class Intake:
     """Takes records in the order in which they are read. One thread calls all methods.
 
-    ``is_ignored`` tells which processes make no events. ``watch`` is the one whose records are read; during a handover
+    Processes that are ``exempt`` make no events. ``watch`` is the one whose records are read; during a handover
     the records of the one before come too.
     """
 
     watch: Watch
 
-    def __init__(self, context: LookupContext, is_ignored: Callable[[records.ProcessRef], bool]) -> None:
+    def __init__(self, context: LookupContext, exempt: Exemptions) -> None:
         self._context = context
-        self._is_ignored = is_ignored
+        self._exempt = exempt
         self._clock = BootClock()
         self._events: list[LiveEvent] = []
         self._pending = PendingEvents()
@@ -55,9 +54,10 @@ class Intake:
         """The events that still wait."""
         return list(self._pending.release())
 
-    def drop_ignored(self) -> None:
-        """Drops the events of processes that are ignored by now."""
-        self._events = [event for event in self._events if not self._is_ignored(event.record.process)]
+    def drop_exempt(self) -> None:
+        """Drops the events of processes that are exempt by now."""
+        covers = self._exempt.covers
+        self._events = [event for event in self._events if not covers(event.record.header, event.record.process)]
 
     def hand_over(self, watch: Watch, instant: int) -> list[Event]:
         """Counts the events of another watch from now on, and returns the last ones of the watch before: those from
@@ -114,7 +114,7 @@ class Intake:
 
     def _add(self, watch: Watch, call: Syscall, header: records.Header, record: bytes) -> None:
         process = records.process_at(record, records.SELF_OFFSET)
-        if self._is_ignored(process):
+        if self._exempt.covers(header, process):
             return
         parent = records.process_at(record, records.ANCESTORS_OFFSET)
         image = self._context.processes.image(process, parent if parent.pid else None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +19,7 @@ from tiercel_agent.kernel.loading.loader import DIRECT_READS, Features, Size
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.kernel.loading.program_set import ProgramSet
 from tiercel_agent.kernel.machine import Machine
+from tiercel_agent.kernel.probes.own_number import own_number
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import Requirements
@@ -99,7 +99,7 @@ class Watch:
             learned = Maps(*(maps[name] for name in Maps._fields))
             self.learner = Learner(learned, tables, CandidateSetStore(self._words, len(tables.candidate_sets)))
         limit = flood_limit or 0xFFFF_FFFF
-        maps["settings"].update(_u32(0), _SETTINGS.pack(limit, os.getpid(), 0))
+        maps["settings"].update(_u32(0), _SETTINGS.pack(limit, own_number(), 0))
         self.programs.set_plans(plans(asked, machine, filtered))
 
     def attach(self) -> None:
