@@ -19,7 +19,7 @@ from tiercel_agent.detection.intake import Intake
 from tiercel_agent.detection.partial import unwatched
 from tiercel_agent.detection.pending_events import LOOK
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
-from tiercel_agent.detection.watch import ALL, FLOOD_LIMIT, Watch, program_macros, rule_macros
+from tiercel_agent.detection.watch import FLOOD_LIMIT, MOST, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.processes import ProcessTable
@@ -33,6 +33,7 @@ from tiercel_agent.kernel.loading.program_set import ON_CALLS
 from tiercel_agent.kernel.machine import Machine, probe_machine, refused
 from tiercel_agent.kernel.memory import give_back_memory
 from tiercel_agent.kernel.refusals import in_short
+from tiercel_agent.kernel.running import wait_for_running_programs
 from tiercel_agent.loss import Loss
 from tiercel_agent.warning import AgentWarning
 from tiercel_agent.workloads.containers import Containers
@@ -45,7 +46,6 @@ from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
 _CGROUPS_AT_ONCE = 256
-_HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
 
 
@@ -126,17 +126,19 @@ class Detector:
             self._intake.drop_exempt()  # what the compiler did meanwhile
         unwatched_now = self._attach(new, rules)
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        time.sleep(_HANDOVER)
+        wait_for_running_programs()
+        settled = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         old.programs.detach()
-        old.drain()
-        last = self._intake.hand_over(new, instant)
+        last = self._intake.hand_over(new, instant, settled)
         self._watch, self._unwatched = new, unwatched_now
         self._begin(new)
         self._retire(old)
         return last
 
-    def release(self) -> list[Event]:
-        return self._intake.release()
+    def finish(self) -> list[Event]:
+        self._watch.programs.detach()
+        wait_for_running_programs()
+        return self._intake.finish()
 
     def cgroup(self, event: Event) -> int:
         return event.record.header.cgroup if isinstance(event, LiveEvent) else 0
@@ -186,7 +188,7 @@ class Detector:
         self._watch.programs.calls.consume()
 
     def _drain_processes(self) -> None:
-        self._watch.programs.processes.consume(ALL)
+        self._intake.watch.programs.processes.consume(MOST)
 
     # programs
 

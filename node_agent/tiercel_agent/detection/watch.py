@@ -39,8 +39,8 @@ possible began with 6.13, where tracepoints of system calls may fault."""
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/changes.h
 
-ALL = 1 << 30
-"""More records than fit into a ring buffer."""
+MOST = _CALLS_PAGES * 4096 // 64
+"""So many records fit into the largest ring buffer, at most: the smallest, of a process's end, takes 64 bytes."""
 
 Take = Callable[["Watch", bytes], None]
 
@@ -110,9 +110,9 @@ class Watch:
             self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
 
     def drain(self) -> None:
-        """Reads all records that are there."""
+        """Reads all records that are there, and not endlessly what comes meanwhile."""
         for ring in (self.programs.cgroups, self.programs.processes, self.programs.calls):
-            ring.consume(ALL)
+            ring.consume(MOST)
 
     def call_of(self, number: int) -> Syscall | None:
         """The system call with this number; None if no rule asks for it."""
