@@ -14,14 +14,12 @@ from tiercel_engine.regexes import PatternError, Regexes
 _GLOB_CHARACTERS = frozenset("*?[")
 _CLASSES = {"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"}
 _NOTHING = r"[^\x00-\x{10FFFF}]"
-
-
 _REGEXES = Regexes()
+"""Those of this process, whoever's they are: they have one bound."""
 
 
 def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
-    """A function that says whether a whole value matches an RE2 expression. Raises
-    PatternError.
+    """A function that says whether a whole value matches an RE2 expression. Raises PatternError.
 
     ``.`` matches a line break too, so that a value with a line break in it cannot evade the pattern.
     """

@@ -62,17 +62,14 @@ class Regexes:
         """The function that matches texts with an expression. Equal expressions are compiled once. Raises
         PatternError."""
         with self._lock:
-            expression = self._known.get((pattern, ignore_case))
-            if expression is None:
-                expression = _Expression(pattern, ignore_case=ignore_case)
-                self._known[pattern, ignore_case] = expression
-        known = expression
-        if known.fullmatch is None:
-            self._compile(known)
+            new = _Expression(pattern, ignore_case=ignore_case)
+            expression = self._known.setdefault((pattern, ignore_case), new)
+        if expression.fullmatch is None:
+            self._compile(expression)
 
         def matches(text: bytes) -> bool:
-            known.used = True
-            return (known.fullmatch or self._compile(known))(text) is not None
+            expression.used = True
+            return (expression.fullmatch or self._compile(expression))(text) is not None
 
         return matches
 
