@@ -12,12 +12,12 @@ import struct
 import subprocess
 import sys
 from contextlib import closing, suppress
-from pathlib import Path
 
 import pytest
 
 from tiercel_agent.detection.detector import open_detector
-from tiercel_agent.kernel.bytecode import compiler
+from tiercel_agent.detection.exemptions import Exemptions
+from tiercel_agent.kernel.bytecode.compiler import Child
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.matching.requirements import Requirements
 
@@ -25,10 +25,6 @@ OPENS = Requirements(frozenset({"open", "openat"}), frozenset(), frozenset())
 CLONE3 = 435
 LIBC = ctypes.CDLL(None, use_errno=True)
 LIBC.syscall.restype = ctypes.c_long
-
-
-def children() -> set[int]:
-    return {int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
 def fork_with_number(pid: int) -> int:
@@ -42,13 +38,19 @@ def fork_with_number(pid: int) -> int:
 
 
 def test_a_later_process_of_the_compilers_number_is_watched(monkeypatch, collect):
-    monkeypatch.setattr(compiler, "_POLL_INTERVAL", 0.001)
-    before, compilers = children(), set[int]()
+    compilers: list[Child] = []
+    begin = Exemptions.begin
+
+    def note(exemptions: Exemptions, child: Child) -> None:
+        compilers.append(child)
+        begin(exemptions, child)
+
+    monkeypatch.setattr(Exemptions, "begin", note)
     try:
-        detector = open_detector(OPENS, meanwhile=lambda: compilers.update(children() - before))
+        detector = open_detector(OPENS)
     except DetectorError as error:
         pytest.skip(f"live tests need eBPF: {error}")
-    (pid,) = compilers
+    pid = compilers[-1].pid
     with closing(detector):
         if fork_with_number(pid) == 0:
             _open_and_end()
