@@ -106,7 +106,7 @@ class ScriptedSource:
     def cgroup(self, event: Event) -> int:
         return 1
 
-    def release(self) -> list[Event]:
+    def finish(self) -> list[Event]:
         held, self.held = self.held, []
         return held
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 
-import re2
-
 from tiercel_engine.printable import valid
+from tiercel_engine.regexes import PatternError, Regexes
 
 _GLOB_CHARACTERS = frozenset("*?[")
 _CLASSES = {"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"}
 _NOTHING = r"[^\x00-\x{10FFFF}]"
-
-
-class PatternError(ValueError):
-    """RE2 refuses the regular expression; the message is RE2's own."""
+_REGEXES = Regexes()
+"""Those of this process, whoever's they are: they have one bound."""
 
 
 def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
@@ -26,19 +23,10 @@ def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str],
 
     ``.`` matches a line break too, so that a value with a line break in it cannot evade the pattern.
     """
-    options = re2.Options()
-    options.dot_nl = True
-    options.never_capture = True
-    options.log_errors = False
-    options.case_sensitive = not ignore_case
-    try:
-        fullmatch = re2.compile(valid(pattern).encode(), options).fullmatch
-    except re2.error as error:
-        text = error.args[0] if error.args else ""
-        raise PatternError(text.decode("utf-8", "replace") if isinstance(text, bytes) else str(text)) from None
+    matches_bytes = _REGEXES.matcher(valid(pattern), ignore_case=ignore_case)
 
     def matches(value: str) -> bool:
-        return fullmatch(valid(value).encode()) is not None
+        return matches_bytes(valid(value).encode())
 
     return matches
 
@@ -183,14 +171,21 @@ def compile_path_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
 
 @lru_cache(maxsize=64)
 def cached_regex(pattern: str) -> Callable[[str], bool]:
-    """Like ``compile_regex``, for patterns that are values of an event. A pattern that RE2 refuses matches nothing."""
+    """Like ``compile_regex``, for patterns that are values of an event. A pattern that is refused matches nothing."""
     try:
         return compile_regex(pattern)
     except PatternError:
-        return lambda _value: False
+        return _nothing
 
 
 @lru_cache(maxsize=64)
 def cached_glob(pattern: str) -> Callable[[str], bool]:
-    """Like ``compile_glob``, for patterns in the arguments of fields."""
-    return compile_glob(pattern)
+    """Like ``compile_glob``, for patterns in the arguments of fields. A pattern that is refused matches nothing."""
+    try:
+        return compile_glob(pattern)
+    except PatternError:
+        return _nothing
+
+
+def _nothing(_value: str) -> bool:
+    return False

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tiercel_engine.patterns import PatternError, compile_glob, compile_path_prefixes, compile_regex
+from tiercel_engine.patterns import compile_glob, compile_path_prefixes, compile_regex
+from tiercel_engine.regexes import PatternError
 
 LIBC = ctypes.CDLL(None)
 

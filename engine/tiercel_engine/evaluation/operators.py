@@ -37,7 +37,7 @@ def compile_test(atom: Atom) -> Test:
     """The function that tests the left value of an atom with constants on the right.
 
     It is called with a value that is not None; for a field of several values (ANY, LIST), with a list that is not
-    empty. Raises ``patterns.PatternError`` for a regular expression that RE2 refuses.
+    empty. Raises ``regexes.PatternError`` for a pattern that is refused.
     """
     assert isinstance(atom.right, tuple)
     return _test(atom.left.type, atom.left.multiplicity, atom.operator, atom.right, atom.quantifier)

@@ -11,7 +11,8 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 from tiercel_engine.condition import Constant, Operator
 from tiercel_engine.fields import FieldType
 from tiercel_engine.language.lexer import shown
-from tiercel_engine.patterns import PatternError, compile_regex
+from tiercel_engine.patterns import compile_glob, compile_path_prefixes, compile_regex
+from tiercel_engine.regexes import PatternError
 from tiercel_engine.units import parse_nanoseconds
 
 LARGEST_PORT = (1 << 16) - 1
@@ -32,6 +33,13 @@ class ConstantError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+
+_GLOBS: dict[Operator, Callable[[str], object]] = {
+    Operator.GLOB: compile_glob,
+    Operator.IGLOB: lambda text: compile_glob(text, ignore_case=True),
+    Operator.PMATCH: lambda text: compile_path_prefixes([text]),
+}
 
 
 def read_constant(text: str, type_: FieldType, operator: Operator) -> Constant:
@@ -55,6 +63,11 @@ def _text(text: str, operator: Operator) -> str:
             compile_regex(text)
         except PatternError as error:
             raise ConstantError(f"not a regular expression that RE2 accepts: {shown(str(error))}") from None
+    if operator in _GLOBS:
+        try:
+            _GLOBS[operator](text)
+        except PatternError as error:
+            raise ConstantError(f"a pattern that can't be used: {shown(str(error))}") from None
     if operator in (Operator.GLOB, Operator.IGLOB) and (len(text) - len(text.rstrip("\\"))) % 2:
         raise ConstantError("the pattern ends in a backslash that escapes nothing", "write two for a backslash itself")
     return text

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from tiercel_agent.sinks.model import BadSink, SinkSettings
 from tiercel_engine.alert import Alert
-from tiercel_engine.patterns import PatternError, compile_glob
+from tiercel_engine.patterns import compile_glob
 from tiercel_engine.priority import Priority
+from tiercel_engine.regexes import PatternError
 from tiercel_engine.resources.alert_sink import Match, Matcher, Silence
 from tiercel_engine.resources.labels import LabelSelector
 from tiercel_engine.scope import LabelOperator, LabelTest

@@ -14,17 +14,17 @@ from tiercel_agent.context.accounts import Accounts, host_root
 from tiercel_agent.context.cgroups import CgroupTable
 from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
+from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.intake import Intake
 from tiercel_agent.detection.partial import unwatched
 from tiercel_agent.detection.pending_events import LOOK
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
-from tiercel_agent.detection.watch import ALL, FLOOD_LIMIT, Watch, program_macros, rule_macros
+from tiercel_agent.detection.watch import FLOOD_LIMIT, MOST, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
-from tiercel_agent.events.processes import TICK, ProcessTable
+from tiercel_agent.events.processes import ProcessTable
 from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.filter.tables import make_tables
-from tiercel_agent.kernel import records
 from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
@@ -33,6 +33,7 @@ from tiercel_agent.kernel.loading.program_set import ON_CALLS
 from tiercel_agent.kernel.machine import Machine, probe_machine, refused
 from tiercel_agent.kernel.memory import give_back_memory
 from tiercel_agent.kernel.refusals import in_short
+from tiercel_agent.kernel.running import wait_for_running_programs
 from tiercel_agent.loss import Loss
 from tiercel_agent.warning import AgentWarning
 from tiercel_agent.workloads.containers import Containers
@@ -45,7 +46,6 @@ from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
 _CGROUPS_AT_ONCE = 256
-_HANDOVER = 0.01  # seconds in which old programs finish what they have begun
 _READ_EVERY = 0.05  # seconds
 
 
@@ -59,7 +59,7 @@ class Detector:
     def __init__(
         self,
         machine: Machine,
-        bytecode: BytecodeProvider,
+        programs: ProgramSettings,
         requirements: Requirements,
         rules: Sequence[Rule],
         inventory: Inventory,
@@ -72,7 +72,8 @@ class Detector:
         self._measuring = measuring
         self._meanwhile = meanwhile
         self._flood_limit = flood_limit
-        self._bytecode = bytecode
+        exemptions = Exemptions()
+        self._bytecode = BytecodeProvider(programs, exemptions.begin)
         self._retired: Counter[str] = Counter()
         self._lost_by_rule: Counter[str] = Counter()
         self._suppressed: list[Suppressed] = []
@@ -83,7 +84,7 @@ class Detector:
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
         )
-        self._intake = Intake(self._context, self._is_compiler)
+        self._intake = Intake(self._context, exemptions)
         self._watch = self._load(requirements, rules, meanwhile)
         self._begin(self._watch)
         try:
@@ -122,20 +123,22 @@ class Detector:
         try:
             old, new = self._watch, self._load_beside(requirements, rules)
         finally:
-            self._intake.drop_ignored()  # what the compiler did meanwhile
+            self._intake.drop_exempt()  # what the compiler did meanwhile
         unwatched_now = self._attach(new, rules)
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        time.sleep(_HANDOVER)
+        wait_for_running_programs()
+        settled = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         old.programs.detach()
-        old.drain()
-        last = self._intake.hand_over(new, instant)
+        last = self._intake.hand_over(new, instant, settled)
         self._watch, self._unwatched = new, unwatched_now
         self._begin(new)
         self._retire(old)
         return last
 
-    def release(self) -> list[Event]:
-        return self._intake.release()
+    def finish(self) -> list[Event]:
+        self._watch.programs.detach()
+        wait_for_running_programs()
+        return self._intake.finish()
 
     def cgroup(self, event: Event) -> int:
         return event.record.header.cgroup if isinstance(event, LiveEvent) else 0
@@ -185,12 +188,7 @@ class Detector:
         self._watch.programs.calls.consume()
 
     def _drain_processes(self) -> None:
-        self._watch.programs.processes.consume(ALL)
-
-    def _is_compiler(self, process: records.ProcessRef) -> bool:
-        """The agent's compiler is not watched, nor is the agent; a later process with the same number is."""
-        child = self._bytecode.compiler
-        return child is not None and process.pid == child.pid and process.start // TICK == child.start
+        self._intake.watch.programs.processes.consume(MOST)
 
     # programs
 
@@ -278,10 +276,9 @@ def open_detector(
         inventory = start_inventory(workloads or WorkloadSettings())
     except NoCluster as error:
         raise DetectorError(str(error)) from error
-    bytecode = BytecodeProvider(programs or ProgramSettings())
     return Detector(
         machine,
-        bytecode,
+        programs or ProgramSettings(),
         requirements,
         rules,
         inventory,

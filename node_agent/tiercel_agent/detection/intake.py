@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
+from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.handover import Handover
 from tiercel_agent.detection.pending_events import PendingEvents
 from tiercel_agent.detection.watch import PROCEXIT, Watch
@@ -20,19 +19,17 @@ from tiercel_engine.event import Event
 class Intake:
     """Takes records in the order in which they are read. One thread calls all methods.
 
-    ``is_ignored`` tells which processes make no events. ``watch`` is the one whose records are read; during a handover
-    the records of the one before come too.
+    Processes that are ``exempt`` make no events. ``watch`` is the one whose records are read.
     """
 
     watch: Watch
 
-    def __init__(self, context: LookupContext, is_ignored: Callable[[records.ProcessRef], bool]) -> None:
+    def __init__(self, context: LookupContext, exempt: Exemptions) -> None:
         self._context = context
-        self._is_ignored = is_ignored
+        self._exempt = exempt
         self._clock = BootClock()
         self._events: list[LiveEvent] = []
         self._pending = PendingEvents()
-        self._handover: Handover | None = None
         self.count = 0
         """Events so far."""
 
@@ -51,22 +48,29 @@ class Intake:
         ready.sort(key=lambda event: event.time)
         return list(ready)
 
-    def release(self) -> list[Event]:
-        """The events that still wait."""
-        return list(self._pending.release())
+    def drop_exempt(self) -> None:
+        """Drops the events of processes that are exempt by now."""
+        covers = self._exempt.covers
+        self._events = [event for event in self._events if not covers(event.record.header, event.record.process)]
 
-    def drop_ignored(self) -> None:
-        """Drops the events of processes that are ignored by now."""
-        self._events = [event for event in self._events if not self._is_ignored(event.record.process)]
+    def finish(self) -> list[Event]:
+        """The events that are left of the watch, whose programs are detached: in its rings, and waiting."""
+        self.watch.drain()
+        return self._last_events()
 
-    def hand_over(self, watch: Watch, instant: int) -> list[Event]:
-        """Counts the events of another watch from now on, and returns the last ones of the watch before: those from
-        before ``instant``, in nanoseconds since the machine's start."""
+    def hand_over(self, new: Watch, instant: int, settled: int) -> list[Event]:
+        """Goes on with another watch. The programs of the one before are detached; its last events are returned.
+
+        The times are as for ``Handover``.
+        """
+        self.watch.drain()
         reported = self._events
         self._events = [event for event in reported if event.record.header.time < instant]
-        last = [*self.take_events(), *self.release()]
-        self.watch = watch
-        self._handover = Handover(reported, instant)
+        last = self._last_events()
+        self.watch = new
+        new.drain()  # all that both may have seen
+        handover = Handover(reported, instant, settled)
+        self._events = [event for event in self._events if handover.counts(event)]
         return last
 
     def take_call(self, watch: Watch, record: bytes) -> None:
@@ -74,7 +78,7 @@ class Intake:
         header = records.header(record)
         call = PROCEXIT if header.type == records.EXIT else watch.call_of(header.type)
         if call is not None:
-            self._add(watch, call, header, record)
+            self._add(call, header, record)
 
     def take_process(self, watch: Watch, record: bytes) -> None:
         """Takes a record of the start, the end or a new program of a process."""
@@ -88,7 +92,7 @@ class Intake:
                 self._context.containers.executed(header, process)
                 name = "execveat" if header.flags & records.BY_DESCRIPTOR else "execve"
                 if name in watch.types and not again:
-                    self._add(watch, BY_NAME[name], header, record)
+                    self._add(BY_NAME[name], header, record)
             case records.FORK:
                 self._context.processes.forked(records.fork_record(record))
             case records.EXIT:
@@ -112,13 +116,15 @@ class Intake:
         elif changes.containers:
             learner.forget(changes.containers)
 
-    def _add(self, watch: Watch, call: Syscall, header: records.Header, record: bytes) -> None:
+    def _last_events(self) -> list[Event]:
+        self.take_changes()
+        return [*self.take_events(), *self._pending.release()]
+
+    def _add(self, call: Syscall, header: records.Header, record: bytes) -> None:
         process = records.process_at(record, records.SELF_OFFSET)
-        if self._is_ignored(process):
+        if self._exempt.covers(header, process):
             return
         parent = records.process_at(record, records.ANCESTORS_OFFSET)
         image = self._context.processes.image(process, parent if parent.pid else None)
         moment = self._clock.wall_time(header.time)
-        event = LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context))
-        if self._handover is None or watch is not self.watch or self._handover.counts(event):
-            self._events.append(event)
+        self._events.append(LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context)))

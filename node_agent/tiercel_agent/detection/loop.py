@@ -127,8 +127,8 @@ class EngineLoop:
         self._rules = rules
 
     def finish(self) -> None:
-        """Takes the last events, raises the last alerts, and lets the outputs deliver what waits."""
-        for event in self._source.release():
+        """Ends watching, takes the last events, raises the last alerts, and lets the outputs deliver what waits."""
+        for event in self._source.finish():
             self._take(event)
         self._report_floods()
         self._report_losses(last=True)

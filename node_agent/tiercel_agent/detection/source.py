@@ -96,8 +96,8 @@ class EventSource(Protocol):
     def cgroup(self, event: Event) -> int:
         """The id of the cgroup in which the event occurred."""
 
-    def release(self) -> list[Event]:
-        """The events that still wait until more is known of their containers. They are the last."""
+    def finish(self) -> list[Event]:
+        """Ends watching; all events that occurred until then and weren't handed out yet. To be called once, last."""
 
     def suppressed(self) -> list[Suppressed]:
         """The matches that were suppressed since the last call. To be called about once a second."""

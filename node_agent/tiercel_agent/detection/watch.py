@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +20,7 @@ from tiercel_agent.kernel.loading.loader import DIRECT_READS, Features, Size
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.kernel.loading.program_set import ProgramSet
 from tiercel_agent.kernel.machine import Machine
+from tiercel_agent.kernel.probes.own_number import own_number
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import Requirements
@@ -40,8 +40,8 @@ possible began with 6.13, where tracepoints of system calls may fault."""
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/changes.h
 
-ALL = 1 << 30
-"""More records than fit into a ring buffer."""
+MOST = _CALLS_PAGES * 4096 // 64
+"""So many records fit into the largest ring buffer, at most: the smallest, of a process's end, takes 64 bytes."""
 
 Take = Callable[["Watch", bytes], None]
 
@@ -99,7 +99,7 @@ class Watch:
             learned = Maps(*(maps[name] for name in Maps._fields))
             self.learner = Learner(learned, tables, CandidateSetStore(self._words, len(tables.candidate_sets)))
         limit = flood_limit or 0xFFFF_FFFF
-        maps["settings"].update(_u32(0), _SETTINGS.pack(limit, os.getpid(), 0))
+        maps["settings"].update(_u32(0), _SETTINGS.pack(limit, own_number(), 0))
         self.programs.set_plans(plans(asked, machine, filtered))
 
     def attach(self) -> None:
@@ -110,9 +110,9 @@ class Watch:
             self.learner.since = time.clock_gettime_ns(time.CLOCK_BOOTTIME) + _CHANGE_TAKES
 
     def drain(self) -> None:
-        """Reads all records that are there."""
+        """Reads all records that are there, and not endlessly what comes meanwhile."""
         for ring in (self.programs.cgroups, self.programs.processes, self.programs.calls):
-            ring.consume(ALL)
+            ring.consume(MOST)
 
     def call_of(self, number: int) -> Syscall | None:
         """The system call with this number; None if no rule asks for it."""

@@ -86,12 +86,12 @@ class Agent:
             self.turn()
         LOGGER.info("stopping")
         self._notifier.stopping()
+        self._loop.finish()
         self._reloader.close()
         if self._reporter is not None:
             self._reporter.close()
         if self._metrics is not None:
             self._metrics.close()
-        self._loop.finish()
         for line in self._loop.summary().lines():
             LOGGER.info("%s", line)
 

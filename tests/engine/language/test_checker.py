@@ -180,6 +180,7 @@ ERRORS = [
     ('proc.name = «"a\\x00"»', "never holds a zero byte", "evt.buffer"),
     ('proc.name regex «"(a"»', "not a regular expression that RE2 accepts: missing )", ""),
     ('proc.name regex «"(?<!a)b"»', "not a regular expression that RE2 accepts", ""),
+    ('proc.name regex «"(\\\\pL{10}){100}"»', "it needs more than 256 KiB of memory: shorten it", ""),
     ('proc.name glob «"a\\\\"»', "ends in a backslash", ""),
     ("fd.sport in («ports»)", "in list ports: `http` is not a number", ""),
     ("proc.name = «shells»", "shells is a list of 3", "write `in (shells)`"),
@@ -219,6 +220,13 @@ def test_an_error_points_at_its_place(marked: str, message: str, hint: str) -> N
     assert message in problem.message
     assert hint in problem.hint
     assert (problem.start, problem.end) == (start, end)
+
+
+@pytest.mark.parametrize("operator", ["glob", "iglob", "pmatch"])
+def test_a_glob_that_takes_too_much_memory_is_an_error(operator: str) -> None:
+    glob = "?" * 5000
+    (problem,) = checked(f"fd.name {operator} " + (f"({glob})" if operator == "pmatch" else glob)).problems
+    assert problem.message.startswith("a pattern that can't be used: it needs more than 256 KiB of memory")
 
 
 def warning_of(text: str) -> Problem:

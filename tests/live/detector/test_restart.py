@@ -14,7 +14,6 @@ from live_support.deprived import mount_disk
 
 from tiercel_agent.kernel.bytecode import compiler
 from tiercel_agent.kernel.bytecode.compiler import Child, CompileError, compile_programs
-from tiercel_engine.matching.requirements import Requirements
 
 NO_BCC = "Error: bcc can't be used ("
 
@@ -118,22 +117,3 @@ def test_whoever_waits_for_the_compiler_can_say_so_meanwhile(monkeypatch):
     with pytest.raises(CompileError):  # without macros nothing compiles
         compile_programs({}, meanwhile=lambda: calls.append(1))
     assert calls
-
-
-def test_the_compiler_is_not_watched_but_a_later_process_of_its_number_is(opened_detectors, collect):
-    detector = opened_detectors(Requirements(frozenset({"open", "openat"}), frozenset(), frozenset()))
-    program = "import os, sys; sys.stdin.readline(); open(sys.argv[1]).close()"
-
-    def opened(name: str, started_later: int) -> list[str]:
-        """The names that a process opens whose number the compiler had, and one that another opens then."""
-        with subprocess.Popen([sys.executable, "-c", program, name], stdin=subprocess.PIPE) as process:
-            start = compiler._start_of(process.pid)
-            detector._bytecode.compiler = Child(process.pid, start - started_later)
-            process.communicate(b"\n")
-        subprocess.run(["cat", "/tc-restart-end"], check=False, stderr=subprocess.DEVNULL)
-        events = collect(detector, lambda event: event["fd.name"] == "/tc-restart-end")
-        return [event["fd.name"] for event in events if str(event["fd.name"]).startswith("/etc/host")]
-
-    assert opened("/etc/hostname", 0) == []
-    assert opened("/etc/hosts", 1) == ["/etc/hosts"]
-    detector.close()

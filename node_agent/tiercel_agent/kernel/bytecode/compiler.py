@@ -20,7 +20,7 @@ from contextlib import suppress
 from ctypes import CDLL, c_size_t, c_void_p
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tiercel_agent.kernel.bytecode.program_text import kconfig, macro_flags, program_text
 
@@ -130,8 +130,8 @@ class Bytecode:
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """The process that compiles. ``start`` is when it started, in clock ticks since boot: it distinguishes the process
-    from a later one with the same pid."""
+    """A process of the agent's. ``pid`` is its number in the agent's PID namespace, and ``start`` when it started, in
+    clock ticks since boot: that distinguishes it from a later process of the same number."""
 
     pid: int
     start: int
@@ -159,7 +159,7 @@ def compile_programs(
             pass_fds=(result.fileno(),),
         )
         try:
-            begun(Child(child.pid, _start_of(child.pid)))
+            begun(Child(child.pid, start_of(child.pid)))
             _wait(child, limit, meanwhile)
         except subprocess.TimeoutExpired:
             raise CompileError(f"no result within {limit:.0f} seconds", _tail(log.fileno())) from None
@@ -199,9 +199,9 @@ def _wait(child: subprocess.Popen[bytes], limit: float, meanwhile: Callable[[], 
         meanwhile()
 
 
-def _start_of(pid: int) -> int:
-    """When a process started, in clock ticks since boot."""
-    return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[19])
+def start_of(process: int | Literal["self"]) -> int:
+    """When a process started, in clock ticks since boot. Raises OSError if there is none of that number."""
+    return int(Path(f"/proc/{process}/stat").read_bytes().rpartition(b") ")[2].split()[19])
 
 
 def _tail(fd: int, size: int = 3000) -> str:

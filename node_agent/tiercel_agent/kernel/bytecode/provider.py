@@ -32,11 +32,13 @@ def usual_programs(environment: Mapping[str, str] = os.environ) -> ProgramSettin
 
 
 class BytecodeProvider:
-    """Compiles programs, and keeps those of the last time in memory and all on the disk."""
+    """Compiles programs, and keeps those of the last time in memory and all on the disk.
 
-    def __init__(self, settings: ProgramSettings) -> None:
-        self.compiler: Child | None = None
-        """The last process that compiled; None if nothing was compiled."""
+    ``begun`` is called with each process that compiles, when it has started.
+    """
+
+    def __init__(self, settings: ProgramSettings, begun: Callable[[Child], None] = lambda _child: None) -> None:
+        self._begun = begun
         self._limit = settings.limit
         self._cache = BytecodeCache(settings.folder) if settings.folder is not None else None
         self._last: tuple[Mapping[str, int], Bytecode] | None = None
@@ -58,6 +60,3 @@ class BytecodeProvider:
             if self._cache is not None:
                 self._cache.keep(key, bytecode)
         return bytecode
-
-    def _begun(self, child: Child) -> None:
-        self.compiler = child

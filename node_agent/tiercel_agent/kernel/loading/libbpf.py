@@ -78,6 +78,7 @@ def library() -> ctypes.CDLL:
                 integer,
                 [integer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, pointer],
             ),
+            "bpf_prog_test_run_opts": (integer, [integer, pointer]),
             "bpf_enable_stats": (integer, [integer]),
             "bpf_map_get_next_key": (integer, [integer, pointer, pointer]),
             "bpf_map_update_elem": (integer, [integer, pointer, pointer, ctypes.c_uint64]),

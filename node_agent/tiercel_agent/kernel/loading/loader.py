@@ -69,6 +69,25 @@ class _LoadOptions(ctypes.Structure):
     )
 
 
+class _RunOptions(ctypes.Structure):
+    """The beginning of ``struct bpf_test_run_opts``."""
+
+    _fields_ = (
+        ("sz", ctypes.c_size_t),
+        ("data_in", ctypes.c_void_p),
+        ("data_out", ctypes.c_void_p),
+        ("data_size_in", ctypes.c_uint32),
+        ("data_size_out", ctypes.c_uint32),
+        ("ctx_in", ctypes.c_void_p),
+        ("ctx_out", ctypes.c_void_p),
+        ("ctx_size_in", ctypes.c_uint32),
+        ("ctx_size_out", ctypes.c_uint32),
+        ("retval", ctypes.c_uint32),
+        ("repeat", ctypes.c_int),
+        ("duration", ctypes.c_uint32),
+    )
+
+
 class _MapOptions(ctypes.Structure):
     """The beginning of ``struct bpf_map_create_opts``."""
 
@@ -283,3 +302,17 @@ def is_taken(code: bytes) -> bool:
         return False
     os.close(loaded)
     return True
+
+
+def result_of(code: bytes) -> int | None:
+    """What a program of these instructions returns when this process runs it once; None if the kernel doesn't load it,
+    or doesn't run it so. It doesn't stay loaded."""
+    loaded, _ = _verified("probe", ProgramType.RAW_TRACEPOINT, code, 0)
+    if loaded < 0:
+        return None
+    options = _RunOptions(sz=ctypes.sizeof(_RunOptions))
+    try:
+        failed = library().bpf_prog_test_run_opts(loaded, ctypes.byref(options))
+    finally:
+        os.close(loaded)
+    return None if failed else int(options.retval)

@@ -1,0 +1,36 @@
+"""The processes that aren't watched: the agent itself, and its compilers.
+
+What makes a process exempt is its number in the agent's PID namespace together with its start. A later process of that
+number has another start: so each exemption ends with its process. Programs that the agent starts for others, such as
+those that take alerts, are watched.
+"""
+
+from __future__ import annotations
+
+import os
+
+from tiercel_agent.events.processes import TICK
+from tiercel_agent.kernel import records
+from tiercel_agent.kernel.bytecode.compiler import Child, start_of
+from tiercel_agent.kernel.probes.own_number import pid_namespace
+
+_COMPILERS = 8
+"""The last compilers, whose records may still be read; they come one after the other."""
+
+
+class Exemptions:
+    """``begin`` may be called by another thread than ``covers``."""
+
+    def __init__(self) -> None:
+        self._namespace = pid_namespace()
+        self._agent = (os.getpid(), start_of("self"))
+        self._compilers: tuple[tuple[int, int], ...] = ()
+
+    def begin(self, compiler: Child) -> None:
+        """Takes note of a compiler that was started."""
+        self._compilers = (*self._compilers, (compiler.pid, compiler.start))[-_COMPILERS:]
+
+    def covers(self, header: records.Header, process: records.ProcessRef) -> bool:
+        """Whether the process of this record isn't watched."""
+        identity = (header.vpid, process.start // TICK)
+        return (identity == self._agent or identity in self._compilers) and header.pid_ns == self._namespace

@@ -1,0 +1,53 @@
+"""A process that isn't watched is told from a later one of the same number, and from one of another namespace."""
+
+from __future__ import annotations
+
+import os
+from types import SimpleNamespace
+
+import pytest
+
+from tiercel_agent.detection.exemptions import Exemptions
+from tiercel_agent.events.processes import TICK
+from tiercel_agent.kernel.bytecode.compiler import Child, start_of
+from tiercel_agent.kernel.probes.own_number import pid_namespace
+
+HERE = pid_namespace()
+COMPILER = Child(77, 5000)
+
+
+def covers(exemptions: Exemptions, pid: int, start: int, namespace: int = HERE) -> bool:
+    header, process = SimpleNamespace(vpid=pid, pid_ns=namespace), SimpleNamespace(start=start * TICK + 1)
+    return exemptions.covers(header, process)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def exemptions() -> Exemptions:
+    made = Exemptions()
+    made.begin(COMPILER)
+    return made
+
+
+def test_the_agent_and_its_compilers_are_not_watched(exemptions):
+    exemptions.begin(Child(78, 6000))
+    assert covers(exemptions, os.getpid(), start_of("self"))
+    assert covers(exemptions, 77, 5000)
+    assert covers(exemptions, 78, 6000)
+    assert not covers(exemptions, 79, 5000)
+
+
+def test_an_exemption_ends_with_its_process(exemptions):
+    assert not covers(exemptions, 77, 5001)
+    assert not covers(exemptions, os.getpid(), start_of("self") + 1)
+
+
+def test_a_number_of_another_namespace_is_another_process(exemptions):
+    assert not covers(exemptions, 77, 5000, HERE + 1)
+    assert not covers(exemptions, os.getpid(), start_of("self"), HERE + 1)
+
+
+def test_no_number_of_compilers_makes_the_agent_watched(exemptions):
+    for number in range(1000, 1100):
+        exemptions.begin(Child(number, 7000))
+    assert covers(exemptions, os.getpid(), start_of("self"))
+    assert covers(exemptions, 1099, 7000)
