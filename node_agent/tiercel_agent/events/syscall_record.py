@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tiercel_agent.context.container import ContainerId
+from tiercel_agent.context.paths import resolve_in_root
 from tiercel_agent.events.kernel_record import KernelRecord
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.names import Names, names_of
@@ -39,7 +40,7 @@ class SyscallRecord(KernelRecord):
     @property
     def names(self) -> Names:
         if self._names is None:
-            self._names = names_of(self)
+            self._names = names_of(self, self._resolved)
         return self._names
 
     @property
@@ -54,3 +55,11 @@ class SyscallRecord(KernelRecord):
     def ancestor_image(self, index: int) -> Image:
         """The image of the parent (0), its parent (1) …"""
         return self.context.processes.image(self.ancestors[index])
+
+    @property
+    def concerned(self) -> str:
+        """Whom it concerns what is looked up for this record: the container, or the process's part of the host."""
+        return self.context.containers.concerned(self.header, self.process)
+
+    def _resolved(self, path: str, follow: bool) -> str | None:
+        return self.context.ask(self.concerned, resolve_in_root, self.process.pid, path, follow=follow)

@@ -9,12 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from agent_support.looking_up import at_once
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiercel_agent.context.account_files import MAX_FILE
 from tiercel_agent.context.accounts import (
     MAX_ENTRIES,
-    MAX_FILE,
     Accounts,
     Group,
     User,
@@ -37,7 +38,7 @@ class Clock:
 
 
 def accounts(clock: Callable[[], float] = lambda: 0.0, limit: int = 512) -> Accounts:
-    return Accounts(nss=Nss(enabled=False), clock=clock, limit=limit)
+    return Accounts(at_once, nss=Nss(enabled=False), clock=clock, limit=limit)
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 def test_the_hosts_names_are_read_where_the_host_is_mounted(root: Path) -> None:
     """The /etc/passwd of an agent in a container is that of its image."""
     assert host_root(str(root)) == str(root)
-    names = Accounts(host_root=host_root(str(root)))
+    names = Accounts(at_once, host_root=host_root(str(root)))
     user, group = names.user(os.getpid(), None, 1000), names.group(os.getpid(), None, 50)
     assert (user, group) == (User(1000, "app", "/srv/app", "/bin/false"), Group(50, "staff"))
     assert names.user(os.getpid(), None, 1) is None  # nobody asks the image's name service
@@ -283,7 +284,7 @@ def test_the_name_service_is_asked_for_what_files_do_not_have() -> None:
         asked.append(uid)
         return ("ldapuser", "/home/l", "/bin/zsh")
 
-    names = Accounts(nss=Nss(enabled=True, user=directory, patience=30), clock=lambda: 0.0)
+    names = Accounts(at_once, nss=Nss(enabled=True, user=directory, patience=30), clock=lambda: 0.0)
     assert names.user(1, None, 3_000_000_000) == User(3_000_000_000, "ldapuser", "/home/l", "/bin/zsh")
     assert names.user(1, None, 3_000_000_000) is not None
     assert names.user(1, None, 0).name == "root"

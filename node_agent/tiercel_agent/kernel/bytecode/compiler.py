@@ -159,7 +159,7 @@ def compile_programs(
             pass_fds=(result.fileno(),),
         )
         try:
-            begun(Child(child.pid, _start_of(child.pid)))
+            begun(Child(child.pid, start_of(child.pid)))
             _wait(child, limit, meanwhile)
         except subprocess.TimeoutExpired:
             raise CompileError(f"no result within {limit:.0f} seconds", _tail(log.fileno())) from None
@@ -199,7 +199,7 @@ def _wait(child: subprocess.Popen[bytes], limit: float, meanwhile: Callable[[], 
         meanwhile()
 
 
-def _start_of(pid: int) -> int:
+def start_of(pid: int) -> int:
     """When a process started, in clock ticks since boot."""
     return int(Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2].split()[19])
 

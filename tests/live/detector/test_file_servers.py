@@ -1,0 +1,149 @@
+"""A file server that doesn't answer costs what it would have answered, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from agent_support.file_server import FileServer, file_server
+from live_support.watching import Watching
+
+from tiercel_agent.kernel.bytecode.provider import ProgramSettings
+from tiercel_agent.loss import Loss
+from tiercel_agent.warning import describe
+from tiercel_agent.workloads.settings import WorkloadSettings
+from tiercel_engine.resources.node_agent import LossCause
+
+UNANSWERED = Loss(LossCause.LOOKUP_UNANSWERED)
+ROUNDS = 5
+# For each line, it tries to make the folder of that name, and says the number of the error.
+MAKING = """
+import os, sys
+for line in sys.stdin:
+    try:
+        os.mkdir(line.strip())
+    except OSError as error:
+        print(error.errno, flush=True)
+"""
+
+
+class Tenant:
+    """A file server that answers to nobody but its own processes: one that runs its program, and one that makes a call
+    about its files whenever it is told to."""
+
+    def __init__(self, server: FileServer) -> None:
+        self.folder = server.folder
+        self._running = subprocess.Popen([server.file, "1000"])
+        self._making = subprocess.Popen(
+            [sys.executable, "-c", MAKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=server.folder
+        )
+        self._make(str(self.folder / "first"))  # it runs
+        self._server = server
+        server.fall_silent(self._running.pid, self._making.pid)
+
+    def wait_until_somebody_waits(self) -> int:
+        return self._server.wait_until_somebody_waits()
+
+    def call(self) -> None:
+        """A call that fails with EPERM. The names of such calls are looked up."""
+        self._make(str(self.folder / "made"))
+
+    def _make(self, path: str) -> None:
+        self._making.stdin.write(f"{path}\n")
+        self._making.stdin.flush()
+        assert self._making.stdout.readline() == "1\n"
+
+    def close(self) -> None:
+        for process in (self._running, self._making):
+            process.kill()
+        self._server.close()
+        for process in (self._running, self._making):
+            process.communicate()
+
+
+@pytest.fixture
+def tenant(tmp_path: Path) -> Iterator[Tenant]:
+    with ExitStack() as stack:
+        tenant = Tenant(file_server(tmp_path / "served", Path("/bin/sleep").read_bytes()))
+        stack.callback(tenant.close)
+        yield tenant
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory: pytest.TempPathFactory) -> ProgramSettings:
+    """They are compiled once for these tests."""
+    return ProgramSettings(tmp_path_factory.mktemp("programs"))
+
+
+def state_of(thread: int) -> str:
+    return Path(f"/proc/{thread}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@contextmanager
+def detecting(rules: Path, state: Path) -> Iterator[subprocess.Popen[str]]:
+    """`tiercel detect` in a process of its own, which watches already."""
+    command = [sys.executable, "-c", "from tiercel_cli.main import main; main()", "detect", "-r", str(rules)]
+    environment = {**os.environ, "STATE_DIRECTORY": str(state)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as agent:
+        try:
+            said = ""
+            while "watching: " not in said:
+                line = agent.stderr.readline()
+                assert line, said
+                said += line
+            yield agent
+        finally:
+            agent.kill()
+
+
+def rules(file: Path, tenant: Tenant) -> str:
+    return f"""
+- rule: Read
+  desc: d
+  condition: evt.type = openat and fd.name = {file}
+  output: Read by %proc.name
+  priority: INFO
+- rule: Made
+  desc: d
+  condition: evt.type in (mkdir, mkdirat) and fs.path.name startswith {tenant.folder}
+  output: "%proc.exepath %fs.path.realname"
+  priority: INFO
+"""
+
+
+def test_every_event_is_seen_while_a_file_server_does_not_answer(tenant: Tenant, file: Path, programs: ProgramSettings):
+    with Watching(rules(file, tenant), WorkloadSettings(), programs) as watching:
+        at_start = watching.detector.counters().lost[UNANSWERED]  # of the program that runs from there
+        for _ in range(ROUNDS):
+            tenant.call()
+            subprocess.run(["/bin/cat", file], check=True, stdout=subprocess.DEVNULL)
+        watching.until(lambda: len(watching.of("Read")) == ROUNDS and len(watching.of("Made")) == ROUNDS)
+        assert watching.detector.counters().lost[UNANSWERED] >= at_start + ROUNDS
+        (warning,) = map(describe, watching.detector.current_warnings())
+        assert warning.startswith("files or processes don't answer")
+        watching.until(lambda: watching.of("Tiercel: events lost"))
+
+
+def test_the_agent_ends_and_starts_again_while_a_look_up_hangs(tenant: Tenant, file: Path, tmp_path: Path):
+    path = tmp_path / "rules.yaml"
+    path.write_text(rules(file, tenant))
+    left = []
+    for _ in range(2):
+        with detecting(path, tmp_path / "state") as agent:
+            waiting = tenant.wait_until_somebody_waits()
+            tenant.call()
+            subprocess.run(["/bin/cat", file], check=True, stdout=subprocess.DEVNULL)
+            for line in agent.stdout:
+                if "Read" in line:
+                    break
+            agent.send_signal(signal.SIGTERM)
+            agent.communicate()
+            assert agent.returncode == 0
+        left.append(waiting)
+    assert all(state_of(process) == "D" for process in left), "nothing ends these while the server lives"
