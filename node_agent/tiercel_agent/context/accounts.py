@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache
@@ -182,7 +183,7 @@ class Accounts:
         if mount_ns is None:
             if now - self._host_examined >= self._interval:
                 self._host_examined = now
-                files = self._ask(_HOST, files_of_host, self._host_root, {self._host.root: self._host.stamps})
+                files = self._ask(_HOST, partial(files_of_host, self._host_root, {self._host.root: self._host.stamps}))
                 if files is not None:
                     self._host.take(files)
             return self._host
@@ -199,7 +200,7 @@ class Accounts:
         its files don't answer. The root that was seen first is the container's own, and counts then."""
         roots = self._containers.get(mount_ns) or {}
         known = {root: tables.stamps for root, tables in roots.items()}
-        files = self._ask(concerned, files_of_process, pid, mount_ns, known)
+        files = self._ask(concerned, partial(files_of_process, pid, mount_ns, known))
         if files is None:
             return None
         roots.setdefault(files.root, _Tables()).take(files)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from tiercel_agent.context.container import concerned_by_member
 from tiercel_agent.context.rootfs import namespace, process_directory
@@ -153,9 +154,9 @@ def _facts(ask: Ask, process_fd: int, pid: int, environ: bool) -> ProcessFacts:
     exe: Executable | None = None
     if not int(stat[_FLAGS]) & _KERNEL_THREAD:
         whose = concerned_by_member(_optional(process_fd, "cgroup", 65536).decode("utf-8", "surrogateescape"))
-        arguments, environment = ask(whose, texts_in_memory, pid, start, environ) or (b"", b"")
+        arguments, environment = ask(whose, partial(texts_in_memory, pid, start, environ)) or (b"", b"")
         if path is not None:
-            exe = ask(whose, examine_executable, pid, start, path) or _unexamined(path)
+            exe = ask(whose, partial(examine_executable, pid, start, path)) or _unexamined(path)
     status = parse_status(_read(process_fd, "status"))
     return ProcessFacts(
         pid=pid,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tiercel_agent.context.container import ContainerId
-from tiercel_agent.context.paths import resolve_in_root
+from tiercel_agent.context.paths import resolve_from_cache, resolve_in_root
 from tiercel_agent.events.kernel_record import KernelRecord
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.names import Names, names_of
@@ -62,4 +64,11 @@ class SyscallRecord(KernelRecord):
         return self.context.containers.concerned(self.header, self.process)
 
     def _resolved(self, path: str, follow: bool) -> str | None:
-        return self.context.ask(self.concerned, resolve_in_root, self.process.pid, path, follow=follow)
+        """The kernel's cache answers where a file server doesn't, or didn't lately: what has nothing to do with that
+        server is found all the same."""
+        pid = self.process.pid
+        return self.context.ask(
+            self.concerned,
+            partial(resolve_in_root, pid, path, follow=follow),
+            partial(resolve_from_cache, pid, path, follow=follow),
+        )

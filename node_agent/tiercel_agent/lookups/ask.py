@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import ParamSpec, Protocol, TypeVar
+from collections.abc import Hashable
+from functools import partial
+from typing import Protocol, TypeVar
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class Ask(Protocol):
     """``Lookups.ask``, or in tests what stands for it."""
 
-    def __call__(
-        self, concerned: Hashable, function: Callable[P, T | None], /, *arguments: P.args, **named: P.kwargs
-    ) -> T | None: ...
+    def __call__(self, concerned: Hashable, /, *look_ups: partial[T | None]) -> T | None: ...

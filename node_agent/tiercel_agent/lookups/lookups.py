@@ -17,11 +17,12 @@ import time
 from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from cachetools import LRUCache
 
 from tiercel_agent.kernel.bytecode.compiler import Child, start_of
-from tiercel_agent.lookups.ask import P, T
+from tiercel_agent.lookups.ask import T
 from tiercel_agent.lookups.packets import MOST, READY, THREADS, Part, read_content, read_part, request
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.located import located
@@ -86,26 +87,23 @@ class Lookups:
         self._started = float("-inf")
         self._start()
 
-    def ask(
-        self, concerned: Hashable, function: Callable[P, T | None], /, *arguments: P.args, **named: P.kwargs
-    ) -> T | None:
-        """Calls a function of one of the modules in the other process; None if there is no answer in time.
+    def ask(self, concerned: Hashable, /, *look_ups: partial[T | None]) -> T | None:
+        """Has the first of these calls made by the other process for which there is an answer in time; None if there is
+        none for any of them.
 
-        ``concerned`` is whose files or memory are read, as it is shown to people. The function is sent by its name, its
-        arguments and its value by pickle. Whether it is called at all must make no difference to anybody else.
+        ``concerned`` is whose files or memory are read, as it is shown to people. The functions are of the modules.
+        They are sent by their names, their arguments and values by pickle. It must make no difference to anybody else
+        whether they are called.
         """
-        self._take_answers()
-        key = function.__qualname__, concerned
-        patience = self._patience.get(key) or _Patience(MOST_FOR_ONE)
-        if self._may_ask(patience) and self._send(request(self._number + 1, function, arguments, named)):
-            number = patience.open = self._number = self._number + 1
-            self._open[number] = concerned, patience
-            content = self._await(number)
-            if patience.slept or content is None:
-                self._patience[key] = patience
-            if content is not None:
-                return self._value(function, content)
-            self._of_all.slept += self._deadline
+        for look_up in look_ups:
+            answer = self._answer(concerned, look_up)
+            if answer is not None:
+                value: T | None
+                value, failure = read_content(answer)
+                if failure and failure not in self._failures:
+                    self._failures.add(failure)
+                    _LOG.error("a look-up failed (%s): %s", look_up.func.__qualname__, failure)
+                return value
         self.unanswered += 1
         return None
 
@@ -164,6 +162,22 @@ class Lookups:
             self._socket.close()
         self._socket, self.process, self._ready = None, None, False
         self._open.clear()
+
+    def _answer(self, concerned: Hashable, look_up: partial[T | None]) -> bytearray | None:
+        """The content of an answer; None if there is none in time."""
+        self._take_answers()
+        key = look_up.func.__qualname__, concerned
+        patience = self._patience.get(key) or _Patience(MOST_FOR_ONE)
+        if not self._may_ask(patience) or not self._send(request(self._number + 1, look_up)):
+            return None
+        number = patience.open = self._number = self._number + 1
+        self._open[number] = concerned, patience
+        content = self._await(number)
+        if content is None:
+            self._of_all.slept += self._deadline
+        if content is None or patience.slept:
+            self._patience[key] = patience
+        return content
 
     def _may_ask(self, patience: _Patience) -> bool:
         """Whether there may be another look-up for somebody with whom there is so much patience."""
@@ -236,11 +250,3 @@ class Lookups:
             return None
         self._of_all.slept += part.slept
         return self._content
-
-    def _value(self, function: Callable[P, T | None], content: bytearray) -> T | None:
-        value: T | None
-        value, failure = read_content(content)
-        if failure and failure not in self._failures:
-            self._failures.add(failure)
-            _LOG.error("a look-up failed (%s): %s", function.__qualname__, failure)
-        return value

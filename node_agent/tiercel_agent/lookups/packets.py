@@ -8,6 +8,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from struct import Struct
 from typing import Any
 
@@ -32,17 +33,17 @@ class Part:
     content: bytes
 
 
-def request(number: int, function: object, arguments: tuple[object, ...], named: dict[str, object]) -> bytes:
+def request(number: int, look_up: partial[Any]) -> bytes:
     """A request to call a function, which is sent by its name. Raises ValueError if it is too long."""
-    packet = pickle.dumps((number, function, arguments, named))
+    packet = pickle.dumps((number, look_up))
     if len(packet) > MOST:
         raise ValueError("the arguments are too long")
     return packet
 
 
-def read_request(packet: bytes) -> tuple[int, Any, tuple[Any, ...], dict[str, Any]]:
-    number, function, arguments, named = pickle.loads(packet)  # noqa: S301 (both ends are this program)
-    return number, function, arguments, named
+def read_request(packet: bytes) -> tuple[int, partial[Any]]:
+    number, look_up = pickle.loads(packet)  # noqa: S301 (both ends are this program)
+    return number, look_up
 
 
 def answer(number: int, value: object, failure: str, slept: float) -> Iterator[bytes]:

@@ -40,10 +40,10 @@ def _take_requests(fd: int) -> None:
     with suppress(OSError):
         # Reading and writing are calls that no rule can ask for. Receiving and sending would make events.
         while packet := os.read(fd, MOST):
-            number, function, arguments, named = read_request(packet)
+            number, look_up = read_request(packet)
             begun, sleeps, value, failure = time.monotonic(), _sleeps(), None, ""
             try:
-                value = function(*arguments, **named)
+                value = look_up()
             except Exception as error:  # the agent logs it, and goes on without an answer
                 failure = located(error)
             slept = time.monotonic() - begun if _sleeps() > sleeps else 0.0

@@ -9,10 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from agent_support.file_server import file_server
 from agent_support.looking_up import at_once
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiercel_agent.context import account_files
 from tiercel_agent.context.account_files import MAX_FILE
 from tiercel_agent.context.accounts import (
     MAX_ENTRIES,
@@ -25,6 +27,7 @@ from tiercel_agent.context.accounts import (
 )
 from tiercel_agent.context.idmap import IdMap, parse_id_map
 from tiercel_agent.context.nss import Nss
+from tiercel_agent.lookups.lookups import Lookups
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -136,6 +139,26 @@ def test_a_host_process_cannot_rename_itself(root: Path, contained) -> None:
     user = accounts().user(contained(root).pid, None, 0)
     assert user is not None
     assert user.name == "root"
+
+
+@needs_root
+def test_files_on_a_server_that_does_not_answer(root: Path, tmp_path: Path, contained, mount_namespace) -> None:
+    """A process that has put its root there has no names, and others of the container keep theirs."""
+    server = file_server(tmp_path / "served", b"")
+    lookups = Lookups([account_files.__name__])
+    try:
+        lookups.wait_until_ready(60)
+        names = Accounts(lookups.ask, nss=Nss(enabled=False))
+        pid, other = contained(server.folder).pid, contained(root).pid
+        assert names.user(other, mount_namespace(other), 1000).name == "app"
+        server.fall_silent()
+        assert names.user(pid, mount_namespace(pid), 0, "container a") is None
+        assert names.user(other, mount_namespace(other), 1000).name == "app"
+        assert names.user(pid, None, 0).name == "root"
+        assert lookups.unanswered == 1
+    finally:
+        server.close()
+        lookups.close()
 
 
 @needs_root

@@ -125,6 +125,13 @@ def test_a_program_of_a_file_server_that_does_not_answer(tmp_path: Path) -> None
     assert lookups.unanswered == 1
 
 
+def test_what_lies_in_a_process_or_in_its_files_is_missing_where_nobody_answers() -> None:
+    facts = read_process(lambda _concerned, *_look_ups: None, os.getpid(), environ=True)
+    assert (facts.argv, facts.environ) == ((), ())
+    assert facts.exe == Executable(str(Path(sys.executable).resolve()), False, None, None, None)
+    assert facts.start_ticks == read_process(at_once, os.getpid()).start_ticks
+
+
 def test_a_session_leader() -> None:
     with Running(sys.executable, "-c", WAIT, start_new_session=True) as facts:
         assert facts.pid == facts.sid == facts.pgid

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -36,7 +37,7 @@ class Asking:
         self._strangers = count()
 
     def read(self, path: Path, concerned: str) -> bytes | None:
-        return self.lookups.ask(concerned, Path.read_bytes, path)
+        return self.lookups.ask(concerned, partial(Path.read_bytes, path))
 
     def hang(self, concerned: str) -> None:
         assert self.read(self.pipe, concerned) is None
@@ -67,22 +68,22 @@ def patient(tmp_path: Path) -> Iterator[Asking]:
 
 
 def test_values_come_as_they_are(patient: Asking):
-    assert patient.lookups.ask("a", operator.add, "\udcff\n", "b") == "\udcff\nb"
-    assert patient.lookups.ask("a", operator.mul, b"abc", 1_000_000) == b"abc" * 1_000_000
-    assert patient.lookups.ask("a", Path.read_text, patient.file, encoding="ascii") == ANSWERED.decode()
+    assert patient.lookups.ask("a", partial(operator.add, "\udcff\n", "b")) == "\udcff\nb"
+    assert patient.lookups.ask("a", partial(operator.mul, b"abc", 1_000_000)) == b"abc" * 1_000_000
+    assert patient.lookups.ask("a", partial(Path.read_text, patient.file, encoding="ascii")) == ANSWERED.decode()
     assert patient.lookups.unanswered == 0
     assert patient.lookups.warnings() == []
 
 
 def test_the_caller_makes_no_look_up_itself(patient: Asking):
-    seen = patient.lookups.ask("a", Path.resolve, Path("/proc/self"))
+    seen = patient.lookups.ask("a", partial(Path.resolve, Path("/proc/self")))
     assert seen == Path(f"/proc/{patient.lookups.process.pid}")
 
 
 def test_a_look_up_that_fails_is_logged_without_its_message(patient: Asking):
     with logged() as lines:
         for _ in range(2):
-            assert patient.lookups.ask("a", Path.read_bytes, Path("/a secret")) is None
+            assert patient.lookups.ask("a", partial(Path.read_bytes, Path("/a secret"))) is None
     (line,) = lines
     assert line.startswith("a look-up failed (Path.read_bytes): FileNotFoundError at ")
     assert "secret" not in line
@@ -107,7 +108,18 @@ def test_whoever_does_not_answer_is_not_asked_again_until_the_answer_has_come(as
 
 def test_look_ups_of_other_kinds_are_made_all_the_same(asking: Asking):
     asking.hang("container a")
-    eventually(lambda: asking.lookups.ask("container a", operator.add, 1, next(asking._strangers)) is not None)
+    eventually(lambda: asking.lookups.ask("container a", partial(operator.add, 1, next(asking._strangers))) is not None)
+
+
+def test_where_one_way_is_not_answered_another_is_tried(asking: Asking):
+    def answered() -> bool:
+        before = asking.lookups.unanswered
+        value = asking.lookups.ask("a", partial(Path.read_bytes, asking.pipe), partial(operator.add, 1, 1))
+        return value == 2 and asking.lookups.unanswered == before
+
+    eventually(answered)
+    eventually(answered)
+    assert len(asking.lookups.warnings()) == 1
 
 
 def test_late_answers_are_nobody_elses(asking: Asking):
@@ -122,8 +134,8 @@ def test_late_answers_are_nobody_elses(asking: Asking):
 def test_whoever_answers_slowly_has_a_share_of_the_time(patient: Asking):
     slow = f"import time; time.sleep({MOST_FOR_ONE}); print('x')"
 
-    def ask() -> bytes | None:
-        return patient.lookups.ask("a", subprocess.check_output, [sys.executable, "-c", slow])
+    def ask() -> object:
+        return patient.lookups.ask("a", partial(subprocess.check_output, [sys.executable, "-c", slow]))
 
     assert ask() == b"x\n"
     assert ask() is None

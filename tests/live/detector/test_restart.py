@@ -127,7 +127,7 @@ def test_the_compiler_is_not_watched_but_a_later_process_of_its_number_is(opened
     def opened(name: str, started_later: int) -> list[str]:
         """The names that a process opens whose number the compiler had, and one that another opens then."""
         with subprocess.Popen([sys.executable, "-c", program, name], stdin=subprocess.PIPE) as process:
-            start = compiler._start_of(process.pid)
+            start = compiler.start_of(process.pid)
             detector._bytecode.compiler = Child(process.pid, start - started_later)
             process.communicate(b"\n")
         subprocess.run(["cat", "/tc-restart-end"], check=False, stderr=subprocess.DEVNULL)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
+from functools import partial
 
-from tiercel_agent.lookups.ask import P, T
+from tiercel_agent.lookups.ask import T
 
 
-def at_once(
-    _concerned: Hashable, function: Callable[P, T | None], /, *arguments: P.args, **named: P.kwargs
-) -> T | None:
+def at_once(_concerned: Hashable, *look_ups: partial[T | None]) -> T | None:
     """An ``Ask``."""
-    return function(*arguments, **named)
+    return look_ups[0]()
