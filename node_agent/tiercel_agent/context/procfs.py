@@ -3,9 +3,10 @@
 A process may end or execute a program while it is read. All files are read through one descriptor of its directory, so
 the facts are those of one process, though not of one moment.
 
-Most of /proc is the kernel's alone, and is read at once. But a process's arguments and environment are in its memory,
-which may be a file's of a server that doesn't answer, and so may be the file that it executes: these are looked up by
-another process (``tiercel_agent.lookups``), and are missing if there is no answer.
+Most of /proc is the kernel's alone, and is read at once. But a process's memory, with its arguments and environment,
+can't be read while one of its threads waits for a file server and holds it, and the file that it executes may itself be
+on such a server. These are looked up by another process (``tiercel_agent.lookups``), and are missing if there is no
+answer.
 """
 
 from __future__ import annotations
