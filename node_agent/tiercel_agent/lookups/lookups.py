@@ -89,21 +89,18 @@ class Lookups:
 
     def ask(self, concerned: Hashable, /, *look_ups: partial[T | None]) -> T | None:
         """Has the first of these calls made by the other process for which there is an answer in time; None if there is
-        none for any of them.
+        none for any of them. A further one may know less than the first: None is no answer of its.
 
         ``concerned`` is whose files or memory are read, as it is shown to people. The functions are of the modules.
         They are sent by their names, their arguments and values by pickle. It must make no difference to anybody else
         whether they are called.
         """
         for look_up in look_ups:
-            answer = self._answer(concerned, look_up)
-            if answer is not None:
-                value: T | None
-                value, failure = read_content(answer)
-                if failure and failure not in self._failures:
-                    self._failures.add(failure)
-                    _LOG.error("a look-up failed (%s): %s", look_up.func.__qualname__, failure)
-                return value
+            content = self._answer(concerned, look_up)
+            if content is not None:
+                value = self._value(look_up, content)
+                if value is not None or look_up is look_ups[0]:
+                    return value
         self.unanswered += 1
         return None
 
@@ -201,6 +198,14 @@ class Lookups:
             self._end()
             return False
         return True
+
+    def _value(self, look_up: partial[T | None], content: bytearray) -> T | None:
+        value: T | None
+        value, failure = read_content(content)
+        if failure and failure not in self._failures:
+            self._failures.add(failure)
+            _LOG.error("a look-up failed (%s): %s", look_up.func.__qualname__, failure)
+        return value
 
     def _await(self, number: int) -> bytearray | None:
         """The content of an answer; None if it doesn't come in time."""

@@ -8,12 +8,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
 
 import pytest
-from agent_support.file_server import file_server
+from agent_support.file_server import file_server, hangs
 from agent_support.logged import logged
 from agent_support.waiting import eventually
 
@@ -122,6 +123,12 @@ def test_where_one_way_is_not_answered_another_is_tried(asking: Asking):
     assert len(asking.lookups.warnings()) == 1
 
 
+def test_what_the_other_way_does_not_know_is_not_answered(asking: Asking):
+    ways = (partial(Path.read_bytes, path) for path in (asking.pipe, Path("/no such file")))
+    assert asking.lookups.ask("a", *ways) is None
+    assert asking.lookups.unanswered == 1
+
+
 def test_late_answers_are_nobody_elses(asking: Asking):
     asking.hang("a")
     asking.hang("b")
@@ -187,14 +194,14 @@ def test_it_ends_with_the_agent(asking: Asking):
 
 
 def test_the_end_of_the_agent_does_not_wait_for_what_nothing_ends(tmp_path: Path):
-    server = file_server(tmp_path / "served", b"")
-    asking = Asking(tmp_path)
-    pid = asking.lookups.process.pid
-    server.fall_silent()
-    assert asking.read(server.file, "a") is None
-    assert server.wait_until_somebody_waits() in map(int, os.listdir(f"/proc/{pid}/task"))
-    asking.lookups.close()
-    os.kill(pid, signal.SIGKILL)
-    assert not ends(pid)(), "it hangs as it should for this test"
-    server.close()
-    asking.lookups._popen.wait()
+    with ExitStack() as stack:
+        server = file_server(tmp_path / "served", b"")
+        stack.callback(server.close)
+        asking = Asking(tmp_path)
+        stack.callback(asking.lookups.close)
+        pid = asking.lookups.process.pid
+        server.fall_silent()
+        assert asking.read(server.file, "a") is None
+        asking.lookups.close()
+        eventually(lambda: hangs(pid))
+    eventually(lambda: asking.lookups._popen.poll() is not None)

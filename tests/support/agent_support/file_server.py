@@ -1,6 +1,6 @@
 """A file server that stops to answer: FUSE, spoken without a library, as far as these tests need it.
 
-It has one folder with one file, which can be executed. Nothing that it says may be kept, so that the kernel asks it
+It has a file, which can be executed, and an empty folder. Nothing that it says may be kept, so that the kernel asks it
 each time. A process that has asked and gets no answer can't be ended, not even by SIGKILL, until the server is closed.
 """
 
@@ -24,8 +24,8 @@ _DIE_WITH_PARENT = 1
 _IN, _OUT = struct.Struct("=IIQQIIII"), struct.Struct("=IiQ")
 _ATTRIBUTES = struct.Struct("=6Q10I")
 _LONGEST = 1 << 18
-_ROOT, _FILE = 1, 2
-NAME = "program"
+_ROOT, _FILE, _FOLDER = 1, 2, 3
+_NODES = {b"program": _FILE, b"folder": _FOLDER}
 _NOTIFICATIONS = frozenset({2, 36, 42})  # FORGET, INTERRUPT, BATCH_FORGET: nobody waits for an answer
 
 
@@ -34,7 +34,7 @@ class FileServer:
 
     def __init__(self, folder: Path, content: bytes) -> None:
         self.folder = folder
-        self.file = folder / NAME
+        self.file, self.inner = folder / "program", folder / "folder"
         folder.mkdir()
         fuse = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -42,37 +42,31 @@ class FileServer:
             if _LIBC.mount(b"silent", os.fsencode(folder), b"fuse", _NOSUID_NODEV, options):
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
             told, self._tell = os.pipe()
-            held, self._holds = os.pipe()
+            self._confirmed, confirm = os.pipe()
             self._pid = os.fork()
             if self._pid == 0:
                 with suppress(BaseException):
                     _LIBC.prctl(_DIE_WITH_PARENT, int(signal.SIGKILL), 0, 0, 0)
-                    os.closerange(3, min(fuse, told, self._holds))
                     os.close(self._tell)
-                    os.close(held)
-                    _serve(fuse, told, self._holds, content)
+                    os.close(self._confirmed)
+                    _serve(fuse, told, confirm, content)
                 os._exit(0)
             os.close(told)
-            os.close(self._holds)
-            self._held = held
+            os.close(confirm)
         finally:
             os.close(fuse)
 
     def fall_silent(self, *answered: int) -> None:
         """From now on, only these processes get answers."""
         os.write(self._tell, struct.pack("=I", len(answered)) + struct.pack(f"={len(answered)}I", *answered))
-        assert os.read(self._held, 4) == bytes(4)
-
-    def wait_until_somebody_waits(self) -> int:
-        """The process that asks, and gets no answer."""
-        return int.from_bytes(os.read(self._held, 4), "little")
+        assert os.read(self._confirmed, 1) == b"x"
 
     def close(self) -> None:
         """Whoever waits gets an error."""
         os.kill(self._pid, signal.SIGKILL)
         os.waitpid(self._pid, 0)
         os.close(self._tell)
-        os.close(self._held)
+        os.close(self._confirmed)
         _LIBC.umount2(os.fsencode(self.folder), _DETACH)
 
 
@@ -86,7 +80,13 @@ def file_server(folder: Path, content: bytes) -> FileServer:
         pytest.skip(f"there is no FUSE: {error}")
 
 
-def _serve(fuse: int, told: int, holds: int, content: bytes) -> None:
+def hangs(process: int) -> bool:
+    """Whether one of its threads waits so that nothing ends it: it was told to end, and doesn't."""
+    threads = Path(f"/proc/{process}/task").iterdir()
+    return any((thread / "stat").read_text().rpartition(")")[2].split()[0] == "D" for thread in threads)
+
+
+def _serve(fuse: int, told: int, confirm: int, content: bytes) -> None:
     answered: set[int] | None = None
     while True:
         ready, _, _ = select.select([fuse, told], [], [])
@@ -96,7 +96,7 @@ def _serve(fuse: int, told: int, holds: int, content: bytes) -> None:
                 return
             numbers = os.read(told, 4 * int.from_bytes(count, "little")) if any(count) else b""
             answered = {number for (number,) in struct.iter_unpack("=I", numbers)}
-            os.write(holds, bytes(4))
+            os.write(confirm, b"x")
             continue
         try:
             request = os.read(fuse, _LONGEST)
@@ -108,7 +108,6 @@ def _serve(fuse: int, told: int, holds: int, content: bytes) -> None:
         if operation in _NOTIFICATIONS:
             continue
         if answered is not None and pid not in answered:
-            os.write(holds, pid.to_bytes(4, "little"))
             continue
         number, answer = _answer(operation, node, request[_IN.size :], content)
         with suppress(OSError):  # whoever asked has gone
@@ -121,9 +120,10 @@ def _answer(operation: int, node: int, body: bytes, content: bytes) -> tuple[int
         case 26:  # INIT
             return 0, struct.pack("=4I2H2I2H8I", 7, 31, 0, 0, 16, 12, 4096, 1, 0, 0, *[0] * 8)
         case 1:  # LOOKUP
-            if node != _ROOT or body.rstrip(b"\0") != NAME.encode():
+            found = _NODES.get(body.rstrip(b"\0")) if node == _ROOT else None
+            if found is None:
                 return errno.ENOENT, b""
-            return 0, struct.pack("=4Q2I", _FILE, 0, 0, 0, 0, 0) + _attributes(_FILE, content)
+            return 0, struct.pack("=4Q2I", found, 0, 0, 0, 0, 0) + _attributes(found, content)
         case 3:  # GETATTR
             return 0, struct.pack("=Q2I", 0, 0, 0) + _attributes(node, content)
         case 14 | 27:  # OPEN, OPENDIR
@@ -139,5 +139,5 @@ def _answer(operation: int, node: int, body: bytes, content: bytes) -> tuple[int
 
 
 def _attributes(node: int, content: bytes) -> bytes:
-    mode, size = (stat.S_IFDIR | 0o755, 0) if node == _ROOT else (stat.S_IFREG | 0o755, len(content))
+    mode, size = (stat.S_IFREG | 0o755, len(content)) if node == _FILE else (stat.S_IFDIR | 0o755, 0)
     return _ATTRIBUTES.pack(node, size, size // 512, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
