@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -12,4 +11,4 @@ T = TypeVar("T")
 class Ask(Protocol):
     """``Lookups.ask``, or in tests what stands for it."""
 
-    def __call__(self, concerned: Hashable, /, *look_ups: partial[T | None]) -> T | None: ...
+    def __call__(self, concerned: str, /, *look_ups: partial[T | None]) -> T | None: ...

@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -71,10 +71,10 @@ class Lookups:
         self._modules = tuple(modules)
         self._deadline = deadline
         self._clock = clock
-        self._patience: LRUCache[Hashable, _Patience] = LRUCache(_MOST_CONCERNED)
+        self._patience: LRUCache[tuple[str, str], _Patience] = LRUCache(_MOST_CONCERNED)
         self._of_all = _Patience(MOST_FOR_ALL)
         self._number = 0
-        self._open: dict[int, tuple[Hashable, _Patience]] = {}
+        self._open: dict[int, tuple[str, _Patience]] = {}
         self._content = bytearray()
         self._socket: socket.socket | None = None
         self._poller = select.poll()
@@ -87,7 +87,7 @@ class Lookups:
         self._started = float("-inf")
         self._start()
 
-    def ask(self, concerned: Hashable, /, *look_ups: partial[T | None]) -> T | None:
+    def ask(self, concerned: str, /, *look_ups: partial[T | None]) -> T | None:
         """Has the first of these calls made by the other process for which there is an answer in time; None if there is
         none for any of them. A further one may know less than the first: None is no answer of its.
 
@@ -116,7 +116,7 @@ class Lookups:
         if not self._open:
             return []
         self._take_answers()
-        names = tuple(sorted({str(concerned) for concerned, _ in self._open.values()}))
+        names = tuple(sorted({concerned for concerned, _ in self._open.values()}))
         return [AgentWarning(WarningKind.LOOKUPS_UNANSWERED, names)] if names else []
 
     def close(self) -> None:
@@ -160,7 +160,7 @@ class Lookups:
         self._socket, self.process, self._ready = None, None, False
         self._open.clear()
 
-    def _answer(self, concerned: Hashable, look_up: partial[T | None]) -> bytearray | None:
+    def _answer(self, concerned: str, look_up: partial[T | None]) -> bytearray | None:
         """The content of an answer; None if there is none in time."""
         self._take_answers()
         key = look_up.func.__qualname__, concerned

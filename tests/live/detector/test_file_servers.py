@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -24,15 +25,38 @@ from tiercel_engine.resources.node_agent import LossCause
 
 UNANSWERED = Loss(LossCause.LOOKUP_UNANSWERED)
 ROUNDS = 5
-# For each line, it tries to make the folder of that name, and says the number of the error.
 MAKING = """
 import os, sys
 for line in sys.stdin:
+    error = 0
     try:
         os.mkdir(line.strip())
-    except OSError as error:
-        print(error.errno, flush=True)
+    except OSError as failed:
+        error = failed.errno
+    print(error, flush=True)
 """
+
+
+class Making:
+    """A process that makes folders when it is told to, and lives on."""
+
+    def __init__(self, cwd: Path = Path("/")) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", MAKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=cwd
+        )
+
+    def make(self, folder: Path) -> int:
+        """The number of the error, 0 if the folder was made."""
+        self.process.stdin.write(f"{folder}\n")
+        self.process.stdin.flush()
+        return int(self.process.stdout.readline())
+
+    def __enter__(self) -> Making:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
 
 
 class Tenant:
@@ -41,28 +65,21 @@ class Tenant:
 
     def __init__(self, server: FileServer) -> None:
         self.folder = server.inner
-        self._running = subprocess.Popen([server.file, "1000"])
-        self._making = subprocess.Popen(
-            [sys.executable, "-c", MAKING], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=server.folder
-        )
-        self._make(str(self.folder / "first"))  # it runs
         self._server = server
-        server.fall_silent(self._running.pid, self._making.pid)
+        self._running = subprocess.Popen([server.file, "1000"])
+        self._making = Making(server.folder)
+        self.call()  # it runs
+        server.fall_silent(self._running.pid, self._making.process.pid)
 
     def call(self) -> None:
-        """A call that fails with EPERM. The names of such calls are looked up."""
-        self._make(str(self.folder / "made"))
-
-    def _make(self, path: str) -> None:
-        self._making.stdin.write(f"{path}\n")
-        self._making.stdin.flush()
-        assert self._making.stdout.readline() == "1\n"
+        """A call that is refused. The names of such calls are looked up."""
+        assert self._making.make(self.folder / "made") == errno.EPERM
 
     def close(self) -> None:
-        for process in (self._running, self._making):
+        for process in (self._running, self._making.process):
             process.kill()
         self._server.close()
-        for process in (self._running, self._making):
+        for process in (self._running, self._making.process):
             process.communicate()
 
 
@@ -129,6 +146,32 @@ def test_every_event_is_seen_while_a_file_server_does_not_answer(tenant: Tenant,
         (warning,) = map(describe, watching.detector.current_warnings())
         assert warning.startswith("files or processes don't answer")
         watching.until(lambda: watching.of("Tiercel: events lost"))
+
+
+def test_look_ups_are_no_events(tmp_path: Path, file: Path, programs: ProgramSettings):
+    """Else each of them could cause others."""
+    made = tmp_path / "folder/made"
+    made.parent.mkdir()
+    opening = """
+- rule: Made
+  desc: d
+  condition: evt.type in (mkdir, mkdirat) and fs.path.name = {made}
+  output: o
+  priority: INFO
+- rule: Opened
+  desc: d
+  condition: evt.type in (open, openat, openat2) and (fd.name = {file} or fd.name startswith {folder})
+  output: "%proc.name"
+  priority: INFO
+"""
+    rules = opening.format(made=made, file=file, folder=made.parent)
+    with Watching(rules, WorkloadSettings(), programs) as watching:
+        with Making() as making:
+            assert making.make(made) == 0
+            watching.until(lambda: watching.of("Made"))  # its name was looked up by opening its folder
+        subprocess.run(["/bin/cat", file], check=True, stdout=subprocess.DEVNULL)
+        watching.until(lambda: watching.of("Opened"))
+        assert [alert.output_fields["proc.name"] for alert in watching.of("Opened")] == ["cat"]
 
 
 def test_the_agent_ends_and_starts_again_while_a_look_up_hangs(tenant: Tenant, file: Path, tmp_path: Path):

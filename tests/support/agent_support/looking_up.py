@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import partial
 
 from tiercel_agent.lookups.ask import T
 
 
-def at_once(_concerned: Hashable, *look_ups: partial[T | None]) -> T | None:
+def at_once(_concerned: str, *look_ups: partial[T | None]) -> T | None:
     """An ``Ask``."""
     return look_ups[0]()
