@@ -30,7 +30,7 @@ from tiercel_engine.resources.node_agent import WarningKind
 
 _LOG = logging.getLogger(__name__)
 
-DEADLINE = 0.25
+DEADLINE = 0.5
 """Seconds that one answer is waited for."""
 WINDOW = 10.0
 """Seconds for which the times below count."""
