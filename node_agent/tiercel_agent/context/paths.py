@@ -12,7 +12,6 @@ import ctypes
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from tiercel_agent.context.rootfs import CACHED, open_in_root, process_directory, process_root
@@ -83,8 +82,12 @@ def _resolved(pid: int, path: str, follow: bool, place: Callable[[int, str, int]
     try:
         with process_directory(pid) as process_fd, process_root(process_fd) as root_fd:
             if follow and name:
-                with suppress(OSError):
+                try:
                     return place(root_fd, path, 0)
+                except BlockingIOError:  # the cache doesn't tell where the last name leads
+                    return None
+                except OSError:
+                    pass
             resolved = place(root_fd, directory or "/", os.O_DIRECTORY)
     except OSError:
         return None
