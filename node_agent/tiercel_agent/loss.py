@@ -25,7 +25,7 @@ class Loss:
 
     @property
     def unit(self) -> str:
-        """What is counted: calls, processes, records, events or alerts."""
+        """What is counted: calls, processes, records, look-ups, events or alerts."""
         return _UNITS[self.cause]
 
 
@@ -39,6 +39,7 @@ _UNITS = {
     LossCause.PROCESSES_SKIPPED: "processes",
     LossCause.RATE_LIMIT: "calls",
     LossCause.UNREADABLE_RECORD: "records",
+    LossCause.LOOKUP_UNANSWERED: "lookups",
     LossCause.EVALUATION_FAILED: "events",
     LossCause.RECORDING_FAILED: "events",
     LossCause.OUTPUT_FAILED: "alerts",
@@ -62,6 +63,8 @@ def describe(loss: Loss) -> str:
             return f"system calls that {repr(loss.rule) if loss.rule else 'several rules'} may match: too many at once"
         case LossCause.UNREADABLE_RECORD:
             return "records that could not be read"
+        case LossCause.LOOKUP_UNANSWERED:
+            return "look-ups that a file server or a process did not answer in time: events lack names"
         case LossCause.EVALUATION_FAILED:
             return f"events that could not be evaluated: {loss.error}"
         case LossCause.RECORDING_FAILED:

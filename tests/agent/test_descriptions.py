@@ -13,7 +13,7 @@ from tiercel_engine.resources.node_agent import LossCause, WarningKind
 @pytest.mark.parametrize("cause", LossCause)
 def test_each_cause_of_loss_has_a_text_that_begins_with_what_was_lost(cause: LossCause) -> None:
     text = loss.describe(Loss(cause, rule="R", output="stdout", sink="chat", error="KeyError"))
-    beginnings = {"calls": "system calls", "processes": "process starts"}
+    beginnings = {"calls": "system calls", "processes": "process starts", "lookups": "look-ups"}
     unit = Loss(cause).unit
     assert text.startswith(beginnings.get(unit, unit))
 

@@ -8,31 +8,32 @@ that is in no container, whatever namespaces it has).
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from cachetools import LRUCache
 
-from tiercel_agent.context.idmap import IdMap, id_maps
-from tiercel_agent.context.nss import Nss
-from tiercel_agent.context.rootfs import (
-    directory,
-    namespace,
-    open_in_root,
-    process_directory,
-    process_root,
-    read_regular,
+from tiercel_agent.context.account_files import (
+    GROUP,
+    PASSWD,
+    AccountFiles,
+    Root,
+    Stamps,
+    files_of_host,
+    files_of_process,
 )
+from tiercel_agent.context.idmap import IdMap
+from tiercel_agent.context.nss import Nss
+from tiercel_agent.lookups.ask import Ask
 
-MAX_FILE = 1 << 20
 MAX_ENTRIES = 20_000
 MAX_TEXT = 256
-_PASSWD, _GROUP = "/etc/passwd", "/etc/group"
 _ROOTS_OF_A_CONTAINER = 4
+_MOST_PROCESSES = 4096
+_HOST = "the host's accounts"
 MOUNTED_HOST = "/host"
 """Where the host's folders are mounted for an agent in a container."""
 
@@ -89,34 +90,50 @@ def _number(text: str) -> int | None:
 
 @dataclass(slots=True)
 class _Tables:
-    """The accounts of one root file system, and when its files were last examined."""
+    """The accounts of one root file system, as of when its files were last read."""
 
+    root: Root = (0, 0)
+    stamps: Stamps = field(default_factory=dict)
     users: Mapping[int, User] = field(default_factory=dict)
     groups: Mapping[int, Group] = field(default_factory=dict)
-    stamps: dict[str, tuple[int, ...] | None] = field(default_factory=dict)
-    checked: float = float("-inf")
-    uids: IdMap = field(default_factory=IdMap)
-    gids: IdMap = field(default_factory=IdMap)
-    mapped: bool = False
+    id_maps: tuple[IdMap, IdMap] | None = None
+
+    def take(self, files: AccountFiles) -> None:
+        self.root, self.stamps = files.root, files.stamps
+        self.id_maps = self.id_maps or files.id_maps
+        if (content := files.changed.get(PASSWD)) is not None:
+            self.users = parse_passwd(content)
+        if (content := files.changed.get(GROUP)) is not None:
+            self.groups = parse_group(content)
+
+    def user(self, uid: int) -> User | None:
+        """The user of an id, as the host counts."""
+        number = self.id_maps[0].inside(uid) if self.id_maps else uid
+        return self.users.get(number) if number is not None else None
+
+    def group(self, gid: int) -> Group | None:
+        number = self.id_maps[1].inside(gid) if self.id_maps else gid
+        return self.groups.get(number) if number is not None else None
 
 
 def host_root(mounted: str = MOUNTED_HOST) -> str:
     """The root directory that has the host's /etc: in a container, whose own /etc is another, where the host's is
     mounted."""
-    return mounted if Path(mounted + _PASSWD).exists() else "/"
+    return mounted if Path(mounted + PASSWD).exists() else "/"
 
 
 class Accounts:
     """Names by id, of the host and of containers.
 
-    ``limit`` is the most containers that are remembered; ``interval`` is for how many seconds files aren't examined
-    again. ``host_root`` is where the host's root directory is: ``/proc/1/root`` or a mount for an agent in a container.
-    Where it is this process's own root, the host's name service (LDAP, SSSD) is asked for ids that its files don't
-    have.
+    ``ask`` makes look-ups in files. ``limit`` is the most containers that are remembered; ``interval`` is for how many
+    seconds files aren't examined again. ``host_root`` is where the host's root directory is: ``/proc/1/root`` or a
+    mount for an agent in a container. Where it is this process's own root, the host's name service (LDAP, SSSD) is
+    asked for ids that its files don't have.
     """
 
     def __init__(
         self,
+        ask: Ask,
         *,
         host_root: str = "/",
         limit: int = 512,
@@ -124,33 +141,36 @@ class Accounts:
         clock: Callable[[], float] = time.monotonic,
         nss: Nss | None = None,
     ) -> None:
+        self._ask = ask
         self._interval = interval
         self._clock = clock
         self._host_root = host_root
         self._nss = nss if nss is not None else Nss(enabled=host_root == "/")
         self._host = _Tables()
+        self._host_examined = float("-inf")
         # By mount namespace and then by root directory: one chrooted process must not speak for its whole container.
-        self._containers: LRUCache[int, dict[tuple[int, int], _Tables]] = LRUCache(limit)
+        self._containers: LRUCache[int, dict[Root, _Tables]] = LRUCache(limit)
+        # By process and mount namespace: when it was last examined, and in which root it was.
+        self._examined: LRUCache[tuple[int, int], tuple[float, Root | None]] = LRUCache(_MOST_PROCESSES)
 
-    def user(self, pid: int, mount_ns: int | None, uid: int) -> User | None:
+    def user(self, pid: int, mount_ns: int | None, uid: int, concerned: str = "") -> User | None:
         """The user of an id (as the host counts), for a process in a container or on the host.
 
         ``mount_ns`` is the inode number of the container's mount namespace, None for the host. ``User.uid`` is
         the id as the container counts. None if there is no such user, or if the process is gone and nothing of
-        its container is known; asking again with another process of the container may then succeed.
+        its container is known; asking again with another process of the container may then succeed. ``concerned``
+        is whose files are read, as ``Lookups.ask`` wants it.
         """
-        tables = self._tables(pid, mount_ns)
-        number = tables.uids.inside(uid) if tables else None
-        user = tables.users.get(number) if tables and number is not None else None
+        tables = self._tables(pid, mount_ns, concerned)
+        user = tables.user(uid) if tables else None
         if user is None and mount_ns is None and (entry := self._nss.user(uid)):
             return User(uid, *entry)
         return user
 
-    def group(self, pid: int, mount_ns: int | None, gid: int) -> Group | None:
+    def group(self, pid: int, mount_ns: int | None, gid: int, concerned: str = "") -> Group | None:
         """The group of an id, in the same way as ``user``."""
-        tables = self._tables(pid, mount_ns)
-        number = tables.gids.inside(gid) if tables else None
-        group = tables.groups.get(number) if tables and number is not None else None
+        tables = self._tables(pid, mount_ns, concerned)
+        group = tables.group(gid) if tables else None
         if group is None and mount_ns is None and (name := self._nss.group(gid)):
             return Group(gid, name)
         return group
@@ -158,66 +178,33 @@ class Accounts:
     def close(self) -> None:
         self._nss.close()
 
-    def _tables(self, pid: int, mount_ns: int | None) -> _Tables | None:
+    def _tables(self, pid: int, mount_ns: int | None, concerned: str) -> _Tables | None:
+        now = self._clock()
         if mount_ns is None:
-            if self._stale(self._host):
-                with suppress(OSError), directory(self._host_root) as root_fd:
-                    self._refresh(self._host, root_fd)
+            if now - self._host_examined >= self._interval:
+                self._host_examined = now
+                files = self._ask(_HOST, partial(files_of_host, self._host_root, {self._host.root: self._host.stamps}))
+                if files is not None:
+                    self._host.take(files)
             return self._host
-        with suppress(OSError), process_directory(pid) as process_fd:
-            if namespace(process_fd, "mnt") == mount_ns:
-                with process_root(process_fd) as root_fd:
-                    return self._container(mount_ns, process_fd, root_fd)
-        # The process is gone, or its number is another's now. The root that was seen first is the container's own.
-        known = self._containers.get(mount_ns)
-        return next(iter(known.values())) if known else None
+        key = pid, mount_ns
+        examined, root = self._examined.get(key, (float("-inf"), None))
+        if now - examined >= self._interval:
+            root = self._examine(pid, mount_ns, concerned)
+            self._examined[key] = now, root
+        tables = self._containers.get(mount_ns) or {}
+        return tables.get(root) if root is not None else next(iter(tables.values()), None)
 
-    def _container(self, mount_ns: int, process_fd: int, root_fd: int) -> _Tables:
-        status = os.fstat(root_fd)
-        roots = self._containers.setdefault(mount_ns, {})
-        tables = roots.setdefault((status.st_dev, status.st_ino), _Tables())
+    def _examine(self, pid: int, mount_ns: int, concerned: str) -> Root | None:
+        """Brings the accounts in the process's root up to date; None if it is gone, or its number is another's now, or
+        its files don't answer. The root that was seen first is the container's own, and counts then."""
+        roots = self._containers.get(mount_ns) or {}
+        known = {root: tables.stamps for root, tables in roots.items()}
+        files = self._ask(concerned, partial(files_of_process, pid, mount_ns, known))
+        if files is None:
+            return None
+        roots.setdefault(files.root, _Tables()).take(files)
         if len(roots) > _ROOTS_OF_A_CONTAINER:
             roots.pop(list(roots)[1])
-        if not tables.mapped and (maps := id_maps(process_fd)):
-            tables.uids, tables.gids = maps
-            tables.mapped = True
-        if self._stale(tables):
-            self._refresh(tables, root_fd)
-        return tables
-
-    def _stale(self, tables: _Tables) -> bool:
-        return self._clock() - tables.checked >= self._interval
-
-    def _refresh(self, tables: _Tables, root_fd: int) -> None:
-        tables.checked = self._clock()
-        if (content := _changed(tables, root_fd, _PASSWD)) is not None:
-            tables.users = parse_passwd(content)
-        if (content := _changed(tables, root_fd, _GROUP)) is not None:
-            tables.groups = parse_group(content)
-
-
-def _changed(tables: _Tables, root_fd: int, path: str) -> bytes | None:
-    """The content of a file that changed since last time, else None.
-
-    A file that is missing, too large or no regular file is empty.
-    """
-    stamp: tuple[int, ...] | None = None
-    content = b""
-    with suppress(OSError):
-        stamp = _stamp(root_fd, path)
-        if path in tables.stamps and tables.stamps[path] == stamp:
-            return None
-        if (file := read_regular(root_fd, path, MAX_FILE)) is not None:
-            content = file
-    tables.stamps[path] = stamp
-    return content
-
-
-def _stamp(root_fd: int, path: str) -> tuple[int, ...]:
-    """Numbers that differ once the file has changed. Raises OSError."""
-    fd = open_in_root(root_fd, path, os.O_PATH)
-    try:
-        status = os.fstat(fd)
-    finally:
-        os.close(fd)
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        self._containers[mount_ns] = roots
+        return files.root

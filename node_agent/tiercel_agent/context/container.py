@@ -32,6 +32,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+
+from tiercel_engine.printable import printable
 
 SHORT_ID = 12
 
@@ -99,6 +102,21 @@ def container_of(cgroup_path: str) -> ContainerId | None:
         if pod_uid is not None:
             break
     return innermost
+
+
+@lru_cache(4096)
+def concerned(cgroup_path: str) -> str:
+    """Who has made a cgroup, for people: a container, or the user, service or part of the host that it is below."""
+    container = container_of(cgroup_path)
+    if container is not None:
+        return f"container {container.short}"
+    return printable("/".join(cgroup_path.split("/", 3)[:3]))
+
+
+def concerned_by_member(text: str) -> str:
+    """The same for a process, by the text of its ``/proc/PID/cgroup``, in whose lines a path is behind two colons."""
+    paths = [line.split(":", 2)[-1] for line in text.splitlines()] or ["/"]
+    return concerned(next((path for path in paths if container_of(path)), paths[-1]))
 
 
 def _named(part: str) -> tuple[str, str] | None:

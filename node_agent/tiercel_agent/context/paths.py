@@ -11,12 +11,14 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from contextlib import suppress
+from collections.abc import Callable
+from pathlib import Path
 
-from tiercel_agent.context.rootfs import open_in_root, process_directory, process_root
+from tiercel_agent.context.rootfs import CACHED, open_in_root, process_directory, process_root
 
 _OWN_ROOT = re.compile(r"/proc/(?:self|thread-self)/root(?=/|$)")
 _LONGEST = 4096
+_DELETED = " (deleted)"
 _PROC_SUPER_MAGIC = 0x9FA0  # statfs(2)
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -57,6 +59,20 @@ def resolve_in_root(pid: int, path: str, *, follow: bool = False) -> str | None:
     every process. What is opened is opened without effect (O_PATH). A directory on a file system whose server
     doesn't answer (NFS, FUSE with allow_other) holds the caller.
     """
+    return _resolved(pid, path, follow, _place)
+
+
+def resolve_from_cache(pid: int, path: str, *, follow: bool = False) -> str | None:
+    """The same from what the kernel has in its cache, without asking any file server.
+
+    What a process has just named is in the cache, unless a file server has forbidden to keep it. None for what isn't,
+    for a link that was changed since it was last followed, and before Linux 5.12. A root directory on NFS may hold the
+    caller even so.
+    """
+    return _resolved(pid, path, follow, lambda root_fd, place, flags: _cached_place(pid, root_fd, place, flags))
+
+
+def _resolved(pid: int, path: str, follow: bool, place: Callable[[int, str, int], str | None]) -> str | None:
     if not path.startswith("/") or len(path) > _LONGEST:
         return None
     path = _without_own_root(path)
@@ -66,9 +82,13 @@ def resolve_in_root(pid: int, path: str, *, follow: bool = False) -> str | None:
     try:
         with process_directory(pid) as process_fd, process_root(process_fd) as root_fd:
             if follow and name:
-                with suppress(OSError):
-                    return _place(root_fd, path, 0)
-            resolved = _place(root_fd, directory or "/", os.O_DIRECTORY)
+                try:
+                    return place(root_fd, path, 0)
+                except BlockingIOError:  # the cache doesn't tell where the last name leads
+                    return None
+                except OSError:
+                    pass
+            resolved = place(root_fd, directory or "/", os.O_DIRECTORY)
     except OSError:
         return None
     if resolved is None:
@@ -91,15 +111,43 @@ def _place(root_fd: int, path: str, flags: int) -> str | None:
     try:
         if os.fstat(fd).st_nlink == 0 or _is_procfs(fd):
             return None
-        place = _link(fd)
+        return _below(_link(root_fd), _link(fd))
     finally:
         os.close(fd)
-    root = _link(root_fd)
+
+
+def _cached_place(pid: int, root_fd: int, path: str, flags: int) -> str | None:
+    """The same, without asking a file server for anything: by what the kernel itself knows of the descriptor."""
+    fd = open_in_root(root_fd, path, os.O_PATH | flags, CACHED)
+    try:
+        place = _link(fd)
+        if place.endswith(_DELETED) or _file_system_type(pid, _mount_id(fd)) == "proc":
+            return None
+        return _below(_link(root_fd), place)
+    finally:
+        os.close(fd)
+
+
+def _below(root: str, place: str) -> str | None:
+    """The path from the root of a place that this process has a path for."""
     if root == "/":
         return place
     if place == root:
         return "/"
     return place.removeprefix(root) if place.startswith(f"{root}/") else None
+
+
+def _mount_id(fd: int) -> str:
+    lines = Path(f"/proc/self/fdinfo/{fd}").read_text("ascii").splitlines()
+    return next(line.split()[1] for line in lines if line.startswith("mnt_id:"))
+
+
+def _file_system_type(pid: int, mount_id: str) -> str | None:
+    """The type of a mount that a process sees below its root directory; None if it sees no such mount there."""
+    for line in Path(f"/proc/{pid}/mountinfo").read_bytes().splitlines():
+        if line.startswith(f"{mount_id} ".encode()):
+            return line.partition(b" - ")[2].split()[0].decode("ascii", "replace")
+    return None
 
 
 def _link(fd: int) -> str:

@@ -2,6 +2,11 @@
 
 A process may end or execute a program while it is read. All files are read through one descriptor of its directory, so
 the facts are those of one process, though not of one moment.
+
+Most of /proc is the kernel's alone, and is read at once. But a process's memory, with its arguments and environment,
+can't be read while one of its threads waits for a file server and holds it, and the file that it executes may itself be
+on such a server. These are looked up by another process (``tiercel_agent.lookups``), and are missing if there is no
+answer.
 """
 
 from __future__ import annotations
@@ -9,14 +14,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
+from tiercel_agent.context.container import concerned_by_member
 from tiercel_agent.context.rootfs import namespace, process_directory
+from tiercel_agent.lookups.ask import Ask
 
 MAX_ARGUMENTS = 4096
 """Bytes of the command line that are kept; as many as for processes whose start was observed."""
 MAX_ENVIRONMENT = 4096
 _DELETED = " (deleted)"
 _NO_LOGIN = 0xFFFFFFFF
+_FLAGS, _START = 6, 19  # among what follows the name in /proc/PID/stat
+_KERNEL_THREAD = 0x00200000  # has no memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,27 +99,65 @@ class ProcessFacts:
     environ: tuple[str, ...] | None = None
 
 
-def scan(*, environ: bool = False) -> Iterator[ProcessFacts]:
+def scan(ask: Ask, *, environ: bool = False) -> Iterator[ProcessFacts]:
     """Every process that can be read, one after the other. Processes that end meanwhile are left out."""
     with os.scandir("/proc") as entries:
         pids = sorted(int(entry.name) for entry in entries if entry.name.isascii() and entry.name.isdecimal())
     for pid in pids:
-        facts = read_process(pid, environ=environ)
+        facts = read_process(ask, pid, environ=environ)
         if facts is not None:
             yield facts
 
 
-def read_process(pid: int, *, environ: bool = False) -> ProcessFacts | None:
-    """The facts of a process, or None if there is no such process (any more)."""
+def read_process(ask: Ask, pid: int, *, environ: bool = False) -> ProcessFacts | None:
+    """The facts of a process, or None if there is no such process (any more). ``ask`` makes the look-ups that may never
+    end."""
     try:
         with process_directory(pid) as process_fd:
-            return _facts(process_fd, pid, environ)
+            return _facts(ask, process_fd, pid, environ)
     except (OSError, ValueError, IndexError, KeyError):
         return None
 
 
-def _facts(process_fd: int, pid: int, environ: bool) -> ProcessFacts:
+def texts_in_memory(pid: int, start_ticks: int, environ: bool) -> tuple[bytes, bytes] | None:
+    """Arguments and environment (empty unless asked for) of the process that has started then; None if it is gone."""
+    try:
+        with process_directory(pid) as process_fd:
+            if _start(process_fd) != start_ticks:
+                return None
+            arguments = _read(process_fd, "cmdline", MAX_ARGUMENTS)
+            return arguments, _optional(process_fd, "environ", MAX_ENVIRONMENT) if environ else b""
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def examine_executable(pid: int, start_ticks: int, path: str) -> Executable | None:
+    """The file that the process executes that has started then, by its path as the kernel shows it; None if the process
+    is gone, or the file can't be examined."""
+    try:
+        with process_directory(pid) as process_fd:
+            if _start(process_fd) != start_ticks:
+                return None
+            status = os.stat("exe", dir_fd=process_fd)
+    except (OSError, ValueError, IndexError):
+        return None
+    # A file may really be called "x (deleted)". It is deleted only if it has lost its last name, or that name.
+    deleted = path.endswith(_DELETED) and (status.st_nlink == 0 or not _is_at(path, status))
+    path = path.removesuffix(_DELETED) if deleted else path
+    return Executable(path, deleted, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+
+
+def _facts(ask: Ask, process_fd: int, pid: int, environ: bool) -> ProcessFacts:
     comm, stat = parse_stat(_read(process_fd, "stat"))
+    start = int(stat[_START])
+    path = _link(process_fd, "exe")
+    arguments = environment = b""
+    exe: Executable | None = None
+    if not int(stat[_FLAGS]) & _KERNEL_THREAD:
+        whose = concerned_by_member(_optional(process_fd, "cgroup", 65536).decode("utf-8", "surrogateescape"))
+        arguments, environment = ask(whose, partial(texts_in_memory, pid, start, environ)) or (b"", b"")
+        if path is not None:
+            exe = ask(whose, partial(examine_executable, pid, start, path)) or _unexamined(path)
     status = parse_status(_read(process_fd, "status"))
     return ProcessFacts(
         pid=pid,
@@ -117,10 +165,10 @@ def _facts(process_fd: int, pid: int, environ: bool) -> ProcessFacts:
         pgid=int(stat[2]),
         sid=int(stat[3]),
         tty=int(stat[4]),
-        start_ticks=int(stat[19]),
+        start_ticks=start,
         comm=comm,
-        argv=_words(_read(process_fd, "cmdline", MAX_ARGUMENTS)),
-        exe=_executable(process_fd),
+        argv=_words(arguments),
+        exe=exe,
         cwd=_link(process_fd, "cwd"),
         uids=Ids(*map(int, status["Uid"])),
         gids=Ids(*map(int, status["Gid"])),
@@ -131,7 +179,7 @@ def _facts(process_fd: int, pid: int, environ: bool) -> ProcessFacts:
         ns_sids=tuple(map(int, status.get("NSsid", ()))),
         mount_ns=namespace(process_fd, "mnt"),
         pid_ns=namespace(process_fd, "pid"),
-        environ=_words(_optional(process_fd, "environ", MAX_ENVIRONMENT)) if environ else None,
+        environ=_words(environment) if environ else None,
     )
 
 
@@ -157,19 +205,13 @@ def _words(content: bytes) -> tuple[str, ...]:
     return tuple(word.decode("utf-8", "surrogateescape") for word in content.removesuffix(b"\0").split(b"\0"))
 
 
-def _executable(process_fd: int) -> Executable | None:
-    path = _link(process_fd, "exe")
-    if path is None:
-        return None
-    try:
-        status = os.stat("exe", dir_fd=process_fd)
-    except OSError:
-        deleted = path.endswith(_DELETED)
-        return Executable(path.removesuffix(_DELETED), deleted, None, None, None)
-    # A file may really be called "x (deleted)". It is deleted only if it has lost its last name, or that name.
-    deleted = path.endswith(_DELETED) and (status.st_nlink == 0 or not _is_at(path, status))
-    path = path.removesuffix(_DELETED) if deleted else path
-    return Executable(path, deleted, status.st_ino, status.st_ctime_ns, status.st_mtime_ns)
+def _unexamined(path: str) -> Executable:
+    deleted = path.endswith(_DELETED)
+    return Executable(path.removesuffix(_DELETED), deleted, None, None, None)
+
+
+def _start(process_fd: int) -> int:
+    return int(parse_stat(_read(process_fd, "stat"))[1][_START])
 
 
 def _is_at(path: str, status: os.stat_result) -> bool:

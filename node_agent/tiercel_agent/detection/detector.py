@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from tiercel_agent.context import account_files, paths, procfs
 from tiercel_agent.context.accounts import Accounts, host_root
 from tiercel_agent.context.cgroups import CgroupTable
 from tiercel_agent.context.hostnames import HostNames
@@ -34,6 +35,7 @@ from tiercel_agent.kernel.machine import Machine, probe_machine, refused
 from tiercel_agent.kernel.memory import give_back_memory
 from tiercel_agent.kernel.refusals import in_short
 from tiercel_agent.kernel.running import wait_for_running_programs
+from tiercel_agent.lookups.lookups import Lookups
 from tiercel_agent.loss import Loss
 from tiercel_agent.warning import AgentWarning
 from tiercel_agent.workloads.containers import Containers
@@ -47,6 +49,7 @@ from tiercel_engine.rule import Rule
 
 _CGROUPS_AT_ONCE = 256
 _READ_EVERY = 0.05  # seconds
+_LOOKUPS_READY = 60.0  # seconds
 
 
 class Detector:
@@ -73,19 +76,27 @@ class Detector:
         self._meanwhile = meanwhile
         self._flood_limit = flood_limit
         exemptions = Exemptions()
-        self._bytecode = BytecodeProvider(programs, exemptions.begin)
+        self._bytecode = BytecodeProvider(programs, exemptions.begin_compiler)
         self._retired: Counter[str] = Counter()
         self._lost_by_rule: Counter[str] = Counter()
         self._suppressed: list[Suppressed] = []
+        looked_up_by = [module.__name__ for module in (account_files, paths, procfs)]
+        self._lookups = Lookups(looked_up_by, exemptions.begin_lookups)
         self._context = LookupContext(
-            processes=ProcessTable(self._drain_processes),
-            accounts=Accounts(host_root=host_root()),
+            ask=self._lookups.ask,
+            processes=ProcessTable(self._drain_processes, self._lookups.ask),
+            accounts=Accounts(self._lookups.ask, host_root=host_root()),
             containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
         )
         self._intake = Intake(self._context, exemptions)
-        self._watch = self._load(requirements, rules, meanwhile)
+        try:
+            self._watch = self._load(requirements, rules, meanwhile)
+        except DetectorError:
+            self._lookups.close()
+            raise
+        self._lookups.wait_until_ready(_LOOKUPS_READY)
         self._begin(self._watch)
         try:
             self._unwatched = self._attach(self._watch, rules)
@@ -106,7 +117,7 @@ class Detector:
         return [*self._machine.warnings, *self._watch.warnings, *inventory.lasting_warnings(fields)]
 
     def current_warnings(self) -> Sequence[AgentWarning]:
-        return self._context.containers.inventory.current_warnings()
+        return [*self._context.containers.inventory.current_warnings(), *self._lookups.warnings()]
 
     def unwatched(self) -> Sequence[Unwatched]:
         return self._unwatched
@@ -155,6 +166,7 @@ class Detector:
             Loss(LossCause.CALLS_SKIPPED): totals["skipped calls"],
             Loss(LossCause.PROCESSES_SKIPPED): totals["skipped processes"],
             Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
+            Loss(LossCause.LOOKUP_UNANSWERED): self._lookups.unanswered,
         }
         by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
         lost |= {Loss(LossCause.RATE_LIMIT, rule=rule): count for rule, count in by_rule.items()}
@@ -177,6 +189,7 @@ class Detector:
         self._context.hostnames.close()
         self._context.accounts.close()
         self._context.containers.close()
+        self._lookups.close()
 
     # records
 

@@ -1,4 +1,4 @@
-"""The processes that aren't watched: the agent itself, and its compilers.
+"""The processes that aren't watched: the agent itself, its compilers, and those that make its look-ups.
 
 What makes a process exempt is its number in the agent's PID namespace together with its start. A later process of that
 number has another start: so each exemption ends with its process. Programs that the agent starts for others, such as
@@ -14,23 +14,29 @@ from tiercel_agent.kernel import records
 from tiercel_agent.kernel.bytecode.compiler import Child, start_of
 from tiercel_agent.kernel.probes.own_number import pid_namespace
 
-_COMPILERS = 8
-"""The last compilers, whose records may still be read; they come one after the other."""
+_LAST = 8
+"""The last processes of a kind, whose records may still be read; they come one after the other."""
 
 
 class Exemptions:
-    """``begin`` may be called by another thread than ``covers``."""
+    """``begin_compiler`` may be called by another thread than ``covers``."""
 
     def __init__(self) -> None:
         self._namespace = pid_namespace()
         self._agent = (os.getpid(), start_of("self"))
         self._compilers: tuple[tuple[int, int], ...] = ()
+        self._lookups: tuple[tuple[int, int], ...] = ()
 
-    def begin(self, compiler: Child) -> None:
+    def begin_compiler(self, compiler: Child) -> None:
         """Takes note of a compiler that was started."""
-        self._compilers = (*self._compilers, (compiler.pid, compiler.start))[-_COMPILERS:]
+        self._compilers = (*self._compilers, (compiler.pid, compiler.start))[-_LAST:]
+
+    def begin_lookups(self, process: Child) -> None:
+        """Takes note of a process that was started and makes look-ups."""
+        self._lookups = (*self._lookups, (process.pid, process.start))[-_LAST:]
 
     def covers(self, header: records.Header, process: records.ProcessRef) -> bool:
         """Whether the process of this record isn't watched."""
         identity = (header.vpid, process.start // TICK)
-        return (identity == self._agent or identity in self._compilers) and header.pid_ns == self._namespace
+        own = identity == self._agent or identity in self._compilers or identity in self._lookups
+        return own and header.pid_ns == self._namespace

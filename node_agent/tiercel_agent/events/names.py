@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from tiercel_agent.context.paths import absolute, clean, resolve_in_root
+from tiercel_agent.context.paths import absolute, clean
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.kernel_record import KernelRecord
 from tiercel_agent.events.processes import text
@@ -30,6 +31,10 @@ class Name:
 
 NOTHING = Name(None, None)
 
+Resolve = Callable[[str, bool], str | None]
+"""A path of the process as the kernel resolves it, and a link at its end too if that is true; None if that can't be
+told. The path is absolute, and not cleaned."""
+
 
 def _name(raw: str, given: str, real: str | None) -> Name:
     return Name(raw, given, real if real != given else None)
@@ -46,24 +51,24 @@ class Names:
     target: Name = NOTHING
 
 
-def names_of(record: KernelRecord) -> Names:
+def names_of(record: KernelRecord, resolve: Resolve) -> Names:
     """The names of the files of a system call. For calls that return no descriptor the resolved name is looked up now,
     in the process's root; ``context.paths`` says how far that can be trusted."""
     call = record.call
     if call.family is Family.PATHS:
         if call.descriptor == RETURNED:
-            opened = _opened(record)
+            opened = _opened(record, resolve)
             return Names(fd=opened, path=opened)
         if call.path[1] < 0:
-            return Names() if call.flags & FREE_TEXT else Names(path=_by_path(record, 0))
-        target = _by_path(record, 1)
+            return Names() if call.flags & FREE_TEXT else Names(path=_by_path(record, 0, resolve))
+        target = _by_path(record, 1, resolve)
         if not call.flags & FREE_TEXT:
-            return Names(source=_by_path(record, 0), target=target)
+            return Names(source=_by_path(record, 0, resolve), target=target)
         if call.name == "mount":
             return Names(path=target)
         return Names(source=_link_text(record, target), target=target)
     if call.family is Family.EXEC:
-        return Names(path=_executed(record))
+        return Names(path=_executed(record, resolve))
     if call.name in _TOWARDS:
         return Names(fd=_connected(record))
     descriptor = record.descriptor
@@ -89,7 +94,7 @@ def _passed(record: KernelRecord, slot: int) -> tuple[str, str] | None:
     return raw, f"{text(base[1])}/{raw}" if raw else text(base[1])
 
 
-def _opened(record: KernelRecord) -> Name:
+def _opened(record: KernelRecord, resolve: Resolve) -> Name:
     descriptor = record.descriptor
     real = descriptor.path if isinstance(descriptor, OpenFile) else None
     passed = _passed(record, 0)
@@ -97,13 +102,13 @@ def _opened(record: KernelRecord) -> Name:
         return Name(None, real)
     raw, full = passed
     if record.header.result in REFUSED:
-        real = resolve_in_root(record.process.pid, full, follow=True)
+        real = resolve(full, True)
     if not full.startswith("/"):
         return Name(raw, real or raw)
     return _name(raw, clean(full), real)
 
 
-def _by_path(record: KernelRecord, slot: int) -> Name:
+def _by_path(record: KernelRecord, slot: int, resolve: Resolve) -> Name:
     passed = _passed(record, slot)
     if passed is None:
         return NOTHING
@@ -111,7 +116,7 @@ def _by_path(record: KernelRecord, slot: int) -> Name:
     result = record.header.result
     real = None
     if result >= 0 or result in REFUSED:
-        real = resolve_in_root(record.process.pid, full, follow=_follows(record, slot))
+        real = resolve(full, _follows(record, slot))
     return _name(raw, clean(full), real)
 
 
@@ -141,12 +146,12 @@ def _follows(record: KernelRecord, slot: int) -> bool:
     return False
 
 
-def _executed(record: KernelRecord) -> Name:
+def _executed(record: KernelRecord, resolve: Resolve) -> Name:
     """The file that was to be executed, by the name that was passed. ``proc.exepath`` is the kernel's name for what
     then runs."""
     section = record.sections.get(Section.FILENAME)
     if section is None:
-        return _by_path(record, 0)
+        return _by_path(record, 0, resolve)
     raw = text(section[1])
     return Name(raw, absolute(record.image.cwd, raw) if record.image.cwd or raw.startswith("/") else raw)
 

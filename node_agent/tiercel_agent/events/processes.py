@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from tiercel_agent.context import procfs
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import ExitRecord, FileFacts, ForkRecord, ProcessRef, Section, Sections
+from tiercel_agent.lookups.ask import Ask
 
 TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 """Nanoseconds of one clock tick, the unit of times in /proc."""
@@ -90,14 +91,15 @@ def image_of(record_sections: Sections, time: int) -> Image:
 
 class ProcessTable:
     """Images by process. When a process is missing, ``refill`` is called once, to take the records that wait in the
-    kernel.
+    kernel. ``ask`` makes look-ups that may never end.
 
     A record of one ring may be read before an earlier record of the other, so a few earlier images of a process are
     kept.
     """
 
-    def __init__(self, refill: Callable[[], None]) -> None:
+    def __init__(self, refill: Callable[[], None], ask: Ask) -> None:
         self._refill = refill
+        self._ask = ask
         self._newest: OrderedDict[int, Process] = OrderedDict()
         self._dead: deque[tuple[int, int, int]] = deque()  # time of exit, pid, start
         self.misses = 0
@@ -108,7 +110,7 @@ class ProcessTable:
 
     def scan(self) -> None:
         """Enters the processes that run already, except those that are known from records, which are newer."""
-        for facts in procfs.scan(environ=self.with_environment):
+        for facts in procfs.scan(self._ask, environ=self.with_environment):
             if facts.pid not in self._newest:
                 self._enter(_from_procfs(facts))
 
@@ -157,7 +159,7 @@ class ProcessTable:
 
     def _missing(self, ref: ProcessRef, parent: ProcessRef | None) -> Image:
         self.misses += 1
-        facts = procfs.read_process(ref.pid, environ=self.with_environment)
+        facts = procfs.read_process(self._ask, ref.pid, environ=self.with_environment)
         if facts and facts.start_ticks == ref.start // TICK:
             image = _from_procfs(facts).image
         else:

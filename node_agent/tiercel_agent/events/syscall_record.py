@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from tiercel_agent.context.container import ContainerId
+from tiercel_agent.context.paths import resolve_from_cache, resolve_in_root
 from tiercel_agent.events.kernel_record import KernelRecord
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.names import Names, names_of
@@ -39,7 +42,7 @@ class SyscallRecord(KernelRecord):
     @property
     def names(self) -> Names:
         if self._names is None:
-            self._names = names_of(self)
+            self._names = names_of(self, self._resolved)
         return self._names
 
     @property
@@ -54,3 +57,18 @@ class SyscallRecord(KernelRecord):
     def ancestor_image(self, index: int) -> Image:
         """The image of the parent (0), its parent (1) …"""
         return self.context.processes.image(self.ancestors[index])
+
+    @property
+    def concerned(self) -> str:
+        """Whom it concerns what is looked up for this record: the container, or the process's part of the host."""
+        return self.context.containers.concerned(self.header, self.process)
+
+    def _resolved(self, path: str, follow: bool) -> str | None:
+        """The kernel's cache answers where a file server doesn't, or didn't lately: what has nothing to do with that
+        server is found all the same."""
+        pid = self.process.pid
+        return self.context.ask(
+            self.concerned,
+            partial(resolve_in_root, pid, path, follow=follow),
+            partial(resolve_from_cache, pid, path, follow=follow),
+        )

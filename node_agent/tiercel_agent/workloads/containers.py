@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tiercel_agent.context.cgroups import CgroupTable, membership
-from tiercel_agent.context.container import ContainerId, container_of
+from tiercel_agent.context.container import ContainerId, concerned, container_of
 from tiercel_agent.context.mount_namespaces import MountNamespaces
 from tiercel_agent.kernel.records import CgroupRecord, Header, ProcessRef
 from tiercel_agent.workloads.inventory import Inventory
@@ -44,6 +44,13 @@ class Containers:
         """What is known of the container that a process is in."""
         container = self.of(header, process)
         return NOTHING if container is None else self.inventory.workload(container)
+
+    def concerned(self, header: Header, process: ProcessRef) -> str:
+        """Whom it concerns what is looked up for a process, as ``Lookups.ask`` wants it."""
+        container = self.of(header, process)
+        if container is not None:
+            return f"container {container.short}"
+        return concerned(self._cgroups.path(header.cgroup, process.pid) or "/")
 
     def is_known(self, cgroup: int, pid: int) -> bool:
         """Whether it is certain which container the cgroup's processes are in."""

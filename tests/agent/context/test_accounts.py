@@ -9,12 +9,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from agent_support.file_server import file_server
+from agent_support.looking_up import at_once
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiercel_agent.context import account_files
+from tiercel_agent.context.account_files import MAX_FILE
 from tiercel_agent.context.accounts import (
     MAX_ENTRIES,
-    MAX_FILE,
     Accounts,
     Group,
     User,
@@ -24,6 +27,7 @@ from tiercel_agent.context.accounts import (
 )
 from tiercel_agent.context.idmap import IdMap, parse_id_map
 from tiercel_agent.context.nss import Nss
+from tiercel_agent.lookups.lookups import Lookups
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
@@ -37,7 +41,7 @@ class Clock:
 
 
 def accounts(clock: Callable[[], float] = lambda: 0.0, limit: int = 512) -> Accounts:
-    return Accounts(nss=Nss(enabled=False), clock=clock, limit=limit)
+    return Accounts(at_once, nss=Nss(enabled=False), clock=clock, limit=limit)
 
 
 @pytest.fixture
@@ -52,7 +56,7 @@ def root(tmp_path: Path) -> Path:
 def test_the_hosts_names_are_read_where_the_host_is_mounted(root: Path) -> None:
     """The /etc/passwd of an agent in a container is that of its image."""
     assert host_root(str(root)) == str(root)
-    names = Accounts(host_root=host_root(str(root)))
+    names = Accounts(at_once, host_root=host_root(str(root)))
     user, group = names.user(os.getpid(), None, 1000), names.group(os.getpid(), None, 50)
     assert (user, group) == (User(1000, "app", "/srv/app", "/bin/false"), Group(50, "staff"))
     assert names.user(os.getpid(), None, 1) is None  # nobody asks the image's name service
@@ -135,6 +139,26 @@ def test_a_host_process_cannot_rename_itself(root: Path, contained) -> None:
     user = accounts().user(contained(root).pid, None, 0)
     assert user is not None
     assert user.name == "root"
+
+
+@needs_root
+def test_files_on_a_server_that_does_not_answer(root: Path, tmp_path: Path, contained, mount_namespace) -> None:
+    """A process that has put its root there has no names, and others of the container keep theirs."""
+    server = file_server(tmp_path / "served", b"")
+    lookups = Lookups([account_files.__name__])
+    try:
+        lookups.wait_until_ready(60)
+        names = Accounts(lookups.ask, nss=Nss(enabled=False))
+        pid, other = contained(server.folder).pid, contained(root).pid
+        assert names.user(other, mount_namespace(other), 1000).name == "app"
+        server.fall_silent()
+        assert names.user(pid, mount_namespace(pid), 0, "container a") is None
+        assert names.user(other, mount_namespace(other), 1000).name == "app"
+        assert names.user(pid, None, 0).name == "root"
+        assert lookups.unanswered == 1
+    finally:
+        server.close()
+        lookups.close()
 
 
 @needs_root
@@ -283,7 +307,7 @@ def test_the_name_service_is_asked_for_what_files_do_not_have() -> None:
         asked.append(uid)
         return ("ldapuser", "/home/l", "/bin/zsh")
 
-    names = Accounts(nss=Nss(enabled=True, user=directory, patience=30), clock=lambda: 0.0)
+    names = Accounts(at_once, nss=Nss(enabled=True, user=directory, patience=30), clock=lambda: 0.0)
     assert names.user(1, None, 3_000_000_000) == User(3_000_000_000, "ldapuser", "/home/l", "/bin/zsh")
     assert names.user(1, None, 3_000_000_000) is not None
     assert names.user(1, None, 0).name == "root"

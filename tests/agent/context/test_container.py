@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiercel_agent.context.container import ContainerId, container_of
+from tiercel_agent.context.container import ContainerId, concerned, concerned_by_member, container_of
 
 ID = "3ad7b26ded6d8e7b23da7d48fe889434573036c27ae5a74837233de441c3601e"
 OTHER = "0" * 60 + "beef"
@@ -141,3 +141,22 @@ def test_any_text_has_an_answer(text: str) -> None:
 def test_the_longest_path_is_no_burden() -> None:
     assert container_of("/" + "kubepods-pod" * 340) is None
     assert container_of("/a" * 2000 + f"/docker-{ID}.scope") == ContainerId(ID, "docker")
+
+
+@pytest.mark.parametrize(
+    ("path", "whose"),
+    [
+        (f"/system.slice/docker-{'a' * 64}.scope", "container aaaaaaaaaaaa"),
+        (f"/docker/{'a' * 64}/of/its/own", "container aaaaaaaaaaaa"),
+        ("/user.slice/user-1000.slice/session-1.scope", "/user.slice/user-1000.slice"),
+        ("/user.slice/user-1000.slice/user@1000.service/any/name", "/user.slice/user-1000.slice"),
+        ("/system.slice/ssh.service", "/system.slice/ssh.service"),
+        ("/a\x1b[31m", "/a\\x1b[31m"),
+        ("/", "/"),
+    ],
+)
+def test_whom_a_look_up_concerns(path: str, whose: str) -> None:
+    """Whoever may make any number of groups is one all the same."""
+    assert concerned(path) == whose
+    assert concerned_by_member(f"3:cpu:/\n0::{path}\n") == whose
+    assert concerned_by_member(f"3:cpu:{path}\n0::/\n") == (whose if whose.startswith("container") else "/")

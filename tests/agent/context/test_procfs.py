@@ -5,12 +5,25 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from agent_support.file_server import file_server
+from agent_support.looking_up import at_once
 
-from tiercel_agent.context.procfs import MAX_ARGUMENTS, ProcessFacts, parse_stat, parse_status, read_process, scan
+from tiercel_agent.context import procfs
+from tiercel_agent.context.procfs import (
+    MAX_ARGUMENTS,
+    Executable,
+    ProcessFacts,
+    parse_stat,
+    parse_status,
+    read_process,
+    scan,
+)
+from tiercel_agent.lookups.lookups import Lookups
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 WAIT = "import sys; print(flush=True); sys.stdin.read()"
@@ -24,7 +37,7 @@ class Running:
 
     def __enter__(self) -> ProcessFacts:
         self.process.stdout.readline()
-        facts = read_process(self.process.pid, environ=True)
+        facts = read_process(at_once, self.process.pid, environ=True)
         assert facts is not None
         return facts
 
@@ -34,7 +47,7 @@ class Running:
 
 
 def test_this_process() -> None:
-    facts = read_process(os.getpid())
+    facts = read_process(at_once, os.getpid())
     assert facts is not None
     assert (facts.pid, facts.ppid, facts.pgid, facts.sid) == (
         os.getpid(),
@@ -53,7 +66,7 @@ def test_this_process() -> None:
 
 
 def test_the_executable() -> None:
-    facts = read_process(os.getpid())
+    facts = read_process(at_once, os.getpid())
     status = Path(sys.executable).stat()
     assert facts.exe.path == str(Path(sys.executable).resolve())
     assert not facts.exe.deleted
@@ -80,7 +93,7 @@ def test_a_long_command_line_is_cut() -> None:
 
 
 def test_a_kernel_thread_has_neither_arguments_nor_executable() -> None:
-    facts = read_process(2)
+    facts = read_process(at_once, 2)
     if facts is None or facts.comm != "kthreadd":
         pytest.skip("process 2 is not kthreadd here")
     assert (facts.argv, facts.exe) == ((), None)
@@ -89,9 +102,34 @@ def test_a_kernel_thread_has_neither_arguments_nor_executable() -> None:
 def test_the_start_lies_between_boot_and_now() -> None:
     uptime = float(Path("/proc/uptime").read_text().split()[0])
     with Running(sys.executable, "-c", WAIT) as facts:
-        own = read_process(os.getpid())
+        own = read_process(at_once, os.getpid())
         assert own.start_ticks <= facts.start_ticks
         assert facts.start_ticks / os.sysconf("SC_CLK_TCK") >= uptime - 1
+
+
+def test_a_program_of_a_file_server_that_does_not_answer(tmp_path: Path) -> None:
+    """What the kernel knows by itself is known all the same."""
+    server = file_server(tmp_path / "served", Path("/bin/sleep").read_bytes())
+    lookups = Lookups([procfs.__name__])
+    with ExitStack() as stack:
+        process = stack.enter_context(subprocess.Popen([server.file, "1000"]))
+        stack.callback(process.kill)
+        stack.callback(server.close)
+        stack.callback(lookups.close)
+        lookups.wait_until_ready(60)
+        assert read_process(lookups.ask, process.pid).exe.inode == server.file.stat().st_ino
+        server.fall_silent(process.pid)
+        facts = read_process(lookups.ask, process.pid)
+    assert (facts.comm, facts.exe) == ("program", Executable(str(server.file), False, None, None, None))
+    assert facts.argv == (str(server.file), "1000")
+    assert lookups.unanswered == 1
+
+
+def test_what_lies_in_a_process_or_in_its_files_is_missing_where_nobody_answers() -> None:
+    facts = read_process(lambda _concerned, *_look_ups: None, os.getpid(), environ=True)
+    assert (facts.argv, facts.environ) == ((), ())
+    assert facts.exe == Executable(str(Path(sys.executable).resolve()), False, None, None, None)
+    assert facts.start_ticks == read_process(at_once, os.getpid()).start_ticks
 
 
 def test_a_session_leader() -> None:
@@ -107,7 +145,7 @@ def test_a_deleted_executable(tmp_path: Path) -> None:
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
         inode = program.stat().st_ino
         program.unlink()
-        facts = read_process(process.pid)
+        facts = read_process(at_once, process.pid)
         process.communicate()
     assert (facts.exe.path, facts.exe.deleted, facts.exe.inode) == (str(program), True, inode)
 
@@ -117,7 +155,7 @@ def test_an_executable_that_only_claims_to_be_deleted(tmp_path: Path) -> None:
     program.write_bytes(Path("/bin/cat").read_bytes())
     program.chmod(0o755)
     with subprocess.Popen([program], stdin=subprocess.PIPE) as process:
-        facts = read_process(process.pid)
+        facts = read_process(at_once, process.pid)
         process.communicate()
     assert (facts.exe.path, facts.exe.deleted) == (str(program), False)
 
@@ -126,7 +164,7 @@ def test_an_executable_in_memory() -> None:
     fd = os.memfd_create("payload")
     os.write(fd, Path("/bin/cat").read_bytes())
     with subprocess.Popen([f"/proc/self/fd/{fd}"], stdin=subprocess.PIPE, pass_fds=[fd]) as process:
-        facts = read_process(process.pid)
+        facts = read_process(at_once, process.pid)
         process.communicate()
     os.close(fd)
     assert facts.exe.path == "/memfd:payload"
@@ -148,7 +186,7 @@ def test_users_and_capabilities() -> None:
         assert (facts.uids.real, facts.uids.effective, facts.uids.saved, facts.uids.filesystem) == (1, 2, 3, 2)
         assert (facts.gids.real, facts.gids.effective, facts.gids.saved, facts.gids.filesystem) == (5, 6, 7, 6)
         assert facts.capabilities.effective == 0
-    own = read_process(os.getpid())
+    own = read_process(at_once, os.getpid())
     assert own.capabilities.effective & 1
 
 
@@ -158,7 +196,7 @@ def test_the_user_who_logged_in() -> None:
     if not login.exists():
         pytest.skip("this kernel keeps no login user")
     expected = int(login.read_text())
-    assert read_process(os.getpid()).loginuid == (-1 if expected == 0xFFFFFFFF else expected)
+    assert read_process(at_once, os.getpid()).loginuid == (-1 if expected == 0xFFFFFFFF else expected)
 
 
 @needs_root
@@ -170,28 +208,28 @@ def test_ids_in_a_namespace_of_its_own() -> None:
     ) as process:
         if not process.stdout.readline():
             pytest.skip("no PID namespaces here")
-        child = next(facts for facts in scan() if facts.ppid == process.pid)
+        child = next(facts for facts in scan(at_once) if facts.ppid == process.pid)
         process.kill()
     assert child.ns_pids == (child.pid, 1)
-    assert child.pid_ns != read_process(os.getpid()).pid_ns
+    assert child.pid_ns != read_process(at_once, os.getpid()).pid_ns
 
 
 def test_scan_finds_this_process_and_its_parent() -> None:
-    pids = {facts.pid for facts in scan()}
+    pids = {facts.pid for facts in scan(at_once)}
     assert {os.getpid(), os.getppid()} <= pids
 
 
 def test_processes_that_are_gone() -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
-    assert read_process(process.pid) is None
-    assert read_process(0) is None
+    assert read_process(at_once, process.pid) is None
+    assert read_process(at_once, 0) is None
 
 
 def test_a_zombie_still_has_facts() -> None:
     with subprocess.Popen(["true"], stdout=subprocess.PIPE) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-        facts = read_process(process.pid)
+        facts = read_process(at_once, process.pid)
     assert facts is not None
     assert (facts.argv, facts.exe, facts.ppid) == ((), None, os.getpid())
 

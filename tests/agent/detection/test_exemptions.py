@@ -24,12 +24,12 @@ def covers(exemptions: Exemptions, pid: int, start: int, namespace: int = HERE) 
 @pytest.fixture
 def exemptions() -> Exemptions:
     made = Exemptions()
-    made.begin(COMPILER)
+    made.begin_compiler(COMPILER)
     return made
 
 
 def test_the_agent_and_its_compilers_are_not_watched(exemptions):
-    exemptions.begin(Child(78, 6000))
+    exemptions.begin_compiler(Child(78, 6000))
     assert covers(exemptions, os.getpid(), start_of("self"))
     assert covers(exemptions, 77, 5000)
     assert covers(exemptions, 78, 6000)
@@ -48,6 +48,13 @@ def test_a_number_of_another_namespace_is_another_process(exemptions):
 
 def test_no_number_of_compilers_makes_the_agent_watched(exemptions):
     for number in range(1000, 1100):
-        exemptions.begin(Child(number, 7000))
+        exemptions.begin_compiler(Child(number, 7000))
     assert covers(exemptions, os.getpid(), start_of("self"))
     assert covers(exemptions, 1099, 7000)
+
+
+def test_no_number_of_compilers_makes_the_process_of_look_ups_watched(exemptions):
+    exemptions.begin_lookups(Child(80, 6000))
+    for number in range(1000, 1100):
+        exemptions.begin_compiler(Child(number, 7000))
+    assert covers(exemptions, 80, 6000)

@@ -39,13 +39,13 @@ def fork_with_number(pid: int) -> int:
 
 def test_a_later_process_of_the_compilers_number_is_watched(monkeypatch, collect):
     compilers: list[Child] = []
-    begin = Exemptions.begin
+    begin = Exemptions.begin_compiler
 
     def note(exemptions: Exemptions, child: Child) -> None:
         compilers.append(child)
         begin(exemptions, child)
 
-    monkeypatch.setattr(Exemptions, "begin", note)
+    monkeypatch.setattr(Exemptions, "begin_compiler", note)
     try:
         detector = open_detector(OPENS)
     except DetectorError as error:

@@ -17,17 +17,17 @@ def _namespace(record: SyscallRecord) -> int | None:
     return record.header.mount_ns if record.container else None
 
 
-def _user(record: SyscallRecord) -> User | None:
-    return record.context.accounts.user(record.process.pid, _namespace(record), record.header.uid)
+def _user(record: SyscallRecord, uid: int) -> User | None:
+    return record.context.accounts.user(record.process.pid, _namespace(record), uid, record.concerned)
 
 
 def user_name(record: SyscallRecord, uid: int) -> str | None:
-    user = record.context.accounts.user(record.process.pid, _namespace(record), uid)
+    user = _user(record, uid)
     return user.name if user else None
 
 
 def group_name(record: SyscallRecord, gid: int) -> str | None:
-    group = record.context.accounts.group(record.process.pid, _namespace(record), gid)
+    group = record.context.accounts.group(record.process.pid, _namespace(record), gid, record.concerned)
     return group.name if group else None
 
 
@@ -40,9 +40,9 @@ def _login_name(record: SyscallRecord) -> str | None:
 
 FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "user.uid": lambda record: record.header.uid,
-    "user.name": lambda record: user.name if (user := _user(record)) else None,
-    "user.homedir": lambda record: user.home if (user := _user(record)) else None,
-    "user.shell": lambda record: user.shell if (user := _user(record)) else None,
+    "user.name": lambda record: user.name if (user := _user(record, record.header.uid)) else None,
+    "user.homedir": lambda record: user.home if (user := _user(record, record.header.uid)) else None,
+    "user.shell": lambda record: user.shell if (user := _user(record, record.header.uid)) else None,
     "user.loginuid": lambda record: signed32(record.header.loginuid),
     "user.loginname": _login_name,
     "group.gid": lambda record: record.header.gid,
