@@ -7,6 +7,7 @@ all others, and again after each restart.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import aiohttp
@@ -27,7 +28,21 @@ def bounded(login: _Login) -> Callable[..., Any]:
     return log_in
 
 
-def _session(found: kopf.ConnectionInfo) -> kopf.AiohttpSession:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _Session(kopf.AiohttpSession):
+    """Equal to another that has logged in by the same credentials. kopf doesn't try those again that were refused; it
+    would without end if each login were another one to it."""
+
+    found: kopf.ConnectionInfo
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Session) and self.found == other.found
+
+    def __hash__(self) -> int:
+        return hash(self.found.server)
+
+
+def _session(found: kopf.ConnectionInfo) -> _Session:
     session = aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, ssl=found.as_ssl_context()),
         headers=found.as_http_headers(),
@@ -35,7 +50,8 @@ def _session(found: kopf.ConnectionInfo) -> kopf.AiohttpSession:
         trust_env=found.trust_env,
         response_class=_Answer,
     )
-    return kopf.AiohttpSession(
+    return _Session(
+        found=found,
         server=found.server,
         aiohttp_session=session,
         priority=found.priority,

@@ -79,3 +79,19 @@ def test_a_list_can_be_read_with_all_that_is_in_it() -> None:
 
 def test_without_credentials_there_is_no_session() -> None:
     assert asyncio.run(bounded(lambda **_: None)()) is None
+
+
+def test_a_login_by_the_same_credentials_is_the_same_to_kopf() -> None:
+    """kopf keeps those that were refused, so as not to try them again and again."""
+
+    async def log_in(token: str) -> kopf.AiohttpSession:
+        found: kopf.AiohttpSession = await bounded(lambda **_: kopf.ConnectionInfo(server="http://x", token=token))()
+        await found.aiohttp_session.close()
+        return found
+
+    async def run() -> None:
+        refused = await log_in("secret")
+        assert await log_in("secret") in [refused]
+        assert await log_in("renewed") not in [refused]
+
+    asyncio.run(run())
