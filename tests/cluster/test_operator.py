@@ -54,12 +54,12 @@ def test_one_bad_rule_leaves_all_others_in_force(cluster: Cluster, namespace: st
     assert cluster.settled("other", namespace, "Valid", "Loaded")["summary"]["rules"] == "1/1"
     cluster.apply("bad", namespace, rule("Bad", "proc.name = x"), rule("Good"))
     cluster.settled("bad", namespace, "Valid", "Loaded")
-    reasons = {
-        event.reason
-        for event in CoreV1Api(cluster.api).list_namespaced_event(namespace).items
-        if event.involved_object.name == "bad"
-    }
-    assert {"Refused", "Loaded"} <= reasons
+
+    def reasons() -> set[str]:
+        events = CoreV1Api(cluster.api).list_namespaced_event(namespace).items
+        return {event.reason for event in events if event.involved_object.name == "bad"}
+
+    until(lambda: {"Refused", "Loaded"} <= reasons(), "Events of both")
 
 
 def test_tests_in_the_rule_are_run(cluster: Cluster, namespace: str) -> None:

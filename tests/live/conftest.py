@@ -53,8 +53,9 @@ def everything() -> Requirements:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def compiled_once() -> Iterator[None]:
-    """Detectors of these tests share what was compiled for the same macros: an emulated processor compiles for long."""
+def compiled_programs() -> Iterator[dict[str, Bytecode]]:
+    """Detectors of these tests share what was compiled for the same macros: an emulated processor compiles for long.
+    A test that wants the compiler to run clears it."""
     compiled: dict[str, Bytecode] = {}
 
     def shared(macros: Mapping[str, int], *arguments: Any, **callbacks: Any) -> Bytecode:
@@ -65,7 +66,7 @@ def compiled_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(provider, "compile_programs", shared)
-        yield
+        yield compiled
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,8 @@ def fork_with_number(pid: int) -> int:
     return int(forked)
 
 
-def test_a_later_process_of_the_compilers_number_is_watched(monkeypatch, collect):
+def test_a_later_process_of_the_compilers_number_is_watched(monkeypatch, collect, compiled_programs):
+    compiled_programs.clear()
     compilers: list[Child] = []
     begin = Exemptions.begin_compiler
 
