@@ -204,27 +204,29 @@ def test_sinks_reach_the_agents_with_their_secrets(cluster: Cluster, namespace: 
     assert cluster.secrets_of_sinks()[f"{namespace}/chat"] == {"chat/url": "https://chat.example.com/x"}
 
 
+def load(cluster: Cluster, namespace: str, name: str) -> None:
+    """Applies a SecurityRule, and waits until the operator has loaded it."""
+    cluster.apply(name, namespace, rule(name.title()))
+    cluster.settled(name, namespace, "Valid", "Loaded")
+
+
 def test_an_outage_of_the_api_server_is_sat_out(cluster: Cluster, namespace: str, control_plane: ControlPlane) -> None:
-    cluster.apply("one", namespace, rule("One"))
-    cluster.settled("one", namespace, "Valid", "Loaded")
+    load(cluster, namespace, "one")
     control_plane.stop()
     control_plane.start()
-    cluster.apply("two", namespace, rule("Two"))
-    cluster.settled("two", namespace, "Valid", "Loaded")
+    load(cluster, namespace, "two")
     until(lambda: {f"{namespace}/one", f"{namespace}/two"} <= cluster.bundle()[1], "bundle of both")
 
 
 def test_an_api_server_that_denies_its_resources_while_it_starts_is_sat_out(
     cluster: Cluster, namespace: str, control_plane: ControlPlane
 ) -> None:
-    cluster.apply("one", namespace, rule("One"))
-    cluster.settled("one", namespace, "Valid", "Loaded")
+    load(cluster, namespace, "one")
     control_plane.stop()
     with starting_server(control_plane.port, control_plane.ca_file) as asked:
         until(lambda: "/readyz" in asked, "question whether the server is ready, once a watch was denied")
     control_plane.start()
-    cluster.apply("two", namespace, rule("Two"))
-    cluster.settled("two", namespace, "Valid", "Loaded")
+    load(cluster, namespace, "two")
     until(lambda: {f"{namespace}/one", f"{namespace}/two"} <= cluster.bundle()[1], "bundle of both")
     assert [process.poll() for process in cluster.processes] == [None]
 
@@ -232,8 +234,7 @@ def test_an_api_server_that_denies_its_resources_while_it_starts_is_sat_out(
 def test_sigterm_ends_an_operator_that_waits_for_the_api_server(
     cluster: Cluster, namespace: str, control_plane: ControlPlane
 ) -> None:
-    cluster.apply("one", namespace, rule("One"))
-    cluster.settled("one", namespace, "Valid", "Loaded")
+    load(cluster, namespace, "one")
     control_plane.stop()
     with starting_server(control_plane.port, control_plane.ca_file) as asked:
         until(lambda: "/readyz" in asked, "question whether the server is ready")
