@@ -27,9 +27,6 @@ from live_support.filter_rules import Pair
 
 from tiercel_agent.detection.detector import Detector, open_detector
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
-from tiercel_agent.kernel.bytecode import provider
-from tiercel_agent.kernel.bytecode.cache import key_of
-from tiercel_agent.kernel.bytecode.compiler import Bytecode, compile_programs
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.event import Event
 from tiercel_engine.matching.requirements import Requirements
@@ -50,23 +47,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def everything() -> Requirements:
     return Requirements(None, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())
-
-
-@pytest.fixture(scope="session", autouse=True)
-def compiled_programs() -> Iterator[dict[str, Bytecode]]:
-    """Detectors of these tests share what was compiled for the same macros: an emulated processor compiles for long.
-    A test that wants the compiler to run clears it."""
-    compiled: dict[str, Bytecode] = {}
-
-    def shared(macros: Mapping[str, int], *arguments: Any, **callbacks: Any) -> Bytecode:
-        key = key_of(macros)
-        if key not in compiled:
-            compiled[key] = compile_programs(macros, *arguments, **callbacks)
-        return compiled[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(provider, "compile_programs", shared)
-        yield compiled
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ import pytest
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.kernel.bytecode.compiler import Child
+from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.matching.requirements import Requirements
 
@@ -37,8 +38,7 @@ def fork_with_number(pid: int) -> int:
     return int(forked)
 
 
-def test_a_later_process_of_the_compilers_number_is_watched(monkeypatch, collect, compiled_programs):
-    compiled_programs.clear()
+def test_a_later_process_of_the_compilers_number_is_watched(monkeypatch, collect):
     compilers: list[Child] = []
     begin = Exemptions.begin_compiler
 
@@ -48,7 +48,7 @@ def test_a_later_process_of_the_compilers_number_is_watched(monkeypatch, collect
 
     monkeypatch.setattr(Exemptions, "begin_compiler", note)
     try:
-        detector = open_detector(OPENS)
+        detector = open_detector(OPENS, programs=ProgramSettings())  # which the compiler makes
     except DetectorError as error:
         pytest.skip(f"live tests need eBPF: {error}")
     pid = compilers[-1].pid
