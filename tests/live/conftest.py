@@ -70,12 +70,18 @@ def opened_detectors() -> Iterator[Callable[[Requirements], Detector]]:
         detector.close()
 
 
+@pytest.fixture(scope="session")
+def state_of_detect(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `tiercel detect` finds the programs that it compiled for another test."""
+    return tmp_path_factory.mktemp("state")
+
+
 @pytest.fixture
-def detect(tmp_path: Path, opened_detectors: object) -> Detect:
+def detect(tmp_path: Path, opened_detectors: object, state_of_detect: Path) -> Detect:
     """`tiercel detect` in a child: ``detect_in``."""
     if os.geteuid() != 0:
         pytest.skip("live tests need root")
-    return detect_in(tmp_path)
+    return detect_in(tmp_path, state_of_detect)
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,9 @@ def test_what_found_no_room_before_the_end_is_told_as_lost(watching):
 
 
 @pytest.mark.parametrize("command", ["detect", "agent"])
-def test_the_command_delivers_what_happened_before_it_was_told_to_end(tmp_path: Path, command: str):
+def test_the_command_delivers_what_happened_before_it_was_told_to_end(
+    tmp_path: Path, state_of_detect: Path, command: str
+):
     """It doesn't run while that happens, and gets the signal before it runs on."""
     if os.geteuid() != 0:
         pytest.skip("live tests need root")
@@ -83,7 +85,7 @@ def test_the_command_delivers_what_happened_before_it_was_told_to_end(tmp_path: 
         "agent": ["-c", f"{tmp_path}/tiercel.yaml"],
     }[command]
     program = [sys.executable, "-c", "from tiercel_cli.main import main; main()", command, *options]
-    environment = {**os.environ, "STATE_DIRECTORY": str(tmp_path / "state")}
+    environment = {**os.environ, "STATE_DIRECTORY": str(state_of_detect)}
     with subprocess.Popen(
         program, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as tool:

@@ -17,7 +17,6 @@ from agent_support.file_server import FileServer, file_server, hangs
 from agent_support.waiting import eventually
 from live_support.watching import Watching
 
-from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.loss import Loss
 from tiercel_agent.warning import describe
 from tiercel_agent.workloads.settings import WorkloadSettings
@@ -91,12 +90,6 @@ def tenant(tmp_path: Path) -> Iterator[Tenant]:
         yield tenant
 
 
-@pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> ProgramSettings:
-    """They are compiled once for these tests."""
-    return ProgramSettings(tmp_path_factory.mktemp("programs"))
-
-
 def looking_up(agent: int) -> int:
     """The process that makes an agent's look-ups."""
     children = map(int, Path(f"/proc/{agent}/task/{agent}/children").read_text().split())
@@ -135,8 +128,8 @@ def rules(file: Path, tenant: Tenant) -> str:
 """
 
 
-def test_every_event_is_seen_while_a_file_server_does_not_answer(tenant: Tenant, file: Path, programs: ProgramSettings):
-    with Watching(rules(file, tenant), WorkloadSettings(), programs) as watching:
+def test_every_event_is_seen_while_a_file_server_does_not_answer(tenant: Tenant, file: Path):
+    with Watching(rules(file, tenant), WorkloadSettings()) as watching:
         at_start = watching.detector.counters().lost[UNANSWERED]  # of the program that runs from there
         for _ in range(ROUNDS):
             tenant.call()
@@ -148,7 +141,7 @@ def test_every_event_is_seen_while_a_file_server_does_not_answer(tenant: Tenant,
         watching.until(lambda: watching.of("Tiercel: events lost"))
 
 
-def test_look_ups_are_no_events(tmp_path: Path, file: Path, programs: ProgramSettings):
+def test_look_ups_are_no_events(tmp_path: Path, file: Path):
     """Else each of them could cause others."""
     made = tmp_path / "folder/made"
     made.parent.mkdir()
@@ -165,7 +158,7 @@ def test_look_ups_are_no_events(tmp_path: Path, file: Path, programs: ProgramSet
   priority: INFO
 """
     rules = opening.format(made=made, file=file, folder=made.parent)
-    with Watching(rules, WorkloadSettings(), programs) as watching:
+    with Watching(rules, WorkloadSettings()) as watching:
         with Making() as making:
             assert making.make(made) == 0
             watching.until(lambda: watching.of("Made"))  # its name was looked up by opening its folder
@@ -174,12 +167,14 @@ def test_look_ups_are_no_events(tmp_path: Path, file: Path, programs: ProgramSet
         assert [alert.output_fields["proc.name"] for alert in watching.of("Opened")] == ["cat"]
 
 
-def test_the_agent_ends_and_starts_again_while_a_look_up_hangs(tenant: Tenant, file: Path, tmp_path: Path):
+def test_the_agent_ends_and_starts_again_while_a_look_up_hangs(
+    tenant: Tenant, file: Path, tmp_path: Path, state_of_detect: Path
+):
     path = tmp_path / "rules.yaml"
     path.write_text(rules(file, tenant))
     left: list[int] = []
     for _ in range(2):
-        with detecting(path, tmp_path / "state") as agent:
+        with detecting(path, state_of_detect) as agent:
             left.append(looking_up(agent.pid))
             tenant.call()
             subprocess.run(["/bin/cat", file], check=True, stdout=subprocess.DEVNULL)

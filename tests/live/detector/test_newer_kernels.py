@@ -13,7 +13,6 @@ from live_support.every_family import CONDITIONS, RULES, act, rules_that_fired
 from live_support.watching import Watching
 
 import tiercel_agent.kernel.machine
-from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.kernel.probes.call_event import INTERRUPTED_SINCE, call_event
 from tiercel_agent.workloads.settings import WorkloadSettings
 
@@ -33,7 +32,7 @@ def test_every_family_is_watched_at_the_trace_event(
     if event is None:
         pytest.skip(f"tracefs shows no event of system calls: {mounted.stderr.strip()}")
     monkeypatch.setattr(tiercel_agent.kernel.machine, "call_event", lambda _version: event)
-    with Watching(RULES, WorkloadSettings(), ProgramSettings(tmp_path / "programs")) as watch:
+    with Watching(RULES, WorkloadSettings()) as watch:
         act(watch)
         assert rules_that_fired(watch) == set(CONDITIONS)
         assert not watch.detector.counters().lost

@@ -15,7 +15,7 @@ from live_support.watching import Watching, rule_set
 
 from tiercel_agent.detection.partial import RULE, restrictions
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
-from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
+from tiercel_agent.kernel.bytecode.provider import BytecodeProvider
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading import program_set
 from tiercel_agent.kernel.loading.libbpf import Map
@@ -43,11 +43,8 @@ def refusing(opened_detectors: object, monkeypatch: pytest.MonkeyPatch) -> Calla
     return refuse
 
 
-@pytest.fixture(scope="module")
-def watching(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Watching]:
-    """Watches for rules, with programs that are compiled once for all of these tests."""
-    kept = ProgramSettings(tmp_path_factory.mktemp("state") / "programs")
-    return lambda rules=RULES: Watching(rules, WorkloadSettings(), kept)
+def watching(rules: str = RULES) -> Watching:
+    return Watching(rules, WorkloadSettings())
 
 
 MISSED = {
@@ -74,7 +71,7 @@ def test_every_optional_part_is_tried_here():
     assert OPTIONAL.keys() == MISSED.keys()
 
 
-def test_with_all_parts_nothing_is_reported(opened_detectors, watching):
+def test_with_all_parts_nothing_is_reported(opened_detectors):
     with watching() as watch:
         act(watch)
         assert rules_that_fired(watch) == set(CONDITIONS)
@@ -82,7 +79,7 @@ def test_with_all_parts_nothing_is_reported(opened_detectors, watching):
 
 
 @pytest.mark.parametrize("part", MISSED)
-def test_a_part_that_is_refused_takes_nothing_else_with_it(refusing, watching, part: str):
+def test_a_part_that_is_refused_takes_nothing_else_with_it(refusing, part: str):
     refusing(part)
     with watching() as watch:
         act(watch)
@@ -100,13 +97,13 @@ def test_a_part_that_is_refused_takes_nothing_else_with_it(refusing, watching, p
 
 
 @pytest.mark.parametrize("program", ["on_return", "admit", "begin", "send", "image", "on_exec", "on_fork", "on_exit"])
-def test_without_the_others_nothing_is_watched(refusing, watching, program: str):
+def test_without_the_others_nothing_is_watched(refusing, program: str):
     refusing(program)
     with pytest.raises(DetectorError, match=program), watching():
         pass
 
 
-def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, watching, monkeypatch):
+def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, monkeypatch):
     points = {name: program for name, program in program_set._TRACEPOINTS.items() if program != "on_rename"}
     monkeypatch.setattr(program_set, "_TRACEPOINTS", {**points, "tiercel_none": "on_rename"})
     with watching() as watch:
@@ -117,7 +114,7 @@ def test_a_tracepoint_that_the_kernel_lacks_is_a_part_too(opened_detectors, watc
 
 
 @pytest.mark.parametrize("part", ["", "on_rename"])
-def test_without_reports_of_new_names_nothing_of_processes_is_learned(refusing, watching, monkeypatch, part: str):
+def test_without_reports_of_new_names_nothing_of_processes_is_learned(refusing, monkeypatch, part: str):
     if part:
         refusing(part)
     told: list[str] = []
@@ -129,7 +126,7 @@ def test_without_reports_of_new_names_nothing_of_processes_is_learned(refusing, 
     assert "call_sets" in told, "a new name doesn't make void what is learned of calls"
 
 
-def test_a_refused_part_that_no_rule_needs_is_not_reported(refusing, watching):
+def test_a_refused_part_that_no_rule_needs_is_not_reported(refusing):
     refusing("message")
     rules = RULES.partition("- rule: send")[0]
     with watching(rules) as watch:
@@ -139,7 +136,7 @@ def test_a_refused_part_that_no_rule_needs_is_not_reported(refusing, watching):
         assert not [line for line in restrictions(watch.detector) if "message" in line]
 
 
-def test_after_a_change_of_rules_it_is_reported_again_what_they_miss(refusing, watching):
+def test_after_a_change_of_rules_it_is_reported_again_what_they_miss(refusing):
     refusing("message")
     with watching(RULES.partition("- rule: send")[0]) as watch:
         watch.loop.replace(rule_set(RULES))

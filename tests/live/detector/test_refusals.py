@@ -183,7 +183,7 @@ def test_a_kernel_that_is_locked_down(detect, tmp_path: Path):
 def test_no_bcc(detect, tmp_path: Path):
     """Another module of that name, such as PyPI's, is found first."""
     (tmp_path / "bcc.py").touch()
-    result = detect(lambda: None, {"PYTHONPATH": str(tmp_path)})
+    result = detect(lambda: None, {"PYTHONPATH": str(tmp_path), "STATE_DIRECTORY": str(tmp_path / "empty")})
     refused(
         result,
         f"bcc can't be used (cannot import name 'BPF' from 'bcc' ({tmp_path}/bcc.py)): "

@@ -19,6 +19,11 @@ NO_BCC = "Error: bcc can't be used ("
 
 
 @pytest.fixture
+def state_of_detect(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+@pytest.fixture
 def restarted(detect, tmp_path: Path):
     """Runs the tool where there is no bcc. Returns what it printed, without the summary, and its exit status."""
     (tmp_path / "none").mkdir()

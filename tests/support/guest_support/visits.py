@@ -129,7 +129,7 @@ def run_tests(name: str, which: Sequence[str], deadline: float, without: Sequenc
     """
     left_out = [word for test in without for word in ("--deselect", test)]
     pytest = [".venv/bin/pytest", "-p", "no:cacheprovider", "--durations=15", "--junitxml=/run/tests.xml"]
-    settings = "TIERCEL_TEST_DEADLINE=900 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
+    settings = "TIERCEL_TEST_DEADLINE=900 TIERCEL_TEST_RELOADS=6 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
     return Step(name, f"{settings} {shlex.join([*pytest, *left_out, *which])}", deadline, ["/run/tests.xml"])
 
 

@@ -71,10 +71,10 @@ def forbid_bpf() -> None:
 Detect = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def detect_in(tmp_path: Path) -> Detect:
+def detect_in(tmp_path: Path, state: Path) -> Detect:
     """Runs `tiercel detect` for a moment in a child that ``takes`` something away from itself first.
 
-    What it keeps is in ``tmp_path / "state"``.
+    What it keeps is in ``state``.
     """
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
@@ -90,7 +90,7 @@ def detect_in(tmp_path: Path) -> Detect:
         result = subprocess.run(
             [sys.executable, "-c", "from tiercel_cli.main import main; main()", "detect", "-r", rules, "--for", "0s"],
             preexec_fn=prepare,
-            env={**os.environ, "STATE_DIRECTORY": str(tmp_path / "state"), **(env or {})},
+            env={**os.environ, "STATE_DIRECTORY": str(state), **(env or {})},
             capture_output=True,
             text=True,
             check=False,
