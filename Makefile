@@ -12,6 +12,7 @@
 # make bench-events   as root: how soon an alert is a Kubernetes Event
 # make bench-delivery   as root: how soon alerts reach sinks, what that costs, an hour without the destination, kill -9
 # make bench-operator   what the operator's planning costs for a thousand rules and five thousand nodes
+# make bench-hostile   as root: whether tenants can blind a node with their rules; ARGS="--only clauses" chooses a tenant
 # make bench-instructions   as root: what watching costs in instructions, exactly, on kernels in virtual machines; ARGS="6.1" chooses
 # make bench-live   as root: what watching costs, beside Falco where it is installed; ARGS="--help" shows the choices
 SHELL := /bin/bash
@@ -19,7 +20,7 @@ BIN := .venv/bin
 ARGS ?=
 KERNELS ?= all
 
-.PHONY: setup lock run demo docs reference test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator clean
+.PHONY: setup lock run demo docs reference test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator bench-hostile clean
 
 setup:
 	@scripts/setup
@@ -77,6 +78,10 @@ bench-delivery: setup
 
 bench-operator: setup
 	@$(BIN)/python bench/operator.py
+
+bench-hostile: setup
+	@scripts/setup-control-plane >/dev/null
+	@exec $(BIN)/python -m bench.hostile $(ARGS)
 
 bench-live: setup
 	@exec $(BIN)/python -m bench.live $(ARGS)

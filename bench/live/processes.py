@@ -16,6 +16,9 @@ TICKS = os.sysconf("SC_CLK_TCK")
 """The unit of times in /proc/PID/stat, as a fraction of a second."""
 
 
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
 class BenchError(Exception):
     """The bench, or a part of it, can't go on; the message is one sentence."""
 
@@ -120,6 +123,15 @@ def peak_memory(pid: int) -> int:
                 if line.startswith("VmHWM:"):
                     peaks.append(int(line.split()[1]) * 1024)
     return max(peaks)
+
+
+def memory(pid: int) -> int:
+    """The memory, in bytes, that the process and its descendants have now, all together."""
+    total = 0
+    for member in _tree(pid):
+        with contextlib.suppress(OSError):
+            total += int(Path(f"/proc/{member}/statm").read_text().split()[1]) * _PAGE
+    return total
 
 
 def _cpu_clock(pid: int) -> int:
