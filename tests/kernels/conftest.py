@@ -11,10 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import pytest
-from guest_support.kernel_table import summary, write_document
+from guest_support.kernel_table import tables, write_document
 from guest_support.misbehaviour import FILES, MISBEHAVIOUR
+from guest_support.results import keep, read_results, result_of
 from guest_support.service_steps import service_steps
-from guest_support.visits import Findings, guests_at_once, read_results, run_tests, visit_kernel
+from guest_support.visits import Findings, guests_at_once, run_tests, visit_kernel
 from guests import KERNELS, GuestError, Kernel, Unavailable, Visit, named, run_in_guest
 
 _CHOSEN = os.environ.get("TIERCEL_KERNELS", "").split()
@@ -75,7 +76,10 @@ def _result(visit: Future[_T]) -> _T:
 @pytest.fixture(scope="session")
 def findings(begun: Mapping[str, Future[Findings]], kernel_name: str) -> Findings:
     """Of the guest of one kernel; waits for its end."""
-    return _result(begun[kernel_name])
+    found = _result(begun[kernel_name])
+    if _FULL:
+        keep(result_of(found))
+    return found
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +103,8 @@ def containers_visit(begun: Mapping[str, Future[Visit]]) -> Visit:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _FULL and (results := read_results()):
+    if _FULL:
+        results = read_results()
         terminalreporter.section("kernels")
-        terminalreporter.write_line(summary(results))
-        if {result["kernel"] for result in results} == {kernel.name for kernel in KERNELS}:
-            write_document(results)
+        terminalreporter.write_line(tables(results))
+        write_document(results)

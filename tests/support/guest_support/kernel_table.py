@@ -1,41 +1,44 @@
-"""docs/kernels.md and what is shown after `make test-kernels`, from the results of guests."""
+"""docs/kernels.md and what is shown after `make test-kernels`, from what was found on each kernel."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from guests import KERNELS
 from guests.places import CHECKOUT
 
-_DOCUMENT = CHECKOUT / "docs/kernels.md"
+from guest_support.results import KernelResult
+
+DOCUMENT = CHECKOUT / "docs/kernels.md"
 _HEAD = """# Kernels
 
 Made by `make test-kernels` from what it finds; not written by hand. Each row is a real kernel of Debian in a virtual
-machine (`tests/kernels`). Seconds are those of an emulated processor, some twenty times slower than a real one; most of
-them go into compiling. The verifier refuses a program of which it processes more than a million instructions; what
-stands here is the most of the sets of programs that were tried: those for the default rules, and in a full run those
-with all that rules can ask for. The live tests are a selection, and in a full run all of them. A commit is the one that
-was tried.
+machine (`tests/kernels`) and all that is tried there: the programs for the default rules and for everything that rules
+can ask for, attacks under three sets of rules, and all live tests (`tests/live`). The commit is the one that was tried.
+A live test is skipped where a kernel lacks what it is about, such as 32-bit calls.
+
+Seconds are those of an emulated processor, some twenty times slower than a real one; most of them go into compiling.
+The verifier refuses a program of which it processes more than a million instructions. What stands here is the most that
+it processed of each program.
 
 """
-Result = Mapping[str, Any]
 
 
-def write_document(results: Sequence[Result]) -> None:
-    _DOCUMENT.parent.mkdir(exist_ok=True)
-    _DOCUMENT.write_text(_HEAD + summary(results) + "\n")
+def write_document(results: Sequence[KernelResult]) -> None:
+    DOCUMENT.write_text(document(results))
 
 
-def summary(results: Sequence[Result]) -> str:
-    """Both tables, in Markdown."""
-    order = [kernel.name for kernel in KERNELS]
-    ordered = sorted(results, key=lambda result: order.index(result["kernel"]))
-    return f"{_kernels(ordered)}\n\n{_programs(ordered)}"
+def document(results: Sequence[KernelResult]) -> str:
+    """The page, in Markdown."""
+    return f"{_HEAD}{tables(results)}\n"
 
 
-def _kernels(results: Sequence[Result]) -> str:
-    sets = list(dict.fromkeys(name for result in results for name in result["staged"]))
+def tables(results: Sequence[KernelResult]) -> str:
+    """Kernels with what was found on them, and programs with what the verifier processed of them, in Markdown."""
+    return f"{_kernels(results)}\n\n{_programs(results)}"
+
+
+def _kernels(results: Sequence[KernelResult]) -> str:
+    sets = list(dict.fromkeys(name for result in results for name in result.watching))
     head = [
         "kernel",
         "release",
@@ -48,40 +51,33 @@ def _kernels(results: Sequence[Result]) -> str:
     return _table(head, (_kernel(result, sets) for result in results))
 
 
-def _kernel(result: Result, sets: Sequence[str]) -> list[str]:
-    figures = [each for programs in result["programs"].values() for each in programs.values()]
-    refused = sum(1 for each in figures if each["refused"])
-    loads = "no result" if not figures else f"{refused} refused" if refused else "yes"
-    staged = [result["staged"].get(name) or {} for name in sets]
-    expected = [rule for each in staged for rule in each.get("expected", [])]
-    raised = [rule for each in staged for rule in each.get("expected", []) if rule in each["raised"]]
-    live = result["live"]
-    counts = ["no result"] * 3 if live["error"] else [str(len(live[key])) for key in ("passed", "failed", "skipped")]
+def _kernel(result: KernelResult, sets: Sequence[str]) -> list[str]:
+    refused = [processed for processed in result.processed.values() if processed is None]
+    loads = "no result" if not result.processed else f"{len(refused)} refused" if refused else "yes"
+    watching = [result.watching.get(name) for name in sets]
+    live = result.live
     return [
-        result["kernel"],
-        result["release"],
-        result["version"],
+        result.kernel,
+        result.release,
+        result.commit,
         loads,
-        *("–" if each.get("watching") is None else f"{each['watching']:.0f}" for each in staged),
-        f"{len(raised)} of {len(expected)}",
-        *counts,
+        *("–" if seconds is None else f"{seconds:.0f}" for seconds in watching),
+        f"{result.alerted} of {result.attacks}",
+        *(map(str, (live.passed, live.failed, live.skipped)) if live else ["no result"] * 3),
     ]
 
 
-def _programs(results: Sequence[Result]) -> str:
-    """Of each program the most that the verifier processes of it, whatever the rules ask for."""
-    names = list(
-        dict.fromkeys(name for result in results for programs in result["programs"].values() for name in programs)
-    )
-    head = ["instructions processed by the verifier", *(result["kernel"] for result in results)]
-    return _table(head, ([name, *(_most(result, name) for result in results)] for name in names))
+def _programs(results: Sequence[KernelResult]) -> str:
+    names = list(dict.fromkeys(name for result in results for name in result.processed))
+    head = ["instructions processed by the verifier", *(result.kernel for result in results)]
+    return _table(head, ([name, *(_processed(result, name) for result in results)] for name in names))
 
 
-def _most(result: Result, name: str) -> str:
-    found = [programs[name] for programs in result["programs"].values() if name in programs]
-    if any(each["refused"] for each in found):
-        return "refused"
-    return f"{max(each['processed'] for each in found):,}" if found else "–"
+def _processed(result: KernelResult, program: str) -> str:
+    if program not in result.processed:
+        return "–"
+    processed = result.processed[program]
+    return "refused" if processed is None else f"{processed:,}"
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,6 @@ from guests.places import CHECKOUT, GIT, run, tell
 
 from guest_support.guest_outcomes import Outcomes, outcomes_of
 
-RESULTS = CHECKOUT / "build/kernels"
-"""One file a kernel; docs/kernels.md is made of them."""
 SMOKE_FILES = (
     "tests/live/events/test_files.py",
     "tests/live/events/test_sockets.py",
@@ -53,7 +51,7 @@ _VERIFIER, _LIVE = "the verifier", "live tests"
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What the guest of a kernel showed. The tests assert on it, and the table is made of it."""
+    """What the guest of a kernel showed. The tests assert on it."""
 
     kernel: str
     release: str
@@ -89,10 +87,7 @@ def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
     except GuestError as error:
         visit, why = error.visit, str(error)
     tell(f"{kernel.name}: done after {visit.seconds:.0f} s")
-    found = _findings(kernel, visit, why)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    (RESULTS / f"{kernel.name}.json").write_text(json.dumps(asdict(found), indent=1))
-    return found
+    return _findings(kernel, visit, why)
 
 
 def _verifier_step(full: bool) -> Step:
@@ -129,7 +124,7 @@ def run_tests(name: str, which: Sequence[str], deadline: float, without: Sequenc
     """
     left_out = [word for test in without for word in ("--deselect", test)]
     pytest = [".venv/bin/pytest", "-p", "no:cacheprovider", "--durations=15", "--junitxml=/run/tests.xml"]
-    settings = "TIERCEL_TEST_DEADLINE=900 TIERCEL_TEST_RELOADS=6 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
+    settings = "TIERCEL_TEST_DEADLINE=900 TIERCEL_TEST_RELOADS=3 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
     return Step(name, f"{settings} {shlex.join([*pytest, *left_out, *which])}", deadline, ["/run/tests.xml"])
 
 
@@ -156,11 +151,6 @@ def _told(result: StepResult | None) -> Any:
     """What a program of guest_programs found, which it writes to the only file that is wanted of it."""
     files = list(result.files.values()) if result is not None else []
     return json.loads(files[0]) if files else {}
-
-
-def read_results() -> Sequence[Mapping[str, Any]]:
-    """What guests found, in this run or an earlier one, each of the commit that it names."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
 
 
 def _version() -> str:
