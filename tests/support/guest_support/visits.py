@@ -80,6 +80,7 @@ def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
         *_staged_steps(full),
         run_tests(_LIVE, ["tests/live"] if full else SMOKE_FILES, 5400, () if full else SMOKE_LEAVES_OUT),
     ]
+    version = _version()
     tell(f"{kernel.name}: booting")
     why = ""
     try:
@@ -87,7 +88,7 @@ def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
     except GuestError as error:
         visit, why = error.visit, str(error)
     tell(f"{kernel.name}: done after {visit.seconds:.0f} s")
-    return _findings(kernel, visit, why)
+    return _findings(kernel, version, visit, why)
 
 
 def _verifier_step(full: bool) -> Step:
@@ -128,7 +129,7 @@ def run_tests(name: str, which: Sequence[str], deadline: float, without: Sequenc
     return Step(name, f"{settings} {shlex.join([*pytest, *left_out, *which])}", deadline, ["/run/tests.xml"])
 
 
-def _findings(kernel: Kernel, visit: Visit, why: str) -> Findings:
+def _findings(kernel: Kernel, version: str, visit: Visit, why: str) -> Findings:
     staged = {}
     for name, result in visit.steps.items():
         if name.startswith("rules: "):
@@ -138,7 +139,7 @@ def _findings(kernel: Kernel, visit: Visit, why: str) -> Findings:
     return Findings(
         kernel=kernel.name,
         release=visit.release,
-        version=_version(),
+        version=version,
         programs=_told(visit.steps.get(_VERIFIER)),
         staged=staged,
         live=outcomes_of(live) if live is not None else Outcomes(error=why or "they didn't run"),
