@@ -11,7 +11,7 @@ from tiercel_agent.kernel.probes.permissions import Facts, locked_memory_refusal
 
 _FORBIDDEN = (errno.EPERM, errno.EACCES)
 _FORBIDDEN_IN_WORDS = ("Operation not permitted", "super-user")  # as bcc prints them
-_OF_STATISTICS = ("processed ", "verification time ", "stack depth ", "max_states_per_insn ")
+_OF_STATISTICS = ("processed ", "verification time ", "stack depth ", "max_states_per_insn ", "insns processed ")
 _READS = re.compile(r"(unknown func|cannot use helper|cannot call helper).*bpf_probe_read_kernel")
 _TRACEPOINTS_NEED = {
     "sys_exit": "CONFIG_FTRACE_SYSCALLS=y",

@@ -167,3 +167,4 @@ def test_the_verifiers_last_word_is_no_statistics():
     assert last_words(VERIFIER) == "R1 type=scalar expected=fp"
     assert last_words(TOO_LARGE) == "BPF program is too large. Processed 1000001 insn"
     assert last_words("processed 1 insns (limit 1000000)\nverification time 5 usec\nstack depth 0") == ""
+    assert last_words("R0 !read_ok\nprocessed 1 insns (limit 1000000)\ninsns processed 1") == "R0 !read_ok"  # 7.2

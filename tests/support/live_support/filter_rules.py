@@ -14,7 +14,7 @@ import pytest
 
 from tiercel_agent.detection.detector import Detector, open_detector
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.kernel.probes.call_event import NEEDED, call_event, needs_call_event
+from tiercel_agent.kernel.probes.call_event import needs_call_event
 from tiercel_agent.kernel.probes.permissions import read_facts
 from tiercel_agent.loss import Loss
 from tiercel_agent.workloads.settings import WorkloadSettings
@@ -219,8 +219,8 @@ class Pair:
         assert mark == "end", mark
         lost_now = [detector.counters().lost for detector in self.opened]
         skipped = any(now.get(SKIPPED) != before.get(SKIPPED) for now, before in zip(lost_now, lost, strict=True))
-        if skipped and needs_call_event(version := read_facts().version) and call_event(version) is None:
-            pytest.skip(f"{NEEDED}: {lost_now}")
+        if skipped and needs_call_event(read_facts().version):  # a trace event shows fewer of the others' calls too
+            pytest.skip(f"the kernel skipped calls: {lost_now}")
         assert lost_now == lost
         reported, wanted = Counter(self.filtering.alerts), Counter(self.seeing.alerts)
         assert reported == wanted
