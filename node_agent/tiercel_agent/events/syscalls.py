@@ -366,6 +366,7 @@ _FEW_VALUES = frozenset(
     "bpf uid gid".split()
 )
 CHANGES_PROCESS = frozenset(
-    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid capset setns unshare".split()
+    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid capset "
+    "setns unshare chroot pivot_root".split()
 )
 """Calls that may change the result of conditions on the process. Exec and renaming have tracepoints of their own."""

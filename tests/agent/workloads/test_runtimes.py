@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import queue
 import socket
 import threading
@@ -17,19 +19,23 @@ from agent_support.cri_server import (
     SANDBOX,
     UID,
     CriServer,
+    cgroup,
     container,
     image,
     pairs,
+    placed,
     sandbox,
 )
 
+from tiercel_agent.context.cgroups import membership
 from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.model import Container, Image, Mount
 from tiercel_agent.workloads.news import ContainerNews
+from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_docker, cgroups_of_spec
 from tiercel_agent.workloads.runtimes.finder import ContainerFinder
 from tiercel_agent.workloads.runtimes.model import socket_of, sockets_for
 
-IN_POD = ContainerId(ID, "cri-o", UID)
+IN_POD = ContainerId(ID, "cri-o", UID, cgroup=cgroup())
 Look = Callable[..., Container | None]
 
 
@@ -46,6 +52,12 @@ class Finding:
 
     def next(self) -> Container | None:
         return self.news.get(timeout=60).container
+
+    def found(self) -> Container:
+        """What is found at last."""
+        while (facts := self.next()) is None:
+            pass
+        return facts
 
 
 @pytest.fixture
@@ -97,13 +109,13 @@ def test_all_that_the_cri_tells(look: Look) -> None:
 
 
 def test_crio_tells_of_privileges_by_itself_and_of_the_sandbox_in_a_list(look: Look) -> None:
-    facts = look(ContainerStatus=container({"privileged": True, "runtimeSpec": {}}))
+    facts = look(ContainerStatus=container({"privileged": True, **placed()}))
     assert facts is not None
     assert (facts.privileged, facts.sandbox_id) == (True, SANDBOX)
 
 
 def test_the_sandbox_is_its_pods_too(look: Look) -> None:
-    facts = look(ContainerId(SANDBOX, "cri-o", UID))
+    facts = look(ContainerId(SANDBOX, "cri-o", UID, cgroup=cgroup(SANDBOX)))
     assert facts is not None
     assert facts.pod is not None
     assert (facts.id, facts.pod.name, facts.image, facts.privileged) == (SANDBOX, "shop-1", Image(), False)
@@ -135,9 +147,9 @@ def test_when_it_started_is_told_once_it_has(look: Look, tmp_path: Path, finding
         assert later.started == 1_700_000_000_000_000_000
 
 
-@pytest.mark.parametrize("info", ["no JSON", "[]", '{"config": 3}', '{"sandboxID": null}', "null"])
-def test_details_that_make_no_sense_leave_the_rest(look: Look, info: str) -> None:
-    facts = look(ContainerStatus=container(info))
+@pytest.mark.parametrize("more", [{"config": 3}, {"sandboxID": None}, {"pid": "x"}])
+def test_details_that_make_no_sense_leave_the_rest(look: Look, more: dict[str, object]) -> None:
+    facts = look(ContainerStatus=container({**placed(), **more}))
     assert facts is not None
     assert (facts.name, facts.privileged, facts.sandbox_id) == ("web", None, SANDBOX)
 
@@ -159,11 +171,82 @@ def test_another_pods_container_is_not_taken_for_this_ones(tmp_path: Path, findi
     """A cgroup below a pod's own that has the name of another pod's container."""
     with CriServer(tmp_path / "crio.sock") as server:
         search = finding(server.path)
-        spoofed = ContainerId(ID, "cri-o", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
-        search.finder.find(spoofed)
-        search.finder.gone(spoofed)
-        assert search.next() is None
+        spoofed = ContainerId(ID, "cri-o", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a", cgroup=cgroup())
+        assert search.look(spoofed) is None
         assert search.look() is not None
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [f"/crio-{ID}.scope", f"/elsewhere{cgroup()}", f"{cgroup()}/{'c' * 64}/{ID}", cgroup("c" * 64)],
+)
+def test_a_cgroup_that_is_named_like_a_container_isnt_it(look: Look, elsewhere: str) -> None:
+    """Whoever may make cgroups chooses their names: a privileged container does."""
+    assert look(ContainerId(ID, "cri-o", UID, cgroup=elsewhere)) is None
+
+
+@pytest.mark.parametrize("info", ["no JSON", "[]", "null", "{}", '{"runtimeSpec": {"linux": []}}', '{"pid": 0}'])
+def test_a_runtime_that_doesnt_say_where_a_container_is_doesnt_vouch_for_it(look: Look, info: str) -> None:
+    assert look(ContainerStatus=container(info)) is None
+
+
+def test_a_search_that_is_denied_goes_on(tmp_path: Path, finding: Callable[..., Finding]) -> None:
+    """A runtime may know a container a little later than its cgroup is made."""
+    with CriServer(tmp_path / "crio.sock", ContainerStatus=lambda _: None, PodSandboxStatus=lambda _: None) as server:
+        search = finding(server.path)
+        search.finder.find(IN_POD)
+        news = search.news.get(timeout=60)
+        assert (news.container, news.denied, news.searching) == (None, True, True)
+        server.answers["ContainerStatus"], server.answers["PodSandboxStatus"] = container(), sandbox()
+        assert search.next() is not None
+
+
+def test_a_process_shows_where_a_container_is(look: Look) -> None:
+    """Of a runtime that tells of its first process alone, such as Docker."""
+    own = membership(os.getpid())
+    assert own is not None
+    place = next(path for path in (own.unified, *own.by_controller.values()) if path)
+    told = container(json.dumps({"pid": os.getpid()}))
+    assert look(ContainerId(ID, "cri-o", UID, cgroup=place), ContainerStatus=told) is not None
+    assert look(ContainerId(ID, "cri-o", UID, cgroup="/docker-x.scope"), ContainerStatus=told) is None
+
+
+@pytest.mark.parametrize(
+    ("told", "path"),
+    [
+        ("/kubepods/besteffort/pod1/x", "/kubepods/besteffort/pod1/x"),
+        (
+            f"kubepods-burstable-pod1_2.slice:cri-containerd:{ID}",
+            f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{ID}.scope",
+        ),
+        (f"system.slice:docker:{ID}", f"/system.slice/docker-{ID}.scope"),
+        ("-.slice:runc:job", "/runc-job.scope"),
+    ],
+)
+def test_where_a_specification_says_that_a_container_is(told: str, path: str) -> None:
+    assert cgroups_of_spec(told) == (path,)
+
+
+@pytest.mark.parametrize("told", ["", "relative", "a:b", None, 3, ["/"]])
+def test_a_specification_that_doesnt_say_it(told: object) -> None:
+    assert cgroups_of_spec(told) == ()
+
+
+@pytest.mark.parametrize(
+    ("runtime", "parent", "path"),
+    [
+        ("docker", "", f"/docker/{ID}"),
+        ("docker", "", f"/system.slice/docker-{ID}.scope"),
+        ("docker", "ci-jobs", f"/ci-jobs/{ID}"),
+        ("docker", "/kubepods/burstable/pod1", f"/kubepods/burstable/pod1/{ID}"),
+        ("docker", "my-jobs.slice", f"/my.slice/my-jobs.slice/docker-{ID}.scope"),
+        ("podman", "", f"/machine.slice/libpod-{ID}.scope"),
+        ("podman", "", f"/libpod_parent/libpod-{ID}"),
+        ("podman", "/jobs", f"/jobs/libpod-{ID}"),
+    ],
+)
+def test_where_docker_and_podman_put_containers(runtime: str, parent: str, path: str) -> None:
+    assert path in cgroups_of_docker(ID, parent, runtime)
 
 
 def test_an_answer_about_something_else_is_not_believed(tmp_path: Path, finding: Callable[..., Finding]) -> None:
@@ -171,10 +254,7 @@ def test_an_answer_about_something_else_is_not_believed(tmp_path: Path, finding:
     with CriServer(
         tmp_path / "crio.sock", ContainerStatus=lambda request: other(type(request)(container_id="c" * 64))
     ) as server:
-        search = finding(server.path)
-        search.finder.find(IN_POD)
-        search.finder.gone(IN_POD)
-        assert search.next() is None
+        assert finding(server.path).look() is None
 
 
 def test_a_megabyte_of_annotations(look: Look) -> None:
@@ -207,12 +287,10 @@ def test_nonsense_is_complained_of_and_asked_again(
         search = finding(server.path)
         search.finder.find(IN_POD)
         while server.asked.count("ContainerStatus") < 3:
-            assert search.news.empty()
+            assert search.news.empty() or (answer == b"" and search.next() is None)
         assert answer == b"" or str(server.path) in search.finder.failure
         server.answers["ContainerStatus"], server.answers["PodSandboxStatus"] = container(), sandbox()
-        news = search.next()
-        assert news is not None
-        assert news.name == "web"
+        assert search.found().name == "web"
         assert search.finder.failure == ""
 
 
@@ -223,7 +301,7 @@ def test_a_socket_that_isnt_there_is_told_at_once_and_looked_for_again(
     search = finding(path)
     assert search.look() is None
     with CriServer(path):
-        assert search.next() is not None
+        assert search.found() is not None
 
 
 def test_a_socket_that_speaks_something_else(tmp_path: Path, finding: Callable[..., Finding]) -> None:
@@ -262,7 +340,7 @@ def test_a_runtime_that_hangs_holds_up_no_other(tmp_path: Path, finding: Callabl
     ):
         search = finding(hanging.path, good.path)
         search.finder.find(IN_POD)
-        assert search.look(ContainerId(ID, "containerd", UID)) is not None
+        assert search.look(ContainerId(ID, "containerd", UID, cgroup=cgroup())) is not None
         while not search.finder.failure:
             pass
         assert "DEADLINE_EXCEEDED" in search.finder.failure
@@ -277,7 +355,7 @@ def test_many_containers_at_once(tmp_path: Path, finding: Callable[..., Finding]
         search = finding(server.path)
         ids = [f"{number:064x}" for number in range(500)]
         for id_ in ids:
-            search.finder.find(ContainerId(id_, "cri-o", UID))
+            search.finder.find(ContainerId(id_, "cri-o", UID, cgroup=cgroup(id_)))
         assert {search.news.get(timeout=60).id.id for _ in ids} == set(ids)
         assert server.asked.count("ImageStatus") < 50  # one image, asked for by those who came before the answer
 

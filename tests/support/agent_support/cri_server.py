@@ -21,6 +21,16 @@ IMAGE_ID, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 Answer = Callable[[Any], Any]
 
 
+def cgroup(id_: str = ID) -> str:
+    """Where the containers of the pod ``shop-1`` are."""
+    return f"/kubepods/burstable/pod{UID}/{id_}"
+
+
+def placed(id_: str = ID) -> dict[str, object]:
+    """What a runtime's details say of that."""
+    return {"runtimeSpec": {"linux": {"cgroupsPath": cgroup(id_)}}}
+
+
 def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
@@ -40,7 +50,8 @@ def container(info: object = None, **changed: Any) -> Answer:
         ],
     } | changed
     if info is None:
-        info = {"sandboxID": SANDBOX, "config": {"linux": {"security_context": {"privileged": True}}}}
+        config = {"linux": {"security_context": {"privileged": True}}}
+        info = {"sandboxID": SANDBOX, "config": config, **placed(str(status["id"]))}
     text = info if isinstance(info, str) else json.dumps(info)
     return lambda request: (
         MESSAGES["ContainerStatusResponse"](status=status, info=pairs({"info": text}))
@@ -60,7 +71,8 @@ def sandbox(**changed: Any) -> Answer:
         "labels": pairs({"app": "shop", "io.kubernetes.pod.name": "shop-1"}),
         "annotations": pairs({"example.com/team": "a"}),
     } | changed
-    info = json.dumps({"cniResult": {"Interfaces": {"eth0": {"IPConfigs": [{"IP": "10.1.2.3"}]}}}})
+    interfaces = {"eth0": {"IPConfigs": [{"IP": "10.1.2.3"}]}}
+    info = json.dumps({"cniResult": {"Interfaces": interfaces}, **placed(str(status["id"]))})
     return lambda request: (
         MESSAGES["PodSandboxStatusResponse"](status=status, info=pairs({"info": info}))
         if request.pod_sandbox_id == status["id"]

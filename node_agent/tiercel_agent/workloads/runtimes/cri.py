@@ -12,6 +12,7 @@ from cachetools import LRUCache
 
 from tiercel_agent.workloads.images import image_of
 from tiercel_agent.workloads.model import Container, Image, Mount, Pod
+from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_spec
 from tiercel_agent.workloads.runtimes.messages import as_dict, make_messages
 from tiercel_agent.workloads.runtimes.socket import GrpcSocket
 from tiercel_engine.located import located
@@ -77,6 +78,7 @@ class Cri:
             labels=as_dict(status.labels),
             sandbox_id=sandbox_id,
             pod=_pod(sandbox) if sandbox is not None else _pod_of_labels(as_dict(status.labels)),
+            **_placed(info),
             **facts,
         )
 
@@ -99,6 +101,7 @@ class Cri:
             labels=as_dict(status.labels),
             sandbox_id=status.id,
             pod=_pod(sandbox),
+            **_placed(_json(as_dict(sandbox.info).get("info"))),
             **_shared(sandbox),
         )
 
@@ -145,6 +148,17 @@ def _shared(sandbox: Any | None) -> dict[str, Any]:
         "host_ipc": options.ipc == _NODE,
         "ip": sandbox.status.network.ip,
         "cni": orjson.dumps(interfaces).decode() if interfaces else "",
+    }
+
+
+def _placed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a container is, by the details that containerd and CRI-O tell of it."""
+    spec = info.get("runtimeSpec")
+    linux = spec.get("linux") if isinstance(spec, dict) else None
+    pid = info.get("pid")
+    return {
+        "cgroups": cgroups_of_spec(linux.get("cgroupsPath")) if isinstance(linux, dict) else (),
+        "pid": pid if isinstance(pid, int) else 0,
     }
 
 

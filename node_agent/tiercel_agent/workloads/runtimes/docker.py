@@ -13,6 +13,7 @@ import requests
 
 from tiercel_agent.workloads.images import image_of
 from tiercel_agent.workloads.model import Container, Image, Mount, Pod
+from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_docker
 from tiercel_agent.workloads.runtimes.model import NoAnswer
 
 _TIMEOUT = 1  # seconds
@@ -79,6 +80,8 @@ def _container(inspected: Mapping[str, Any], image: Image, runtime: str) -> Cont
         ip=str((inspected.get("NetworkSettings") or {}).get("IPAddress") or ""),
         health_check=" ".join(map(str, health[1:] if health and health[0] in ("CMD", "CMD-SHELL") else ())),
         pod=pod,
+        cgroups=cgroups_of_docker(inspected["Id"], str(host.get("CgroupParent") or ""), runtime),
+        pid=int((inspected.get("State") or {}).get("Pid") or 0),
     )
 
 

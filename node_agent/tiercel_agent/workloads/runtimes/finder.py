@@ -15,6 +15,7 @@ from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Container
 from tiercel_agent.workloads.news import ContainerNews
 from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, is_there, sockets_for
+from tiercel_agent.workloads.vouching import vouches
 from tiercel_engine.located import located
 
 _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -116,17 +117,20 @@ class ContainerFinder:
 
     async def _search(self, container: ContainerId) -> None:
         try:
+            denied_before = False
             for tries, pause in enumerate((*_AGAIN, None), start=1):
-                facts = await self._look(container)
+                facts, denied = await self._look(container)
+                last = pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE)
                 if facts is not None:
                     self._report(ContainerNews(container, facts))
                     if facts.started:
                         return
-                elif tries == 1 and not self._present(container):
-                    self._report(ContainerNews(container, None))
-                if pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE):
-                    if facts is None:
-                        self._report(ContainerNews(container, None))
+                elif last or (tries == 1 and not self._present(container)):
+                    self._report(ContainerNews(container, None, denied))
+                elif denied and not denied_before:
+                    denied_before = True
+                    self._report(ContainerNews(container, None, denied=True, searching=True))
+                if last or pause is None:
                     return
                 await asyncio.sleep(pause)
         finally:
@@ -137,7 +141,9 @@ class ContainerFinder:
         wanted = sockets_for(container.runtime, self._sockets, in_pod=container.pod_uid is not None)
         return [socket for socket in wanted if is_there(socket.path)]
 
-    async def _look(self, container: ContainerId) -> Container | None:
+    async def _look(self, container: ContainerId) -> tuple[Container | None, bool]:
+        """The container if a runtime vouches for it, and whether one has answered that it doesn't."""
+        denied = False
         for socket in self._present(container):
             async with self._at_once:
                 try:
@@ -152,8 +158,9 @@ class ContainerFinder:
                     continue
             self._failures.pop(socket.path, None)
             if facts is not None and _fits(facts, container):
-                return self._kept(facts)
-        return None
+                return self._kept(facts), False
+            denied = True
+        return None, denied
 
     def _kept(self, facts: Container) -> Container:
         """The container with its labels and annotations cut to a bounded size."""
@@ -165,9 +172,9 @@ class ContainerFinder:
 
 def _fits(facts: Container, container: ContainerId) -> bool:
     """Whether the runtime's container is the one that was searched for. A cgroup's name may have been chosen to look
-    like that of another pod."""
+    like that of another container or pod."""
     pods = container.pod_uid, facts.pod.uid if facts.pod is not None else None
-    return facts.id == container.id and (None in pods or pods[0] == pods[1])
+    return facts.id == container.id and (None in pods or pods[0] == pods[1]) and vouches(facts, container)
 
 
 def _open(socket: Socket) -> Runtime:
