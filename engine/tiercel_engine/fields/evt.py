@@ -48,6 +48,12 @@ FIELDS: tuple[Field, ...] = (
         "evt.rawres", FieldType.INTEGER, "The result as the kernel returned it: negative for an error, -2 for ENOENT."
     ),
     Field("evt.failed", FieldType.BOOLEAN, "Whether the system call returned an error."),
+    Field(
+        "tiercel.targets_agent",
+        FieldType.BOOLEAN,
+        "Whether the call is aimed at the agent itself: a signal or ptrace to its process, a file by which /proc shows "
+        "it, or one of its programs, maps or links in the kernel. Numbers decide it, and no name.",
+    ),
     Field("evt.is_io", FieldType.BOOLEAN, "Whether the system call carries data through a descriptor."),
     Field("evt.is_io_read", FieldType.BOOLEAN, "Whether the system call receives data, as recvfrom does."),
     Field("evt.is_io_write", FieldType.BOOLEAN, "Whether the system call sends data, as sendto does."),
