@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import queue
 import socket
+import socketserver
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,7 +37,8 @@ from tiercel_agent.workloads.model import Container, Image, Mount
 from tiercel_agent.workloads.news import ContainerNews
 from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_docker, cgroups_of_spec
 from tiercel_agent.workloads.runtimes.finder import ContainerFinder
-from tiercel_agent.workloads.runtimes.model import socket_of, sockets_for
+from tiercel_agent.workloads.runtimes.model import CONTAINERD, CRI, DOCKER, NoAnswer, Socket, sockets_for
+from tiercel_agent.workloads.runtimes.recognition import recognise
 
 IN_POD = ContainerId(ID, "cri-o", UID, cgroup=cgroup())
 Look = Callable[..., Container | None]
@@ -44,7 +49,7 @@ class Finding:
 
     def __init__(self, *paths: Path, annotations: tuple[str, ...] = ()) -> None:
         self.news: queue.SimpleQueue[ContainerNews] = queue.SimpleQueue()
-        self.finder = ContainerFinder(map(socket_of, paths), annotations, self.news.put)
+        self.finder = ContainerFinder(paths, annotations, self.news.put)
 
     def look(self, container: ContainerId = IN_POD) -> Container | None:
         self.finder.find(container)
@@ -335,7 +340,7 @@ def test_a_socket_that_speaks_something_else(tmp_path: Path, finding: Callable[.
 def test_a_runtime_that_hangs_holds_up_no_other(tmp_path: Path, finding: Callable[..., Finding]) -> None:
     answering = threading.Event()
     with (
-        CriServer(tmp_path / "containerd.sock") as good,
+        CriServer(tmp_path / "containerd.sock", runtime="containerd") as good,
         CriServer(tmp_path / "crio.sock", ContainerStatus=lambda _request: answering.wait(60) and None) as hanging,
     ):
         search = finding(hanging.path, good.path)
@@ -365,19 +370,81 @@ def test_a_broken_detail_message_is_no_message() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "runtime", "in_pod", "asked"),
+    ("interface", "name", "runtime", "in_pod", "asked"),
     [
-        ("/run/containerd/containerd.sock", "containerd", False, True),
-        ("/run/containerd/containerd.sock", "docker", False, False),
-        ("/run/crio/crio.sock", "cri-o", True, True),
-        ("/run/crio/crio.sock", "containerd", True, True),  # the cgroupfs driver names no runtime
-        ("/run/crio/crio.sock", "containerd", False, False),
-        ("/run/cri-dockerd.sock", "docker", True, True),
-        ("/run/docker.sock", "docker", False, True),
-        ("/run/docker.sock", None, False, True),
-        ("/run/podman/podman.sock", "podman", False, True),
-        ("/run/podman/podman.sock", "docker", False, False),
+        (CONTAINERD, "containerd", "containerd", False, True),
+        (CONTAINERD, "containerd", "docker", False, False),
+        (CRI, "cri-o", "cri-o", True, True),
+        (CRI, "cri-o", "containerd", True, True),  # the cgroupfs driver names no runtime
+        (CRI, "cri-o", "containerd", False, False),
+        (CRI, "docker", "docker", True, True),  # cri-dockerd
+        (DOCKER, "docker", "docker", False, True),
+        (DOCKER, "docker", None, False, True),
+        (DOCKER, "podman", "podman", False, True),
+        (DOCKER, "podman", "docker", False, False),
     ],
 )
-def test_who_is_asked(path: str, runtime: str | None, in_pod: bool, asked: bool) -> None:
-    assert bool(sockets_for(runtime, [socket_of(Path(path))], in_pod=in_pod)) is asked
+def test_who_is_asked(interface: str, name: str, runtime: str | None, in_pod: bool, asked: bool) -> None:
+    socket = Socket(Path("/run/any.sock"), interface, frozenset({name}))
+    assert bool(sockets_for(runtime, [socket], in_pod=in_pod)) is asked
+
+
+@pytest.mark.parametrize(
+    ("runtime", "interface", "name"),
+    [
+        ("containerd", CONTAINERD, "containerd"),
+        ("cri-o", CRI, "cri-o"),
+        ("docker", CRI, "docker"),
+        ("Other\x1b", CRI, "other\\x1b"),
+    ],
+)
+def test_a_runtime_is_recognised_by_its_answer(tmp_path: Path, runtime: str, interface: str, name: str) -> None:
+    path = tmp_path / "docker.sock"  # whatever it is called
+    with CriServer(path, runtime=runtime):
+        assert asyncio.run(recognise(path)) == Socket(path, interface, frozenset({name}))
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[None]:
+    """A socket that gives each client the same answer."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            self.rfile.readline()
+            self.wfile.write(answer)
+
+    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("header", "name"),
+    [
+        ("Api-Version: 1.44", "docker"),
+        ("Libpod-API-Version: 5.0.0\r\nApi-Version: 1.41", "podman"),
+        ("Server: x", None),
+    ],
+)
+def test_docker_and_podman_are_recognised_by_their_ping(tmp_path: Path, header: str, name: str | None) -> None:
+    path = tmp_path / "containerd.sock"
+    with answering(path, f"HTTP/1.0 200 OK\r\n{header}\r\nContent-Length: 2\r\n\r\nOK".encode()):
+        if name is None:
+            with pytest.raises(NoAnswer, match="no container runtime"):
+                asyncio.run(recognise(path))
+        else:
+            assert asyncio.run(recognise(path)) == Socket(path, DOCKER, frozenset({name}))
+
+
+@pytest.mark.parametrize("answer", [b"", b"\r\n\r\n", b"x" * 100_000])
+def test_what_is_no_runtime_is_told(tmp_path: Path, finding: Callable[..., Finding], answer: bytes) -> None:
+    path = tmp_path / "containerd.sock"
+    with answering(path, answer):
+        search = finding(path)
+        search.finder.find(IN_POD)
+        while not search.finder.failure:
+            time.sleep(0.01)
+        assert search.finder.failure == f"{path}: no container runtime answers there"

@@ -90,14 +90,16 @@ def image(**changed: Any) -> Answer:
 
 
 class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Serves from its entry to its exit. An answer of None is NOT_FOUND. ``asked`` are the methods called."""
+    """Serves from its entry to its exit. An answer of None is NOT_FOUND. ``asked`` are the methods called, but for the
+    one by which the runtime is recognised."""
 
-    def __init__(self, path: Path, **answers: Answer) -> None:
+    def __init__(self, path: Path, *, runtime: str = "cri-o", **answers: Answer) -> None:
         self.path = path
         self.answers: dict[str, Answer] = {
             "ContainerStatus": container(),
             "PodSandboxStatus": sandbox(),
             "ImageStatus": image(),
+            "Version": lambda _request: MESSAGES["VersionResponse"](version="0.1.0", runtime_name=runtime),
             "ListContainers": lambda request: MESSAGES["ListContainersResponse"](
                 containers=[{"id": request.filter.id, "pod_sandbox_id": SANDBOX}]
             ),
@@ -121,7 +123,8 @@ class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
             return None
 
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            self.asked.append(method)
+            if method != "Version":
+                self.asked.append(method)
             answer = self.answers[method](request)
             if answer is None:
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")

@@ -20,6 +20,8 @@ from tiercel_engine.located import located
 _LOG = logging.getLogger(__name__)
 
 _TABLE = """
+    VersionRequest          unused=1
+    VersionResponse         version=1
     ListNamespacesRequest   filter=1
     ListNamespacesResponse  namespaces=1:Namespace*
     Namespace               name=1
@@ -37,6 +39,18 @@ _SERVICES = "/containerd.services"
 _NAMESPACE = "containerd-namespace"
 _NAME_LABELS = ("nerdctl/name", "io.kubernetes.container.name")
 _KUBERNETES = "k8s.io"
+
+
+async def answers(path: Path) -> bool:
+    """Whether a containerd answers on a socket. Raises NoAnswer."""
+    messages = make_messages("tiercel.containerd", _TABLE)
+    socket = GrpcSocket(path)
+    try:
+        method = f"{_SERVICES}.version.v1.Version/Version"
+        answer = await socket.call(method, messages["VersionRequest"](), messages["VersionResponse"])
+    finally:
+        await socket.close()
+    return answer is not None and bool(answer.version)
 
 
 class Containerd:

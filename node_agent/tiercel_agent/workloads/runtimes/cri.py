@@ -20,6 +20,8 @@ from tiercel_engine.located import located
 _LOG = logging.getLogger(__name__)
 
 _TABLE = """
+    VersionRequest           version=1
+    VersionResponse          version=1 runtime_name=2
     ContainerStatusRequest   container_id=1 verbose=2:bool
     ContainerStatusResponse  status=1:ContainerStatus info=2:Pair*
     ContainerStatus          id=1 metadata=2:ContainerMetadata started_at=5:int64 image=8:ImageSpec image_ref=9
@@ -44,10 +46,22 @@ _TABLE = """
     ImageStatusResponse      image=1:Image
     Image                    id=1 repo_tags=2* repo_digests=3*
 """
+_RUNTIME = "/runtime.v1.RuntimeService"
 _NODE = 2  # NamespaceMode: shared with the host
 _PROPAGATION = ("private", "rslave", "rshared")
 _KUBELET_LABELS = "io.kubernetes."
 _IMAGES = 256
+
+
+async def runtime_name(path: Path) -> str:
+    """The name of the runtime that speaks the CRI on a socket, in lower case. Raises NoAnswer."""
+    messages = make_messages("tiercel.cri", _TABLE)
+    socket = GrpcSocket(path)
+    try:
+        answer = await socket.call(f"{_RUNTIME}/Version", messages["VersionRequest"](), messages["VersionResponse"])
+    finally:
+        await socket.close()
+    return str(answer.runtime_name).lower() if answer is not None else ""
 
 
 class Cri:

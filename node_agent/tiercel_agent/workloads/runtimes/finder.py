@@ -22,6 +22,7 @@ _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between two tries for a container. Its runtime knows it from about the time on when its cgroup is made, and
 when it was started a little later. The runtime may also be just restarting."""
 _TRIES_WHEN_GONE = 3
+_RECOGNISE_AGAIN = 1.0  # seconds
 _AT_ONCE = 16
 _NO_CONTAINER = "0" * 64
 _MOST_WAITING = 4096
@@ -36,11 +37,14 @@ class ContainerFinder:
     """
 
     def __init__(
-        self, sockets: Iterable[Socket], annotations: Collection[str], report: Callable[[ContainerNews], None]
+        self, sockets: Iterable[Path], annotations: Collection[str], report: Callable[[ContainerNews], None]
     ) -> None:
         self._annotations = annotations
         self._failures: dict[Path, str] = {}
-        self._sockets = tuple(sockets)
+        self._paths = tuple(sockets)
+        self._recognised: dict[Path, Socket] = {}
+        self._recognising: dict[Path, asyncio.Task[None]] = {}
+        self._not_before: dict[Path, float] = {}
         self._report = report
         self._runtimes: dict[Path, Runtime] = {}
         self._searches: OrderedDict[ContainerId, asyncio.Task[None]] = OrderedDict()
@@ -89,13 +93,37 @@ class ContainerFinder:
     async def _rehearse(self) -> None:
         """Asks each runtime that is there for a container that doesn't exist: the first request takes longer than some
         containers live."""
-        for socket in self._sockets:
-            if is_there(socket.path):
-                try:
-                    for in_pod in (True, False):
-                        await self._runtime(socket).container(_NO_CONTAINER, in_pod=in_pod)
-                except Exception as error:  # it will be asked again, and then the failure is reported
-                    _LOG.debug("%s doesn't answer: %s", socket.path, located(error))
+        self._recognise_others()
+        if self._recognising:
+            await asyncio.wait(list(self._recognising.values()))
+        for socket in list(self._recognised.values()):
+            try:
+                for in_pod in (True, False):
+                    await self._runtime(socket).container(_NO_CONTAINER, in_pod=in_pod)
+            except Exception as error:  # it will be asked again, and then the failure is reported
+                _LOG.debug("%s doesn't answer: %s", socket.path, located(error))
+
+    def _recognise_others(self) -> None:
+        """Begins to ask the sockets that are there, and that aren't recognised yet, which runtime listens. What doesn't
+        answer is asked again a moment later at the earliest."""
+        now = self._loop.time()
+        for path in self._paths:
+            if path in self._recognised or path in self._recognising or now < self._not_before.get(path, 0):
+                continue
+            if is_there(path):
+                self._recognising[path] = self._loop.create_task(self._recognise(path))
+
+    async def _recognise(self, path: Path) -> None:
+        from tiercel_agent.workloads.runtimes.recognition import recognise  # noqa: PLC0415 (as in ``_open``)
+
+        try:
+            self._recognised[path] = await recognise(path)
+            self._failures.pop(path, None)
+        except NoAnswer as error:
+            self._failures[path] = str(error)
+            self._not_before[path] = self._loop.time() + _RECOGNISE_AGAIN
+        finally:
+            del self._recognising[path]
 
     def _runtime(self, socket: Socket) -> Runtime:
         runtime = self._runtimes.get(socket.path)
@@ -125,7 +153,7 @@ class ContainerFinder:
                     self._report(ContainerNews(container, facts))
                     if facts.started:
                         return
-                elif last or (tries == 1 and not self._present(container)):
+                elif last or (tries == 1 and not self._may_be_known(container)):
                     self._report(ContainerNews(container, None, denied))
                 elif denied and not denied_before:
                     denied_before = True
@@ -137,13 +165,23 @@ class ContainerFinder:
             self._searches.pop(container, None)
             self._gone.discard(container)
 
+    def _may_be_known(self, container: ContainerId) -> bool:
+        """Whether a runtime is there that may know the container, or a socket of which nothing is known yet."""
+        return bool(self._present(container)) or any(
+            path not in self._recognised and is_there(path) for path in self._paths
+        )
+
     def _present(self, container: ContainerId) -> list[Socket]:
-        wanted = sockets_for(container.runtime, self._sockets, in_pod=container.pod_uid is not None)
+        known = [self._recognised[path] for path in self._paths if path in self._recognised]
+        wanted = sockets_for(container.runtime, known, in_pod=container.pod_uid is not None)
         return [socket for socket in wanted if is_there(socket.path)]
 
     async def _look(self, container: ContainerId) -> tuple[Container | None, bool]:
         """The container if a runtime vouches for it, and whether one has answered that it doesn't."""
         denied = False
+        self._recognise_others()
+        if self._recognising and not self._present(container):
+            await asyncio.wait(list(self._recognising.values()), return_when=asyncio.FIRST_COMPLETED)
         for socket in self._present(container):
             async with self._at_once:
                 try:
@@ -190,4 +228,4 @@ def _open(socket: Socket) -> Runtime:
         return Containerd(socket.path)
     from tiercel_agent.workloads.runtimes.cri import Cri  # noqa: PLC0415
 
-    return Cri(socket.path, "docker" if "docker" in socket.runtimes else "cri-o")
+    return Cri(socket.path, next(iter(socket.runtimes)))
