@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -130,13 +130,13 @@ class Kube:
         answer = self._resource(api_version, kind).get(serialize=False, _request_timeout=_LIST_TIMEOUT)
         return list(_object(answer)["items"] or ())
 
-    def list_path(self, path: str, labels: str) -> tuple[list[dict[str, Any]], str]:
+    def list_path(self, path: str, labels: str) -> tuple[Sequence[dict[str, Any]], str]:
         """The objects of a collection that have these labels, and the version from which a watch goes on."""
         answer = self._client.request(
             "get", path, query_params=[("labelSelector", labels)], serialize=False, _request_timeout=_LIST_TIMEOUT
         )
         listed = _object(answer)
-        return list(listed["items"] or ()), str(listed["metadata"]["resourceVersion"])
+        return listed["items"] or (), str(listed["metadata"]["resourceVersion"])
 
     def watch_path(self, path: str, labels: str, version: str) -> Iterator[tuple[str, dict[str, Any]]]:
         """What happens to those objects from a version on: ADDED, MODIFIED or DELETED and the object, or BOOKMARK and

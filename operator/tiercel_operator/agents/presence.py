@@ -8,7 +8,7 @@ server nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -57,7 +57,7 @@ def agent_pod(body: Mapping[str, Any]) -> AgentPod | None:
     node = (body.get("spec") or {}).get("nodeName")
     if not node:
         return None
-    containers = status.get("containerStatuses") or ({},)
+    containers: Sequence[Mapping[str, Any]] = status.get("containerStatuses") or ()
     return AgentPod(
         node=node,
         name=metadata["name"],

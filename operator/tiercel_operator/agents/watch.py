@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -69,7 +69,7 @@ class AgentWatch:
             level = logging.INFO if sign.kind is SignKind.BACK else logging.WARNING
             LOGGER.log(level, "node %s: %s", sign.node, sign.message)
 
-    def _listed(self, pods: list[dict[str, Any]]) -> None:
+    def _listed(self, pods: Sequence[Mapping[str, Any]]) -> None:
         there = {pod["metadata"]["uid"] for pod in pods}
         for uid in self._pods.keys() - there:
             self._changed(self._pods[uid], exists=False)

@@ -54,6 +54,8 @@ def at_agent(event_type: str, container: str = "host", **fields: Any) -> Event:
     return event(event_type, container, **{"tiercel.targets_agent": True, **fields})
 
 
+AT_AGENT: dict[str, Any] = {"tiercel.targets_agent": True}
+AT_OTHERS: dict[str, Any] = {"tiercel.targets_agent": False}
 C = "0123456789ab"
 ATTACKS = [
     ("Sensitive file opened for reading", opened("/etc/shadow", **by("/usr/bin/cat"))),
@@ -96,8 +98,8 @@ ATTACKS = [
     ("Signal to the agent", at_agent("kill", C, **{"evt.arg.sig": "SIGKILL"}, **by("/usr/lib/systemd/systemd"))),
     ("Signal to the agent", at_agent("pidfd_send_signal", **{"evt.arg.sig": "37"})),
     ("Agent taken over", at_agent("ptrace", **{"evt.arg.request": "PTRACE_SEIZE", "evt.res": "EPERM"})),
-    ("Agent taken over", opened("/proc/4711/mem", "write", **{"tiercel.targets_agent": True})),
-    ("Agent taken over", opened("/mnt/4711/mem", "write", C, **{"tiercel.targets_agent": True})),
+    ("Agent taken over", opened("/proc/4711/mem", "write", **AT_AGENT)),
+    ("Agent taken over", opened("/mnt/4711/mem", "write", C, **AT_AGENT)),
     ("Agent's eBPF reached", at_agent("bpf", **{"evt.arg.cmd": "BPF_LINK_GET_FD_BY_ID"}, **by("/usr/sbin/bpftool"))),
     ("Container reached for the host", event("setns", C)),
     ("Container reached for the host", event("mount", C, **{"evt.arg.dev": "/dev/sda1"})),
@@ -145,9 +147,9 @@ ORDINARY = [
     at_agent("kill", **{"evt.arg.sig": "0"}),
     event("kill", **{"evt.arg.sig": "SIGKILL", "tiercel.targets_agent": False}),
     event("process_vm_readv"),
-    opened("/proc/4711/mem", "write", **{"tiercel.targets_agent": False}),
-    opened("/proc/4711/mem", **{"tiercel.targets_agent": True}),
-    opened("/proc/4711/oom_score_adj", "write", **{"tiercel.targets_agent": True}, **by("/usr/bin/runc")),
+    opened("/proc/4711/mem", "write", **AT_OTHERS),
+    opened("/proc/4711/mem", **AT_AGENT),
+    opened("/proc/4711/oom_score_adj", "write", **AT_AGENT, **by("/usr/bin/runc")),
     event("bpf", **{"evt.arg.cmd": "BPF_MAP_GET_FD_BY_ID", "tiercel.targets_agent": False}),
     event("setns", **by("/usr/bin/nsenter")),
     event("setns", C, **{"proc.is_exe_from_memfd": True, "proc.pexepath": "/usr/bin/runc"}),

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,10 @@ def python(program: str, *arguments: object) -> Callable[[], None]:
         )
 
     return work
+
+
+def show(command: list[str]) -> None:
+    subprocess.run(command, check=False)
 
 
 def own_map() -> int:
@@ -113,12 +118,7 @@ def test_its_maps_programs_and_links(watching: Watching) -> None:
     assert kinds.keys() >= {"map_id", "prog_id"}
     for kind, number in kinds.items():
         command = [bpftool, kind.removesuffix("_id"), "show", "id", str(number)]
-        raised(
-            watching,
-            lambda command=command: subprocess.run(command, check=False),
-            "Agent's eBPF reached",  # type: ignore[misc]
-            f"id={number}",
-        )
+        raised(watching, partial(show, command), "Agent's eBPF reached", f"id={number}")
 
 
 def test_an_attr_at_the_end_of_a_page_hides_nothing(watching: Watching) -> None:
