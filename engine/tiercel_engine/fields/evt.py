@@ -51,8 +51,7 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "tiercel.targets_agent",
         FieldType.BOOLEAN,
-        "Whether the call is aimed at the agent itself: a signal or ptrace to its process, a file by which /proc shows "
-        "it, or one of its programs, maps or links in the kernel. Numbers decide it, and no name.",
+        "Whether the call is aimed at the agent: its process, that one's files in /proc, its programs and maps.",
     ),
     Field("evt.is_io", FieldType.BOOLEAN, "Whether the system call carries data through a descriptor."),
     Field("evt.is_io_read", FieldType.BOOLEAN, "Whether the system call receives data, as recvfrom does."),
