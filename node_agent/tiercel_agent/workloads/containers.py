@@ -41,7 +41,7 @@ class Containers:
         """
         container = self._of_cgroup(header.cgroup, process)
         owner = self._mounts.owner(header.mount_ns)
-        if owner is not None and (container is None or not _same_pod(owner, container)):
+        if owner is not None and owner is not container and (container is None or not _same_pod(owner, container)):
             return owner
         if container is None:
             return self._unexplained(header, process) if header.flags & OTHER_ROOT else None

@@ -198,7 +198,11 @@ class Inventory:
         return node.labels if node is not None else {}
 
     def appeared(self, container: ContainerId) -> None:
-        """Notes that there is such a container, and begins to search for its facts."""
+        """Notes that there is such a container, and begins to search for its facts. What was known of one that is gone
+        doesn't count: anybody may have made the cgroup anew."""
+        entry = self._entries.get(container)
+        if entry is not None and entry.gone:
+            self._forget(container, self._entries.pop(container))
         self._entry(container)
 
     def disappeared(self, container: ContainerId) -> None:

@@ -87,6 +87,8 @@ class Container:
     """Where the runtime has put the container: paths from the root of a hierarchy, of which one is right."""
     pid: int = 0
     """The container's first process, as the agent numbers processes; 0 if there is none."""
+    finished: int = 0
+    """Nanoseconds since the epoch; 0 if it hasn't come to its end."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,14 +13,19 @@ from tiercel_agent.context.cgroups import membership, mount_point
 from tiercel_agent.context.container import ContainerId, container_of
 from tiercel_agent.workloads.model import Container
 
+_LATE = 5_000_000_000  # ns: a container may have ended before its cgroup was noticed
 _INITIAL_ROOT = 1  # the id of the machine's own root cgroup, which is the inode of its folder
 
 
-def vouches(facts: Container, claimed: ContainerId) -> bool:
-    """Whether the runtime's container lies in the cgroup that claims to be its.
+def vouches(facts: Container, claimed: ContainerId, since: int) -> bool:
+    """Whether the runtime's container lies in the cgroup that claims to be its. ``since`` is from when on the cgroup is
+    known, in nanoseconds since the epoch.
 
-    The runtime says it by the container's specification, which outlives the container, or by its first process.
+    The runtime says it by the container's specification or by its first process. The specification outlives the
+    container, whose cgroup anybody may make anew once it has come to its end.
     """
+    if facts.finished and facts.finished < since - _LATE:
+        return False
     if claimed.cgroup in facts.cgroups:
         return True
     if _is_nested() and any(path != "/" and claimed.cgroup.endswith(path) for path in facts.cgroups):

@@ -176,6 +176,16 @@ def test_the_pod_of_a_cgroup_that_a_runtime_denies_doesnt_count(world: World) ->
     assert world.inventory.workload(IN_POD).pod == pod()
 
 
+def test_a_cgroup_that_is_made_anew_is_asked_for_anew(world: World) -> None:
+    """Anybody may have made it once the container is gone."""
+    world.inventory.appeared(ALONE)
+    world.report(container_found(ALONE))
+    world.inventory.disappeared(ALONE)
+    assert world.inventory.workload(ALONE).container is not None  # events of its last processes may still come
+    world.inventory.appeared(ALONE)
+    assert (world.finder.asked, world.inventory.workload(ALONE).container) == ([ALONE, ALONE], None)
+
+
 def test_where_no_runtime_answers_the_pod_counts(world: World) -> None:
     world.report(PodNews(pod()), Synced())
     world.inventory.appeared(IN_POD)

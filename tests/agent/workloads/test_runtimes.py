@@ -195,6 +195,14 @@ def test_a_runtime_that_doesnt_say_where_a_container_is_doesnt_vouch_for_it(look
     assert look(ContainerStatus=container(info)) is None
 
 
+def test_the_cgroup_of_a_container_that_has_ended_isnt_its_any_more(look: Look) -> None:
+    """The runtime knows it for a while after that, and anybody may make the cgroup anew. One that ended just now may
+    have been too quick for its cgroup to be noticed before."""
+    long_ago, just_now = time.time_ns() - 60_000_000_000, time.time_ns() - 1_000_000_000
+    assert look(ContainerStatus=container(finished_at=long_ago)) is None
+    assert look(ContainerStatus=container(finished_at=just_now)) is not None
+
+
 def test_a_search_that_is_denied_goes_on(tmp_path: Path, finding: Callable[..., Finding]) -> None:
     """A runtime may know a container a little later than its cgroup is made."""
     with CriServer(tmp_path / "crio.sock", ContainerStatus=lambda _: None, PodSandboxStatus=lambda _: None) as server:

@@ -24,8 +24,8 @@ _TABLE = """
     VersionResponse          version=1 runtime_name=2
     ContainerStatusRequest   container_id=1 verbose=2:bool
     ContainerStatusResponse  status=1:ContainerStatus info=2:Pair*
-    ContainerStatus          id=1 metadata=2:ContainerMetadata started_at=5:int64 image=8:ImageSpec image_ref=9
-                             labels=12:Pair* mounts=14:Mount* image_id=17
+    ContainerStatus          id=1 metadata=2:ContainerMetadata started_at=5:int64 finished_at=6:int64 image=8:ImageSpec
+                             image_ref=9 labels=12:Pair* mounts=14:Mount* image_id=17
     ContainerMetadata        name=1
     ImageSpec                image=1 user_specified_image=18
     Mount                    container_path=1 host_path=2 readonly=3:bool propagation=5:int32
@@ -89,6 +89,7 @@ class Cri:
             privileged=_privileged(info),
             mounts=tuple(map(_mount, status.mounts)),
             started=max(0, status.started_at),
+            finished=max(0, status.finished_at),
             labels=as_dict(status.labels),
             sandbox_id=sandbox_id,
             pod=_pod(sandbox) if sandbox is not None else _pod_of_labels(as_dict(status.labels)),

@@ -64,6 +64,7 @@ def _container(inspected: Mapping[str, Any], image: Image, runtime: str) -> Cont
     labels = dict(config.get("Labels") or {})
     uid = labels.get(f"{_POD}uid", "")
     pod = Pod(labels.get(f"{_POD}namespace", ""), labels.get(f"{_POD}name", ""), uid) if uid else None
+    state = inspected.get("State") or {}
     health = (config.get("Healthcheck") or {}).get("Test") or ()
     return Container(
         id=inspected["Id"],
@@ -75,13 +76,14 @@ def _container(inspected: Mapping[str, Any], image: Image, runtime: str) -> Cont
         host_network=host.get("NetworkMode") == "host",
         host_ipc=host.get("IpcMode") == "host",
         mounts=tuple(map(_mount, inspected.get("Mounts") or ())),
-        started=_nanoseconds(str((inspected.get("State") or {}).get("StartedAt") or "")),
+        started=_nanoseconds(str(state.get("StartedAt") or "")),
         labels=labels,
         ip=str((inspected.get("NetworkSettings") or {}).get("IPAddress") or ""),
         health_check=" ".join(map(str, health[1:] if health and health[0] in ("CMD", "CMD-SHELL") else ())),
         pod=pod,
         cgroups=cgroups_of_docker(inspected["Id"], str(host.get("CgroupParent") or ""), runtime),
-        pid=int((inspected.get("State") or {}).get("Pid") or 0),
+        pid=int(state.get("Pid") or 0),
+        finished=0 if state.get("Running") else _nanoseconds(str(state.get("FinishedAt") or "")),
     )
 
 

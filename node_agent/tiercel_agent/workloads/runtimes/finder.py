@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -145,9 +146,9 @@ class ContainerFinder:
 
     async def _search(self, container: ContainerId) -> None:
         try:
-            denied_before = False
+            denied_before, since = False, time.time_ns()
             for tries, pause in enumerate((*_AGAIN, None), start=1):
-                facts, denied = await self._look(container)
+                facts, denied = await self._look(container, since)
                 last = pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE)
                 if facts is not None:
                     self._report(ContainerNews(container, facts))
@@ -176,8 +177,9 @@ class ContainerFinder:
         wanted = sockets_for(container.runtime, known, in_pod=container.pod_uid is not None)
         return [socket for socket in wanted if is_there(socket.path)]
 
-    async def _look(self, container: ContainerId) -> tuple[Container | None, bool]:
-        """The container if a runtime vouches for it, and whether one has answered that it doesn't."""
+    async def _look(self, container: ContainerId, since: int) -> tuple[Container | None, bool]:
+        """The container if a runtime vouches for it, and whether one has answered that it doesn't. ``since`` is as for
+        ``vouches``."""
         denied = False
         self._recognise_others()
         if self._recognising and not self._present(container):
@@ -195,7 +197,7 @@ class ContainerFinder:
                     self._failures[socket.path] = f"{socket.path}: {type(error).__name__}: {error}"
                     continue
             self._failures.pop(socket.path, None)
-            if facts is not None and _fits(facts, container):
+            if facts is not None and _fits(facts, container, since):
                 return self._kept(facts), False
             denied = True
         return None, denied
@@ -208,11 +210,11 @@ class ContainerFinder:
         return replace(facts, labels=bounded(facts.labels), pod=pod)
 
 
-def _fits(facts: Container, container: ContainerId) -> bool:
+def _fits(facts: Container, container: ContainerId, since: int) -> bool:
     """Whether the runtime's container is the one that was searched for. A cgroup's name may have been chosen to look
     like that of another container or pod."""
     pods = container.pod_uid, facts.pod.uid if facts.pod is not None else None
-    return facts.id == container.id and (None in pods or pods[0] == pods[1]) and vouches(facts, container)
+    return facts.id == container.id and (None in pods or pods[0] == pods[1]) and vouches(facts, container, since)
 
 
 def _open(socket: Socket) -> Runtime:
