@@ -20,6 +20,7 @@ LOGGER = logging.getLogger(__name__)
 LOOK = 1.0
 """Seconds between two looks at what is to be told."""
 _AGAIN_AFTER = 2.0
+_PAUSE = 0.2
 _MOST_UNTOLD = 20_000
 
 
@@ -114,3 +115,4 @@ class AgentWatch:
                         loop.call_soon_threadsafe(partial(self._changed, body, exists=kind != "DELETED"))
             except Expired:
                 return
+            self._stopped.wait(_PAUSE)  # for servers that end watches at once

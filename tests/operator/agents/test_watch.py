@@ -55,6 +55,7 @@ def run(kube: FakeKube, done: Callable[[], bool], monkeypatch: Any, leads: Calla
     """Runs until something is so."""
     monkeypatch.setattr(watch, "LOOK", 0.01)
     monkeypatch.setattr(watch, "_AGAIN_AFTER", 0.01)
+    monkeypatch.setattr(watch, "_PAUSE", 0.0)
 
     async def work() -> None:
         watching = AgentWatch(kube, "tiercel-system", leads, lambda: {"n1", "n2"})  # type: ignore[arg-type]
