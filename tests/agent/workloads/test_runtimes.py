@@ -2,16 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import queue
 import socket
-import socketserver
 import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -30,67 +23,11 @@ from agent_support.cri_server import (
     placed,
     sandbox,
 )
+from agent_support.finding import IN_POD, Finding, Look
 
-from tiercel_agent.context.cgroups import membership
 from tiercel_agent.context.container import ContainerId
-from tiercel_agent.workloads.model import Container, Image, Mount
-from tiercel_agent.workloads.news import ContainerNews
-from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_docker, cgroups_of_spec
-from tiercel_agent.workloads.runtimes.finder import ContainerFinder
-from tiercel_agent.workloads.runtimes.model import CONTAINERD, CRI, DOCKER, NoAnswer, Socket, sockets_for
-from tiercel_agent.workloads.runtimes.recognition import recognise
-
-IN_POD = ContainerId(ID, "cri-o", UID, cgroup=cgroup())
-Look = Callable[..., Container | None]
-
-
-class Finding:
-    """A finder, with what it reports."""
-
-    def __init__(self, *paths: Path, annotations: tuple[str, ...] = ()) -> None:
-        self.news: queue.SimpleQueue[ContainerNews] = queue.SimpleQueue()
-        self.finder = ContainerFinder(paths, annotations, self.news.put)
-
-    def look(self, container: ContainerId = IN_POD) -> Container | None:
-        self.finder.find(container)
-        return self.next()
-
-    def next(self) -> Container | None:
-        return self.news.get(timeout=60).container
-
-    def found(self) -> Container:
-        """What is found at last."""
-        while (facts := self.next()) is None:
-            pass
-        return facts
-
-
-@pytest.fixture
-def finding() -> Iterator[Callable[..., Finding]]:
-    opened: list[Finding] = []
-
-    def begin(*paths: Path, **options: tuple[str, ...]) -> Finding:
-        opened.append(Finding(*paths, **options))
-        return opened[-1]
-
-    yield begin
-    for search in opened:
-        search.finder.close()
-
-
-@pytest.fixture
-def look(tmp_path: Path, finding: Callable[..., Finding]) -> Iterator[Look]:
-    """The container as it is read from the given answers of a CRI-O."""
-    servers: list[CriServer] = []
-
-    def begin(asked: ContainerId = IN_POD, annotations: tuple[str, ...] = (), **answers: object) -> Container | None:
-        server = CriServer(tmp_path / f"crio-{len(servers)}.sock", **answers)  # type: ignore[arg-type]
-        servers.append(server.__enter__())
-        return finding(server.path, annotations=annotations).look(asked)
-
-    yield begin
-    for server in servers:
-        server.__exit__(None, None, None)
+from tiercel_agent.workloads.model import Image, Mount
+from tiercel_agent.workloads.runtimes.model import CONTAINERD, CRI, DOCKER, Socket, sockets_for
 
 
 def test_all_that_the_cri_tells(look: Look) -> None:
@@ -170,96 +107,6 @@ def test_a_runtime_without_details_leaves_the_pod_by_its_labels(look: Look) -> N
     assert facts.pod is not None
     assert (facts.pod.namespace, facts.pod.name) == ("namespace", "name")
     assert (facts.image.tag, facts.image.digest) == ("1.27", DIGEST)
-
-
-def test_another_pods_container_is_not_taken_for_this_ones(tmp_path: Path, finding: Callable[..., Finding]) -> None:
-    """A cgroup below a pod's own that has the name of another pod's container."""
-    with CriServer(tmp_path / "crio.sock") as server:
-        search = finding(server.path)
-        spoofed = ContainerId(ID, "cri-o", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a", cgroup=cgroup())
-        assert search.look(spoofed) is None
-        assert search.look() is not None
-
-
-@pytest.mark.parametrize(
-    "elsewhere",
-    [f"/crio-{ID}.scope", f"/elsewhere{cgroup()}", f"{cgroup()}/{'c' * 64}/{ID}", cgroup("c" * 64)],
-)
-def test_a_cgroup_that_is_named_like_a_container_isnt_it(look: Look, elsewhere: str) -> None:
-    """Whoever may make cgroups chooses their names: a privileged container does."""
-    assert look(ContainerId(ID, "cri-o", UID, cgroup=elsewhere)) is None
-
-
-@pytest.mark.parametrize("info", ["no JSON", "[]", "null", "{}", '{"runtimeSpec": {"linux": []}}', '{"pid": 0}'])
-def test_a_runtime_that_doesnt_say_where_a_container_is_doesnt_vouch_for_it(look: Look, info: str) -> None:
-    assert look(ContainerStatus=container(info)) is None
-
-
-def test_the_cgroup_of_a_container_that_has_ended_isnt_its_any_more(look: Look) -> None:
-    """The runtime knows it for a while after that, and anybody may make the cgroup anew. One that ended just now may
-    have been too quick for its cgroup to be noticed before."""
-    long_ago, just_now = time.time_ns() - 60_000_000_000, time.time_ns() - 1_000_000_000
-    assert look(ContainerStatus=container(finished_at=long_ago)) is None
-    assert look(ContainerStatus=container(finished_at=just_now)) is not None
-
-
-def test_a_search_that_is_denied_goes_on(tmp_path: Path, finding: Callable[..., Finding]) -> None:
-    """A runtime may know a container a little later than its cgroup is made."""
-    with CriServer(tmp_path / "crio.sock", ContainerStatus=lambda _: None, PodSandboxStatus=lambda _: None) as server:
-        search = finding(server.path)
-        search.finder.find(IN_POD)
-        news = search.news.get(timeout=60)
-        assert (news.container, news.denied, news.searching) == (None, True, True)
-        server.answers["ContainerStatus"], server.answers["PodSandboxStatus"] = container(), sandbox()
-        assert search.next() is not None
-
-
-def test_a_process_shows_where_a_container_is(look: Look) -> None:
-    """Of a runtime that tells of its first process alone, such as Docker."""
-    own = membership(os.getpid())
-    assert own is not None
-    place = next(path for path in (own.unified, *own.by_controller.values()) if path)
-    told = container(json.dumps({"pid": os.getpid()}))
-    assert look(ContainerId(ID, "cri-o", UID, cgroup=place), ContainerStatus=told) is not None
-    assert look(ContainerId(ID, "cri-o", UID, cgroup="/docker-x.scope"), ContainerStatus=told) is None
-
-
-@pytest.mark.parametrize(
-    ("told", "path"),
-    [
-        ("/kubepods/besteffort/pod1/x", "/kubepods/besteffort/pod1/x"),
-        (
-            f"kubepods-burstable-pod1_2.slice:cri-containerd:{ID}",
-            f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{ID}.scope",
-        ),
-        (f"system.slice:docker:{ID}", f"/system.slice/docker-{ID}.scope"),
-        ("-.slice:runc:job", "/runc-job.scope"),
-    ],
-)
-def test_where_a_specification_says_that_a_container_is(told: str, path: str) -> None:
-    assert cgroups_of_spec(told) == (path,)
-
-
-@pytest.mark.parametrize("told", ["", "relative", "a:b", None, 3, ["/"]])
-def test_a_specification_that_doesnt_say_it(told: object) -> None:
-    assert cgroups_of_spec(told) == ()
-
-
-@pytest.mark.parametrize(
-    ("runtime", "parent", "path"),
-    [
-        ("docker", "", f"/docker/{ID}"),
-        ("docker", "", f"/system.slice/docker-{ID}.scope"),
-        ("docker", "ci-jobs", f"/ci-jobs/{ID}"),
-        ("docker", "/kubepods/burstable/pod1", f"/kubepods/burstable/pod1/{ID}"),
-        ("docker", "my-jobs.slice", f"/my.slice/my-jobs.slice/docker-{ID}.scope"),
-        ("podman", "", f"/machine.slice/libpod-{ID}.scope"),
-        ("podman", "", f"/libpod_parent/libpod-{ID}"),
-        ("podman", "/jobs", f"/jobs/libpod-{ID}"),
-    ],
-)
-def test_where_docker_and_podman_put_containers(runtime: str, parent: str, path: str) -> None:
-    assert path in cgroups_of_docker(ID, parent, runtime)
 
 
 def test_an_answer_about_something_else_is_not_believed(tmp_path: Path, finding: Callable[..., Finding]) -> None:
@@ -395,64 +242,3 @@ def test_a_broken_detail_message_is_no_message() -> None:
 def test_who_is_asked(interface: str, name: str, runtime: str | None, in_pod: bool, asked: bool) -> None:
     socket = Socket(Path("/run/any.sock"), interface, frozenset({name}))
     assert bool(sockets_for(runtime, [socket], in_pod=in_pod)) is asked
-
-
-@pytest.mark.parametrize(
-    ("runtime", "interface", "name"),
-    [
-        ("containerd", CONTAINERD, "containerd"),
-        ("cri-o", CRI, "cri-o"),
-        ("docker", CRI, "docker"),
-        ("Other\x1b", CRI, "other\\x1b"),
-    ],
-)
-def test_a_runtime_is_recognised_by_its_answer(tmp_path: Path, runtime: str, interface: str, name: str) -> None:
-    path = tmp_path / "docker.sock"  # whatever it is called
-    with CriServer(path, runtime=runtime):
-        assert asyncio.run(recognise(path)) == Socket(path, interface, frozenset({name}))
-
-
-@contextmanager
-def answering(path: Path, answer: bytes) -> Iterator[None]:
-    """A socket that gives each client the same answer."""
-
-    class Handler(socketserver.StreamRequestHandler):
-        def handle(self) -> None:
-            self.rfile.readline()
-            self.wfile.write(answer)
-
-    with socketserver.ThreadingUnixStreamServer(str(path), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield
-        server.shutdown()
-        thread.join()
-
-
-@pytest.mark.parametrize(
-    ("header", "name"),
-    [
-        ("Api-Version: 1.44", "docker"),
-        ("Libpod-API-Version: 5.0.0\r\nApi-Version: 1.41", "podman"),
-        ("Server: x", None),
-    ],
-)
-def test_docker_and_podman_are_recognised_by_their_ping(tmp_path: Path, header: str, name: str | None) -> None:
-    path = tmp_path / "containerd.sock"
-    with answering(path, f"HTTP/1.0 200 OK\r\n{header}\r\nContent-Length: 2\r\n\r\nOK".encode()):
-        if name is None:
-            with pytest.raises(NoAnswer, match="no container runtime"):
-                asyncio.run(recognise(path))
-        else:
-            assert asyncio.run(recognise(path)) == Socket(path, DOCKER, frozenset({name}))
-
-
-@pytest.mark.parametrize("answer", [b"", b"\r\n\r\n", b"x" * 100_000])
-def test_what_is_no_runtime_is_told(tmp_path: Path, finding: Callable[..., Finding], answer: bytes) -> None:
-    path = tmp_path / "containerd.sock"
-    with answering(path, answer):
-        search = finding(path)
-        search.finder.find(IN_POD)
-        while not search.finder.failure:
-            time.sleep(0.01)
-        assert search.finder.failure == f"{path}: no container runtime answers there"
