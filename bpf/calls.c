@@ -220,9 +220,11 @@ int descriptor(struct call_context *ctx)
 	struct record *record = begun(&plan);
 	if (!record)
 		return 0;
-	section_descriptor(record, subject(record, plan));
-	if (plan->address >= 0)
-		section_user_bytes(record, SECTION_ADDRESS, argument(record, plan->address), 128, 129);
+	if (plan->descriptor >= 0)
+		section_descriptor(record, subject(record, plan));
+	if (plan->address >= 0) /* its length is the argument behind it */
+		section_user_bytes(record, SECTION_ADDRESS, argument(record, plan->address),
+				   (u32)argument(record, plan->address + 1), 129);
 	families.call(ctx, FAMILY_SEND);
 	return lost(record);
 }

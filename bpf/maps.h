@@ -15,8 +15,8 @@ struct plan {
 	u8 flags;      /* PLAN_… */
 	s8 path[2];    /* indexes of the arguments that are paths, -1: none */
 	s8 base[2];    /* indexes of the descriptors that relative paths start from, -1: the working directory */
-	s8 descriptor; /* index of the descriptor that the event is about, or RETURNED */
-	s8 address;    /* index of the socket address, -1: none */
+	s8 descriptor; /* index of the descriptor that the event is about, or RETURNED; -1: none */
+	s8 address;    /* index of the socket address, or of what bpf() is passed; -1: none */
 	s8 keyed[3];   /* indexes of the arguments in the filter's call_key, -1: none */
 	u8 changes;    /* 1: the call changes something that conditions on the process depend on */
 	u16 compat;    /* native number of the 32-bit call of this index, 0: not recorded; for SOCKETCALL see there */
@@ -34,7 +34,7 @@ struct plan {
 /* Programs by their index in `families`. The first five complete the record of a call, a plan chooses among them. */
 #define FAMILY_PLAIN 1      /* nothing but the header */
 #define FAMILY_PATHS 2      /* one or two path arguments */
-#define FAMILY_DESCRIPTOR 3 /* a file or a socket, by its descriptor */
+#define FAMILY_DESCRIPTOR 3 /* a file or a socket, by its descriptor, and what a pointer leads to */
 #define FAMILY_MESSAGE 4    /* data on a socket */
 #define FAMILY_EXEC 5       /* an execve that failed */
 /* The others are steps before and after them (README.md). */

@@ -88,6 +88,7 @@ struct cgroup_record {
 #define FLAG_AGAIN 4     /* an exec record that is sent a second time: not an event */
 #define FLAG_BY_DESCRIPTOR 8 /* exec of an open descriptor: execveat or fexecve */
 #define FLAG_LINEAGE_ENDS 16 /* an ancestor is about to end: its children will soon have another parent */
+#define FLAG_OTHER_ROOT 32   /* the process's root directory isn't that of the machine's first process */
 
 struct section {
 	u16 kind;   /* SECTION_… */

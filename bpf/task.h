@@ -36,6 +36,21 @@ static __always_inline u32 namespace_number(const char *namespace, u32 offset)
 	return namespace ? READ(u32, namespace, offset) : 0;
 }
 
+static __always_inline const char *root_directory(const char *task)
+{
+	return READ_POINTER(READ_POINTER(task, TASK_FS), FS_ROOT + PATH_DENTRY);
+}
+
+/* Whether a process has another root directory than the machine's first process, which the initial PID namespace has as
+ * its reaper. Folders are compared, and not mounts: a service with mounts of its own has the machine's root too. */
+static __always_inline u32 has_other_root(const char *task, const char *pid)
+{
+	const char *initial = (const char *)READ_AT(u64, pid + PID_NUMBERS + UPID_NS);
+	const char *first = root_directory(READ_POINTER(initial, PID_NS_CHILD_REAPER));
+	const char *own = root_directory(task);
+	return first && own && first != own;
+}
+
 /* The device number of the controlling terminal; 0 if there is none. */
 static __always_inline u32 terminal(const char *signal)
 {
@@ -116,6 +131,8 @@ static __always_inline void read_task(struct record *record, const char *task)
 		u32 level = READ(u32, pid, PID_LEVEL) & 31;
 		const char *namespace = (const char *)READ_AT(u64, pid + PID_NUMBERS + level * UPID_SIZE + UPID_NS);
 		header->pid_ns = namespace_number(namespace, PID_NS_INUM);
+		if (level && has_other_root(task, pid))
+			header->flags |= FLAG_OTHER_ROOT;
 	}
 	header->user_ns = namespace_number(READ_POINTER(cred, CRED_USER_NS), USER_NS_INUM);
 	bpf_probe_read_kernel(header->comm, sizeof(header->comm), task + TASK_COMM);

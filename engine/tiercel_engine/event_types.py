@@ -18,7 +18,8 @@ SYSCALL_EVENT_TYPES: frozenset[str] = frozenset(
     # processes and their privileges
     "execve execveat clone clone3 fork vfork procexit "
     "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setsid setpgid capset prctl "
-    "ptrace process_vm_readv process_vm_writev kill tkill tgkill setns unshare seccomp keyctl "
+    "ptrace process_vm_readv process_vm_writev kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal "
+    "setns unshare seccomp keyctl "
     # the kernel itself
     "init_module finit_module delete_module bpf perf_event_open userfaultfd memfd_create io_uring_setup".split()
 )

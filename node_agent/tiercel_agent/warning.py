@@ -34,6 +34,8 @@ def describe(warning: AgentWarning) -> str:
             return f"{detail}: rules that ask for {', '.join(names)} can't match"
         case WarningKind.RUNTIME_FAILS:
             return f"containers are named as far as they are known: {detail}"
+        case WarningKind.UNKNOWN_CONTAINERS:
+            return f"containers that no runtime vouches for: {', '.join(names)}"
         case WarningKind.LOOKUPS_UNANSWERED:
             return f"files or processes don't answer, so that events lack names: {', '.join(names)}"
         case WarningKind.KUBERNETES_FAILS:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,6 +21,9 @@ from tiercel_engine.nesting import read_json
 MANAGER = "tiercel-operator"
 _TIMEOUT = 10.0  # seconds
 _LIST_TIMEOUT = 60.0
+_WATCH_FOR = 300
+"""Seconds after which the server ends a watch, so that watches move between servers."""
+_LARGEST = 16 << 20  # bytes of one object
 
 API_ERRORS = (DynamicApiError, urllib3.exceptions.HTTPError, OSError)
 """What a request may raise. Each is worth another try later."""
@@ -38,6 +41,10 @@ def _message(error: BaseException) -> str:
         except (ValueError, KeyError, TypeError):
             return f"{error.status} {error.reason}"
     return str(error)
+
+
+class Expired(Exception):
+    """A watch can't go on from a version: what is there has to be listed again."""
 
 
 class Kube:
@@ -123,6 +130,36 @@ class Kube:
         answer = self._resource(api_version, kind).get(serialize=False, _request_timeout=_LIST_TIMEOUT)
         return list(_object(answer)["items"] or ())
 
+    def list_path(self, path: str, labels: str) -> tuple[Sequence[dict[str, Any]], str]:
+        """The objects of a collection that have these labels, and the version from which a watch goes on."""
+        answer = self._client.request(
+            "get", path, query_params=[("labelSelector", labels)], serialize=False, _request_timeout=_LIST_TIMEOUT
+        )
+        listed = _object(answer)
+        return listed["items"] or (), str(listed["metadata"]["resourceVersion"])
+
+    def watch_path(self, path: str, labels: str, version: str) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What happens to those objects from a version on: ADDED, MODIFIED or DELETED and the object, or BOOKMARK and
+        the version alone. Ends after some minutes. Raises Expired if the version is too old."""
+        query = {
+            "labelSelector": labels,
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": version,
+            "timeoutSeconds": str(_WATCH_FOR),
+        }
+        answer = self._client.request(
+            "get", path, query_params=list(query.items()), serialize=False, _request_timeout=_WATCH_FOR + _TIMEOUT
+        )
+        try:
+            for line in _lines(answer):
+                event = read_json(line)
+                if event["type"] == "ERROR":
+                    raise Expired(str(event["object"].get("message")))
+                yield event["type"], event["object"]
+        finally:
+            answer.close()
+
     def create(self, body: Mapping[str, Any]) -> bool:
         """Creates an object; False if it is there already."""
         metadata = body["metadata"]
@@ -169,6 +206,16 @@ def _merge_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[st
             _merge_patch(old if isinstance(old, Mapping) else {}, value) if isinstance(value, Mapping) else value
         )
     return patch
+
+
+def _lines(answer: Any) -> Iterator[bytes]:
+    """The lines of an answer as they arrive. Raises ValueError for a line that is too long."""
+    rest = b""
+    for piece in answer.stream(1 << 16, decode_content=True):
+        *whole, rest = (rest + piece).split(b"\n")
+        yield from filter(None, whole)
+        if len(rest) > _LARGEST:
+            raise ValueError(f"an object of more than {_LARGEST >> 20} MiB")
 
 
 def _object(answer: Any) -> dict[str, Any]:

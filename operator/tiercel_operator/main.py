@@ -24,6 +24,7 @@ from tiercel_operator.admission.service import AdmissionService, Endpoint
 from tiercel_operator.agents.config import agent_config_map
 from tiercel_operator.agents.daemonset import daemonset
 from tiercel_operator.agents.settings import AgentSettings
+from tiercel_operator.agents.watch import AgentWatch
 from tiercel_operator.bundle_config_maps import MOST_PARTS
 from tiercel_operator.health import serve_health
 from tiercel_operator.kube import Kube
@@ -77,6 +78,9 @@ async def operate(settings: Settings) -> None:
     leadership = Leadership(kube, settings.namespace, identity)
     runner = Runner(kube, settings.namespace, leadership, fixed_objects, settings.tenant)
     working = [asyncio.create_task(runner.run())]
+    if agents is not None:
+        watched = AgentWatch(kube, agents.namespace, lambda: runner.leads, lambda: runner.state.nodes)
+        working.append(asyncio.create_task(watched.run()))
     if settings.endpoint is not None:
         admission = AdmissionService(kube, settings.namespace, runner.state, settings.endpoint, settings.tenant)
         working.append(asyncio.create_task(admission.run()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from base64 import b64decode
 from collections.abc import Iterator
@@ -16,12 +17,14 @@ import pytest
 import yaml
 from cluster_support.control_plane import ControlPlane, free_ports
 from cluster_support.custom_resources import SYSTEM, rule, unless_there
+from cluster_support.objects import create_node, create_pod
 from cluster_support.operator_process import Cluster
 from cluster_support.waiting import until
 from kubernetes.client import ApiClient, ApiException, AppsV1Api, CoreV1Api
 from kubernetes.utils import create_from_dict
 
 from tiercel_engine.resources.sink_config import read_sinks
+from tiercel_operator.agents.metadata import AGENT_LABELS
 
 CONFIG = Path(__file__).parents[2] / "config"
 API_ADDRESS = "192.0.2.10"
@@ -129,3 +132,35 @@ def test_a_secret_that_nobody_allows_it_to_read_is_asked_for(
     cluster.apply_sink("chat", namespace, slack={"urlFrom": {"secretRef": {"name": "chat", "key": "url"}}})
     until(lambda: cluster.sink_reason("chat", namespace) == "SecretNotReadable", "word of the right that lacks")
     assert f"{namespace}/chat" not in cluster.secrets_of_sinks()
+
+
+def test_an_agent_that_no_longer_answers_is_told_as_an_event_on_its_node(
+    operator: tuple[subprocess.Popen[bytes], int], api: ApiClient, namespace: str
+) -> None:
+    """The pod's status is what the kubelet writes when the agent's readiness probe fails."""
+    core = CoreV1Api(api)
+    node = namespace  # a name of this test's own
+    create_node(api, node)
+    pod = create_pod(api, SYSTEM, f"agent-{node}", node=node, labels=AGENT_LABELS)
+
+    def answers(ready: bool) -> None:
+        condition = {"type": "Ready", "status": str(ready)}
+        core.patch_namespaced_pod_status(pod.metadata.name, SYSTEM, {"status": {"conditions": [condition]}})
+
+    def reasons() -> set[str]:
+        events = core.list_namespaced_event("default", field_selector=f"involvedObject.name={node}").items
+        assert all(each.involved_object.kind == "Node" for each in events)
+        return {each.reason for each in events}
+
+    def silent() -> bool:
+        """The operator may not have seen the agent answer: then it begins anew."""
+        answers(True)
+        time.sleep(0.2)
+        answers(False)
+        time.sleep(0.2)
+        return "AgentSilent" in reasons()
+
+    until(silent, "Event on the node")
+    answers(True)
+    until(lambda: "AgentBack" in reasons(), "Event that the agent is back")
+    core.delete_namespaced_pod(pod.metadata.name, SYSTEM, grace_period_seconds=0)

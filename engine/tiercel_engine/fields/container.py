@@ -1,8 +1,8 @@
 """``container.*``: the container that the process runs in.
 
-``container.id`` comes from the control group and is always known. The other fields are known after the container
-runtime or the API server has reported them. ``tiercel.missing`` lists what was still unknown when the time that an
-event may wait for it had passed.
+``container.id`` comes from the control group and is always known; whether the container's runtime vouches for it, a
+moment later. The other fields are known after the container runtime or the API server has reported them.
+``tiercel.missing`` lists what was still unknown when the time that an event may wait for it had passed.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ def _container(name: str, type_: FieldType, meaning: str, argument: Argument = A
 
 
 FIELDS: tuple[Field, ...] = (
-    _container("container.id", FieldType.STRING, "The first 12 digits of the container's id, or host outside of one."),
-    _container("container.full_id", FieldType.STRING, "The container's whole id."),
+    _container(
+        "container.id",
+        FieldType.STRING,
+        "The first 12 digits of the container's id, after unknown: if no runtime vouches for it; host outside of one.",
+    ),
+    _container("container.full_id", FieldType.STRING, "The container's whole id, with unknown: as in container.id."),
     _container("container.name", FieldType.STRING, "The container's name, or host outside of one."),
-    _container("container.type", FieldType.STRING, "The container runtime: containerd, cri-o, docker or podman."),
+    _container(
+        "container.type", FieldType.STRING, "The container runtime: containerd, cri-o, docker, podman, or another."
+    ),
     _container("container.image", FieldType.STRING, "The image with its tag, such as docker.io/library/nginx:1.27."),
     _container("container.image.id", FieldType.STRING, "The first 12 digits of the image's id."),
     _container(

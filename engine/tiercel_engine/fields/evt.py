@@ -48,6 +48,11 @@ FIELDS: tuple[Field, ...] = (
         "evt.rawres", FieldType.INTEGER, "The result as the kernel returned it: negative for an error, -2 for ENOENT."
     ),
     Field("evt.failed", FieldType.BOOLEAN, "Whether the system call returned an error."),
+    Field(
+        "tiercel.targets_agent",
+        FieldType.BOOLEAN,
+        "Whether the call is aimed at the agent: its process, that one's files in /proc, its programs and maps.",
+    ),
     Field("evt.is_io", FieldType.BOOLEAN, "Whether the system call carries data through a descriptor."),
     Field("evt.is_io_read", FieldType.BOOLEAN, "Whether the system call receives data, as recvfrom does."),
     Field("evt.is_io_write", FieldType.BOOLEAN, "Whether the system call sends data, as sendto does."),

@@ -62,6 +62,8 @@ class WarningKind(Enum):
     """Rules ask for fields that neither a runtime nor the API of Kubernetes is asked for."""
     RUNTIME_FAILS = "RuntimeFails"
     """A container runtime does not answer as it should."""
+    UNKNOWN_CONTAINERS = "UnknownContainers"
+    """Processes are in containers that no runtime vouches for."""
     LOOKUPS_UNANSWERED = "LookupsUnanswered"
     """Files or processes of somebody do not answer, so that events lack names."""
     KUBERNETES_FAILS = "KubernetesFails"

@@ -1,7 +1,7 @@
 """Which container a mount namespace belongs to: a container's is the one in which its first process executes a program.
 
-A process with enough rights can leave its container's cgroup, and would then look like one of the host's. It is still
-recognised by its mount namespace, which it doesn't leave by that.
+A process with enough rights can leave its container's cgroup, for one of the host's or of another container. It is
+still recognised by its mount namespace, which it doesn't leave by that.
 """
 
 from __future__ import annotations

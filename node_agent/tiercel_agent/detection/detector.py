@@ -23,6 +23,7 @@ from tiercel_agent.detection.source import Counters, Measured, Unwatched
 from tiercel_agent.detection.watch import FLOOD_LIMIT, MOST, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
+from tiercel_agent.events.own_process import own_process
 from tiercel_agent.events.processes import ProcessTable
 from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.filter.tables import make_tables
@@ -84,6 +85,7 @@ class Detector:
         self._lookups = Lookups(looked_up_by, exemptions.begin_lookups)
         self._context = LookupContext(
             ask=self._lookups.ask,
+            own=own_process(),
             processes=ProcessTable(self._drain_processes, self._lookups.ask),
             accounts=Accounts(self._lookups.ask, host_root=host_root()),
             containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
@@ -244,6 +246,7 @@ class Detector:
         except LibbpfError as error:
             watch.close()
             raise refused(error, self._machine) from error
+        self._context.own = own_process()  # with the programs, maps and links of this watch
         missing = {name: in_short(why, self._machine.facts) for name, why in watch.programs.missing.items()}
         return unwatched(missing, rules, watch.requirements.event_types)
 

@@ -8,6 +8,7 @@ from cachetools import LRUCache
 
 from tiercel_agent.context.accounts import Accounts
 from tiercel_agent.context.hostnames import HostNames
+from tiercel_agent.events.own_process import OwnProcess
 from tiercel_agent.events.processes import ProcessTable
 from tiercel_agent.lookups.ask import Ask
 from tiercel_agent.workloads.containers import Containers
@@ -19,12 +20,13 @@ _MOST_SOCKETS = 16384
 class LookupContext:
     """What fields are looked up in. One detector has one, and all of its events share it.
 
-    ``ask`` makes look-ups that may never end. ``hostname`` is the node's own name. ``requested`` are the keys that the
-    rules read: they are recorded beside the fields that need no argument. ``socket_names`` has, by a datagram socket's
-    inode, the last connection that the socket was seen with.
+    ``ask`` makes look-ups that may never end. ``own`` is the agent itself, ``hostname`` the node's own name.
+    ``requested`` are the keys that the rules read: they are recorded beside the fields that need no argument.
+    ``socket_names`` has, by a datagram socket's inode, the last connection that the socket was seen with.
     """
 
     ask: Ask
+    own: OwnProcess
     processes: ProcessTable
     accounts: Accounts
     containers: Containers

@@ -278,6 +278,9 @@ SYSCALLS: tuple[Syscall, ...] = (
     _call("kill", "62 129 37", "pid=0 sig=1:signal"),
     _call("tkill", "200 130 238", "tid=0 sig=1:signal"),
     _call("tgkill", "234 131 270 268", "pid=0 tid=1 sig=2:signal"),
+    _call("rt_sigqueueinfo", "129 138 178", "pid=0 sig=1:signal"),
+    _call("rt_tgsigqueueinfo", "297 240 335 363", "pid=0 tid=1 sig=2:signal"),
+    _on(0, "pidfd_send_signal", "424 424 424", "fd=0:fd sig=1:signal"),
     _on(0, "setns", "308 268 346 375", "fd=0:fd nstype=1:clone"),
     _call("unshare", "272 97 310 337", "flags=0:clone"),
     _call("seccomp", "317 277 354 383", "op=0 flags=1"),
@@ -292,7 +295,13 @@ SYSCALLS: tuple[Syscall, ...] = (
         descriptor=0,
     ),
     _paths("delete_module", "176 106 129", "name=text0:text flags=1:open", flags=FREE_TEXT),
-    _call("bpf", "321 280 357 386", "cmd=0:bpf"),
+    Syscall(
+        "bpf",
+        Numbers.parse("321 280 357 386"),
+        _parameters("res=res:result cmd=0:bpf id=bpf_id:text"),
+        Family.DESCRIPTOR,
+        address=1,
+    ),
     _call("perf_event_open", "298 241 336 364", "pid=1 cpu=2"),
     _call("userfaultfd", "323 282 374 388", "flags=0:open"),
     _paths("memfd_create", "319 279 356 385", "name=text0:text flags=1:memfd", flags=FREE_TEXT),
@@ -366,6 +375,7 @@ _FEW_VALUES = frozenset(
     "bpf uid gid".split()
 )
 CHANGES_PROCESS = frozenset(
-    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid capset setns unshare".split()
+    "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid capset "
+    "setns unshare chroot pivot_root".split()
 )
 """Calls that may change the result of conditions on the process. Exec and renaming have tracepoints of their own."""

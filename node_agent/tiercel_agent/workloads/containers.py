@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tiercel_agent.context.cgroups import CgroupTable, membership
-from tiercel_agent.context.container import ContainerId, concerned, container_of
+from tiercel_agent.context.container import ContainerId, concerned, container_of, unexplained
 from tiercel_agent.context.mount_namespaces import MountNamespaces
-from tiercel_agent.kernel.records import CgroupRecord, Header, ProcessRef
+from tiercel_agent.kernel.records import OTHER_ROOT, CgroupRecord, Header, ProcessRef
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.model import NOTHING, Workload
 
@@ -28,14 +28,23 @@ class Containers:
                 mounts.examine(cgroups.folder(path), container)
 
     def of(self, header: Header, process: ProcessRef) -> ContainerId | None:
-        """The container that a process is in, by its cgroup, and if the cgroup is the host's, by its mount namespace.
+        """The container that a process is in; None for the host.
+
+        What decides: the mount namespace, if it is the one of a container's first process, since a process may be moved
+        to any cgroup; then the cgroup. Where both say nothing, a process is in a container of its own nevertheless if
+        its PID namespace isn't the machine's and its root directory isn't either. One of these alone makes no
+        container: services of the host have mounts, roots or process numbers of their own too, and names of files mean
+        the host's as long as the root is the host's.
 
         Below a user's own systemd instance, users may name cgroups as they like. A container there is believed only of
         processes that are outside of the host's mount namespace.
         """
         container = self._of_cgroup(header.cgroup, process)
+        owner = self._mounts.owner(header.mount_ns)
+        if owner is not None and owner is not container and (container is None or not _same_pod(owner, container)):
+            return owner
         if container is None:
-            return self._mounts.owner(header.mount_ns)
+            return self._unexplained(header, process) if header.flags & OTHER_ROOT else None
         if container.user is not None and header.mount_ns == self._mounts.host:
             return None
         return container
@@ -59,7 +68,10 @@ class Containers:
     def executed(self, header: Header, process: ProcessRef) -> None:
         """Notes that a process has executed a program."""
         container = self._of_cgroup(header.cgroup, process) if header.vpid == 1 else None
-        if container is not None:
+        if container is None:
+            return
+        owner = self._mounts.owner(header.mount_ns)
+        if owner is None or not self._cgroups.folder(owner.cgroup).exists():  # a container keeps what it made
             self._mounts.executed(container, header.mount_ns, header.vpid)
 
     def take(self, record: CgroupRecord) -> ContainerId | None:
@@ -83,6 +95,11 @@ class Containers:
         self._cgroups.close()
         self.inventory.close()
 
+    def _unexplained(self, header: Header, process: ProcessRef) -> ContainerId:
+        """A container that no form of cgroups shows to be one."""
+        path = self._cgroups.path(header.cgroup, process.pid) if header.cgroup != _ROOT_CGROUP else None
+        return unexplained(path or "/", header.pid_ns)
+
     def _of_cgroup(self, cgroup: int, process: ProcessRef) -> ContainerId | None:
         """The container of a cgroup. Where runtimes use only version 1 hierarchies, all processes are in the root of
         version 2; then the membership of the process counts, which is read once for each exec."""
@@ -103,3 +120,8 @@ class Containers:
             self._by_cgroup.clear()
         self._by_cgroup[key] = container
         return container
+
+
+def _same_pod(one: ContainerId, other: ContainerId) -> bool:
+    """Whether both are one container, or of one pod, whose containers may have namespaces in common."""
+    return one == other or (one.pod_uid is not None and one.pod_uid == other.pod_uid)

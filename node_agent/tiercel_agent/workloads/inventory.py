@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Protocol
@@ -28,6 +29,7 @@ from tiercel_agent.workloads.news import (
     PodNews,
     Synced,
 )
+from tiercel_engine.printable import printable
 from tiercel_engine.resources.node_agent import WarningKind
 
 _MOST_CONTAINERS = 8192
@@ -38,6 +40,7 @@ _OF_CLUSTER = (
 )
 """Prefixes of the fields that only the API server can give."""
 _API_IS_SURE_AFTER = 10.0  # seconds
+_MOST_NAMED = 20  # in one warning: those that were there first, so that it doesn't change with each new one
 _ASK_AGAIN = 60.0  # seconds after a search for a container that found nothing
 
 News = ContainerNews | ClusterNews
@@ -69,12 +72,15 @@ class ClusterSource(Protocol):
 
 @dataclass(slots=True)
 class _Entry:
-    """A container. Times are the clock's; ``hopeless``: the last search for it found nothing."""
+    """A container. Times are the clock's; ``hopeless``: the last search for it found nothing; ``denied``: a runtime has
+    said that there is no such container in that cgroup; ``gone``: so is its cgroup."""
 
     deadline: float
     asked: float
     container: Container | None = None
     hopeless: bool = False
+    denied: bool = False
+    gone: bool = False
     workload: Workload = NOTHING
 
 
@@ -149,8 +155,20 @@ class Inventory:
         failures = [(kind, source.failure) for kind, source in sources if source is not None]
         return [
             *(AgentWarning(kind, detail=failure) for kind, failure in failures if failure),
+            *self._unknown(),
             *self._of_another_node(),
         ]
+
+    def _unknown(self) -> list[AgentWarning]:
+        """A warning if there are containers of which no runtime knows. Those of users' own are never asked for."""
+        now = self._clock()
+        unknown = (
+            printable(container.short)
+            for container, entry in self._entries.items()
+            if entry.container is None and not entry.gone and container.user is None and now >= entry.deadline
+        )
+        names = tuple(islice(unknown, _MOST_NAMED))
+        return [AgentWarning(WarningKind.UNKNOWN_CONTAINERS, names)] if names else []
 
     def _of_another_node(self) -> list[AgentWarning]:
         """A warning if pods run here that the API server doesn't count among this node's."""
@@ -180,12 +198,19 @@ class Inventory:
         return node.labels if node is not None else {}
 
     def appeared(self, container: ContainerId) -> None:
-        """Notes that there is such a container, and begins to search for its facts."""
+        """Notes that there is such a container, and begins to search for its facts. What was known of one that is gone
+        doesn't count: anybody may have made the cgroup anew."""
+        entry = self._entries.get(container)
+        if entry is not None and entry.gone:
+            self._forget(container, self._entries.pop(container))
         self._entry(container)
 
     def disappeared(self, container: ContainerId) -> None:
-        if self._finder is not None and container in self._entries:
-            self._finder.gone(container)
+        entry = self._entries.get(container)
+        if entry is not None:
+            entry.gone = True
+            if self._finder is not None:
+                self._finder.gone(container)
 
     def workload(self, container: ContainerId) -> Workload:
         """What is known of a container."""
@@ -277,8 +302,9 @@ class Inventory:
         entry = self._entries.get(news.id)
         if entry is None:
             return set()
-        entry.hopeless = news.container is None
+        entry.hopeless = news.container is None and not news.searching
         entry.container = news.container or entry.container
+        entry.denied = entry.container is None and (news.denied or entry.denied)
         if entry.container is not None and entry.container.pod is not None:
             self._belongs(news.id, entry.container.pod.uid)
         return self._refresh([news.id])
@@ -319,10 +345,10 @@ class Inventory:
 
     def _joined(self, container: ContainerId, entry: _Entry) -> Workload:
         runtime_pod = entry.container.pod if entry.container is not None else None
-        uid = container.pod_uid or (runtime_pod.uid if runtime_pod is not None else None)
+        uid = None if entry.denied else container.pod_uid or (runtime_pod.uid if runtime_pod is not None else None)
         pod = None if uid is None else self._pods.get(uid) or self._gone_pods.get(uid)
         missing = []
-        if entry.container is None and self._start_finder is not None and container.user is None:
+        if entry.container is None:
             missing.append("container")
         if uid is not None and pod is None and (self._cluster is not None or runtime_pod is None):
             missing.append("pod")

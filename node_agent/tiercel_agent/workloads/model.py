@@ -83,6 +83,12 @@ class Container:
     sandbox_id: str = ""
     pod: Pod | None = None
     """The pod as far as the runtime knows it."""
+    cgroups: tuple[str, ...] = ()
+    """Where the runtime has put the container: paths from the root of a hierarchy, of which one is right."""
+    pid: int = 0
+    """The container's first process, as the agent numbers processes; 0 if there is none."""
+    finished: int = 0
+    """Nanoseconds since the epoch; 0 if it hasn't come to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,8 @@ class Workload:
     """A container, its pod and its namespace, as far as they are known. ``missing`` has the names of what isn't known
     yet.
 
-    ``namespace`` is only known if a rule asks for more than the namespace's name.
+    ``namespace`` is only known if a rule asks for more than the namespace's name. ``container`` is only known once its
+    runtime has vouched for it.
     """
 
     container: Container | None = None

@@ -13,10 +13,16 @@ NAMESPACE, NODE = "namespace", "node"
 
 @dataclass(frozen=True, slots=True)
 class ContainerNews:
-    """The result of a search for a container. ``container`` is None if no runtime knows it, and none will soon."""
+    """The result of a search for a container. ``container`` is None if no runtime vouches for it.
+
+    ``denied``: a runtime has answered, and knows no such container in that cgroup. ``searching``: the search goes on,
+    since a runtime may know it a little later.
+    """
 
     id: ContainerId
     container: Container | None
+    denied: bool = False
+    searching: bool = False
 
 
 @dataclass(frozen=True, slots=True)

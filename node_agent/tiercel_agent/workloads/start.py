@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiercel_agent.workloads.inventory import ClusterSource, Finder, Inventory, News
-from tiercel_agent.workloads.runtimes.model import is_there, socket_of
+from tiercel_agent.workloads.runtimes.model import is_there
 from tiercel_agent.workloads.settings import WorkloadSettings
 
 
@@ -17,7 +17,7 @@ def start_inventory(settings: WorkloadSettings) -> Inventory:
     def finder(report: Callable[[News], None]) -> Finder:
         from tiercel_agent.workloads.runtimes.finder import ContainerFinder  # noqa: PLC0415
 
-        return ContainerFinder(map(socket_of, settings.sockets), settings.annotations, report)
+        return ContainerFinder(settings.sockets, settings.annotations, report)
 
     def cluster(report: Callable[[News], None]) -> ClusterSource:
         from tiercel_agent.workloads.cluster.cluster import Cluster  # noqa: PLC0415

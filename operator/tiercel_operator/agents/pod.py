@@ -106,6 +106,14 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
             "timeoutSeconds": 5,
             "failureThreshold": 6,
         },
+        # Whether the agent answers is known to the operator by this one, within 15 seconds: its pod's status is written
+        # when the answer changes, and only then.
+        "readinessProbe": {
+            "httpGet": {"path": "/healthz", "port": "http"},
+            "periodSeconds": 4,
+            "timeoutSeconds": 3,
+            "failureThreshold": 2,
+        },
         "resources": {kind: dict(amounts) for kind, amounts in settings.resources.items()},
         "securityContext": _security_context(settings),
         # Folders, since single files (subPath) wouldn't follow changes. The kernel's type information is in the

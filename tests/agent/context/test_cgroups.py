@@ -147,7 +147,7 @@ def test_membership_in_both_versions() -> None:
     assert parse_membership(text) == Membership(
         "/", {"cpu": f"/docker/{ID}", "cpuacct": f"/docker/{ID}", "systemd": "/odd:name"}
     )
-    assert parse_membership(text).container() == ContainerId(ID, "docker")
+    assert parse_membership(text).container() == ContainerId(ID, "docker", cgroup=f"/docker/{ID}")
 
 
 def test_a_process_that_is_gone_has_no_membership() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiercel_agent.context.container import ContainerId, concerned, concerned_by_member, container_of
+from tiercel_agent.context.container import ContainerId, concerned, concerned_by_member, container_of, unexplained
 
 ID = "3ad7b26ded6d8e7b23da7d48fe889434573036c27ae5a74837233de441c3601e"
 OTHER = "0" * 60 + "beef"
@@ -47,12 +49,82 @@ RUNTIMES = {
     # nerdctl
     f"/system.slice/nerdctl-{ID}.scope": ("containerd", None),
     f"/default/{ID}": ("containerd", None),
+    # Kata and others below a pod
+    f"/kubepods/besteffort/pod{UID}/kata_{ID}": ("containerd", UID),
+    f"/ecs/0123456789abcdef/{ID}": (None, None),
 }
+
+
+def told(cgroup_path: str) -> ContainerId | None:
+    """The container without its cgroup."""
+    container = container_of(cgroup_path)
+    return replace(container, cgroup="") if container is not None else None
 
 
 @pytest.mark.parametrize(("path", "expected"), RUNTIMES.items())
 def test_what_runtimes_write(path: str, expected: tuple[str | None, str | None]) -> None:
-    assert container_of(path) == ContainerId(ID, *expected)
+    assert told(path) == ContainerId(ID, *expected)
+
+
+@pytest.mark.parametrize(
+    ("path", "id_", "runtime"),
+    [
+        ("/lxc.payload.web", "web", "lxc"),
+        ("/lxc.payload.web/system.slice/nginx.service", "web", "lxc"),
+        ("/system.slice/snap.lxd.daemon.service/lxc.payload.c1", "c1", "lxc"),
+        ("/lxc/web/init.scope", "web", "lxc"),
+        ("/machine.slice/machine-web.scope/payload/init.scope", "web", "systemd-nspawn"),
+        ("/machine.slice/systemd-nspawn@web.service/payload", "web", "systemd-nspawn"),
+        ("/system.slice/runc-job1.scope", "job1", "runc"),
+        ("/garden/2c1c0e1c-1d5f-4b3e-6d9b-2c6a7d3f1f55", "2c1c0e1c-1d5f-4b3e-6d9b-2c6a7d3f1f55", "garden"),
+        (
+            "/ecs/f6e5d4/0123456789abcdef0123456789abcdef-2531612879",
+            "0123456789abcdef0123456789abcdef-2531612879",
+            "ecs",
+        ),
+    ],
+)
+def test_containers_of_which_no_runtime_can_be_asked(path: str, id_: str, runtime: str) -> None:
+    assert told(path) == ContainerId(id_, runtime)
+
+
+def test_whatever_is_in_a_pods_cgroup_is_of_that_pod() -> None:
+    assert told(f"/kubepods/burstable/pod{UID}/of-another-runtime/x") == ContainerId("of-another-runtime", None, UID)
+
+
+def test_two_cgroups_of_one_name_are_two_containers() -> None:
+    """Where a container claims to be is a part of what it is; cgroups inside of it aren't."""
+    one, inside, other = (
+        container_of(path)
+        for path in (
+            f"/system.slice/docker-{ID}.scope",
+            f"/system.slice/docker-{ID}.scope/init.scope",
+            f"/docker-{ID}.scope",
+        )
+    )
+    assert one == inside
+    assert one != other
+    assert (one, other) == (
+        ContainerId(ID, "docker", cgroup=f"/system.slice/docker-{ID}.scope"),
+        ContainerId(ID, "docker", cgroup=f"/docker-{ID}.scope"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "id_", "runtime"),
+    [
+        ("/foo/web1", "web1", None),
+        ("/user.slice/user-0.slice/session-3.scope/job", "job", None),
+        ("/nomad.slice/share.slice/4e1f.web.scope", "4e1f.web", "nomad"),
+        ("/user.slice/user-1000.slice/session-3.scope", "ns-f0000123", None),
+        ("/system.slice/sandbox.service", "ns-f0000123", None),
+        ("/two words", "ns-f0000123", None),
+        ("/a\x1b[31m", "ns-f0000123", None),
+        ("/", "ns-f0000123", None),
+    ],
+)
+def test_a_container_that_no_form_shows_has_a_name_nevertheless(path: str, id_: str, runtime: str | None) -> None:
+    assert unexplained(path, 0xF0000123) == ContainerId(id_, runtime, cgroup=path)
 
 
 def test_the_short_id_is_what_rules_compare() -> None:
@@ -61,7 +133,7 @@ def test_the_short_id_is_what_rules_compare() -> None:
 
 
 def test_ctr_gives_any_id() -> None:
-    assert container_of("/default/web-1.blue") == ContainerId("web-1.blue", "containerd")
+    assert told("/default/web-1.blue") == ContainerId("web-1.blue", "containerd")
 
 
 @pytest.mark.parametrize(
@@ -82,6 +154,10 @@ def test_ctr_gives_any_id() -> None:
         f"/system.slice/crio-conmon-{ID}.scope",
         f"/machine.slice/libpod-conmon-{ID}.scope",
         "/libpod_parent/conmon",
+        "/lxc.monitor.web",
+        "/machine.slice/machine-web.scope/supervisor",
+        "/machine.slice/machine-qemu.scope/libvirt/emulator",
+        "/garden",
         # named to look like one
         f"/system.slice/docker-{ID}.service",
         f"/system.slice/docker-{ID[:-1]}.scope",
@@ -109,7 +185,7 @@ USER = "/user.slice/user-1000.slice/user@1000.service"
     ],
 )
 def test_a_users_own_container_bears_the_user(path: str, runtime: str) -> None:
-    assert container_of(path) == ContainerId(ID, runtime, None, 1000)
+    assert told(path) == ContainerId(ID, runtime, None, 1000)
 
 
 def test_a_user_cannot_make_up_a_pod_or_a_bare_id() -> None:
@@ -123,11 +199,11 @@ def test_a_user_cannot_make_up_a_pod_or_a_bare_id() -> None:
 def test_a_pod_cannot_pose_as_another() -> None:
     victim = "11111111-2222-3333-4444-555555555555"
     path = f"/kubepods/pod{UID}/{ID}/kubepods/pod{victim}/cri-containerd-{OTHER}.scope"
-    assert container_of(path) == ContainerId(ID, "containerd", UID)
+    assert told(path) == ContainerId(ID, "containerd", UID)
 
 
 def test_docker_in_a_pod_is_the_pods() -> None:
-    assert container_of(f"/kubepods/pod{UID}/{ID}/docker/{OTHER}") == ContainerId(ID, "containerd", UID)
+    assert told(f"/kubepods/pod{UID}/{ID}/docker/{OTHER}") == ContainerId(ID, "containerd", UID)
 
 
 @given(st.text(st.characters(codec=None), max_size=300))
@@ -140,7 +216,7 @@ def test_any_text_has_an_answer(text: str) -> None:
 
 def test_the_longest_path_is_no_burden() -> None:
     assert container_of("/" + "kubepods-pod" * 340) is None
-    assert container_of("/a" * 2000 + f"/docker-{ID}.scope") == ContainerId(ID, "docker")
+    assert told("/a" * 2000 + f"/docker-{ID}.scope") == ContainerId(ID, "docker")
 
 
 @pytest.mark.parametrize(

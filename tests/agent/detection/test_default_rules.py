@@ -49,6 +49,13 @@ def by(path: str, *ancestors: str) -> dict[str, Any]:
     return {"proc.exepath": path, "proc.name": path.rpartition("/")[2], "proc.aexepath": list(ancestors)}
 
 
+def at_agent(event_type: str, container: str = "host", **fields: Any) -> Event:
+    """An event that is aimed at the agent."""
+    return event(event_type, container, **{"tiercel.targets_agent": True, **fields})
+
+
+AT_AGENT: dict[str, Any] = {"tiercel.targets_agent": True}
+AT_OTHERS: dict[str, Any] = {"tiercel.targets_agent": False}
 C = "0123456789ab"
 ATTACKS = [
     ("Sensitive file opened for reading", opened("/etc/shadow", **by("/usr/bin/cat"))),
@@ -85,6 +92,15 @@ ATTACKS = [
     ("Kernel module loaded", event("finit_module", **by("/usr/bin/kmod"), **{"proc.cmdline": "insmod x.ko"})),
     ("Kernel module loaded", event("init_module", C, **by("/usr/bin/dpkg"))),
     ("eBPF program loaded", event("bpf", **{"evt.arg.cmd": "BPF_PROG_LOAD"})),
+    ("Signal to the agent", at_agent("kill", **{"evt.arg.sig": "SIGSTOP"})),
+    ("Signal to the agent", at_agent("kill", **{"evt.arg.sig": "SIGSTOP"}, **by("/usr/lib/systemd/systemd"))),
+    ("Signal to the agent", at_agent("tgkill", **{"evt.arg.sig": "SIGTERM"}, **by("/tmp/systemd"))),
+    ("Signal to the agent", at_agent("kill", C, **{"evt.arg.sig": "SIGKILL"}, **by("/usr/lib/systemd/systemd"))),
+    ("Signal to the agent", at_agent("pidfd_send_signal", **{"evt.arg.sig": "37"})),
+    ("Agent taken over", at_agent("ptrace", **{"evt.arg.request": "PTRACE_SEIZE", "evt.res": "EPERM"})),
+    ("Agent taken over", opened("/proc/4711/mem", "write", **AT_AGENT)),
+    ("Agent taken over", opened("/mnt/4711/mem", "write", C, **AT_AGENT)),
+    ("Agent's eBPF reached", at_agent("bpf", **{"evt.arg.cmd": "BPF_LINK_GET_FD_BY_ID"}, **by("/usr/sbin/bpftool"))),
     ("Container reached for the host", event("setns", C)),
     ("Container reached for the host", event("mount", C, **{"evt.arg.dev": "/dev/sda1"})),
     ("Container reached for the host", opened("/sys/fs/cgroup/rdma/x/release_agent", "write", C)),
@@ -125,6 +141,16 @@ ORDINARY = [
     event("finit_module", **by("/usr/bin/kmod"), **{"proc.cmdline": "modprobe -q -- net-pf-10"}),
     event("bpf", **{"evt.arg.cmd": "BPF_PROG_LOAD"}, **by("/usr/lib/systemd/systemd")),
     event("bpf", **{"evt.arg.cmd": "BPF_MAP_LOOKUP_ELEM"}),
+    at_agent("kill", **{"evt.arg.sig": "SIGTERM"}, **by("/usr/lib/systemd/systemd")),
+    at_agent("kill", **{"evt.arg.sig": "SIGKILL"}, **by("/usr/bin/runc")),
+    at_agent("kill", **{"evt.arg.sig": "SIGHUP"}),
+    at_agent("kill", **{"evt.arg.sig": "0"}),
+    event("kill", **{"evt.arg.sig": "SIGKILL", "tiercel.targets_agent": False}),
+    event("process_vm_readv"),
+    opened("/proc/4711/mem", "write", **AT_OTHERS),
+    opened("/proc/4711/mem", **AT_AGENT),
+    opened("/proc/4711/oom_score_adj", "write", **AT_AGENT, **by("/usr/bin/runc")),
+    event("bpf", **{"evt.arg.cmd": "BPF_MAP_GET_FD_BY_ID", "tiercel.targets_agent": False}),
     event("setns", **by("/usr/bin/nsenter")),
     event("setns", C, **{"proc.is_exe_from_memfd": True, "proc.pexepath": "/usr/bin/runc"}),
     event("setns", C, **{"proc.exepath": "/", "proc.pexepath": "/usr/sbin/runc"}),

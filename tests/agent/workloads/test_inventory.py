@@ -150,7 +150,7 @@ def test_where_nobody_can_be_asked_nothing_waits() -> None:
     world = World(runtimes=False, api=False)
     world.inventory.appeared(ALONE)
     assert world.inventory.is_settled(ALONE)
-    assert world.inventory.workload(ALONE).missing == ()
+    assert world.inventory.workload(ALONE).missing == ("container",)
 
 
 def test_a_search_in_vain_ends_the_wait_and_is_repeated_in_time(world: World) -> None:
@@ -162,6 +162,51 @@ def test_a_search_in_vain_ends_the_wait_and_is_repeated_in_time(world: World) ->
     world.now += 61
     world.inventory.workload(ALONE)
     assert world.finder.asked == [ALONE, ALONE]
+
+
+def test_the_pod_of_a_cgroup_that_a_runtime_denies_doesnt_count(world: World) -> None:
+    """Else whoever may make cgroups could act in the name of another's pod."""
+    world.report(PodNews(pod()), Synced())
+    world.inventory.appeared(IN_POD)
+    assert world.inventory.workload(IN_POD).pod == pod()  # nobody has said anything yet
+    assert world.report(ContainerNews(IN_POD, None, denied=True, searching=True)) == {IN_POD}
+    workload = world.inventory.workload(IN_POD)
+    assert (workload.pod, workload.missing, world.inventory.is_settled(IN_POD)) == (None, ("container",), False)
+    world.report(container_found())
+    assert world.inventory.workload(IN_POD).pod == pod()
+
+
+def test_a_cgroup_that_is_made_anew_is_asked_for_anew(world: World) -> None:
+    """Anybody may have made it once the container is gone."""
+    world.inventory.appeared(ALONE)
+    world.report(container_found(ALONE))
+    world.inventory.disappeared(ALONE)
+    assert world.inventory.workload(ALONE).container is not None  # events of its last processes may still come
+    world.inventory.appeared(ALONE)
+    assert (world.finder.asked, world.inventory.workload(ALONE).container) == ([ALONE, ALONE], None)
+
+
+def test_where_no_runtime_answers_the_pod_counts(world: World) -> None:
+    world.report(PodNews(pod()), Synced())
+    world.inventory.appeared(IN_POD)
+    world.report(ContainerNews(IN_POD, None))
+    assert world.inventory.workload(IN_POD).pod == pod()
+
+
+def test_containers_that_nobody_vouches_for_are_warned_of_while_they_are_there(world: World) -> None:
+    made_up = ContainerId("web\x1b[2J-1", "lxc", cgroup="/lxc.payload.web")
+    for container in (IN_POD, ALONE, made_up):
+        world.inventory.appeared(container)
+    world.report(
+        container_found(IN_POD, of=pod()), ContainerNews(ALONE, None, denied=True), ContainerNews(made_up, None)
+    )
+    assert world.inventory.current_warnings() == []  # a runtime may still answer
+    world.now += WAIT
+    told = [describe(warning) for warning in world.inventory.current_warnings()]
+    assert told == ["containers that no runtime vouches for: bbbbbbbbbbbb, web\\x1b[2J-1"]
+    world.inventory.disappeared(ALONE)
+    world.inventory.disappeared(made_up)
+    assert world.inventory.current_warnings() == []
 
 
 @pytest.mark.parametrize(("synced", "waits"), [(False, True), (True, False)])

@@ -153,10 +153,10 @@ def test_tiercel_detect_warns_of_it_at_the_start(detect, tmp_path: Path):
     program.write_text(
         "import tiercel_agent.kernel.loading.loader as loader\n"
         "load = loader._load\n"
-        f"loader._load = lambda name, type_, code: load(name, type_, {REFUSED!r} if name == 'plain' else code)\n"
+        f"loader._load = lambda name, type_, code: load(name, type_, {REFUSED!r} if name == 'descriptor' else code)\n"
     )
     result = detect(lambda: None, {"PYTHONPATH": str(tmp_path)})
-    line = f"Warning: kernel {platform.release()} refuses the program plain (Permission denied; R0 !read_ok): "
+    line = f"Warning: kernel {platform.release()} refuses the program descriptor (Permission denied; R0 !read_ok): "
     assert result.stderr.startswith(
         line + "bpf can't be seen; rules concerned: 'Bpf' (1 of its 1 event types)\nwatching: 1 rules, 0 system calls"
     )

@@ -75,6 +75,44 @@ def test_signals(run, call, victim):
     assert done.one("tgkill", {"evt.failed": True})["evt.res"] == "EINVAL"
 
 
+def test_signals_with_a_value_and_by_a_descriptor(run, call, victim):
+    def info(number):
+        return struct.pack("=3i4xiI", number, 0, -1, os.getpid(), os.getuid()).ljust(128, b"\0")  # SI_QUEUE
+
+    def body():
+        call("rt_sigqueueinfo", victim, signal.SIGCONT, info(signal.SIGCONT))
+        call("rt_tgsigqueueinfo", victim, victim, signal.SIGCONT, info(signal.SIGCONT))
+        call("rt_sigqueueinfo", 77777777, signal.SIGKILL, info(signal.SIGKILL))
+        call("rt_tgsigqueueinfo", -1, -1, 1, info(1))
+        descriptor = os.pidfd_open(victim)
+        call("pidfd_send_signal", descriptor, signal.SIGCONT, None, 0)
+        call("pidfd_send_signal", 9977, signal.SIGKILL, None, 0)
+        return descriptor
+
+    done = run(body)
+    event = done.one("rt_sigqueueinfo", {"evt.failed": False})
+    assert (event["evt.arg.pid"], event["evt.arg.sig"], event["evt.category"]) == (str(victim), "SIGCONT", "signal")
+    assert done.one("rt_sigqueueinfo", {"evt.failed": True})["evt.res"] == "ESRCH"
+    event = done.one("rt_tgsigqueueinfo", {"evt.failed": False})
+    assert (event["evt.arg.pid"], event["evt.arg.tid"], event["evt.arg.sig"]) == (str(victim), str(victim), "SIGCONT")
+    assert done.one("rt_tgsigqueueinfo", {"evt.failed": True})["evt.res"] == "EINVAL"
+    event = done.one("pidfd_send_signal", {"evt.failed": False})
+    assert (event["evt.arg.fd"], event["evt.arg.sig"]) == (str(done.value), "SIGCONT")
+    event = done.one("pidfd_send_signal", {"evt.failed": True})
+    assert (event["evt.res"], event["evt.arg.sig"]) == ("EBADF", "SIGKILL")
+
+
+def test_the_object_that_bpf_asks_for(run, call):
+    def body():
+        call("bpf", 14, struct.pack("=3I", 4_000_000_000, 0, 0), 12)  # BPF_MAP_GET_FD_BY_ID
+        call("bpf", 5, struct.pack("=3I", 1, 0, 0), 12)  # BPF_PROG_LOAD
+
+    done = run(body)
+    event = done.one("bpf", {"evt.arg.cmd": "BPF_MAP_GET_FD_BY_ID"})
+    assert (event["evt.arg.id"], event["evt.res"], event["fd.num"]) == ("4000000000", "ENOENT", None)
+    assert done.one("bpf", {"evt.arg.cmd": "BPF_PROG_LOAD"})["evt.arg.id"] is None
+
+
 def test_prctl(run, call):
     done = run(lambda: (call("prctl", 38, 1, 0, 0, 0), call("prctl", 38, 7, 0, 0, 0)))
     event = done.one("prctl", {"evt.failed": False})

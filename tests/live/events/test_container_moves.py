@@ -45,7 +45,8 @@ def group() -> Iterator[Path]:
 
 
 def short(group: Path) -> str:
-    return group.name.removeprefix("docker-")[:12]
+    """The id of the container whose cgroup that seems to be. No runtime vouches for it."""
+    return "unknown:" + group.name.removeprefix("docker-")[:12]
 
 
 @pytest.fixture
@@ -152,6 +153,35 @@ os.close(os.open("{tmp_path}/escaped", os.O_CREAT | os.O_RDONLY))
     watching.until(lambda: watching.of("outside"))
     assert [alert.output for alert in watching.of("inside")] == [f"inside {short(group)}", f"escaped {short(group)}"]
     assert [alert.output for alert in watching.of("outside")] == ["inside host"]
+
+
+def rooted_elsewhere(root: Path, folder: Path, *arguments: str) -> None:
+    """Runs a shell's commands in namespaces of their own, with another root directory that has the folder too."""
+    for name in ("usr", "dev", str(folder).strip("/")):
+        (root / name).mkdir(parents=True)
+    for name in ("bin", "lib", "lib64"):
+        (root / name).symlink_to(f"usr/{name}")
+    mounts = f"mount --bind /usr {root}/usr && mount --bind {folder} {root}{folder} && exec chroot {root} /bin/sh -c"
+    subprocess.run(
+        ["unshare", "--mount", "--fork", *arguments, "sh", "-c", f'{mounts} "$0"', ": > $FOLDER/x"],
+        env={**os.environ, "FOLDER": str(folder)},
+        check=True,
+    )
+
+
+def test_namespaces_and_a_root_of_its_own_make_a_container(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, watched: list[Watching]
+) -> None:
+    """Whatever has made it: plain ``runc run``, systemd-nspawn, LXC. One of both alone makes none."""
+    watching = watch(tmp_path, any="evt.arg.flags contains O_CREAT and proc.name = sh")
+    watched.append(watching)
+    for arguments in (["--pid"], []):
+        root = tmp_path_factory.mktemp("root")
+        watching.during(lambda root=root, arguments=arguments: rooted_elsewhere(root, tmp_path, *arguments))  # type: ignore[misc]
+    watching.until(lambda: len(watching.alerts) == 2)
+    first, second = (str(alert.output_fields["container.id"]) for alert in watching.alerts)
+    assert first.startswith("unknown:ns-f")
+    assert second == "host"
 
 
 def test_a_private_view_of_the_file_system_makes_no_container(tmp_path: Path, watched: list[Watching]) -> None:

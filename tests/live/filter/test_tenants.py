@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from agent_support.cri_server import ID, UID, CriServer
+from agent_support.cri_server import CriServer, cgroup
 from live_support.filter_rules import DEADLINE, MARK, Pair, open_at
 
 from tiercel_agent.context.cgroups import mount_point
@@ -46,13 +46,13 @@ def group():
     root = mount_point()
     if root is None:
         pytest.skip("no cgroups")
-    path = Path(root, "kubepods", f"pod{UID}", ID)
+    path = Path(f"{root}{cgroup()}")
     try:
         path.mkdir(parents=True)
     except OSError as error:
         pytest.skip(f"no cgroups: {error}")
     yield path
-    for folder in (path, path.parent, path.parent.parent):
+    for folder in (path, *path.parents[:3]):
         with suppress(OSError):  # others may use it too
             folder.rmdir()
 

@@ -19,6 +19,7 @@ from tiercel_operator.agents.config import agent_config, agent_config_map
 from tiercel_operator.agents.daemonset import daemonset
 from tiercel_operator.agents.paths import STORAGE
 from tiercel_operator.agents.settings import AgentSettings, telemetry
+from tiercel_operator.agents.watch import LOOK
 from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
 from tiercel_operator.sinks.config import SECRET
 
@@ -54,6 +55,13 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
     assert context["readOnlyRootFilesystem"] is True
     assert context["capabilities"]["drop"] == ["ALL"]
     assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
+
+
+def test_its_silence_is_known_within_15_seconds() -> None:
+    """Even if it falls silent just after it has answered: by the kubelet, which tells the operator only then."""
+    probe = container()["readinessProbe"]
+    assert probe["httpGet"]["path"] == "/healthz"
+    assert probe["failureThreshold"] * probe["periodSeconds"] + probe["timeoutSeconds"] + LOOK < 14
 
 
 def test_it_runs_on_each_node_that_it_can_watch() -> None:

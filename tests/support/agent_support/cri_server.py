@@ -21,6 +21,16 @@ IMAGE_ID, DIGEST = f"sha256:{'1' * 64}", f"sha256:{'2' * 64}"
 Answer = Callable[[Any], Any]
 
 
+def cgroup(id_: str = ID) -> str:
+    """Where the containers of the pod ``shop-1`` are."""
+    return f"/kubepods/burstable/pod{UID}/{id_}"
+
+
+def placed(id_: str = ID) -> dict[str, object]:
+    """What a runtime's details say of that."""
+    return {"runtimeSpec": {"linux": {"cgroupsPath": cgroup(id_)}}}
+
+
 def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
     return [{"key": key, "value": value} for key, value in values.items()]
 
@@ -40,7 +50,8 @@ def container(info: object = None, **changed: Any) -> Answer:
         ],
     } | changed
     if info is None:
-        info = {"sandboxID": SANDBOX, "config": {"linux": {"security_context": {"privileged": True}}}}
+        config = {"linux": {"security_context": {"privileged": True}}}
+        info = {"sandboxID": SANDBOX, "config": config, **placed(str(status["id"]))}
     text = info if isinstance(info, str) else json.dumps(info)
     return lambda request: (
         MESSAGES["ContainerStatusResponse"](status=status, info=pairs({"info": text}))
@@ -60,7 +71,8 @@ def sandbox(**changed: Any) -> Answer:
         "labels": pairs({"app": "shop", "io.kubernetes.pod.name": "shop-1"}),
         "annotations": pairs({"example.com/team": "a"}),
     } | changed
-    info = json.dumps({"cniResult": {"Interfaces": {"eth0": {"IPConfigs": [{"IP": "10.1.2.3"}]}}}})
+    interfaces = {"eth0": {"IPConfigs": [{"IP": "10.1.2.3"}]}}
+    info = json.dumps({"cniResult": {"Interfaces": interfaces}, **placed(str(status["id"]))})
     return lambda request: (
         MESSAGES["PodSandboxStatusResponse"](status=status, info=pairs({"info": info}))
         if request.pod_sandbox_id == status["id"]
@@ -78,14 +90,16 @@ def image(**changed: Any) -> Answer:
 
 
 class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
-    """Serves from its entry to its exit. An answer of None is NOT_FOUND. ``asked`` are the methods called."""
+    """Serves from its entry to its exit. An answer of None is NOT_FOUND. ``asked`` are the methods called, but for the
+    one by which the runtime is recognised."""
 
-    def __init__(self, path: Path, **answers: Answer) -> None:
+    def __init__(self, path: Path, *, runtime: str = "cri-o", **answers: Answer) -> None:
         self.path = path
         self.answers: dict[str, Answer] = {
             "ContainerStatus": container(),
             "PodSandboxStatus": sandbox(),
             "ImageStatus": image(),
+            "Version": lambda _request: MESSAGES["VersionResponse"](version="0.1.0", runtime_name=runtime),
             "ListContainers": lambda request: MESSAGES["ListContainersResponse"](
                 containers=[{"id": request.filter.id, "pod_sandbox_id": SANDBOX}]
             ),
@@ -109,7 +123,8 @@ class CriServer(grpc.GenericRpcHandler):  # type: ignore[misc]
             return None
 
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
-            self.asked.append(method)
+            if method != "Version":
+                self.asked.append(method)
             answer = self.answers[method](request)
             if answer is None:
                 context.abort(grpc.StatusCode.NOT_FOUND, "no such thing")

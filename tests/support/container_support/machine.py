@@ -31,7 +31,7 @@ _PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS])
 _PREFIX = "tiercel-containers-"
 _APPLETS = ("sh", "cat", "true", "false", "sleep", "touch", "ls", "id", "chmod", "mkdir", "rm", "nc", "wget")
 _RUNTIMES = {"containerd", "containerd-shim-runc-v2", "ctr", "runc", "podman", "conmon"}
-_PARENTS = ("/kubepods/", "/default/", "/libpod_parent/")
+_PARENTS = ("/kubepods/", "/default/", "/jobs/", "/libpod_parent/")
 _T = TypeVar("_T")
 
 
@@ -180,21 +180,25 @@ def snapshots(path: Path) -> tuple[str, str]:
     return ("native", "vfs") if on_overlay else ("overlayfs", "overlay")
 
 
+def layer() -> io.BytesIO:
+    """The files of both images, as an archive."""
+    files: dict[str, bytes | str] = {
+        "bin/busybox": _static_busybox(),
+        **{f"bin/{name}": "busybox" for name in _APPLETS},
+        "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+        "etc/group": b"root:x:0:\nnogroup:x:65534:\n",
+        "etc/shadow": b"root:*:19000:0:99999:7:::\n",
+        "tmp/.keep": b"",
+    }
+    return io.BytesIO(_tar(files))
+
+
 def write_images(path: Path) -> None:
     """Writes both images as an archive of the form of ``docker save``."""
-    layer = _tar(
-        {
-            "bin/busybox": _static_busybox(),
-            **{f"bin/{name}": "busybox" for name in _APPLETS},
-            "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
-            "etc/group": b"root:x:0:\nnogroup:x:65534:\n",
-            "etc/shadow": b"root:*:19000:0:99999:7:::\n",
-            "tmp/.keep": b"",
-        }
-    )
+    content = layer().getvalue()
     architecture = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    roots = {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}
-    files: dict[str, bytes | str] = {"layer.tar": layer}
+    roots = {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(content).hexdigest()]}
+    files: dict[str, bytes | str] = {"layer.tar": content}
     manifest = []
     for name, runs in ((IMAGE, {"Cmd": ["/bin/sh"]}), (PAUSE_IMAGE, {"Entrypoint": ["/bin/sleep", "1000000"]})):
         config = {

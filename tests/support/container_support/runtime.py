@@ -35,6 +35,8 @@ from container_support.machine import (
     write_images,
 )
 
+OTHER_NAMESPACE = "jobs"
+"""A namespace of containerd that has the images too."""
 _CRI = 'plugins."io.containerd.grpc.v1.cri"'
 _CONTAINERD_CONFIG = f"""
 version = 2
@@ -76,7 +78,9 @@ class ContainerdServer(Runtime):
         return str(self.folder / "containerd.sock")
 
     def _start(self, stack: ExitStack) -> None:
-        self._cgroups.enter_context(cgroups_left_behind("/kubepods/besteffort", "/kubepods", "/default"))
+        self._cgroups.enter_context(
+            cgroups_left_behind("/kubepods/besteffort", "/kubepods", "/default", f"/{OTHER_NAMESPACE}")
+        )
         config, images = self.folder / "config.toml", self.folder / "images.tar"
         self._configure(_CONTAINERD_CONFIG, config, snapshots(self.folder)[0])
         write_images(images)
@@ -85,7 +89,7 @@ class ContainerdServer(Runtime):
         self._channel = stack.enter_context(grpc.insecure_channel(f"unix:{self.address}"))
         until(lambda: self._answers(server), "an answer of containerd")
         stack.callback(self._remove_all)
-        for namespace in ("k8s.io", "default"):
+        for namespace in ("k8s.io", "default", OTHER_NAMESPACE):
             self._ctr("-n", namespace, "images", "import", str(images))
         # What a pull leaves behind: the name, the name with the digest, and the id, which the plugin adds.
         listed = self._ctr("-n", "k8s.io", "images", "ls", f"name=={IMAGE}").split()
@@ -250,12 +254,14 @@ class ContainerdServer(Runtime):
     def _ctr(self, *arguments: str) -> str:
         return run([binary("ctr"), "-a", self.address, *arguments])[1]
 
-    def ctr_run(self, id_: str, command: Sequence[str], *, detached: bool = False) -> tuple[int, str]:
-        """Runs a container in containerd's namespace ``default``; exit status and output.
+    def ctr_run(
+        self, id_: str, command: Sequence[str], *, detached: bool = False, namespace: str = "default"
+    ) -> tuple[int, str]:
+        """Runs a container in a namespace of containerd's; exit status and output.
 
-        A detached one runs on without output until ``ctr_remove``.
+        A detached one runs on without output until ``ctr_remove``. Its namespace has to be ``default``.
         """
-        self._cgroups.callback(remove_cgroup, f"/default/{id_}")
+        self._cgroups.callback(remove_cgroup, f"/{namespace}/{id_}")
         folders = ["--runc-root", f"{self.folder}/runc", "--fifo-dir", f"{self.folder}/fifo"]
         given = [
             "--net-host",
@@ -264,7 +270,8 @@ class ContainerdServer(Runtime):
             *folders,
             *(["-d", "--null-io"] if detached else ["--rm"]),
         ]
-        return run([binary("ctr"), "-a", self.address, "run", *given, IMAGE, id_, *command], check=detached)
+        ctr = [binary("ctr"), "-a", self.address, "-n", namespace]
+        return run([*ctr, "run", *given, IMAGE, id_, *command], check=detached)
 
     def ctr_pid(self, id_: str) -> int:
         """Of the first process of a container, in the host's namespace."""

@@ -10,12 +10,19 @@ from tiercel_engine.event import Value
 from tiercel_engine.patterns import cached_glob
 
 HOST = "host"
+UNKNOWN = "unknown:"
+"""Before the id of a container that no runtime vouches for."""
 _SHORT_DIGEST = 12
 
 
 def short_id(record: SyscallRecord) -> str:
     container_id = record.container
-    return container_id.short if container_id else HOST
+    return _vouched(record, container_id.short) if container_id else HOST
+
+
+def _vouched(record: SyscallRecord, id_: str) -> str:
+    """The id as it counts: only if the runtime has vouched for it."""
+    return id_ if record.workload.container is not None else f"{UNKNOWN}{id_}"
 
 
 def labels_text(labels: Mapping[str, str]) -> str | None:
@@ -25,7 +32,7 @@ def labels_text(labels: Mapping[str, str]) -> str | None:
 
 def _full_id(record: SyscallRecord) -> str:
     container_id = record.container
-    return container_id.id if container_id else HOST
+    return _vouched(record, container_id.id) if container_id else HOST
 
 
 def _type(record: SyscallRecord) -> str | None:

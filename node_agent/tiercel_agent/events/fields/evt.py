@@ -8,6 +8,7 @@ from functools import lru_cache
 from struct import unpack_from
 
 from tiercel_agent.events import render
+from tiercel_agent.events.aimed import bpf_id, is_aimed_at
 from tiercel_agent.events.descriptor import End, OpenFile, read_sockaddr
 from tiercel_agent.events.fields import fd, identity
 from tiercel_agent.events.processes import text
@@ -32,7 +33,7 @@ _CATEGORIES = {
     "process": "execve execveat clone clone3 fork vfork procexit setns unshare ptrace prctl seccomp capset "
     "process_vm_readv process_vm_writev",
     "user": "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid",
-    "signal": "kill tkill tgkill",
+    "signal": "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal",
 }
 _CATEGORY = {name: category for category, names in _CATEGORIES.items() for name in names.split()}
 
@@ -170,6 +171,11 @@ def _exe_flags(record: SyscallRecord) -> str | None:
     return "|".join(names) or "0"
 
 
+def _bpf_id(record: SyscallRecord) -> str | None:
+    number = bpf_id(record)
+    return None if number is None else str(number)
+
+
 _TEXTS: dict[str, Callable[[SyscallRecord], str | None]] = {
     "path0": _first_path,
     "path1": _second_path,
@@ -181,6 +187,7 @@ _TEXTS: dict[str, Callable[[SyscallRecord], str | None]] = {
     "exe": lambda record: (_argv(record) or (None,))[0],
     "args": lambda record: " ".join(_argv(record)[1:]),
     "exe_flags": _exe_flags,
+    "bpf_id": _bpf_id,
 }
 
 
@@ -272,6 +279,7 @@ FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "evt.is_open_write": _writes,
     "evt.is_open_create": _creates,
     "evt.is_open_exec": _creates_executable,
+    "tiercel.targets_agent": lambda record: is_aimed_at(record, record.context.own),
 }
 WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
     "evt.arg": argument,

@@ -39,9 +39,12 @@ def _of_container(value: Callable[[Container], str]) -> Callable[[SyscallRecord]
 
 
 def _uid(record: SyscallRecord) -> str | None:
-    """The pod's UID, which the cgroup's name has before the API server or the runtime reports the pod."""
-    pod, container = record.workload.pod, record.container
-    return pod.uid if pod is not None else container.pod_uid if container is not None else None
+    """The pod's UID, which the cgroup's name has before the API server or the runtime reports the pod. It doesn't count
+    once a runtime has denied that there is such a container."""
+    workload, container = record.workload, record.container
+    if workload.pod is not None:
+        return workload.pod.uid
+    return container.pod_uid if container is not None and "pod" in workload.missing else None
 
 
 def _owner(kind: str) -> Callable[[SyscallRecord], Value | None]:

@@ -66,6 +66,7 @@ REQUIRED = {
     "MNT_NS_INUM": ("mnt_namespace.ns.inum",),
     "NET_NS_INUM": ("net.ns.inum",),
     "PID_NS_INUM": ("pid_namespace.ns.inum",),
+    "PID_NS_CHILD_REAPER": ("pid_namespace.child_reaper",),
     "USER_NS_INUM": ("user_namespace.ns.inum",),
     "MM_ARG_START": ("mm_struct.arg_start",),
     "MM_ARG_END": ("mm_struct.arg_end",),

@@ -12,7 +12,7 @@ from struct import Struct
 
 from tiercel_agent.kernel.loading.loader import result_of
 
-_INITIAL = 0xEFFFFFFC
+INITIAL = 0xEFFFFFFC
 """The inode of the initial PID namespace (PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h)."""
 _UNKNOWN = 0
 """No process that makes calls has this number."""
@@ -31,7 +31,7 @@ def pid_namespace() -> int:
 
 def own_number() -> int:
     """The number of this process in the initial PID namespace; 0 if the kernel doesn't tell, as before Linux 5.10."""
-    if pid_namespace() == _INITIAL:
+    if pid_namespace() == INITIAL:
         return os.getpid()
     number = result_of(b"".join(_INSTRUCTION.pack(*instruction) for instruction in _PROGRAM))
     return _UNKNOWN if number is None else number

@@ -10,6 +10,7 @@ import orjson
 
 from tiercel_agent.workloads.images import image_of
 from tiercel_agent.workloads.model import Container, Image, Mount
+from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_spec
 from tiercel_agent.workloads.runtimes.cri import Cri
 from tiercel_agent.workloads.runtimes.messages import as_dict, make_messages
 from tiercel_agent.workloads.runtimes.model import NoAnswer
@@ -19,6 +20,8 @@ from tiercel_engine.located import located
 _LOG = logging.getLogger(__name__)
 
 _TABLE = """
+    VersionRequest          unused=1
+    VersionResponse         version=1
     ListNamespacesRequest   filter=1
     ListNamespacesResponse  namespaces=1:Namespace*
     Namespace               name=1
@@ -36,6 +39,18 @@ _SERVICES = "/containerd.services"
 _NAMESPACE = "containerd-namespace"
 _NAME_LABELS = ("nerdctl/name", "io.kubernetes.container.name")
 _KUBERNETES = "k8s.io"
+
+
+async def answers(path: Path) -> bool:
+    """Whether a containerd answers on a socket. Raises NoAnswer."""
+    messages = make_messages("tiercel.containerd", _TABLE)
+    socket = GrpcSocket(path)
+    try:
+        method = f"{_SERVICES}.version.v1.Version/Version"
+        answer = await socket.call(method, messages["VersionRequest"](), messages["VersionResponse"])
+    finally:
+        await socket.close()
+    return answer is not None and bool(answer.version)
 
 
 class Containerd:
@@ -93,6 +108,7 @@ class Containerd:
             mounts=tuple(_mount(mount) for mount in _members(spec.get("mounts"))),
             started=created.seconds * 1_000_000_000 + created.nanos,
             labels=labels,
+            cgroups=_cgroups(spec),
         )
 
     async def _call(self, method: str, request: Any, response: str, namespace: str = "") -> Any | None:
@@ -117,6 +133,11 @@ def _namespaces(spec: dict[str, Any]) -> frozenset[str] | None:
     if not isinstance(linux, dict):
         return None
     return frozenset(str(namespace.get("type")) for namespace in _members(linux.get("namespaces")))
+
+
+def _cgroups(spec: dict[str, Any]) -> tuple[str, ...]:
+    linux = spec.get("linux")
+    return cgroups_of_spec(linux.get("cgroupsPath")) if isinstance(linux, dict) else ()
 
 
 def _mount(mount: dict[str, Any]) -> Mount:

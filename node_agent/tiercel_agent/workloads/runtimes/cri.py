@@ -12,6 +12,7 @@ from cachetools import LRUCache
 
 from tiercel_agent.workloads.images import image_of
 from tiercel_agent.workloads.model import Container, Image, Mount, Pod
+from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_spec
 from tiercel_agent.workloads.runtimes.messages import as_dict, make_messages
 from tiercel_agent.workloads.runtimes.socket import GrpcSocket
 from tiercel_engine.located import located
@@ -19,10 +20,12 @@ from tiercel_engine.located import located
 _LOG = logging.getLogger(__name__)
 
 _TABLE = """
+    VersionRequest           version=1
+    VersionResponse          version=1 runtime_name=2
     ContainerStatusRequest   container_id=1 verbose=2:bool
     ContainerStatusResponse  status=1:ContainerStatus info=2:Pair*
-    ContainerStatus          id=1 metadata=2:ContainerMetadata started_at=5:int64 image=8:ImageSpec image_ref=9
-                             labels=12:Pair* mounts=14:Mount* image_id=17
+    ContainerStatus          id=1 metadata=2:ContainerMetadata started_at=5:int64 finished_at=6:int64 image=8:ImageSpec
+                             image_ref=9 labels=12:Pair* mounts=14:Mount* image_id=17
     ContainerMetadata        name=1
     ImageSpec                image=1 user_specified_image=18
     Mount                    container_path=1 host_path=2 readonly=3:bool propagation=5:int32
@@ -43,10 +46,22 @@ _TABLE = """
     ImageStatusResponse      image=1:Image
     Image                    id=1 repo_tags=2* repo_digests=3*
 """
+_RUNTIME = "/runtime.v1.RuntimeService"
 _NODE = 2  # NamespaceMode: shared with the host
 _PROPAGATION = ("private", "rslave", "rshared")
 _KUBELET_LABELS = "io.kubernetes."
 _IMAGES = 256
+
+
+async def runtime_name(path: Path) -> str:
+    """The name of the runtime that speaks the CRI on a socket, in lower case. Raises NoAnswer."""
+    messages = make_messages("tiercel.cri", _TABLE)
+    socket = GrpcSocket(path)
+    try:
+        answer = await socket.call(f"{_RUNTIME}/Version", messages["VersionRequest"](), messages["VersionResponse"])
+    finally:
+        await socket.close()
+    return str(answer.runtime_name).lower() if answer is not None else ""
 
 
 class Cri:
@@ -74,9 +89,11 @@ class Cri:
             privileged=_privileged(info),
             mounts=tuple(map(_mount, status.mounts)),
             started=max(0, status.started_at),
+            finished=max(0, status.finished_at),
             labels=as_dict(status.labels),
             sandbox_id=sandbox_id,
             pod=_pod(sandbox) if sandbox is not None else _pod_of_labels(as_dict(status.labels)),
+            **_placed(info),
             **facts,
         )
 
@@ -99,6 +116,7 @@ class Cri:
             labels=as_dict(status.labels),
             sandbox_id=status.id,
             pod=_pod(sandbox),
+            **_placed(_json(as_dict(sandbox.info).get("info"))),
             **_shared(sandbox),
         )
 
@@ -145,6 +163,17 @@ def _shared(sandbox: Any | None) -> dict[str, Any]:
         "host_ipc": options.ipc == _NODE,
         "ip": sandbox.status.network.ip,
         "cni": orjson.dumps(interfaces).decode() if interfaces else "",
+    }
+
+
+def _placed(info: Mapping[str, Any]) -> dict[str, Any]:
+    """Where a container is, by the details that containerd and CRI-O tell of it."""
+    spec = info.get("runtimeSpec")
+    linux = spec.get("linux") if isinstance(spec, dict) else None
+    pid = info.get("pid")
+    return {
+        "cgroups": cgroups_of_spec(linux.get("cgroupsPath")) if isinstance(linux, dict) else (),
+        "pid": pid if isinstance(pid, int) else 0,
     }
 
 

@@ -13,6 +13,7 @@ import requests
 
 from tiercel_agent.workloads.images import image_of
 from tiercel_agent.workloads.model import Container, Image, Mount, Pod
+from tiercel_agent.workloads.runtimes.cgroup_path import cgroups_of_docker
 from tiercel_agent.workloads.runtimes.model import NoAnswer
 
 _TIMEOUT = 1  # seconds
@@ -63,6 +64,7 @@ def _container(inspected: Mapping[str, Any], image: Image, runtime: str) -> Cont
     labels = dict(config.get("Labels") or {})
     uid = labels.get(f"{_POD}uid", "")
     pod = Pod(labels.get(f"{_POD}namespace", ""), labels.get(f"{_POD}name", ""), uid) if uid else None
+    state = inspected.get("State") or {}
     health = (config.get("Healthcheck") or {}).get("Test") or ()
     return Container(
         id=inspected["Id"],
@@ -74,11 +76,14 @@ def _container(inspected: Mapping[str, Any], image: Image, runtime: str) -> Cont
         host_network=host.get("NetworkMode") == "host",
         host_ipc=host.get("IpcMode") == "host",
         mounts=tuple(map(_mount, inspected.get("Mounts") or ())),
-        started=_nanoseconds(str((inspected.get("State") or {}).get("StartedAt") or "")),
+        started=_nanoseconds(str(state.get("StartedAt") or "")),
         labels=labels,
         ip=str((inspected.get("NetworkSettings") or {}).get("IPAddress") or ""),
         health_check=" ".join(map(str, health[1:] if health and health[0] in ("CMD", "CMD-SHELL") else ())),
         pod=pod,
+        cgroups=cgroups_of_docker(inspected["Id"], str(host.get("CgroupParent") or ""), runtime),
+        pid=int(state.get("Pid") or 0),
+        finished=0 if state.get("Running") else _nanoseconds(str(state.get("FinishedAt") or "")),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
@@ -15,12 +16,14 @@ from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Container
 from tiercel_agent.workloads.news import ContainerNews
 from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, is_there, sockets_for
+from tiercel_agent.workloads.vouching import vouches
 from tiercel_engine.located import located
 
 _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 """Seconds between two tries for a container. Its runtime knows it from about the time on when its cgroup is made, and
 when it was started a little later. The runtime may also be just restarting."""
 _TRIES_WHEN_GONE = 3
+_RECOGNISE_AGAIN = 1.0  # seconds
 _AT_ONCE = 16
 _NO_CONTAINER = "0" * 64
 _MOST_WAITING = 4096
@@ -35,11 +38,14 @@ class ContainerFinder:
     """
 
     def __init__(
-        self, sockets: Iterable[Socket], annotations: Collection[str], report: Callable[[ContainerNews], None]
+        self, sockets: Iterable[Path], annotations: Collection[str], report: Callable[[ContainerNews], None]
     ) -> None:
         self._annotations = annotations
         self._failures: dict[Path, str] = {}
-        self._sockets = tuple(sockets)
+        self._paths = tuple(sockets)
+        self._recognised: dict[Path, Socket] = {}
+        self._recognising: dict[Path, asyncio.Task[None]] = {}
+        self._not_before: dict[Path, float] = {}
         self._report = report
         self._runtimes: dict[Path, Runtime] = {}
         self._searches: OrderedDict[ContainerId, asyncio.Task[None]] = OrderedDict()
@@ -88,13 +94,37 @@ class ContainerFinder:
     async def _rehearse(self) -> None:
         """Asks each runtime that is there for a container that doesn't exist: the first request takes longer than some
         containers live."""
-        for socket in self._sockets:
-            if is_there(socket.path):
-                try:
-                    for in_pod in (True, False):
-                        await self._runtime(socket).container(_NO_CONTAINER, in_pod=in_pod)
-                except Exception as error:  # it will be asked again, and then the failure is reported
-                    _LOG.debug("%s doesn't answer: %s", socket.path, located(error))
+        self._recognise_others()
+        if self._recognising:
+            await asyncio.wait(list(self._recognising.values()))
+        for socket in list(self._recognised.values()):
+            try:
+                for in_pod in (True, False):
+                    await self._runtime(socket).container(_NO_CONTAINER, in_pod=in_pod)
+            except Exception as error:  # it will be asked again, and then the failure is reported
+                _LOG.debug("%s doesn't answer: %s", socket.path, located(error))
+
+    def _recognise_others(self) -> None:
+        """Begins to ask the sockets that are there, and that aren't recognised yet, which runtime listens. What doesn't
+        answer is asked again a moment later at the earliest."""
+        now = self._loop.time()
+        for path in self._paths:
+            if path in self._recognised or path in self._recognising or now < self._not_before.get(path, 0):
+                continue
+            if is_there(path):
+                self._recognising[path] = self._loop.create_task(self._recognise(path))
+
+    async def _recognise(self, path: Path) -> None:
+        from tiercel_agent.workloads.runtimes.recognition import recognise  # noqa: PLC0415 (as in ``_open``)
+
+        try:
+            self._recognised[path] = await recognise(path)
+            self._failures.pop(path, None)
+        except NoAnswer as error:
+            self._failures[path] = str(error)
+            self._not_before[path] = self._loop.time() + _RECOGNISE_AGAIN
+        finally:
+            del self._recognising[path]
 
     def _runtime(self, socket: Socket) -> Runtime:
         runtime = self._runtimes.get(socket.path)
@@ -116,28 +146,44 @@ class ContainerFinder:
 
     async def _search(self, container: ContainerId) -> None:
         try:
+            denied_before, since = False, time.time_ns()
             for tries, pause in enumerate((*_AGAIN, None), start=1):
-                facts = await self._look(container)
+                facts, denied = await self._look(container, since)
+                last = pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE)
                 if facts is not None:
                     self._report(ContainerNews(container, facts))
                     if facts.started:
                         return
-                elif tries == 1 and not self._present(container):
-                    self._report(ContainerNews(container, None))
-                if pause is None or (container in self._gone and tries >= _TRIES_WHEN_GONE):
-                    if facts is None:
-                        self._report(ContainerNews(container, None))
+                elif last or (tries == 1 and not self._may_be_known(container)):
+                    self._report(ContainerNews(container, None, denied))
+                elif denied and not denied_before:
+                    denied_before = True
+                    self._report(ContainerNews(container, None, denied=True, searching=True))
+                if last or pause is None:
                     return
                 await asyncio.sleep(pause)
         finally:
             self._searches.pop(container, None)
             self._gone.discard(container)
 
+    def _may_be_known(self, container: ContainerId) -> bool:
+        """Whether a runtime is there that may know the container, or a socket of which nothing is known yet."""
+        return bool(self._present(container)) or any(
+            path not in self._recognised and is_there(path) for path in self._paths
+        )
+
     def _present(self, container: ContainerId) -> list[Socket]:
-        wanted = sockets_for(container.runtime, self._sockets, in_pod=container.pod_uid is not None)
+        known = [self._recognised[path] for path in self._paths if path in self._recognised]
+        wanted = sockets_for(container.runtime, known, in_pod=container.pod_uid is not None)
         return [socket for socket in wanted if is_there(socket.path)]
 
-    async def _look(self, container: ContainerId) -> Container | None:
+    async def _look(self, container: ContainerId, since: int) -> tuple[Container | None, bool]:
+        """The container if a runtime vouches for it, and whether one has answered that it doesn't. ``since`` is as for
+        ``vouches``."""
+        denied = False
+        self._recognise_others()
+        if self._recognising and not self._present(container):
+            await asyncio.wait(list(self._recognising.values()), return_when=asyncio.FIRST_COMPLETED)
         for socket in self._present(container):
             async with self._at_once:
                 try:
@@ -151,9 +197,10 @@ class ContainerFinder:
                     self._failures[socket.path] = f"{socket.path}: {type(error).__name__}: {error}"
                     continue
             self._failures.pop(socket.path, None)
-            if facts is not None and _fits(facts, container):
-                return self._kept(facts)
-        return None
+            if facts is not None and _fits(facts, container, since):
+                return self._kept(facts), False
+            denied = True
+        return None, denied
 
     def _kept(self, facts: Container) -> Container:
         """The container with its labels and annotations cut to a bounded size."""
@@ -163,11 +210,11 @@ class ContainerFinder:
         return replace(facts, labels=bounded(facts.labels), pod=pod)
 
 
-def _fits(facts: Container, container: ContainerId) -> bool:
+def _fits(facts: Container, container: ContainerId, since: int) -> bool:
     """Whether the runtime's container is the one that was searched for. A cgroup's name may have been chosen to look
-    like that of another pod."""
+    like that of another container or pod."""
     pods = container.pod_uid, facts.pod.uid if facts.pod is not None else None
-    return facts.id == container.id and (None in pods or pods[0] == pods[1])
+    return facts.id == container.id and (None in pods or pods[0] == pods[1]) and vouches(facts, container, since)
 
 
 def _open(socket: Socket) -> Runtime:
@@ -183,4 +230,4 @@ def _open(socket: Socket) -> Runtime:
         return Containerd(socket.path)
     from tiercel_agent.workloads.runtimes.cri import Cri  # noqa: PLC0415
 
-    return Cri(socket.path, "docker" if "docker" in socket.runtimes else "cri-o")
+    return Cri(socket.path, next(iter(socket.runtimes)))

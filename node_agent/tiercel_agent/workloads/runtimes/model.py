@@ -28,7 +28,8 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A runtime's socket. ``runtimes`` are the names of runtimes in the cgroup paths of its containers."""
+    """A runtime's socket. ``runtimes`` are the names of runtimes in the cgroup paths of its containers; the one of a
+    socket that speaks the CRI is the name that it gives itself."""
 
     path: Path
     interface: str
@@ -59,18 +60,6 @@ def is_there(path: Path) -> bool:
         return path.exists()
     except OSError:
         return False
-
-
-def socket_of(path: Path) -> Socket:
-    """The socket with the interface that its name indicates: containerd's, Docker's or podman's own, else the CRI."""
-    name = path.name
-    if "podman" in name:
-        return Socket(path, DOCKER, frozenset({"podman"}))
-    if "docker" in name and "cri" not in name:
-        return Socket(path, DOCKER, frozenset({"docker"}))
-    if "containerd" in name:
-        return Socket(path, CONTAINERD, frozenset({"containerd"}))
-    return Socket(path, CRI, frozenset({"cri-o", "docker"} if "docker" in name else {"cri-o"}))
 
 
 def sockets_for(runtime: str | None, sockets: Iterable[Socket], *, in_pod: bool) -> list[Socket]:
