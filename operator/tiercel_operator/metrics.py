@@ -41,9 +41,7 @@ def read(runner: Runner) -> Readings:
         leads=runner.leads,
         rules=len(state.rules),
         refused_rules=sum(
-            1
-            for rule in state.rules.values()
-            if _is_false(rule.status, "Valid") or _is_false(rule.status, "Checked")
+            1 for rule in state.rules.values() if _is_false(rule.status, "Valid") or _is_false(rule.status, "Checked")
         ),
         agents=len(state.agents),
         sinks=len(state.sinks),
