@@ -42,6 +42,8 @@ MOST_TO_BLAME: Final = 8
 _TOO_MANY = f"more than {MOST_TO_BLAME} SecurityRules of the namespace take too much to be checked, or fail"
 _START_AGAIN = 1.0  # seconds
 
+_NOTHING: Final[Sequence[RuleObject]] = ()
+
 _Run = Callable[[Sequence[RuleObject]], Awaitable[Mapping[Origin, CheckedObject]]]
 
 
@@ -111,12 +113,13 @@ class RuleChecks:
         """Begins checks of all namespaces that need one."""
         now = self._clock()
         for namespace, known in self._namespaces.items():
-            shared = () if namespace == SYSTEM_NAMESPACE else self._shared
+            shared = _NOTHING if namespace == SYSTEM_NAMESPACE else self._shared
             if known.task is not None or shared is None:
                 continue
-            is_as_checked = known.checked is not None and same(known.checked[0], known.wanted)
-            if is_as_checked and known.checked is not None and known.checked[1] is shared and now < known.again_at:
-                continue
+            if known.checked is not None and now < known.again_at:
+                members, shared_then = known.checked
+                if shared_then is shared and same(members, known.wanted):
+                    continue
             known.task = asyncio.create_task(self._check(namespace, known, shared))
 
     async def _check(self, namespace: str, known: _Namespace, shared: Sequence[RuleObject]) -> None:
@@ -131,17 +134,18 @@ class RuleChecks:
             await asyncio.sleep(_START_AGAIN)
         finally:
             known.task = None
+        self._publish(namespace, known)
+
+    def _publish(self, namespace: str, known: _Namespace) -> None:
+        """Has others know of new verdicts. All other namespaces are given the lists and macros of the system's good
+        objects."""
         if namespace == SYSTEM_NAMESPACE:
-            self._share(known)
+            good = [each.object for each in known.verdicts.values() if _is_good(each)]
+            shared = definitions(sorted(good, key=lambda each: each.name))
+            if self._shared is None or shared != self._shared:
+                self._shared = shared
         self._begin()
         self._changed()
-
-    def _share(self, system: _Namespace) -> None:
-        """Gives the lists and macros of the system's good objects to all other namespaces."""
-        good = [each.object for each in system.verdicts.values() if _is_good(each)]
-        shared = definitions(sorted(good, key=lambda each: each.name))
-        if self._shared is None or shared != self._shared:
-            self._shared = shared
 
     async def _judge(
         self, namespace: str, known: _Namespace, members: Sequence[RuleObject], shared: Sequence[RuleObject]
@@ -171,7 +175,7 @@ class RuleChecks:
                     good = [each for each in good if each.origin not in failed]
         known.verdicts = _passed(good, checked) | failed
         if to_blame:
-            self._changed()  # the others need not wait
+            self._publish(namespace, known)  # the others need not wait
         for each in to_blame:
             try:
                 checked = await self._run(self._longer, namespace, LONGER, shared, [*good, each])

@@ -6,12 +6,12 @@ import asyncio
 import contextlib
 import json
 import logging
-import random
 import ssl
 import threading
 from collections.abc import Iterable
 
 import pytest
+from operator_support.costly_checks import with_slow_tests
 from operator_support.running_webhook import BAD, RULE, Serve, review_of
 
 from tiercel_engine.rules.objects import RuleObject
@@ -123,14 +123,8 @@ def test_the_api_servers_failure_lets_in(serve: Serve) -> None:
 
 
 def costly() -> bytes:
-    """A review of 200 KB whose tests match slowly: rules with patterns that make new states for each character."""
-    pattern = 'evt.type = execve and proc.args regex "[ab]*a[ab]{14}[ab]*c'
-    rules = [{**RULE, "rule": f"r{number}", "condition": f'{pattern}{number}"'} for number in range(300)]
-    text = random.Random(1)
-    events = [{"evt.type": "execve", "proc.args": "".join(text.choices("ab", k=5000))} for _ in range(20)]
-    tests = [{"name": f"t{number}", "event": event, "expect": []} for number, event in enumerate(events * 10)]
-    body = json.loads(review_of(*rules))
-    body["request"]["object"]["spec"]["tests"] = tests
+    body = json.loads(review_of())
+    body["request"]["object"]["spec"] = with_slow_tests("shop", "a").spec
     return json.dumps(body).encode()
 
 

@@ -97,6 +97,16 @@ def test_time_is_limited_too(costly: WorkerPool, monkeypatch: pytest.MonkeyPatch
     assert fine(checked(costly, objects)) == {"shop/good"}
 
 
+def test_tests_that_take_long_are_their_objects_fault_alone(
+    workers: WorkerPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("USUAL", "LONGER"):
+        monkeypatch.setattr(module, name, Limits(processor=1, time=120, memory=96 * MIB))
+    found = checked(workers, [of("shop", "good", rule("good", GOOD)), costly_checks.with_slow_tests("shop", "slow")])
+    assert fine(found) == {"shop/good"}
+    assert isinstance(found["shop/slow"], str)
+
+
 def test_what_is_new_is_to_blame_and_not_what_was_checked_before(costly: WorkerPool) -> None:
     """Each of the two can be checked without the other."""
     old, new = (of("shop", name, rule(name, GOOD)) for name in ("together-z", "together-a"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from operator_support.rule_objects import of, rule
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.rules import checking
 from tiercel_operator.workers.pool import WorkerPool
@@ -26,6 +28,15 @@ def check(objects: Sequence[RuleObject], shared: Sequence[RuleObject]) -> bytes:
     if any(name.startswith(MEMORY) for name in names) or sum(name.startswith(TOGETHER) for name in names) > 1:
         bytes(1 << 40)
     return checking.check(objects, shared)
+
+
+def with_slow_tests(namespace: str, name: str) -> RuleObject:
+    """An object of 200 KB whose tests take ten seconds: patterns that make new states for each character."""
+    pattern = 'evt.type = execve and proc.args regex "[ab]*a[ab]{14}[ab]*c'
+    text = random.Random(1)
+    events = [{"evt.type": "execve", "proc.args": "".join(text.choices("ab", k=5000))} for _ in range(20)]
+    tests = [{"name": f"t{number}", "event": event, "expect": []} for number, event in enumerate(events * 10)]
+    return of(namespace, name, *(rule(f"r{number}", f'{pattern}{number}"') for number in range(300)), tests=tests)
 
 
 def workers(monkeypatch: pytest.MonkeyPatch) -> WorkerPool:
