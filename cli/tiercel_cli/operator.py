@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from typing import TextIO
 from urllib.parse import urlsplit
 
 import click
 
 from tiercel_engine.units import KIBIBYTE
 from tiercel_operator import logs
+from tiercel_operator.admission.door import ClientCertificates
 from tiercel_operator.admission.service import Endpoint
 from tiercel_operator.agents.settings import AgentSettings, telemetry
 from tiercel_operator.main import Settings, run
@@ -69,7 +72,23 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
 @click.option(
     "--webhook-url",
     metavar="URL",
-    help="The address at which the API server reaches the webhook, if it is not the Service in the cluster.",
+    help="The address at which the API server reaches the webhook, if it is not the Service in the cluster. The secret "
+    "part of its path is added to it.",
+)
+@click.option(
+    "--webhook-client-ca",
+    "client_ca",
+    type=click.File(),
+    metavar="FILE",
+    help="Ask the API server for a client certificate of this authority (PEM). API servers present one only if they "
+    "were configured to.",
+)
+@click.option(
+    "--webhook-client-name",
+    "client_names",
+    multiple=True,
+    metavar="NAME",
+    help="A common name or DNS name that the client certificate must have. Can be repeated; one of them is enough.",
 )
 @click.option(
     "--health-port",
@@ -143,6 +162,8 @@ def operator(
     agents: bool,
     webhook_port: int,
     webhook_url: str | None,
+    client_ca: TextIO | None,
+    client_names: tuple[str, ...],
     health_port: int,
     allowed: tuple[str, ...],
     forbidden: tuple[str, ...],
@@ -159,7 +180,12 @@ def operator(
     """
     logs.set_up()
     host = urlsplit(webhook_url).hostname if webhook_url else None
-    endpoint = Endpoint(port=webhook_port, url=webhook_url, names=(host,) if host else ())
+    endpoint = Endpoint(
+        port=webhook_port,
+        url=webhook_url,
+        names=(host,) if host else (),
+        clients=_client_certificates(client_ca, client_names),
+    )
     settings = AgentSettings(
         namespace=namespace,
         allowed_addresses=allowed,
@@ -177,6 +203,19 @@ def operator(
             Size(objects, unpacked * KIBIBYTE, packed * KIBIBYTE),
         )
     )
+
+
+def _client_certificates(file: TextIO | None, names: tuple[str, ...]) -> ClientCertificates | None:
+    if file is None:
+        if names:
+            raise click.UsageError("--webhook-client-name needs --webhook-client-ca")
+        return None
+    authority = file.read()
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=authority)
+    except (ssl.SSLError, TypeError, ValueError):
+        raise click.BadParameter("it has no certificate in PEM", param_hint="--webhook-client-ca") from None
+    return ClientCertificates(authority, names)
 
 
 def _with_environment(settings: AgentSettings) -> AgentSettings:

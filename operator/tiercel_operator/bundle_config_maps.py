@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from base64 import b64encode
-from collections.abc import Mapping
+from base64 import b64decode, b64encode
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import orjson
 
 from tiercel_engine.rules.bundle import INDEX, Bundle, index_of, part_name
 
@@ -27,6 +29,21 @@ def bundle_config_maps(bundle: Bundle, namespace: str, owner: Mapping[str, Any] 
     maps = [_config_map(number, namespace, owner, part) for number, part in enumerate(bundle.parts)]
     maps[0]["data"] = {INDEX: index_of(bundle).decode()}
     return list(reversed(maps))
+
+
+def written_bundle(maps: Iterable[Mapping[str, Any]]) -> Bundle | None:
+    """The bundle that stored ConfigMaps hold; None if there is no index among them, or a part is missing. May raise
+    ValueError, KeyError or TypeError for others' content."""
+    parts: dict[str, str] = {}
+    index: Mapping[str, Any] = {}
+    for each in maps:
+        parts |= each.get("binaryData") or {}
+        if INDEX in (each.get("data") or {}):
+            index = orjson.loads(each["data"][INDEX])
+    names = [part_name(number) for number in range(min(index.get("parts", 0), MOST_PARTS))]
+    if not names or not parts.keys() >= {*names}:
+        return None
+    return Bundle(index["hash"], tuple(b64decode(parts[name]) for name in names))
 
 
 def _config_map(number: int, namespace: str, owner: Mapping[str, Any] | None, part: bytes) -> dict[str, Any]:

@@ -125,9 +125,11 @@ class Kube:
         except NotFoundError:
             return
 
-    def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
-        """All objects of a kind, of all namespaces."""
-        answer = self._resource(api_version, kind).get(serialize=False, _request_timeout=_LIST_TIMEOUT)
+    def list(self, api_version: str, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
+        """All objects of a kind, of one namespace or of all."""
+        answer = self._resource(api_version, kind).get(
+            namespace=namespace, serialize=False, _request_timeout=_LIST_TIMEOUT
+        )
         return list(_object(answer)["items"] or ())
 
     def list_path(self, path: str, labels: str) -> tuple[Sequence[dict[str, Any]], str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
@@ -33,8 +33,16 @@ from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.runner import Runner
 from tiercel_operator.watch_session import bounded
 from tiercel_operator.watching import watch
+from tiercel_operator.workers.pool import WorkerPool
+from tiercel_operator.workers.slots import FairSlots
 
 LOGGER = logging.getLogger(__name__)
+
+WORK: Final = ("tiercel_operator.admission.review", "tiercel_operator.rules.checking")
+"""The modules of what workers do."""
+WORKERS: Final = 3
+"""Namespaces for which a worker is at work at once, and one more that takes longer than usual. All together they stay
+below the operator's limit of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +84,16 @@ async def operate(settings: Settings) -> None:
             yield configuration
 
     leadership = Leadership(kube, settings.namespace, identity)
-    runner = Runner(kube, settings.namespace, leadership, fixed_objects, settings.tenant)
+    workers, slots = WorkerPool(WORK), FairSlots(WORKERS)
+    runner = Runner(kube, settings.namespace, leadership, fixed_objects, workers, slots, settings.tenant)
     working = [asyncio.create_task(runner.run())]
     if agents is not None:
         watched = AgentWatch(kube, agents.namespace, lambda: runner.leads, lambda: runner.state.nodes)
         working.append(asyncio.create_task(watched.run()))
     if settings.endpoint is not None:
-        admission = AdmissionService(kube, settings.namespace, runner.state, settings.endpoint, settings.tenant)
+        admission = AdmissionService(
+            kube, settings.namespace, runner.state, settings.endpoint, workers, slots, settings.tenant
+        )
         working.append(asyncio.create_task(admission.run()))
     health = None
     if settings.health_port:
@@ -95,6 +106,7 @@ async def operate(settings: Settings) -> None:
         for outcome in await asyncio.gather(*working, return_exceptions=True):
             if isinstance(outcome, Exception):
                 LOGGER.error("a task of the operator failed", exc_info=outcome)
+        workers.close()
         if health is not None:
             await health.cleanup()
 

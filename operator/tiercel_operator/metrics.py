@@ -21,7 +21,7 @@ class Readings:
     leads: bool
     rules: int
     refused_rules: int
-    """SecurityRules whose condition Valid is false."""
+    """SecurityRules whose condition Valid or Checked is false."""
     agents: int
     sinks: int
     sinks_not_ready: int
@@ -40,7 +40,9 @@ def read(runner: Runner) -> Readings:
     return Readings(
         leads=runner.leads,
         rules=len(state.rules),
-        refused_rules=sum(1 for rule in state.rules.values() if _is_false(rule.status, "Valid")),
+        refused_rules=sum(
+            1 for rule in state.rules.values() if _is_false(rule.status, "Valid") or _is_false(rule.status, "Checked")
+        ),
         agents=len(state.agents),
         sinks=len(state.sinks),
         sinks_not_ready=sum(
@@ -89,7 +91,8 @@ INSTRUMENTS = (
     _gauge(
         "security.rules.refused",
         "{rule}",
-        "SecurityRules that are in no bundle, since they aren't valid or exceed their namespace's budget.",
+        "SecurityRules that are in no bundle as they are now, since they aren't valid or checked or exceed their "
+        "namespace's budget.",
         lambda each: each.refused_rules,
     ),
     _gauge("node.agents", "{agent}", "NodeAgents that it knows.", lambda each: each.agents),

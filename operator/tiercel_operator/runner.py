@@ -18,7 +18,10 @@ from tiercel_operator.reconciliation.rules import RuleReconciler
 from tiercel_operator.reconciliation.sinks import SinkReconciler
 from tiercel_operator.reconciliation.writer import Counts, ObjectWriter
 from tiercel_operator.rules.budgets import TENANT, Size
+from tiercel_operator.rules.checks import RuleChecks
 from tiercel_operator.state import State
+from tiercel_operator.workers.pool import WorkerPool
+from tiercel_operator.workers.slots import FairSlots
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,6 +50,8 @@ class Runner:
         namespace: str,
         leadership: Leadership,
         fixed_objects: FixedObjects,
+        workers: WorkerPool,
+        slots: FairSlots,
         tenant: Size = TENANT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -56,10 +61,11 @@ class Runner:
         self._fixed_objects = fixed_objects
         self._writer = ObjectWriter(kube, namespace, self.counts)
         self._listing = ClusterListing(kube, self.state)
-        self.rules = RuleReconciler(self._writer, self.state, self.counts, tenant)
+        self._changed = asyncio.Event()
+        self._checks = RuleChecks(workers, slots, self._changed.set)
+        self.rules = RuleReconciler(kube, self._writer, self.state, self.counts, self._checks, tenant)
         self._sinks = SinkReconciler(kube, self._writer, self.state)
         self._gone_nodes = GoneNodes(self._writer, self.state)
-        self._changed = asyncio.Event()
         self._clock = clock
         self._checked = float("-inf")
         self._wait = CHECK_EVERY
@@ -109,6 +115,7 @@ class Runner:
                     self._sound = self._clock()
         finally:
             leading.cancel()
+            await self._checks.stop()
             await self._resign()
 
     def _note(self, is_change: bool) -> None:
@@ -138,6 +145,7 @@ class Runner:
                 LOGGER.info("this operator leads")
                 self._checked = float("-inf")
                 self._listing.expire()
+                self.rules.expire()
                 self._sinks.expire()
                 self._changed.set()
             await asyncio.sleep(RENEW_EVERY)

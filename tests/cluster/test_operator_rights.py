@@ -72,6 +72,7 @@ def test_it_does_its_work_with_the_rights_that_it_has(
 ) -> None:
     cluster.apply("good", namespace, rule("Good"))
     cluster.settled("good", namespace, "Valid", "Loaded")
+    assert cluster.conditions("good", namespace)["Checked"] == ("True", "Checked")
     until(lambda: f"{namespace}/good" in cluster.bundle()[1], "bundle")
     agents = until(lambda: list(AppsV1Api(api).list_namespaced_daemon_set(SYSTEM).items), "DaemonSet of the agents")
     (container,) = agents[0].spec.template.spec.containers

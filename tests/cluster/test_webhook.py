@@ -18,7 +18,11 @@ from kubernetes.client import AdmissionregistrationV1Api, ApiClient, ApiExceptio
 
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.certificates import Certificates, make
-from tiercel_operator.admission.webhook import EXEMPTION, Webhook, webhook_configuration
+from tiercel_operator.admission.configuration import EXEMPTION, webhook_configuration
+from tiercel_operator.admission.door import new_token
+from tiercel_operator.admission.webhook import Webhook
+from tiercel_operator.workers.pool import WorkerPool
+from tiercel_operator.workers.slots import FairSlots
 
 RULE = {"rule": "r", "desc": "d", "condition": "evt.type = open", "output": "o", "priority": "NOTICE"}
 BAD = {**RULE, "condition": "evt.type = open and proc.nmae = x"}
@@ -35,25 +39,29 @@ class WebhookCluster:
     def __init__(self, api: ApiClient, namespace: str) -> None:
         self.namespace = namespace
         self.certificates = make(["127.0.0.1"])
+        self.trusted = self.certificates.ca
+        self._token = new_token()
+        self._workers = WorkerPool(["tiercel_operator.admission.review"])
         self._api = api
         self._objects: Any = CustomObjectsApi(api)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._thread.start()
-        self.webhook = Webhook(tuple, self._fresh)
+        self.webhook = Webhook(tuple, self._workers, FairSlots(2), self._fresh, tokens=[self._token])
         self.port = self._run(self.webhook.start("127.0.0.1", 0, self.certificates))
         AdmissionregistrationV1Api(api).create_validating_webhook_configuration(self.configuration())
         self.until_it_is_asked()
 
     def configuration(self) -> dict[str, Any]:
         url = f"https://127.0.0.1:{self.port}/validate"
-        return webhook_configuration("tiercel-system", self.certificates.ca, url)
+        return webhook_configuration("tiercel-system", self.trusted, self._token, url)
 
     def until_it_is_asked(self) -> None:
         """The API server hears of a configuration a moment after it is made, as of any change."""
         until(lambda: self.refusal("probe", BAD, dry_run=True), "webhook")
 
     def rotate(self, certificates: Certificates) -> None:
+        self.trusted = certificates.ca + self.certificates.ca
         self.certificates = certificates
         client = AdmissionregistrationV1Api(self._api)
         client.patch_validating_webhook_configuration("tiercel", self.configuration())
@@ -72,6 +80,7 @@ class WebhookCluster:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._workers.close()
 
     def create(self, name: str, *items: Any, kind: str = "SecurityRule", dry_run: bool = False, **spec: Any) -> None:
         if kind == "AlertSink":
@@ -104,7 +113,7 @@ class WebhookCluster:
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(DEADLINE)
 
-    async def _fresh(self) -> list[RuleObject]:
+    async def _fresh(self, _namespace: str) -> list[RuleObject]:
         listed = await asyncio.to_thread(partial(self._objects.list_cluster_custom_object, *API, "securityrules"))
         items = [(each["metadata"], each["spec"]) for each in listed["items"]]
         return [RuleObject(metadata["namespace"], metadata["name"], spec) for metadata, spec in items]
@@ -207,7 +216,7 @@ def test_what_was_stored_unchecked_is_no_trap(cluster: WebhookCluster, api: ApiC
 
 
 def test_certificates_change_while_it_serves(cluster: WebhookCluster) -> None:
-    cluster.rotate(make(["127.0.0.1"], before=cluster.certificates))
+    cluster.rotate(make(["127.0.0.1"]))
     cluster.until_it_is_asked()
     assert TOLD[0] in cluster.refusal("bad", BAD)
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from kubernetes.dynamic.exceptions import ForbiddenError
 
-from tiercel_operator.admission.certificates import from_secret
+from tiercel_operator.admission.keyring import begun
 from tiercel_operator.kube import error_text
 from tiercel_operator.state import State
 
@@ -39,7 +39,7 @@ def test_a_node_agent_that_cannot_be_read_is_named(caplog: pytest.LogCaptureFixt
 
 
 def test_certificates_that_are_damaged_are_told_apart_from_missing_ones(caplog: pytest.LogCaptureFixture) -> None:
-    assert from_secret({}, ["localhost"]) is None
+    begun({}, ["localhost"])
     assert caplog.text == ""
-    assert from_secret({"ca.crt": "?", "tls.crt": "?", "tls.key": "?"}, ["localhost"]) is None
-    assert "the certificates in the Secret can't be used: Error at " in caplog.text
+    begun({"ca.crt": "?", "tls.crt": "?", "tls.key": "?"}, ["localhost"])
+    assert "tls.crt in the Secret can't be used: Error at " in caplog.text

@@ -50,6 +50,7 @@ def runner() -> Any:
     for number, status in enumerate(("True", "False", "False", "Unknown")):
         state.take_rule(body(f"rule-{number}", "Valid", status), exists=True)
         state.take_sink(body(f"sink-{number}", "Ready", status), exists=True)
+    state.take_rule(body("unchecked", "Checked", "False"), exists=True)
     state.take_sink(body("suspended", "Ready", "False", suspend=True), exists=True)
     state.take_agent({"metadata": {"name": "node-1"}}, exists=True, now=0.0)
     return SimpleNamespace(
@@ -83,8 +84,8 @@ def test_prometheus_reads_what_is_known_at_that_moment() -> None:
         first = await values(url)
         assert {name: value for name, value in first.items() if name.startswith("tiercel_")} == {
             "tiercel_operator_leads": 1,
-            "tiercel_operator_security_rules": 4,
-            "tiercel_operator_security_rules_refused": 2,
+            "tiercel_operator_security_rules": 5,
+            "tiercel_operator_security_rules_refused": 3,
             "tiercel_operator_node_agents": 1,
             "tiercel_operator_alert_sinks": 5,
             "tiercel_operator_alert_sinks_not_ready": 2,
@@ -173,7 +174,7 @@ def test_metrics_are_sent_though_nobody_asks(
         resource = {each.key: each.value.string_value for each in of_resource.resource.attributes}
         assert (resource["service.name"], resource["k8s.namespace.name"]) == ("tiercel-operator", "tiercel-system")
         metrics = {metric.name: metric for metric in of_resource.scope_metrics[0].metrics}
-        assert metrics["tiercel.operator.security.rules"].gauge.data_points[0].as_int == 4
+        assert metrics["tiercel.operator.security.rules"].gauge.data_points[0].as_int == 5
         assert metrics["tiercel.operator.writes"].sum.data_points[0].as_int == 4
 
     serving(runner(), work)

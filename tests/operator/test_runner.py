@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import time
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,14 +17,20 @@ from kubernetes.dynamic.exceptions import (
     TooManyRequestsError,
     UnprocessibleEntityError,
 )
+from operator_support import costly_checks
 
 from tiercel_engine.resources.sink_config import read_sinks
-from tiercel_engine.rules.bundle import INDEX
+from tiercel_engine.rules.bundle import INDEX, Bundle, unpack
+from tiercel_operator.bundle_config_maps import written_bundle
 from tiercel_operator.leadership import Leadership
-from tiercel_operator.reconciliation import gone_nodes
+from tiercel_operator.reconciliation import gone_nodes, rules
+from tiercel_operator.rules import checks
 from tiercel_operator.runner import Runner
+from tiercel_operator.workers.pool import WorkerPool
+from tiercel_operator.workers.slots import FairSlots
 
 SYSTEM = "tiercel-system"
+WORKERS = WorkerPool(["tiercel_operator.rules.checking"])
 Key = tuple[str, str, str | None]
 
 
@@ -107,12 +115,33 @@ def configured_sinks(kube: FakeKube) -> set[str]:
     return {each.name for each in sinks}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def workers() -> Iterator[None]:
+    yield
+    WORKERS.close()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each turn waits for the checks, however busy the machine is."""
+    monkeypatch.setattr(rules, "PATIENCE", 60.0)
+
+
+def runner_of(
+    kube: Any,
+    leadership: Leadership,
+    others: Sequence[Mapping[str, Any]] = (),
+    clock: Callable[[], float] = time.monotonic,
+) -> Runner:
+    return Runner(kube, SYSTEM, leadership, lambda _owner: others, WORKERS, FairSlots(3), clock=clock)
+
+
 def run(kube: FakeKube, done: Callable[[Runner], bool], others: Sequence[Mapping[str, Any]] = ()) -> Runner:
     """Runs until something is so."""
 
     async def work() -> Runner:
         leadership = Leadership(kube, SYSTEM, "me")
-        runner = Runner(kube, SYSTEM, leadership, lambda _owner: others)  # type: ignore[arg-type]
+        runner = runner_of(kube, leadership, others)
         task = asyncio.create_task(runner.run())
         async with asyncio.timeout(60):
             while not done(runner):
@@ -192,14 +221,14 @@ def test_what_nobody_foresaw_ends_nothing() -> None:
             planned = 1
             plan = runner.rules.planner.plan
 
-            def fail_once(state: Any) -> Any:
+            def fail_once(*given: Any) -> Any:
                 nonlocal planned
                 planned += 1
                 if planned == 2:
                     raise KeyError("a shape that nobody foresaw")
-                return plan(state)
+                return plan(*given)
 
-            runner.rules.planner.plan = fail_once  # type: ignore[method-assign]
+            runner.rules.planner.plan = fail_once  # type: ignore[method-assign,assignment]
         return "one" in kube.statuses
 
     assert run(kube, done).counts.failures == 1
@@ -216,11 +245,11 @@ def test_what_comes_while_a_plan_is_made_is_no_part_of_it() -> None:
             changed = True
             plan = runner.rules.planner.plan
 
-            def with_news(state: Any) -> Any:
+            def with_news(*given: Any) -> Any:
                 runner.rule_event(security_rule("late"), exists=True)
-                return plan(state)
+                return plan(*given)
 
-            runner.rules.planner.plan = with_news  # type: ignore[method-assign]
+            runner.rules.planner.plan = with_news  # type: ignore[method-assign,assignment]
         return len(kube.statuses) == 2
 
     assert run(kube, done).counts.failures == 0
@@ -283,7 +312,7 @@ def test_it_is_unhealthy_if_it_fails_by_its_own_fault_and_leads() -> None:
         nonlocal now
         kube = FakeKube(security_rule("one"))
         leadership = Leadership(kube, SYSTEM, "me", lambda: now)
-        runner = Runner(kube, SYSTEM, leadership, lambda _owner: (), clock=lambda: now)  # type: ignore[arg-type]
+        runner = runner_of(kube, leadership, clock=lambda: now)
 
         async def turn_after(seconds: float, *, renewed: bool = True) -> float:
             nonlocal now
@@ -322,7 +351,7 @@ def test_a_turn_that_does_not_end_is_unhealthy_unless_the_api_server_is_away() -
     now = 0.0
     kube = FakeKube()
     leadership = Leadership(kube, SYSTEM, "me", lambda: now)
-    runner = Runner(kube, SYSTEM, leadership, lambda _owner: (), clock=lambda: now)  # type: ignore[arg-type]
+    runner = runner_of(kube, leadership, clock=lambda: now)
     now = 400.0
     leadership.attempt()
     assert runner.failing_for == 400
@@ -417,7 +446,7 @@ def test_secrets_are_not_read_for_every_word_of_an_agent() -> None:
 def test_it_ends_when_it_is_told_to_whatever_comes_at_that_moment(steps: int) -> None:
     async def change_and_cancel() -> None:
         kube: Any = FakeKube()
-        runner = Runner(kube, SYSTEM, Leadership(kube, SYSTEM, "me"), lambda _owner: ())
+        runner = runner_of(kube, Leadership(kube, SYSTEM, "me"))
         task = asyncio.create_task(runner.run())
         await asyncio.sleep(0)  # it waits for a change from now on
         runner.rule_event(security_rule("one"), exists=True)
@@ -429,3 +458,26 @@ def test_it_ends_when_it_is_told_to_whatever_comes_at_that_moment(steps: int) ->
                 await task
 
     asyncio.run(change_and_cancel())
+
+
+def test_what_agents_have_got_stays_in_force_until_a_new_operator_has_checked_what_it_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kube = FakeKube(security_rule("memory"))
+    run(kube, lambda _runner: "memory" in kube.statuses)
+    before = kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM]
+    changed = security_rule("memory", generation=2)
+    changed["spec"]["rules"].append({"macro": "new", "condition": "evt.type = open"})
+    kube.items[:] = [changed]
+    costly = costly_checks.workers(monkeypatch)
+    monkeypatch.setattr(checks, "check", costly_checks.check)
+    monkeypatch.setattr(sys.modules[__name__], "WORKERS", costly)
+
+    def done(_runner: Runner) -> bool:
+        conditions = {each["type"]: each["reason"] for each in kube.statuses["memory"]["conditions"]}
+        return conditions["Checked"] == "TookTooMuch"
+
+    run(kube, done)
+    costly.close()
+    assert kube.objects["ConfigMap", "tiercel-bundle-0", SYSTEM] == before
+    assert unpack(written_bundle([before]) or Bundle("", ()))[0].name == "memory"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, field
 
 from tiercel_engine import condition
 from tiercel_engine.condition import Constant, FieldOperand, Node, Operator, Transformed
@@ -16,6 +16,7 @@ from tiercel_engine.language.lexer import Lexer, shown
 from tiercel_engine.language.operand_types import UnknownField, field_operand, kind, operators_for, transformed
 from tiercel_engine.language.size import MAX_DEPTH, MAX_SIZE, measure
 from tiercel_engine.language.suspicions import suspicions
+from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.suggestions import Suggester
 
 MAX_PROBLEMS = 100
@@ -42,6 +43,8 @@ class Checked:
     """Names of the macros that the condition names itself, known or not."""
     lists: frozenset[str]
     """Names of the lists that the condition names itself."""
+    withheld: Withheld = field(default_factory=Withheld)
+    """Its comparisons with private lists."""
 
 
 def check(
@@ -50,17 +53,19 @@ def check(
     macros: Mapping[str, Node],
     lists: Mapping[str, tuple[str, ...]],
     suggester: Suggester | None = None,
+    private: Container[str] = (),
 ) -> Checked:
     """Checks ``expr`` and makes the typed condition. Raises nothing.
 
     ``macros`` are the typed conditions of the macros that may be used; their nodes are shared, not copied. ``lists``
     are the items of each list, with inner lists already replaced. An item in quotes stands for the text in the quotes,
-    as it does in a condition. ``suggester`` gives the hints for misspelt names; many conditions share one.
+    as it does in a condition. ``suggester`` gives the hints for misspelt names; many conditions share one. No problem
+    tells an item of a list that is ``private``.
 
     The time is linear in the size of the expression and the distinct nodes of its macros. A condition that would be
     larger than ``size.MAX_SIZE`` or deeper than ``size.MAX_DEPTH`` with its macros expanded is an error.
     """
-    return _Checker(macros, lists, suggester or Suggester()).check(expr)
+    return _Checker(macros, lists, suggester or Suggester(), private).check(expr)
 
 
 class _TooMany(Exception):
@@ -68,7 +73,15 @@ class _TooMany(Exception):
 
 
 class _Checker:
-    def __init__(self, macros: Mapping[str, Node], lists: Mapping[str, tuple[str, ...]], suggester: Suggester) -> None:
+    def __init__(
+        self,
+        macros: Mapping[str, Node],
+        lists: Mapping[str, tuple[str, ...]],
+        suggester: Suggester,
+        private: Container[str],
+    ) -> None:
+        self._private = private
+        self._withheld = Withheld()
         self._macros = macros
         self._lists = lists
         self._suggester = suggester
@@ -90,7 +103,8 @@ class _Checker:
             )
         if any(problem.severity is Severity.ERROR for problem in self._problems):
             node = None
-        return Checked(node, tuple(self._problems), frozenset(self._used_macros), frozenset(self._used_lists))
+        used = frozenset(self._used_macros), frozenset(self._used_lists)
+        return Checked(node, tuple(self._problems), *used, self._withheld)
 
     def _report(
         self, severity: Severity, code: str, message: str, at: syntax.Expr | syntax.Word, hint: str = ""
@@ -166,7 +180,14 @@ class _Checker:
             return None
         if right is None:
             return None
-        return condition.Atom(left, check.operator, right, check.quantifier)
+        atom = condition.Atom(left, check.operator, right, check.quantifier)
+        if any(map(self._is_private, _words(check.right))):
+            self._withheld.add_comparison(atom, check)
+        return atom
+
+    def _is_private(self, word: syntax.Word) -> bool:
+        """Whether a word stands for the items of a list that aren't for everybody."""
+        return not word.quoted and word.text in self._private and word.text in self._lists
 
     def _fits(self, check: syntax.Check, left: _Left) -> None:
         """Raises ConditionError if the operator does not fit the left side."""
@@ -219,7 +240,8 @@ class _Checker:
             return self._constants_of((word,), left, operator)
         self._used_lists.add(word.text)
         name = shown(word.text)
-        message = f"`{operator.value}` takes one value, and {name} is a list of {len(items)}"
+        count = "" if word.text in self._private else f" of {len(items)}"
+        message = f"`{operator.value}` takes one value, and {name} is a list{count}"
         hint = f'write `in ({name})`, or "{name}" in quotes for the word itself'
         self._report(Severity.ERROR, COMPILE, message, word, hint)
         return None
@@ -245,7 +267,7 @@ class _Checker:
                 message = f"with its lists replaced the condition has more than {MAX_SIZE} values"
                 self._report(Severity.ERROR, COMPILE, message, word)
                 raise _TooMany
-            for suspicion in suspicions(left, operator, part):
+            for suspicion in suspicions(left, operator, () if self._is_private(word) else part):
                 self._report(Severity.WARNING, suspicion.code, suspicion.message, word, suspicion.hint)
             parts.append(part)
         if not good:
@@ -265,10 +287,21 @@ class _Checker:
                 read = tuple([read_constant(_unquoted(item), type_, operator) for item in self._lists[name]])
             except ConstantError as error:
                 read = ConstantError(f"in list {shown(name)}: {error.message}", error.hint)
+                if name in self._private:
+                    read = ConstantError(f"list {shown(name)} has an item that can't be compared here")
             self._read_lists[key] = read
         if isinstance(read, ConstantError):
             raise ConstantError(read.message, read.hint)
         return read
+
+
+def _words(right: syntax.Right | None) -> tuple[syntax.Word, ...]:
+    match right:
+        case syntax.Word():
+            return (right,)
+        case syntax.WordList(words):
+            return words
+    return ()
 
 
 def _left(left: syntax.Left) -> _Left:

@@ -11,6 +11,7 @@ from tiercel_engine.fields import Multiplicity
 from tiercel_engine.language import syntax
 from tiercel_engine.language.lexer import is_bare_argument, is_bare_value
 from tiercel_engine.language.operators import SET
+from tiercel_engine.language.withheld import Withheld
 
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 
@@ -22,12 +23,12 @@ def print_condition(expr: syntax.Expr) -> str:
     return _joined(expr)
 
 
-def print_node(node: condition.Node) -> str:
-    """The text of a typed condition, with its macros and lists written out.
+def print_node(node: condition.Node, withheld: Withheld | None = None) -> str:
+    """The text of a typed condition, with its macros and lists written out, but for what is withheld.
 
     Its length depends on the expanded size of the condition: a macro that is used twice is printed twice.
     """
-    return _joined(node)
+    return _joined(node, withheld)
 
 
 def quoted(text: str) -> str:
@@ -39,7 +40,7 @@ def _bytes_of(character: str) -> str:
     return "".join([f"\\x{byte:02x}" for byte in character.encode("utf-8", "surrogateescape")])
 
 
-def _joined(root: syntax.Expr | condition.Node) -> str:
+def _joined(root: syntax.Expr | condition.Node, withheld: Withheld | None = None) -> str:
     """The text of a tree of any depth, without recursion."""
     done: list[str] = []
     todo: list[_Piece] = [root]
@@ -47,6 +48,10 @@ def _joined(root: syntax.Expr | condition.Node) -> str:
         piece = todo.pop()
         if isinstance(piece, str):
             done.append(piece)
+            continue
+        shown = withheld.shown(piece) if withheld is not None and isinstance(piece, condition.Node) else None
+        if shown is not None:
+            todo.append(shown)
             continue
         match piece:
             case syntax.And(operands) | condition.And(operands):

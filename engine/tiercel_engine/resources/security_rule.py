@@ -228,7 +228,7 @@ class SecurityRuleStatus:
     observed_generation: Count | None = field(
         default=None, metadata=says("The generation of the spec that this status is about.")
     )
-    conditions: Conditions = field(default=(), metadata=says("Valid, Ready and DetectionDegraded."))
+    conditions: Conditions = field(default=(), metadata=says("Checked, Valid, Ready and DetectionDegraded."))
     summary: Summary | None = field(default=None, metadata=says("Numbers as `kubectl get` prints them."))
     rules: tuple[RuleResult, ...] = field(default=(), metadata=says("The state of each rule."))
     tests: tuple[TestResult, ...] = field(default=(), metadata=says("The result of each test."))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from tiercel_engine.condition import And, Atom, Node
+from tiercel_engine.condition import And, Atom, Node, Not, Or
 from tiercel_engine.evaluation.codegen import compile_program
 from tiercel_engine.evaluation.graph import Graph
 from tiercel_engine.evaluation.walk import atom_fields, postorder
 from tiercel_engine.event import Event, Value
 from tiercel_engine.language.printer import print_node, quoted
 from tiercel_engine.language.size import measure
+from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.rule import Rule
 from tiercel_engine.rule_tests.model import Outcome, RuleTest, RuleTests, Suite
 
@@ -20,7 +21,7 @@ _MAX_TEXT = 200
 _MAX_VALUES = 3
 
 
-def run(tests: RuleTests, rules: Iterable[Rule]) -> tuple[Outcome, ...]:
+def run(tests: RuleTests, rules: Iterable[Rule], withheld: Withheld | None = None) -> tuple[Outcome, ...]:
     """The outcomes of the tests with these rules, in the order of the tests.
 
     ``rules`` are the loaded rules of the tests' manifests, including disabled ones. Further rules have no effect.
@@ -28,14 +29,19 @@ def run(tests: RuleTests, rules: Iterable[Rule]) -> tuple[Outcome, ...]:
     The scope of a manifest is applied only to events that say where they happened: events that have a field that the
     scope tests, or the host as their container. All other events count as inside the scope, so that the tests of a
     namespace's rules need not repeat the namespace in each event.
+
+    Of macros and lists that are ``withheld`` an explanation has the names and not the content.
     """
     by_name = {rule.name: rule for rule in rules}
-    return tuple(outcome for suite in tests.suites for outcome in _SuiteRun(suite, by_name).outcomes())
+    return tuple(
+        outcome for suite in tests.suites for outcome in _SuiteRun(suite, by_name, withheld or Withheld()).outcomes()
+    )
 
 
 class _SuiteRun:
-    def __init__(self, suite: Suite, rules: Mapping[str, Rule]) -> None:
+    def __init__(self, suite: Suite, rules: Mapping[str, Rule], withheld: Withheld) -> None:
         self._suite = suite
+        self._withheld = withheld
         self._rules = {name: rules[name] for name in suite.rules if name in rules}
         self._asked = _fields_of(suite.scope) if suite.scope is not None else frozenset()
         self._conditions: dict[bool, _Conditions] = {}
@@ -90,7 +96,7 @@ class _SuiteRun:
             return f"it is about events of {rule.source}"
         if (name, scoped) not in self._explanations:
             scope, own = self._parted(rule)
-            self._explanations[name, scoped] = _Explanation(scope if scoped else None, own)
+            self._explanations[name, scoped] = _Explanation(scope if scoped else None, own, self._withheld)
         return self._explanations[name, scoped].why_not(event)
 
 
@@ -114,10 +120,11 @@ class _Conditions:
 class _Explanation:
     """The parts of a rule's condition that must all hold, those of its scope first."""
 
-    def __init__(self, scope: Node | None, own: Node) -> None:
-        of_scope = list(_conjuncts(scope)) if scope is not None else []
+    def __init__(self, scope: Node | None, own: Node, withheld: Withheld) -> None:
+        of_scope = list(_conjuncts(scope, withheld)) if scope is not None else []
         self._scope_parts = len(of_scope)
-        self._parts = [*of_scope, *_conjuncts(own)]
+        self._withheld = withheld
+        self._parts = [*of_scope, *_conjuncts(own, withheld)]
         self._conditions = _Conditions(self._parts)
 
     def why_not(self, event: Event) -> str:
@@ -126,13 +133,19 @@ class _Explanation:
         for number, part in enumerate(self._parts):
             if number not in views:
                 where = "the event is not where the manifest's rules watch: " if number < self._scope_parts else ""
-                return f"{where}{_text(part)} does not hold, {_values(part, event)}"
+                values = _values(part, event, self._withheld)
+                return f"{where}{self._text(part)} does not hold" + (f", {values}" if values else "")
         # All parts hold, but not for the same name of the file.
         number = next(number for number, view in views.items() if view is not event)
-        return f"{_text(self._parts[number])} holds under the file's resolved name alone, and others don't"
+        return f"{self._text(self._parts[number])} holds under the file's resolved name alone, and others don't"
+
+    def _text(self, part: Node) -> str:
+        if self._withheld.is_macro(part) or measure(part)[0] <= _MAX_PRINTED_SIZE:
+            return _cut(print_node(part, self._withheld))
+        return "a part that is too long to show"
 
 
-def _conjuncts(root: Node) -> Iterator[Node]:
+def _conjuncts(root: Node, withheld: Withheld) -> Iterator[Node]:
     """The parts that must all hold for the condition to hold, each once, in their order."""
     seen: set[int] = set()
     stack = [root]
@@ -141,29 +154,43 @@ def _conjuncts(root: Node) -> Iterator[Node]:
         if id(node) in seen:
             continue
         seen.add(id(node))
-        if isinstance(node, And):
+        if isinstance(node, And) and not withheld.is_macro(node):
             stack.extend(reversed(node.operands))
         else:
             yield node
 
 
 def _fields_of(node: Node) -> frozenset[str]:
-    return frozenset(_keys(node))
+    return frozenset(_keys(postorder(node)))
 
 
-def _keys(node: Node) -> Iterator[str]:
-    """The keys of the fields that a condition reads."""
-    for part in postorder(node):
+def _keys(nodes: Iterable[Node]) -> Iterator[str]:
+    """The keys of the fields that conditions compare themselves."""
+    for part in nodes:
         if isinstance(part, Atom):
             yield from (operand.key for operand in atom_fields(part))
 
 
-def _text(part: Node) -> str:
-    return _cut(print_node(part)) if measure(part)[0] <= _MAX_PRINTED_SIZE else "a part that is too long to show"
+def _shown(root: Node, withheld: Withheld) -> Iterator[Node]:
+    """The parts of a condition, each once and in their order, but for those of macros that are withheld."""
+    seen: set[int] = set()
+    stack = [root]
+    while stack:
+        node = stack.pop()
+        if id(node) in seen or withheld.is_macro(node):
+            continue
+        seen.add(id(node))
+        yield node
+        match node:
+            case And(operands) | Or(operands):
+                stack.extend(reversed(operands))
+            case Not(operand):
+                stack.append(operand)
 
 
-def _values(part: Node, event: Event) -> str:
-    keys = list(dict.fromkeys(_keys(part)))
+def _values(part: Node, event: Event, withheld: Withheld) -> str:
+    """The values that the event has for fields of the part."""
+    keys = list(dict.fromkeys(_keys(_shown(part, withheld))))
     shown = [f"{_cut(key)} {_value_text(event[key])}" for key in keys[:_MAX_VALUES]]
     return ", ".join(shown) + (" …" if len(keys) > _MAX_VALUES else "")
 

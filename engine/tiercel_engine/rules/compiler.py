@@ -8,7 +8,7 @@ from dataclasses import replace
 from tiercel_engine.condition import And, Node, Not
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.event_types import EVENT_TYPES
-from tiercel_engine.language import check
+from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.matching.requirements import event_types
 from tiercel_engine.rendering.output import OutputError, compile_output
 from tiercel_engine.rule import Rule
@@ -34,18 +34,19 @@ COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
 class RuleCompiler:
     """Compiles the definitions. Errors and warnings go to ``report``.
 
-    ``all_macros_of`` are the names of the files whose macros are checked even if no rule uses them.
+    ``own`` are the names of the files whose macros are checked even if no rule uses them, and whose macros and lists
+    may be shown to whoever wrote the rules. None if those of all files may be, and none is checked without a use.
     """
 
-    def __init__(self, definitions: Definitions, report: Report, all_macros_of: Container[str] = ()) -> None:
+    def __init__(self, definitions: Definitions, report: Report, own: Container[str] | None = None) -> None:
         self._definitions = definitions
         self._report = report
         self._lists = expand_lists(definitions, report)
-        self._conditions = ConditionCompiler(definitions, self._lists, report.suggester)
+        self._conditions = ConditionCompiler(definitions, self._lists, report.suggester, own)
         self._used_lists = set(self._lists.used)
         self._used_macros: set[str] = set()
         self._left_out: dict[str, list[str]] = {}
-        self._all_macros_of = all_macros_of
+        self._all_macros_of = own or ()
         self._of_other_sources: set[str] = set()
 
     def rules(self) -> tuple[Rule, ...]:
@@ -59,6 +60,11 @@ class RuleCompiler:
         self._report_macros(unused)
         self._report_unused()
         return tuple(rule for rule in compiled if rule is not None)
+
+    @property
+    def withheld(self) -> Withheld:
+        """What the rules' conditions have of macros and lists that may not be shown."""
+        return self._conditions.withheld
 
     def _note_use(self, refers_to: References) -> None:
         self._used_macros.update(ref.name for ref in refers_to.macros)
@@ -128,7 +134,7 @@ class RuleCompiler:
         failed = compiled.node is None or exceptions is None
         for exception in exceptions or ():
             name = exception.exception.name
-            checked = check(exception.expr, macros={}, lists=self._lists.items, suggester=self._report.suggester)
+            checked = self._conditions.check(exception.expr, {})
             refers_to = find_references(exception.expr)
             broken = broken_lists(refers_to, self._lists, exception.text, ("exception", name))
             diagnostics += (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
@@ -10,10 +10,12 @@ from tiercel_engine.condition import Atom, FieldOperand, Node, Operator
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.fields import REGISTRY, lookup
 from tiercel_engine.language import ConditionError, Problem, check, parse
+from tiercel_engine.language.checker import Checked
 from tiercel_engine.language.syntax import Expr
+from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.rules.definitions import Definition, Definitions
 from tiercel_engine.rules.documents.decoding import VALIDATE
-from tiercel_engine.rules.documents.items import MacroItem
+from tiercel_engine.rules.documents.items import ListItem, MacroItem
 from tiercel_engine.rules.documents.report import diagnose
 from tiercel_engine.rules.documents.source_file import SourceText
 from tiercel_engine.rules.lists import Lists
@@ -107,10 +109,24 @@ class ConditionCompiler:
     definitions: Definitions
     lists: Lists
     suggester: Suggester
+    own: Container[str] | None = None
+    """Names of the files whose macros and lists may be shown; None if those of all may be."""
+    withheld: Withheld = field(default_factory=Withheld)
+    """What the compiled conditions have of others."""
     macros: dict[str, ParsedCondition] = field(default_factory=dict)
+    private_lists: set[str] = field(init=False)
     _compiled: dict[str, CompiledCondition] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        defined = self.definitions.lists
+        self.private_lists = {name for name, definition in defined.items() if not self._is_own(definition)}
+        if self.private_lists:  # and those that have their items
+            while more := {
+                name
+                for name, definition in defined.items()
+                if name not in self.private_lists and not self.private_lists.isdisjoint(definition.item.items or ())
+            }:
+                self.private_lists |= more
         for name, definition in self.definitions.macros.items():
             condition = definition.item.condition
             assert condition is not None
@@ -123,6 +139,14 @@ class ConditionCompiler:
         """Compiles the condition of a rule, which may use every macro."""
         self._compile_macros([ref.name for ref in reversed(parsed.refers_to.macros)])
         return self._check(parsed, text, item, inf)
+
+    def check(self, expr: Expr, macros: Mapping[str, Node]) -> Checked:
+        """Checks an expression that may use these macros, and all lists."""
+        checked = check(
+            expr, macros=macros, lists=self.lists.items, suggester=self.suggester, private=self.private_lists
+        )
+        self.withheld.update(checked.withheld)
+        return checked
 
     def compile_macro(self, name: str) -> None:
         """Compiles a macro, whether or not a condition uses it."""
@@ -140,6 +164,9 @@ class ConditionCompiler:
         """The known problems of a macro. For one that is not compiled: syntax errors and macros that do not exist."""
         compiled = self._compiled.get(name)
         return compiled.diagnostics if compiled else (*self.macros[name].diagnostics, *self._missing_macros(name))
+
+    def _is_own(self, definition: Definition[MacroItem] | Definition[ListItem]) -> bool:
+        return self.own is None or definition.item.span.source.name in self.own
 
     def _missing_macros(self, name: str) -> Iterator[Diagnostic]:
         """An error for each macro that this macro names and cannot use."""
@@ -200,9 +227,9 @@ class ConditionCompiler:
     ) -> CompiledCondition:
         if parsed.expr is None:
             return CompiledCondition(None, parsed.diagnostics, frozenset({name}) if name else frozenset())
-        checked = check(
-            parsed.expr, macros=_Visible(self, seen_from, name), lists=self.lists.items, suggester=self.suggester
-        )
+        checked = self.check(parsed.expr, _Visible(self, seen_from, name))
+        if checked.node is not None and name is not None and not self._is_own(self.definitions.macros[name]):
+            self.withheld.add_macro(checked.node, name)
         diagnostics = diagnosed(checked.problems, text, item) + broken_lists(parsed.refers_to, self.lists, text, item)
         used = [self._compiled[ref.name] for ref in parsed.refers_to.macros if ref.name in self._compiled]
         broken_macros = frozenset[str]().union(*(macro.broken_macros for macro in used))

@@ -18,6 +18,7 @@ import yaml
 
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
+from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.located import located
 from tiercel_engine.nesting import too_deep
 from tiercel_engine.rule import Origin, Rule
@@ -65,6 +66,8 @@ class ResolvedObject:
     warnings: tuple[Diagnostic, ...] = ()
     failed: bool = False
     """Whether an error that nobody foresaw came of it, so that nobody should be given it."""
+    withheld: Withheld | None = None
+    """What its rules have of the system's macros and lists, whose content isn't for its namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,15 +230,17 @@ class _Read:
 
         Macros that no rule uses are checked too, because rules of other namespaces, and later ones, rely on them.
         """
-        rules = RuleCompiler(
+        compiler = RuleCompiler(
             collect_definitions((*shared, *self.statements), self.report), self.report, self.origins
-        ).rules()
+        )
+        rules = compiler.rules()
         self._report_rules_broken_elsewhere(rules)
         return {
             origin: ResolvedObject(
                 tuple(replace(rule, origin=origin) for rule in rules if rule.location.file == name),
                 tuple(_of(name, self.report.errors)),
                 tuple(_of(name, self.report.warnings)),
+                withheld=compiler.withheld,
             )
             for name, origin in self.origins.items()
         }
@@ -254,10 +259,14 @@ class _Read:
                     self.report.error(VALIDATE, message, item.span, ("rule", item.name))
 
     def _elsewhere(self, rule: str) -> str:
-        """The error of another object's macro or list that leaves this rule out; ``""`` if none names the rule."""
+        """The error of another object's macro or list that leaves this rule out; ``""`` if none names the rule. Of a
+        macro or list of another namespace only the name is told."""
         for diagnostic in self.report.errors:
             if rule in diagnostic.left_out:
-                return f": {one_line(diagnostic)}, in {diagnostic.location.file}"
+                file = diagnostic.location.file
+                if file not in self.origins:
+                    return f": {diagnostic.item_type} {diagnostic.item_name} of {SYSTEM_NAMESPACE}"
+                return f": {one_line(diagnostic)}, in {file}"
         return ""
 
 

@@ -1,16 +1,13 @@
-"""The certificate that the webhook serves with, and the authority by which the API server verifies it.
+"""The certificates that the webhook serves with, each with the authority by which the API server verifies it.
 
 Each certificate has an authority of its own. The authority's key is thrown away once it has signed the certificate, so
-that nobody can sign another one. While a certificate is being replaced, some replicas serve with the old one and some
-with the new one. Therefore ``ca`` holds both authorities, the newer one first, and it has to be in the webhook's
-configuration before any replica serves with the new certificate.
+that nobody can sign another one.
 """
 
 from __future__ import annotations
 
-import base64
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
@@ -30,10 +27,9 @@ SERVICE: Final = "tiercel-webhook"
 LIFETIME: Final = timedelta(days=90)
 _SKEW = timedelta(hours=1)
 """How far the clock of an API server may be behind the operator's."""
-_CA, _CERTIFICATE, _KEY = "ca.crt", "tls.crt", "tls.key"
 _PEM = serialization.Encoding.PEM
 _DAMAGED = (
-    *(KeyError, TypeError, ValueError, InvalidSignature, UnsupportedAlgorithm),
+    *(TypeError, ValueError, StopIteration, UnsupportedAlgorithm),
     *(x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType),
 )
 """What the library raises for a Secret whose content is damaged."""
@@ -41,13 +37,18 @@ _DAMAGED = (
 
 @dataclass(frozen=True, slots=True)
 class Certificates:
-    """All in PEM. ``ca`` are the authorities, ``key`` is the private key of the certificate."""
+    """All in PEM. ``ca`` is the authority, ``key`` is the private key of the certificate."""
 
     ca: bytes
     certificate: bytes
     key: bytes = field(repr=False)
     not_before: datetime
     not_after: datetime
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether it is time for new certificates: two thirds of the lifetime are over, or the clock was set far
+        back."""
+        return not -_SKEW <= now - self.not_before < (self.not_after - self.not_before) * 2 / 3
 
 
 def service_names(namespace: str, more: Iterable[str] = ()) -> tuple[str, ...]:
@@ -56,74 +57,43 @@ def service_names(namespace: str, more: Iterable[str] = ()) -> tuple[str, ...]:
     return (service, f"{service}.cluster.local", *more)
 
 
-def make(
-    names: Iterable[str],
-    lifetime: timedelta = LIFETIME,
-    *,
-    now: datetime | None = None,
-    before: Certificates | None = None,
-) -> Certificates:
-    """A new certificate for these names and addresses. Whoever trusts its ``ca`` trusts the certificate ``before``
-    too."""
+def make(names: Iterable[str], lifetime: timedelta = LIFETIME, *, now: datetime | None = None) -> Certificates:
+    """A new certificate for these names and addresses."""
     begin = (now or datetime.now(UTC)).replace(microsecond=0)
     end = begin + lifetime
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _authority(ca_key, begin, end)
     certificate = _serving(key, names, authority, ca_key, begin, end)
-    trusted = authority.public_bytes(_PEM)
-    if before is not None:
-        trusted += _authorities(before.ca)[0].public_bytes(_PEM)
     private = key.private_bytes(_PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    return Certificates(trusted, certificate.public_bytes(_PEM), private, begin, end)
+    return Certificates(authority.public_bytes(_PEM), certificate.public_bytes(_PEM), private, begin, end)
 
 
-def due(certificates: Certificates, now: datetime) -> bool:
-    """Whether it is time for new certificates: two thirds of the lifetime are over, or the clock was set far back."""
-    age, lifetime = now - certificates.not_before, certificates.not_after - certificates.not_before
-    return not -_SKEW <= age < lifetime * 2 / 3
-
-
-def kept_or_made(
-    data: Mapping[str, str] | None,
-    names: Iterable[str],
-    lifetime: timedelta = LIFETIME,
-    *,
-    now: datetime | None = None,
-) -> Certificates:
-    """The certificates of a Secret, if they are valid for these names and not due; otherwise new ones, which the caller
-    writes into the Secret by ``to_secret``."""
-    wanted = tuple(names)
-    stored = from_secret(data or {}, wanted)
-    if stored is not None and not due(stored, now or datetime.now(UTC)):
-        return stored
-    return make(wanted, lifetime, now=now, before=stored)
-
-
-def to_secret(certificates: Certificates) -> dict[str, str]:
-    """``data`` of a Secret of the type kubernetes.io/tls."""
-    contents = {_CA: certificates.ca, _CERTIFICATE: certificates.certificate, _KEY: certificates.key}
-    return {key: base64.b64encode(value).decode() for key, value in contents.items()}
-
-
-def from_secret(data: Mapping[str, str], names: Iterable[str]) -> Certificates | None:
-    """The certificates of a Secret; None if something is missing or damaged, doesn't fit together, or isn't for all of
-    the names."""
+def read(certificate: bytes, key: bytes, authorities: Iterable[bytes], names: Iterable[str]) -> Certificates | None:
+    """A certificate with its key and the one of the authorities that has signed it. None if something is damaged or
+    doesn't fit together, or it isn't for all of the names."""
     try:
-        ca, written, key = (base64.b64decode(data[each], validate=True) for each in (_CA, _CERTIFICATE, _KEY))
-        certificate = x509.load_pem_x509_certificate(written)
+        parsed = x509.load_pem_x509_certificate(certificate)
         private = serialization.load_pem_private_key(key, None)
-        certificate.verify_directly_issued_by(_authorities(ca)[0])
-        if private.public_key() != certificate.public_key() or not {*names} <= _names(certificate):
+        if private.public_key() != parsed.public_key() or not {*names} <= _names(parsed):
             return None
+        ca = next(each for each in authorities if _has_signed(each, parsed))
     except _DAMAGED as error:
-        if data:
-            LOGGER.warning("the certificates in the Secret can't be used: %s", located(error))
+        LOGGER.warning("certificates in the Secret can't be used: %s", located(error))
         return None
-    return Certificates(ca, written, key, certificate.not_valid_before_utc + _SKEW, certificate.not_valid_after_utc)
+    return Certificates(ca, certificate, key, parsed.not_valid_before_utc + _SKEW, parsed.not_valid_after_utc)
 
 
-def _authorities(pem: bytes) -> list[x509.Certificate]:
-    return x509.load_pem_x509_certificates(pem)
+def split(pem: bytes) -> list[bytes]:
+    """The certificates of a text in PEM, one by one. Raises ValueError if it has none, or one of them is damaged."""
+    return [each.public_bytes(_PEM) for each in x509.load_pem_x509_certificates(pem)]
+
+
+def _has_signed(authority: bytes, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(authority))
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def _names(certificate: x509.Certificate) -> set[str]:

@@ -13,14 +13,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import orjson
+
 from tiercel_engine.api_group import API_GROUP
 from tiercel_engine.diagnostics import Diagnostic
-from tiercel_engine.nesting import too_deep
+from tiercel_engine.nesting import read_json, too_deep
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
+from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.rules.budgets import NOTHING, TENANT, Size, budget_of, fits, size_of, total_of
 from tiercel_operator.rules.dependents import dependents, suspended
 from tiercel_operator.sinks.checks import sink_errors
@@ -54,12 +57,34 @@ def review(body: Mapping[str, Any], others: Iterable[RuleObject], tenant: Size =
     """The answer to an AdmissionReview, both as JSON. ``others`` are the SecurityRules of all namespaces; the one in
     question may be among them. ``tenant`` is the budget of a namespace that isn't the system's. Raises NotAReview."""
     request = _request(body)
-    return answer(body, _verdict(request, others, tenant))
+    return answer(request["uid"], _verdict(request, others, tenant))
 
 
-def answer(body: Mapping[str, Any], verdict: Verdict) -> dict[str, Any]:
-    """The answer with this verdict, as JSON. Raises NotAReview if ``body`` isn't an AdmissionReview."""
-    response: dict[str, Any] = {"uid": _request(body)["uid"], "allowed": not verdict.errors}
+def reviewed(body: bytes, namespace: str, others: Iterable[RuleObject], tenant: Size) -> bytes:
+    """The same as ``review`` for the text of an AdmissionReview, as it is done by a worker. ``others`` are what
+    ``concerned`` gives for the namespace. If the text is no AdmissionReview of that namespace, the answer has only
+    ``notAReview``, which says why."""
+    try:
+        content = read_json(body)
+        if namespace and _request(content).get("namespace") != namespace:
+            raise NotAReview(f"the request isn't about the namespace {namespace}")
+        return orjson.dumps(review(content, others, tenant))
+    except NotAReview as error:
+        return orjson.dumps({"notAReview": str(error)})
+    except ValueError as error:
+        return orjson.dumps({"notAReview": f"the body must be JSON: {error}"})
+
+
+def concerned(others: Iterable[RuleObject], namespace: str) -> list[RuleObject]:
+    """Those SecurityRules that a review of an object of a namespace may look at."""
+    if namespace in ("", SYSTEM_NAMESPACE):  # definitions of the system's namespace are visible everywhere
+        return list(others)
+    return [other for other in others if other.namespace in (namespace, SYSTEM_NAMESPACE)]
+
+
+def answer(uid: str, verdict: Verdict) -> dict[str, Any]:
+    """The answer with this verdict to the request of this id, as JSON."""
+    response: dict[str, Any] = {"uid": uid, "allowed": not verdict.errors}
     if verdict.errors:
         message = "\n".join(_at_most(MOST_ERRORS, verdict.errors))
         response["status"] = {"status": "Failure", "code": 422, "reason": "Invalid", "message": message}
@@ -161,7 +186,8 @@ def failed_tests(new: RuleObject, resolved: Resolved) -> tuple[str, ...]:
     if errors or resolved.objects[new.origin].errors:
         return errors
     # a rule that the object changes may be defined by another object of its namespace
-    outcomes = run(tests, [rule for rule in resolved.rules if rule.origin and rule.origin.namespace == new.namespace])
+    rules = [rule for rule in resolved.rules if rule.origin and rule.origin.namespace == new.namespace]
+    outcomes = run(tests, rules, resolved.objects[new.origin].withheld)
     return tuple(
         _line(f"test {outcome.test.name} fails: {outcome.message}", 2 * _LONGEST_TEXT)
         for outcome in outcomes

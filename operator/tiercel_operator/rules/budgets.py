@@ -99,6 +99,11 @@ def fits(size: Size, budget: Size) -> bool:
     return all(map(le, size, budget))
 
 
+def larger(one: Size, other: Size) -> Size:
+    """The larger of each number."""
+    return Size(*map(max, one, other))
+
+
 def _beyond(objects: Sequence[Sized], budget: Size) -> dict[Origin, str]:
     """Those objects of one namespace that don't fit into its budget beside the ones before them."""
     used = NOTHING

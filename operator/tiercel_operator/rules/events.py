@@ -12,7 +12,7 @@ from tiercel_engine.resources.resource import time_text
 from tiercel_operator.conditions import LONGEST_TEXT
 from tiercel_operator.kube import MANAGER
 from tiercel_operator.objects import StoredRule
-from tiercel_operator.rules.statuses import VALID
+from tiercel_operator.rules.statuses import VALID, WAITING
 from tiercel_operator.status_schedule import StatusWrite
 
 
@@ -23,6 +23,8 @@ def validity_event(stored: StoredRule, write: StatusWrite) -> dict[str, Any] | N
         return None
     if before is None and after["status"] == "True":
         return None  # valid from the beginning
+    if after["reason"] == WAITING:
+        return None  # there will be another one soon
     now = time_text()
     origin = stored.object.origin
     return {

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from tiercel_engine.nesting import too_deep
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
-from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.bundle import Bundle, pack
 from tiercel_engine.rules.carried import carried
-from tiercel_engine.rules.objects import ResolvedObject, Resolver, RuleObject, one_line, same
+from tiercel_engine.rules.objects import RuleObject, same
 from tiercel_engine.scope import Scope
 from tiercel_operator.objects import IN_ORDER, Problem, StoredRule, check_failed
-from tiercel_operator.rules.budgets import NOTHING, TENANT, TOTAL, Size, Sized, over_budget, size_of
+from tiercel_operator.rules.budgets import NOTHING, TENANT, TOTAL, Size, Sized, larger, over_budget, size_of
+from tiercel_operator.rules.checked import CheckedObject, Verdict
 from tiercel_operator.rules.nodes import Fleet, History, alerts_of, is_for
-from tiercel_operator.rules.statuses import Facts, Tested, differs, status_of, status_of_problem
+from tiercel_operator.rules.statuses import WAITING, Facts, differs, status_of, status_of_problem
 from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
 
@@ -44,6 +44,10 @@ class _Prepared:
     problem: Problem = IN_ORDER
 
 
+_NOT_YET = "not checked yet; no agent gets it before"
+_STAYS = "what was in force before stays in force"
+
+
 class Planner:
     """Makes plans. It remembers results that make the next plan quick, and when statuses were written. ``tenant`` is
     the budget of each tenant's namespace; ``clock`` is in monotonic seconds.
@@ -60,36 +64,54 @@ class Planner:
         self._clock = clock
         self._now = now
         self._tenant = tenant
-        self._resolver = Resolver()
         self._history = History()
         self._prepared: Mapping[Origin, _Prepared] = {}
         self._packed: tuple[Sequence[RuleObject], Bundle] | None = None
-        self._tests: dict[Origin, tuple[RuleObject, ResolvedObject, Tested]] = {}
+        self._in_force: Mapping[Origin, RuleObject] = {}
         self._schedule = StatusSchedule(clock)
 
-    def plan(self, state: State) -> Plan:
-        self._prepared = {origin: self._prepare(stored) for origin, stored in state.rules.items()}
-        problems = self._problems(state)
-        fitting = [each.carried for origin, each in self._prepared.items() if origin not in problems]
-        resolved = self._resolver.resolve(fitting).objects
-        failed = {origin: each for origin, each in resolved.items() if each.failed}
-        problems |= {origin: ("CheckFailed", one_line(each.errors[0])) for origin, each in failed.items()}
-        bundle = self._pack(
-            [each for each in fitting if each.origin not in problems and not state.rules[each.origin].suspended]
-        )
+    def begin_with(self, objects: Iterable[RuleObject]) -> None:
+        """Takes what agents have got of these objects for what is in force, until they are checked."""
+        self._in_force = {each.origin: each for each in objects}
+
+    def candidates(self, state: State) -> list[RuleObject]:
+        """The objects to check. The others have a problem that is known already."""
+        problems = self._prepare_all(state)
+        return [stored.object for origin, stored in state.rules.items() if origin not in problems]
+
+    def plan(self, state: State, verdicts: Mapping[Origin, Verdict]) -> Plan:
+        """``verdicts`` are those that there are. Nobody gets an object as it is now without one; what was in force of
+        it stays in force until then."""
+        problems = self._prepare_all(state)
+        checked: dict[Origin, CheckedObject] = {}
+        unchecked: dict[Origin, Problem] = {}
+        for origin, stored in state.rules.items():
+            if origin in problems:
+                continue
+            verdict = verdicts.get(origin)
+            if verdict is None or verdict.object is not stored.object:
+                unchecked[origin] = WAITING, self._unchecked_text(origin, _NOT_YET)
+            elif verdict.checked is None:
+                unchecked[origin] = "TookTooMuch", self._unchecked_text(origin, verdict.failure)
+            elif verdict.checked.failure:
+                problems[origin] = "CheckFailed", verdict.checked.failure
+            else:
+                checked[origin] = verdict.checked
+        bundle = self._pack(self._given(state, checked, unchecked))
         now = time_text(self._now())
         writes = []
         fleet = self._fleets(state)
         alerts = alerts_of(state.agents.values())
         for origin, stored in state.rules.items():
-            rules = resolved.get(origin, ResolvedObject())
+            if unchecked.get(origin, IN_ORDER)[0] == WAITING and _is_told(stored):
+                continue  # the operator has started anew, and its status says what the last one has found
             try:
                 facts = Facts(
                     stored=stored,
                     carried=self._prepared[origin].carried,
                     problem=problems.get(origin, IN_ORDER),
-                    resolved=rules,
-                    tested=Tested() if origin in problems else self._run_tests(stored, rules),
+                    unchecked=unchecked.get(origin, IN_ORDER),
+                    checked=checked.get(origin, CheckedObject()),
                     bundle=bundle.hash,
                     fleet=fleet(stored.scope),
                     alerts=alerts.get(origin, (0, None)),
@@ -101,13 +123,30 @@ class Planner:
             if self._schedule.is_due(origin, differs(status, stored.status)):
                 writes.append(StatusWrite(origin, status, stored.status))
         self._schedule.keep(state.rules)
-        for gone in self._tests.keys() - state.rules.keys():
-            del self._tests[gone]
         return Plan(bundle, tuple(writes))
 
     def written(self, origin: Origin) -> None:
         """Notes that the status of an object was written just now."""
         self._schedule.written(origin)
+
+    def _prepare_all(self, state: State) -> dict[Origin, Problem]:
+        """Why nobody gets some objects, whatever comes of a check."""
+        self._prepared = {origin: self._prepare(stored) for origin, stored in state.rules.items()}
+        return self._problems(state)
+
+    def _given(
+        self, state: State, checked: Mapping[Origin, CheckedObject], unchecked: Mapping[Origin, Problem]
+    ) -> list[RuleObject]:
+        """What agents get."""
+        given = [self._prepared[origin].carried for origin in checked if not state.rules[origin].suspended]
+        for origin in unchecked:
+            if origin in self._in_force and not state.rules[origin].suspended:
+                given.append(self._in_force[origin])
+        self._in_force = {each.origin: each for each in given}
+        return given
+
+    def _unchecked_text(self, origin: Origin, why: str) -> str:
+        return f"{why}; {_STAYS}" if origin in self._in_force else why
 
     def _prepare(self, stored: StoredRule) -> _Prepared:
         """An object that hasn't changed stays as it was prepared before."""
@@ -128,11 +167,18 @@ class Planner:
         """Why nobody gets some objects. They aren't looked at further."""
         problems = {origin: each.problem for origin, each in self._prepared.items() if each.problem[0]}
         sized = (
-            Sized(origin, stored.created, stored.suspended, self._prepared[origin].size)
+            Sized(origin, stored.created, stored.suspended, self._size(origin))
             for origin, stored in state.rules.items()
             if origin not in problems
         )
         return problems | {origin: ("OverBudget", text) for origin, text in over_budget(sized, self._tenant).items()}
+
+    def _size(self, origin: Origin) -> Size:
+        """What an object takes of its namespace's budget: as it is now, or as it is in force, whichever is larger."""
+        size, in_force = self._prepared[origin].size, self._in_force.get(origin)
+        if in_force is None or in_force is self._prepared[origin].carried:
+            return size
+        return larger(size, size_of(in_force))
 
     def _fleets(self, state: State) -> Callable[[Scope], Fleet]:
         """Gives the agents of the nodes that a scope is for. They are gathered once for all scopes that select the same
@@ -159,21 +205,10 @@ class Planner:
             self._history.made(self._packed[1].hash, in_order)
         return self._packed[1]
 
-    def _run_tests(self, stored: StoredRule, resolved: ResolvedObject) -> Tested:
-        """The outcomes of the object's tests, which are run again only if the object or its rules have changed."""
-        if not stored.object.spec.get("tests"):
-            return Tested()
-        known = self._tests.get(stored.object.origin)
-        if known is None or known[0] is not stored.object or known[1] is not resolved:
-            try:
-                tests = tests_of(stored.object)
-                tested = Tested(tests.errors, tuple(run(tests, resolved.rules)))
-            except Exception as error:
-                _log(stored, error)
-                tested = Tested(failure=check_failed(error)[1])
-            known = stored.object, resolved, tested
-            self._tests[stored.object.origin] = known
-        return known[2]
+
+def _is_told(stored: StoredRule) -> bool:
+    """Whether the status tells of the object as it is now."""
+    return stored.status.get("observedGeneration") == stored.generation
 
 
 def _log(stored: StoredRule, error: Exception) -> None:

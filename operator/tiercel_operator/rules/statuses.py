@@ -6,9 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from tiercel_engine.diagnostics import Diagnostic
-from tiercel_engine.event_types import EVENT_TYPES
-from tiercel_engine.matching.requirements import event_types
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus
 from tiercel_engine.resources.security_rule import (
@@ -19,27 +16,19 @@ from tiercel_engine.resources.security_rule import (
     Summary,
     TestResult,
 )
-from tiercel_engine.rule import Rule
-from tiercel_engine.rule_tests import Outcome
-from tiercel_engine.rules.objects import ResolvedObject, RuleObject, one_line
+from tiercel_engine.rule import rule_key
+from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.conditions import LARGEST_COUNT, MOST_NAMED, and_more, condition, dated, listed, short
 from tiercel_operator.objects import Problem, StoredRule
+from tiercel_operator.rules.checked import CheckedObject
 from tiercel_operator.rules.nodes import Fleet, History
 
-VALID, READY, DEGRADED = "Valid", "Ready", "DetectionDegraded"
+WAITING = "Waiting"
+"""The reason of an object that will be checked."""
+VALID, CHECKED, READY, DEGRADED = "Valid", "Checked", "Ready", "DetectionDegraded"
 _MOST_RULES = 1000
-_TRUE, _FALSE = ConditionStatus.TRUE, ConditionStatus.FALSE
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """The outcomes of an object's tests, and errors in the tests themselves."""
-
-    errors: tuple[Diagnostic, ...] = ()
-    outcomes: tuple[Outcome, ...] = ()
-    failure: str = ""
-    """Why the tests could not be run, "" if they could."""
+_TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +40,9 @@ class Facts:
     """What agents get of it."""
     problem: Problem
     """Why nobody gets it."""
-    resolved: ResolvedObject
-    tested: Tested
+    unchecked: Problem
+    """Why nobody gets it as it is now, as far as that is for want of a check."""
+    checked: CheckedObject
     bundle: str
     fleet: Fleet
     """The nodes that the rules are for."""
@@ -67,14 +57,14 @@ def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
     in_force = sum(result.state is RuleState.LOADED for result in rules)
     waiting = [node for bundle, nodes in fleet.by_bundle.items() if not _runs(bundle, facts, history) for node in nodes]
     ready = fleet.size - len(waiting)
-    states = (_valid(facts, rules), _ready(facts, waiting), _degraded(facts))
+    states = (_checked(facts), _valid(facts, rules), _ready(facts, waiting), _degraded(facts))
     status = SecurityRuleStatus(
         observed_generation=stored.generation,
         conditions=tuple(dated(each, stored.status, stored.generation, now) for each in states),
         summary=Summary(f"{in_force}/{len(rules)}", f"{ready}/{fleet.size}"),
         rules=rules,
         tests=tuple(
-            TestResult(outcome.test.name, outcome.passed, short(outcome.message)) for outcome in facts.tested.outcomes
+            TestResult(outcome.name, outcome.passed, short(outcome.message)) for outcome in facts.checked.tests
         ),
         nodes=NodeCounts(fleet.size, ready),
         alerts=min(facts.alerts[0], LARGEST_COUNT),
@@ -87,7 +77,7 @@ def status_of(facts: Facts, history: History, now: str) -> dict[str, Any]:
 
 def status_of_problem(stored: StoredRule, problem: Problem, now: str) -> dict[str, Any]:
     """The status of an object of which nothing is known but why nobody gets it, as JSON."""
-    conditions = (condition(type_, _FALSE, *problem) for type_ in (VALID, READY))
+    conditions = (condition(type_, _FALSE, *problem) for type_ in (CHECKED, VALID, READY))
     status = SecurityRuleStatus(
         observed_generation=stored.generation,
         conditions=tuple(dated(each, stored.status, stored.generation, now) for each in conditions),
@@ -99,7 +89,7 @@ def status_of_problem(stored: StoredRule, problem: Problem, now: str) -> dict[st
 def _first_bundle(facts: Facts) -> str:
     """The first bundle that has the object as it is now, "" if none has. Later bundles have it too, and would only make
     the status change more often."""
-    if facts.problem[0]:
+    if facts.problem[0] or facts.unchecked[0]:
         return ""
     before = facts.stored.status
     is_same = before.get("observedGeneration") == facts.stored.generation
@@ -111,11 +101,13 @@ def _runs(bundle: str, facts: Facts, history: History) -> bool:
 
 
 def _rule_results(facts: Facts) -> Iterable[RuleResult]:
-    loaded = {rule.name: rule for rule in facts.resolved.rules}
+    if facts.unchecked[0]:
+        return
+    loaded = {rule.name: rule for rule in facts.checked.rules}
     wrong: dict[str, list[str]] = {}
-    for error in facts.resolved.errors:
+    for error in facts.checked.errors:
         wrong.setdefault(error.item_name, []).append(error.message + (f" ({error.hint})" if error.hint else ""))
-    warned = {each.item_name: each.message for each in facts.resolved.warnings if each.item_type == "rule"}
+    warned = {each.item_name: each.message for each in facts.checked.warnings if each.item_type == "rule"}
     for name in _rule_names(facts.stored.object.spec):
         if name in loaded:
             state = RuleState.LOADED if loaded[name].enabled else RuleState.DISABLED
@@ -133,16 +125,26 @@ def _rule_names(spec: Mapping[str, Any]) -> dict[str, None]:
     return {name: None for name in names if isinstance(name, str) and name}
 
 
+def _checked(facts: Facts) -> Condition:
+    if facts.unchecked[0]:
+        return condition(CHECKED, _FALSE, *facts.unchecked)
+    if facts.problem[0]:
+        return condition(CHECKED, _FALSE, *facts.problem)
+    return condition(CHECKED, _TRUE, "Checked", "the operator has checked it")
+
+
 def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
+    if facts.unchecked[0]:
+        return condition(VALID, _UNKNOWN, *facts.unchecked)
     if facts.problem[0]:
         return condition(VALID, _FALSE, *facts.problem)
-    errors = (*facts.resolved.errors, *facts.tested.errors)
-    failed = [outcome.test.name for outcome in facts.tested.outcomes if not outcome.passed]
+    errors = (*(error.line for error in facts.checked.errors), *facts.checked.test_errors)
+    failed = [outcome.name for outcome in facts.checked.tests if not outcome.passed]
     if errors:
-        message = "; ".join(map(one_line, errors[:MOST_NAMED])) + and_more(len(errors))
+        message = "; ".join(errors[:MOST_NAMED]) + and_more(len(errors))
         return condition(VALID, _FALSE, "Refused", message)
-    if failed or facts.tested.failure:
-        message = facts.tested.failure or f"tests that failed: {listed(failed)}"
+    if failed or facts.checked.tests_failure:
+        message = facts.checked.tests_failure or f"tests that failed: {listed(failed)}"
         return condition(VALID, _FALSE, "TestsFailed", message)
     return condition(VALID, _TRUE, "Loaded", f"{len(rules)} rule{'s' * (len(rules) != 1)}")
 
@@ -150,11 +152,12 @@ def _valid(facts: Facts, rules: Sequence[RuleResult]) -> Condition:
 def _ready(facts: Facts, waiting: Sequence[str]) -> Condition:
     if facts.stored.suspended:
         return condition(READY, _FALSE, "Suspended", "spec.suspend is true")
-    if facts.problem[0]:
-        return condition(READY, _FALSE, *facts.problem)
+    wrong = facts.unchecked if facts.unchecked[0] else facts.problem
+    if wrong[0]:
+        return condition(READY, _FALSE, *wrong)
     if not facts.fleet.size:
         return condition(READY, _FALSE, "NoNodes", "no agent of a node that these rules are for has reported yet")
-    if facts.resolved.errors and not facts.resolved.rules:
+    if facts.checked.errors and not facts.checked.rules:
         return condition(READY, _FALSE, "Refused", "none of its rules is valid")
     if waiting:
         message = f"not reported yet by {listed(sorted(waiting))}"
@@ -176,7 +179,7 @@ def _degraded(facts: Facts) -> Condition:
 
 def _losses(facts: Facts) -> str:
     """On which nodes events were lost lately. A loss that isn't of one rule may concern every rule."""
-    keys = {"", *(rule.key for rule in facts.resolved.rules)}
+    keys = {"", *(rule_key(rule.name, facts.stored.object.origin) for rule in facts.checked.rules)}
     hit = [
         agent.node
         for agent in facts.fleet.losing
@@ -191,7 +194,7 @@ def _blindness(facts: Facts) -> str:
     """On which nodes the kernel refuses to show events that the rules ask for, and why."""
     if not facts.fleet.unwatched or facts.stored.suspended:
         return ""
-    asked = {rule.name: _types(rule) for rule in facts.resolved.rules if rule.enabled}
+    asked = {rule.name: rule.types for rule in facts.checked.rules if rule.enabled}
     sentences = []
     for parts, nodes in facts.fleet.unwatched.items():
         for part in parts:
@@ -220,12 +223,6 @@ def _over_budget(facts: Facts) -> str:
             f"for {rules}, more calls{where} go to user space, where some may be lost"
         )
     return "; ".join(sentences[:MOST_NAMED]) + and_more(len(sentences))
-
-
-def _types(rule: Rule) -> frozenset[str]:
-    """The types of events that the rule can match."""
-    types = event_types(rule.condition, rule.source)
-    return EVENT_TYPES.get(rule.source, frozenset()) if types is None else types
 
 
 def differs(status: Mapping[str, Any], stored: Mapping[str, Any]) -> tuple[bool, bool]:

@@ -14,15 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tiercel_operator.admission.certificates import (
-    Certificates,
-    due,
-    from_secret,
-    kept_or_made,
-    make,
-    service_names,
-    to_secret,
-)
+from tiercel_operator.admission.certificates import Certificates, make, service_names
+from tiercel_operator.admission.keyring import Keyring, advanced, begun, to_secret
 
 NAMES = service_names("tiercel-system", ["127.0.0.1", "::1", "operator.example.com"])
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -88,39 +81,73 @@ def test_the_certificate_says_no_more_than_it_must(made: Certificates) -> None:
     assert "PRIVATE" not in repr(made)
 
 
-def test_a_secret_keeps_them(made: Certificates) -> None:
-    data = to_secret(made)
-    assert set(data) == {"ca.crt", "tls.crt", "tls.key"}
-    assert from_secret(data, NAMES) == made
-    assert kept_or_made(data, NAMES, now=NOW + timedelta(days=1)) == made
-
-
 def test_they_are_due_at_two_thirds_of_their_life(made: Certificates) -> None:
-    assert not due(made, NOW)
-    assert not due(made, NOW + timedelta(days=59))
-    assert due(made, NOW + timedelta(days=60))
-    assert due(made, NOW + timedelta(days=1000))
-    assert due(made, NOW - timedelta(days=1))
-    assert not due(made, NOW - timedelta(minutes=1))
+    assert not made.is_due(NOW)
+    assert not made.is_due(NOW + timedelta(days=59))
+    assert made.is_due(NOW + timedelta(days=60))
+    assert made.is_due(NOW + timedelta(days=1000))
+    assert made.is_due(NOW - timedelta(days=1))
+    assert not made.is_due(NOW - timedelta(minutes=1))
 
 
-def test_during_a_change_both_are_trusted(made: Certificates) -> None:
-    for later in (timedelta(days=61), timedelta(days=500)):
-        renewed = kept_or_made(to_secret(made), NAMES, now=NOW + later)
-        assert renewed.certificate != made.certificate
-        assert renewed.not_after == NOW + later + timedelta(days=90)
-        assert renewed.ca.endswith(made.ca)
-    recent = make(NAMES, now=NOW, before=made)
-    for served in (made, recent):
-        shakes_hands(served, recent.ca, NAMES[0])
-    # an authority is kept for one change, and not for ever
-    assert make(NAMES, now=NOW, before=recent).ca.count(b"BEGIN CERTIFICATE") == 2
+@pytest.fixture(scope="module")
+def keyring() -> Keyring:
+    return begun(None, NAMES, now=NOW)
+
+
+def step(keyring: Keyring, days: int, *, trusted: bool) -> Keyring:
+    """The next step of a replica, which reads the Secret that has this keyring."""
+    now = NOW + timedelta(days=days)
+    stored = begun(to_secret(keyring), NAMES, now=now)
+    assert stored == keyring
+    return advanced(stored, NAMES, coming_is_trusted=trusted, now=now)
+
+
+def test_a_secret_keeps_them(keyring: Keyring) -> None:
+    data = to_secret(keyring)
+    assert set(data) == {"ca.crt", "tls.crt", "tls.key", "token"}
+    assert begun(data, NAMES, now=NOW + timedelta(days=1)) == keyring
+    assert keyring.trusted == keyring.serving.ca
+    assert keyring.token not in repr(keyring)
+
+
+def test_a_new_certificate_waits_until_its_authority_is_trusted() -> None:
+    keyring = begun(None, NAMES, now=NOW - timedelta(days=61))
+    waiting = step(keyring, 0, trusted=False)
+    assert waiting.serving == keyring.serving
+    assert waiting.coming is not None
+    for certificates in (waiting.serving, waiting.coming):
+        shakes_hands(certificates, waiting.trusted, NAMES[0])
+    assert step(waiting, 1, trusted=False) == waiting
+    renewed = step(waiting, 1, trusted=True)
+    assert renewed.serving == waiting.coming
+    assert renewed.coming is None
+    # replicas that haven't heard of it go on with the one before
+    for certificates in (keyring.serving, renewed.serving):
+        shakes_hands(certificates, renewed.trusted, NAMES[0])
+    assert step(renewed, 2, trusted=False) == renewed
+
+
+def test_an_authority_is_kept_for_one_change_and_not_for_ever(keyring: Keyring) -> None:
+    second = step(step(keyring, 61, trusted=False), 61, trusted=True)
+    third = step(step(second, 130, trusted=False), 130, trusted=True)
+    assert third.trusted == third.serving.ca + second.serving.ca
+    assert third.token == keyring.token
+
+
+def test_without_a_good_one_the_coming_or_a_new_one_is_served_at_once(keyring: Keyring) -> None:
+    waiting = step(keyring, 61, trusted=False)
+    assert waiting.coming is not None
+    assert begun(to_secret(waiting), NAMES, now=NOW + timedelta(days=91)).serving == waiting.coming
+    late = begun(to_secret(waiting), NAMES, now=NOW + timedelta(days=500))
+    assert late.serving not in (waiting.serving, waiting.coming)
+    assert late.serving.not_before == NOW + timedelta(days=500)
 
 
 def damages(data: dict[str, str], other: dict[str, str]) -> Iterator[dict[str, Any] | None]:
     yield None
     yield {}
-    for key in data:
+    for key in ("ca.crt", "tls.crt", "tls.key"):
         yield {each: value for each, value in data.items() if each != key}
         yield {**data, key: other[key]}
         for value in ("", "!", base64.b64encode(b"nonsense").decode(), data[key][: len(data[key]) // 2]):
@@ -134,13 +161,22 @@ def damages(data: dict[str, str], other: dict[str, str]) -> Iterator[dict[str, A
     yield {**data, "tls.key": base64.b64encode(foreign).decode()}
 
 
-def test_a_damaged_secret_is_made_anew(made: Certificates) -> None:
-    for data in damages(to_secret(made), to_secret(make(NAMES, now=NOW))):
-        assert from_secret(data or {}, NAMES) is None
-        certificates = kept_or_made(data, NAMES, now=NOW)
-        assert from_secret(to_secret(certificates), NAMES) == certificates
+def test_a_damaged_secret_is_made_anew(keyring: Keyring) -> None:
+    for data in damages(to_secret(keyring), to_secret(begun(None, NAMES, now=NOW))):
+        repaired = begun(data, NAMES, now=NOW)
+        assert repaired.serving != keyring.serving
+        assert begun(to_secret(repaired), NAMES, now=NOW) == repaired
+        shakes_hands(repaired.serving, repaired.trusted, NAMES[0])
 
 
-def test_new_names_want_a_new_certificate(made: Certificates) -> None:
-    assert from_secret(to_secret(made), [*NAMES, "10.0.0.1"]) is None
-    assert from_secret(to_secret(made), NAMES[:1]) == made
+@pytest.mark.parametrize("token", ["", "!", "c2hvcnQ=", "/w=="])
+def test_a_token_that_can_be_guessed_is_made_anew(keyring: Keyring, token: str) -> None:
+    repaired = begun(to_secret(keyring) | {"token": token}, NAMES, now=NOW)
+    assert repaired.serving == keyring.serving
+    assert len(repaired.token) >= 32
+    assert repaired.token != keyring.token
+
+
+def test_new_names_want_a_new_certificate(keyring: Keyring) -> None:
+    assert begun(to_secret(keyring), [*NAMES, "10.0.0.1"], now=NOW).serving != keyring.serving
+    assert begun(to_secret(keyring), NAMES[:1], now=NOW).serving == keyring.serving

@@ -6,13 +6,16 @@ import random
 from typing import Any
 
 import pytest
+from operator_support.checked import planned, verdicts_of
+from operator_support.rule_objects import of, rule
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import unpack
 from tiercel_operator.bundle_config_maps import MOST_PARTS
-from tiercel_operator.rules import budgets
+from tiercel_operator.rules import budgets, checking
 from tiercel_operator.rules import plan as plan_module
 from tiercel_operator.rules.budgets import TENANT
+from tiercel_operator.rules.checked import Verdict
 from tiercel_operator.rules.plan import Plan, Planner
 from tiercel_operator.state import State
 
@@ -57,7 +60,7 @@ def report(state: State, node: str, bundle: str) -> None:
 
 
 def turn(planner: Planner, state: State) -> Plan:
-    plan = planner.plan(state)
+    plan = planned(planner, state)
     keep(state, plan)
     return plan
 
@@ -196,7 +199,8 @@ def test_an_object_that_is_nested_too_deeply_costs_nobody_else(levels: int, name
 def test_what_nobody_foresaw_is_told_of_the_object_that_it_came_of(
     stage: str, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module: Any = budgets if stage == "packed_size" else plan_module
+    modules: dict[str, Any] = {"packed_size": budgets, "tests_of": checking}
+    module = modules.get(stage, plan_module)
     works = getattr(module, stage)
 
     def fails(given: Any, *more: Any) -> Any:
@@ -226,3 +230,58 @@ def test_counts_of_nodes_that_no_integer_holds_are_no_status_that_nobody_stores(
         state.take_agent({"metadata": {"name": node}, "status": {"alerts": alerts}}, exists=True, now=0.0)
     turn(planner, state)
     assert state.rules[Origin("shop", "one")].status["alerts"] == (1 << 63) - 1
+
+
+def test_nobody_gets_what_isnt_checked_and_its_status_says_so() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "known")
+    store(state, "new", created=1)
+    known = {origin: each for origin, each in verdicts_of(planner.candidates(state)).items() if origin.name == "known"}
+    plan = planner.plan(state, known)
+    keep(state, plan)
+    assert in_force(plan) == {"shop/known"}
+    told = ("Waiting", "not checked yet; no agent gets it before")
+    assert condition(state, "new", "Checked") == ("False", *told)
+    assert condition(state, "new", "Valid") == ("Unknown", *told)
+    assert condition(state, "new", "Ready") == ("False", *told)
+    assert condition(state, "known", "Checked")[:2] == ("True", "Checked")
+    assert in_force(turn(planner, state)) == {"shop/known", "shop/new"}
+    assert reason(state, "new", "Checked") == "Checked"
+    assert reason(state, "new", "Valid") == "Loaded"
+
+
+def test_what_takes_too_much_to_be_checked_is_in_force_as_it_was_before() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "one", output="as it was")
+    turn(planner, state)
+    store(state, "one", generation=2, output="costly")
+    failed = Verdict(state.rules[Origin("shop", "one")].object, None, "it took more than it may")
+    for _ in range(2):
+        plan = planner.plan(state, {Origin("shop", "one"): failed})
+        keep(state, plan)
+        assert [each.spec["rules"][0]["output"] for each in unpack(plan.bundle)] == ["as it was"]
+    told = condition(state, "one", "Checked")
+    assert told == ("False", "TookTooMuch", "it took more than it may; what was in force before stays in force")
+    assert condition(state, "one", "Ready") == told
+    assert "bundle" not in state.rules[Origin("shop", "one")].status
+    store(state, "one", generation=3, spec={"suspend": True})
+    assert in_force(planner.plan(state, {})) == set()
+
+
+def test_a_verdict_is_about_the_object_as_it_was_checked() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "one")
+    verdicts = verdicts_of(planner.candidates(state))
+    store(state, "one", generation=2, output="another")
+    assert in_force(planner.plan(state, verdicts)) == set()
+
+
+def test_a_new_operator_leaves_in_force_what_agents_have_until_it_is_checked() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    store(state, "one")
+    first = turn(planner, state)
+    again = Planner(clock=lambda: 0.0)
+    again.begin_with([*unpack(first.bundle), of("shop", "gone", rule("gone", OPEN))])
+    plan = again.plan(state, {})
+    assert plan.bundle == first.bundle, "of what is there still"
+    assert plan.statuses == (), "and the status of the last one stands"

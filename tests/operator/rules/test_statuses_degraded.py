@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from operator_support.checked import planned
 
 from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.detection.source import Concerned, Counters, Unwatched
@@ -62,7 +63,7 @@ class World:
     def degraded(self) -> dict[str, tuple[str, str, str]]:
         """The condition by SecurityRule."""
         conditions = {}
-        for write in self.planner.plan(self.state).statuses:
+        for write in planned(self.planner, self.state).statuses:
             (told,) = [each for each in write.status["conditions"] if each["type"] == "DetectionDegraded"]
             conditions[write.origin.name] = told["status"], told["reason"], told["message"]
         return conditions
