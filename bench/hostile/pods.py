@@ -15,6 +15,9 @@ from agent_support.cri_server import MESSAGES, CriServer, container, pairs, sand
 from tiercel_agent.context.cgroups import mount_point
 
 
+_FOLDER = "kubepods"
+
+
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A pod with one container."""
@@ -41,7 +44,8 @@ def pods(namespaces: Sequence[str], folder: Path) -> Iterator[tuple[dict[str, Po
     assert root is not None, "no control groups are mounted"
     made = {namespace: _make(namespace, Path(root)) for namespace in namespaces}
     try:
-        with CriServer(folder / "cri.sock", **_answers(made.values())) as server:
+        with CriServer(folder / "cri.sock") as server:
+            server.answers |= _answers(made.values())
             yield made, server.path
     finally:
         for pod in made.values():
@@ -52,7 +56,7 @@ def pods(namespaces: Sequence[str], folder: Path) -> Iterator[tuple[dict[str, Po
 
 def _make(namespace: str, root: Path) -> Pod:
     digest = hashlib.sha256(namespace.encode()).hexdigest()
-    group = root / "kubepods" / f"pod{_uid(digest)}" / digest
+    group = root / _FOLDER / f"pod{_uid(digest)}" / digest
     group.mkdir(parents=True, exist_ok=True)
     return Pod(namespace, group)
 
@@ -73,7 +77,8 @@ def _answers(made: Any) -> dict[str, Callable[[Any], Any]]:
         uid, name = _uid(pod.container), f"{pod.namespace}-1"
         sandbox_of[pod.container] = _sandbox_id(pod)
         labels = pairs({"io.kubernetes.pod.uid": uid, "io.kubernetes.container.name": "web"})
-        statuses.append(container({"sandboxID": _sandbox_id(pod)}, id=pod.container, labels=labels))
+        where = {"runtimeSpec": {"linux": {"cgroupsPath": f"/{_FOLDER}/pod{uid}/{pod.container}"}}}
+        statuses.append(container({"sandboxID": _sandbox_id(pod), **where}, id=pod.container, labels=labels))
         metadata = {"name": name, "uid": uid, "namespace": pod.namespace}
         labels = pairs({"io.kubernetes.pod.name": name})
         sandboxes.append(sandbox(id=_sandbox_id(pod), metadata=metadata, labels=labels))

@@ -14,8 +14,8 @@ _HEAD = """# Kernels
 Made by `make test-kernels` from what it finds; not written by hand. Each row is a real kernel of Debian in a virtual
 machine (`tests/kernels`) and all that is tried there: the programs for the default rules and for everything that rules
 can ask for, attacks under three sets of rules, and all live tests (`tests/live`). The commit is the one that was tried.
-A live test is skipped where a kernel lacks what it is about, such as 32-bit calls. Rows of commit dcd6d25 are of a shorter
-run: programs and attacks for the default rules, and a selection of the live tests.
+A live test is skipped where a kernel lacks what it is about, such as 32-bit calls. Rows of commit dcd6d25 are of a
+shorter run: programs and attacks for the default rules, and a selection of the live tests.
 
 Seconds are those of an emulated processor, some twenty times slower than a real one; most of them go into compiling.
 The verifier refuses a program of which it processes more than a million instructions. What stands here is the most that
