@@ -14,7 +14,6 @@ from agent_support.cri_server import MESSAGES, CriServer, container, pairs, sand
 
 from tiercel_agent.context.cgroups import mount_point
 
-
 _FOLDER = "kubepods"
 
 
