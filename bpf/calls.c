@@ -270,6 +270,8 @@ int message(struct call_context *ctx)
 
 #define ARGUMENTS 32
 
+#define NOT_ALL 0xffffffff /* as the length: there is more, it isn't known how much */
+
 /* argv of an execve that failed: the caller's strings, joined by NUL. */
 static __always_inline void section_argv(struct record *record, u64 argv)
 {
@@ -279,11 +281,16 @@ static __always_inline void section_argv(struct record *record, u64 argv)
 	if (!payload)
 		return;
 	record->walk_at = 0;
+	record->depth = 0; /* 1: the end was reached */
 #pragma clang loop unroll(disable)
-	for (int i = 0; i < ARGUMENTS; i++) {
+	for (int i = 0; i <= ARGUMENTS; i++) {
 		u64 pointer = width == 8 ? READ_USER(u64, argv + i * 8) : READ_USER(u32, argv + i * 4);
 		at = record->walk_at;
-		if (!pointer || at >= PIECE - 1)
+		if (!pointer) {
+			record->depth = 1;
+			break;
+		}
+		if (i == ARGUMENTS || at >= PIECE - 1)
 			break;
 		long length = bpf_probe_read_user_str(payload + (at & (PIECE - 1)), PIECE, (const void *)pointer);
 		if (length <= 0)
@@ -291,7 +298,7 @@ static __always_inline void section_argv(struct record *record, u64 argv)
 		record->walk_at = at + length;
 	}
 	at = record->walk_at;
-	section_end(record, SECTION_ARGS, at > PIECE ? PIECE : at, at > PIECE);
+	section_end(record, SECTION_ARGS, at > PIECE ? PIECE : at, record->depth && at < PIECE ? at : NOT_ALL);
 }
 
 int exec_failed(struct call_context *ctx)

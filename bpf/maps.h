@@ -70,7 +70,8 @@ BPF_RINGBUF_OUTPUT(calls, CALLS_PAGES);
 BPF_RINGBUF_OUTPUT(processes, PROCESSES_PAGES);
 BPF_RINGBUF_OUTPUT(cgroups, CGROUPS_PAGES);
 
-/* Processes whose exec record didn't fit into the ring. It is sent again before the process's next record. */
+/* Processes whose exec record didn't fit into the ring, or whose image user space asks for, with 0 as the time. It is
+ * sent before the process's next record. */
 BPF_TABLE("lru_hash", u32, u64, undelivered, 4096); /* pid -> time of the last attempt, ns since boot */
 
 /* Processes whose end has been recorded. */

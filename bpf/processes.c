@@ -7,6 +7,21 @@
 #include "sections.h"
 #include "task.h"
 
+/* The first bytes of the process's memory from `start` to `end`, as a section whose number is the length of all. What
+ * can't be read is a section without bytes, so that it isn't taken for an empty text. */
+static __always_inline void section_memory(struct record *record, u16 kind, u64 start, u64 end)
+{
+	u8 *payload = section_payload(record);
+	u64 length = end - start;
+	if (!payload || !length)
+		return;
+	u32 size = length > PIECE - 1 ? PIECE - 1 : length;
+	size &= PIECE - 1;
+	if (bpf_probe_read_user(payload, size, (const void *)start) != 0)
+		size = 0;
+	section_end(record, kind, size, length);
+}
+
 /* Adds the image of the current process to the record, whose header is filled in: arguments, environment, executable. */
 int image(struct call_context *ctx)
 {
@@ -17,14 +32,14 @@ int image(struct call_context *ctx)
 	if (!mm)
 		return done(record);
 	const char *file = READ_POINTER(mm, MM_EXE_FILE);
-	u64 start = READ(u64, mm, MM_ARG_START);
 
 	record->header.type = RECORD_EXEC;
 	record->header.result = 0;
-	section_user_bytes(record, SECTION_ARGS, start, READ(u64, mm, MM_ARG_END) - start, PIECE);
+	section_memory(record, SECTION_ARGS, READ(u64, mm, MM_ARG_START), READ(u64, mm, MM_ARG_END));
+	if (section_payload(record)) /* argc lies where the stack of the program began */
+		section_end(record, SECTION_ARGUMENT_COUNT, 0, READ_USER(u32, READ(u64, mm, MM_START_STACK)));
 #ifdef WANT_ENV
-	start = READ(u64, mm, MM_ENV_START);
-	section_user_bytes(record, SECTION_ENV, start, READ(u64, mm, MM_ENV_END) - start, PIECE);
+	section_memory(record, SECTION_ENV, READ(u64, mm, MM_ENV_START), READ(u64, mm, MM_ENV_END));
 #endif
 	if (file) {
 		section_file_facts(record, SECTION_EXE, file, 0);

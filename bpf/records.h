@@ -97,7 +97,7 @@ struct section {
 };
 _Static_assert(sizeof(struct section) == 8, "payloads begin at multiples of 8");
 
-#define SECTION_PATH_0 1     /* the first path argument, as the caller passed it */
+#define SECTION_PATH_0 1     /* the first path argument, as the caller passed it; number: 1 if it is cut */
 #define SECTION_PATH_1 2     /* the second one */
 #define SECTION_BASE_0 3     /* the folder that a relative first path starts from; number: 1 if it is cut */
 #define SECTION_BASE_1 4
@@ -106,8 +106,8 @@ _Static_assert(sizeof(struct section) == 8, "payloads begin at multiples of 8");
 #define SECTION_SOCKET 7     /* struct socket_facts; number: the descriptor */
 #define SECTION_ADDRESS 8    /* the socket address that the caller passed or received */
 #define SECTION_DATA 9       /* the first bytes that were sent or received */
-#define SECTION_ARGS 10      /* argv, joined by NUL */
-#define SECTION_ENV 11       /* the environment, joined by NUL */
+#define SECTION_ARGS 10      /* argv, joined by NUL; number: the length of all of it, which may be longer */
+#define SECTION_ENV 11       /* the environment, in the same way */
 #define SECTION_EXE 12       /* struct file_facts of the executable */
 #define SECTION_EXE_PATH 13
 #define SECTION_FILENAME 14  /* the name that was passed to execve, the kernel's copy */
@@ -115,6 +115,7 @@ _Static_assert(sizeof(struct section) == 8, "payloads begin at multiples of 8");
 #define SECTION_UNIX_PATH 16 /* the address of a Unix socket; number: 1 if it is the peer's */
 #define SECTION_OPEN_HOW 17  /* flags, mode, resolve: three u64 */
 #define SECTION_FILTER 18    /* struct filter_facts */
+#define SECTION_ARGUMENT_COUNT 19 /* nothing but its number: argc */
 
 struct file_facts {
 	u64 inode;

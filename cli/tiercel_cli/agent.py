@@ -132,6 +132,7 @@ def _run(path: Path, config: Config) -> None:
         workloads=config.workloads,
         programs=config.programs,
         meanwhile=busy,
+        process_memory=config.process_memory,
     )
     for line in restrictions(source):
         LOGGER.warning("%s", line)

@@ -98,13 +98,15 @@ class Atom:
 
     ``right`` is empty for ``exists``. Otherwise it holds the constants: exactly one for an operator that takes one
     value, and none for an empty list, in which no value is. For ``val(field)`` and for transformers on the right it
-    is one operand.
+    is one operand. ``undecided`` is None, except in bounds of a condition (``evaluation.uncertainty``): there it is
+    what the atom counts as where a value is known only in part, and the missing part decides.
     """
 
     left: FieldOperand | Transformed
     operator: Operator
     right: tuple[Constant, ...] | Operand = ()
     quantifier: Quantifier | None = None
+    undecided: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tiercel_engine.uncertain import directory_of, is_uncertain, last_component, prefixed
+
 # Bytes of a text that are not valid UTF-8 are kept as surrogate escapes (PEP 383) until the text is printed.
 # Fields of the multiplicities ANY and LIST (see fields.model.Multiplicity) hold a list of scalars.
 Scalar = str | int | float | bool | bytes
@@ -15,13 +17,16 @@ class Event(dict[str, Value | None]):
 
     A field without a value is absent or None. Reading an absent field by ``event[key]`` gives None, so that generated
     code needs no ``get``. Subclasses may compute a value when it is first read (``__missing__``) and store it.
+
+    ``uncertain`` is whether a value that has been read is known only in part (``tiercel_engine.uncertain``).
     """
 
-    __slots__ = ("source", "time")
+    __slots__ = ("source", "time", "uncertain")
 
     def __init__(self, source: str, time: int, fields: dict[str, Value | None] | None = None) -> None:
         if fields:
             self.update(fields)
+        self.uncertain = False
         self.source = source
         """The event source: ``syscall`` or another one."""
         self.time = time
@@ -76,6 +81,7 @@ class ResolvedView(Event):
     def __init__(self, event: Event, names: dict[str, Value | None]) -> None:
         super().__init__(event.source, event.time, names)
         self.event = event
+        self.uncertain = any(map(is_uncertain, names.values()))
 
     def __missing__(self, key: str) -> Value | None:
         return self.event[key]
@@ -104,12 +110,13 @@ def resolved_view(
         **dict.fromkeys(_TARGET_FIELDS, target),
     }
     if isinstance(name := fd_name or path, str):
-        directory, _, names["fd.filename"] = name.rpartition("/")
-        names["fd.name"] = name
-        names["fd.directory"] = directory or "/"
         container = str(event["container.id"])
-        names["fd.containername"] = f"{container}:{name}"
-        names["fd.containerdirectory"] = f"{container}:{directory or '/'}"
+        directory = directory_of(name)
+        names["fd.name"] = name
+        names["fd.filename"] = last_component(name)
+        names["fd.directory"] = directory
+        names["fd.containername"] = prefixed(f"{container}:", name)
+        names["fd.containerdirectory"] = prefixed(f"{container}:", directory)
     changed: dict[str, Value | None] = {
         key: value for key, value in names.items() if value is not None and event[key] not in (None, value)
     }

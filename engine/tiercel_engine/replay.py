@@ -6,6 +6,9 @@
 an array. Bytes (``evt.buffer``) are a string of hexadecimal digits. In a string, a byte that is not valid UTF-8, for
 example ff, is written as the lone surrogate ``\\udcff`` (as Python's surrogateescape does), which any JSON writer can
 write. The raw byte itself is read as the same value.
+
+An event may have ``uncertain``, an object that says of fields what is known of their text, in the words of
+``uncertain.KINDS``: ``{"proc.args": "beginning"}``.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ from tiercel_engine.fields import lookup
 from tiercel_engine.fields.model import FAMILIES, Argument, ArgumentKind, Field, FieldType, Multiplicity
 from tiercel_engine.printable import printable_json
 from tiercel_engine.suggestions import Suggester
+from tiercel_engine.uncertain import KINDS, Uncertain
 from tiercel_engine.units import MEBIBYTE
 
 MAX_LINE_BYTES = 16 * MEBIBYTE
 
 _MAX_REMEMBERED = 4096
+_KNOWN = {kind: name for name, kind in KINDS.items()}
 _INTEGERS = (FieldType.INTEGER, FieldType.PORT, FieldType.TIME, FieldType.DURATION)
 _WORDS = {
     str: "a string",
@@ -127,7 +132,12 @@ class _Reader:
             layout = self._check(fields)
         for key, convert in layout.conversions:
             fields[key] = convert(key, fields[key])
-        return Event(source, time, fields)
+        uncertain = document.get("uncertain")
+        if uncertain is not None:
+            _mark_uncertain(fields, uncertain)
+        event = Event(source, time, fields)
+        event.uncertain = bool(uncertain)
+        return event
 
     def _check(self, fields: Mapping[str, Any]) -> _Layout:
         """Checks the fields and remembers their layout. Raises ``_Error``."""
@@ -147,6 +157,17 @@ class _Reader:
         layout = _Layout(tuple(map(type, fields.values())), tuple(conversions))
         self._layouts[tuple(fields)] = layout
         return layout
+
+
+def _mark_uncertain(fields: dict[str, Any], uncertain: Any) -> None:
+    """Makes texts of the fields uncertain, as the event says. Raises ``_Error``."""
+    if type(uncertain) is not dict:
+        raise _Error("must be an object", "uncertain")
+    for key, known in uncertain.items():
+        kind = KINDS.get(known) if type(known) is str else None
+        if kind is None or type(fields.get(key)) is not str:
+            raise _Error(f"must name a text of the event and one of {', '.join(KINDS)}", "uncertain")
+        fields[key] = kind(fields[key])
 
 
 def _parse(line: bytes) -> Any:
@@ -228,7 +249,10 @@ def write_event(event: Event, fields: Iterable[str] | None = None) -> bytes:
     values = {
         key: value.hex() if isinstance(value, bytes) else value for key in keys if (value := event[key]) is not None
     }
-    document = {"source": event.source, "time": event.time, "fields": values}
+    document: dict[str, object] = {"source": event.source, "time": event.time, "fields": values}
+    uncertain = {key: _KNOWN[type(value)] for key, value in values.items() if isinstance(value, Uncertain)}
+    if uncertain:
+        document["uncertain"] = uncertain
     try:
         return printable_json(orjson.dumps(document)) + b"\n"
     except TypeError:

@@ -40,6 +40,7 @@ _UNITS = {
     LossCause.RATE_LIMIT: "calls",
     LossCause.UNREADABLE_RECORD: "records",
     LossCause.LOOKUP_UNANSWERED: "lookups",
+    LossCause.PROCESS_TABLE_FULL: "processes",
     LossCause.EVALUATION_FAILED: "events",
     LossCause.RECORDING_FAILED: "events",
     LossCause.OUTPUT_FAILED: "alerts",
@@ -48,33 +49,32 @@ _UNITS = {
 }
 
 
+_TEXTS = {
+    LossCause.CALL_BUFFER_FULL: "system calls, because the ring buffer was full",
+    LossCause.PROCESS_BUFFER_FULL: "process starts and ends, because the ring buffer was full",
+    LossCause.CALLS_SKIPPED: "system calls of any kind, for which the kernel didn't run our program",
+    LossCause.PROCESSES_SKIPPED: "process starts and ends, for which the kernel didn't run our program",
+    LossCause.UNREADABLE_RECORD: "records that could not be read",
+    LossCause.LOOKUP_UNANSWERED: "look-ups that a file server or a process did not answer in time: events lack names",
+    LossCause.PROCESS_TABLE_FULL: "process starts that were forgotten, because there were too many: events lack what "
+    "is executed",
+    LossCause.RECORDING_FAILED: "events for the recording: it was too slow or failed",
+    LossCause.TOO_MANY_ALERTS: "alerts for all sinks: there were too many at once",
+}
+
+
 def describe(loss: Loss) -> str:
     """In words, such as ``system calls, because the ring buffer was full``."""
     match loss.cause:
-        case LossCause.CALL_BUFFER_FULL:
-            return "system calls, because the ring buffer was full"
-        case LossCause.PROCESS_BUFFER_FULL:
-            return "process starts and ends, because the ring buffer was full"
-        case LossCause.CALLS_SKIPPED:
-            return "system calls of any kind, for which the kernel didn't run our program"
-        case LossCause.PROCESSES_SKIPPED:
-            return "process starts and ends, for which the kernel didn't run our program"
         case LossCause.RATE_LIMIT:
             return f"system calls that {repr(loss.rule) if loss.rule else 'several rules'} may match: too many at once"
-        case LossCause.UNREADABLE_RECORD:
-            return "records that could not be read"
-        case LossCause.LOOKUP_UNANSWERED:
-            return "look-ups that a file server or a process did not answer in time: events lack names"
         case LossCause.EVALUATION_FAILED:
             return f"events that could not be evaluated: {loss.error}"
-        case LossCause.RECORDING_FAILED:
-            return "events for the recording: it was too slow or failed"
         case LossCause.OUTPUT_FAILED:
             return f"alerts for output {loss.output}: it was too slow or failed"
         case LossCause.SINK_FAILED:
             return f"alerts for sink {loss.sink}: it failed for too long, or refused them"
-        case LossCause.TOO_MANY_ALERTS:
-            return "alerts for all sinks: there were too many at once"
+    return _TEXTS[loss.cause]
 
 
 def listed(losses: Losses) -> str:

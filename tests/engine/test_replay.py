@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tiercel_engine.event import Event
 from tiercel_engine.replay import MAX_LINE_BYTES, Malformed, read_events, read_lines, write_event
+from tiercel_engine.uncertain import UNKNOWN, Beginning, Ending, Uncertain
 
 
 def read(*lines: bytes | dict[str, Any]) -> list[Event | Malformed]:
@@ -147,3 +148,24 @@ def test_arguments_that_name_a_file_bear_its_resolved_name_in_the_second_view() 
     first, second = event.views()
     assert (first["evt.arg.path"], second["evt.arg.path"]) == ("/tmp/link/x", "/bin/x")
     assert second["evt.arg.mode"] == "0"
+
+
+def test_what_is_known_of_a_text_is_recorded() -> None:
+    texts = {"proc.args": Beginning("a"), "fd.name": Ending("b/c"), "evt.args": Uncertain("x"), "proc.exe": UNKNOWN}
+    recorded = Event("syscall", 5, {**texts, "proc.name": "cat"})
+    (event,) = read(write_event(recorded).rstrip())
+    assert isinstance(event, Event)
+    assert (dict(event), event.uncertain) == (dict(recorded), True)
+    assert {key: type(event[key]) for key in event} == {key: type(recorded[key]) for key in recorded}
+    (plain,) = read(with_fields(proc_name="cat"))
+    assert isinstance(plain, Event)
+    assert not plain.uncertain
+
+
+@pytest.mark.parametrize(
+    "uncertain", [1, ["proc.name"], {"proc.name": "middle"}, {"proc.exe": "beginning"}, {"proc.name": ["beginning"]}]
+)
+def test_uncertain_that_makes_no_sense(uncertain: object) -> None:
+    (malformed,) = read({**with_fields(proc_name="cat"), "uncertain": uncertain})
+    assert isinstance(malformed, Malformed)
+    assert str(malformed).startswith("e.jsonl:1: ")

@@ -18,6 +18,7 @@ from tiercel_engine.condition import Atom, FieldOperand, Literal, Operand, Opera
 from tiercel_engine.evaluation.graph import FALSE, TRUE, Graph, Junction, Negation, operand_key
 from tiercel_engine.evaluation.operators import compile_comparison, compile_test
 from tiercel_engine.evaluation.transformers import FUNCTIONS
+from tiercel_engine.evaluation.uncertainty import compile_bounded_comparison, compile_bounded_test, transform
 from tiercel_engine.event import Event
 from tiercel_engine.fields.model import FieldType, Multiplicity
 
@@ -57,9 +58,12 @@ def _present(value: Any) -> Any:
     return None if isinstance(value, list) and not value else value
 
 
-def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]]) -> Program:
-    """A function that evaluates the conditions, which are given as pairs of a position and a node of the graph."""
-    return _CodeWriter(graph).program(conditions)
+def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]], *, bounded: bool = False) -> Program:
+    """A function that evaluates the conditions, which are given as pairs of a position and a node of the graph.
+
+    ``bounded``: they are bounds, for events with values that are known only in part.
+    """
+    return _CodeWriter(graph, bounded).program(conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,9 @@ class _Expression:
 
 
 class _CodeWriter:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, bounded: bool) -> None:
         self._graph = graph
+        self._function_of = transform if bounded else FUNCTIONS.__getitem__
         self._namespace: dict[str, Any] = {"present": _present}
         self._functions: list[str] = []
         self._slots: dict[Hashable, int] = {}
@@ -173,17 +178,18 @@ class _CodeWriter:
         if isinstance(part, Negation):
             return True
         return isinstance(part, Atom) and (
-            part.operator is Operator.EXISTS or (_is_plain(part) and part.operator in _CHEAP)
+            (part.operator is Operator.EXISTS and part.undecided is None)
+            or (_is_plain(part) and part.operator in _CHEAP)
         )
 
     def _atom(self, atom: Atom) -> _Expression:
         left = self._value(atom.left)
         depth, calls = left.depth + 2, left.calls
-        if atom.operator is Operator.EXISTS:
+        if atom.operator is Operator.EXISTS and atom.undecided is None:
             return _Expression(f"({left.text} is not None)", left.variables, depth, calls)
         if not isinstance(atom.right, tuple):
             right = self._value(atom.right)
-            test = f"(w := {right.text}) is not None and {self._constant(compile_comparison(atom))}(v, w)"
+            test = f"(w := {right.text}) is not None and {self._constant(_comparison(atom))}(v, w)"
             text = f"((v := {left.text}) is not None and {test})"
             return _Expression(
                 text, left.variables | right.variables, max(depth, right.depth + 2), max(calls, right.calls)
@@ -197,7 +203,7 @@ class _CodeWriter:
             constant = self._constant(atom.right if atom.operator in _PREFIXES else atom.right[0])
             test = _PLAIN_TESTS[atom.operator].format(constant)
         else:
-            test = f"{self._constant(compile_test(atom))}(v)"
+            test = f"{self._constant(_test(atom))}(v)"
         return _Expression(f"((v := {left.text}) is not None and {test})", left.variables, depth, calls)
 
     def _value(self, operand: Operand) -> _Expression:
@@ -218,7 +224,7 @@ class _CodeWriter:
         values = [self._value(inner) for inner in operand.operands]
         names = [f"a{index}" for index in range(len(values))]
         given = " and ".join(f"({name} := {value.text}) is not None" for name, value in zip(names, values, strict=True))
-        call = f"present({self._constant(FUNCTIONS[operand.name])}({', '.join(names)}))"
+        call = f"present({self._constant(self._function_of(operand.name))}({', '.join(names)}))"
         variables = frozenset[str]().union(*(value.variables for value in values))
         calls = max(value.calls for value in values)
         return self._remembered(key, _Expression(f"{call} if {given} else None", variables, calls=calls))
@@ -278,12 +284,21 @@ def _unread(variables: Iterable[str]) -> str:
     return f" {' = '.join(sorted(variables))} = ..." if variables else " pass"
 
 
+def _test(atom: Atom) -> Callable[[Any], bool]:
+    return compile_test(atom) if atom.undecided is None else compile_bounded_test(atom)
+
+
+def _comparison(atom: Atom) -> Callable[[Any, Any], bool]:
+    return compile_comparison(atom) if atom.undecided is None else compile_bounded_comparison(atom)
+
+
 def _is_plain(atom: Atom) -> bool:
     """Whether an operator of Python itself does the same as the atom's operator."""
     left = atom.left
     return (
         isinstance(atom.right, tuple)
         and len(atom.right) > 0
+        and atom.undecided is None
         and (atom.quantifier is None or (atom.quantifier is Quantifier.ANY_OF and atom.operator in _PREFIXES))
         and left.multiplicity is Multiplicity.ONE
         and left.type not in (*_ADDRESSES, FieldType.BYTES)

@@ -60,7 +60,7 @@ def _atom_key(atom: Atom) -> Hashable:
         right = tuple((type(constant), constant) for constant in atom.right)
     else:
         right = operand_key(atom.right)
-    return operand_key(atom.left), atom.operator, right, atom.quantifier
+    return operand_key(atom.left), atom.operator, right, atom.quantifier, atom.undecided
 
 
 class Graph:
@@ -161,7 +161,7 @@ class Graph:
             if is_and:
                 part = self.parts[part.operand] if isinstance(part, Negation) else False
             merging = _MERGING.get(part.operator) if isinstance(part, Atom) and _is_mergeable(part) else None
-            key = (merging, operand_key(part.left)) if merging and isinstance(part, Atom) else operand
+            key = (merging, operand_key(part.left), part.undecided) if merging and isinstance(part, Atom) else operand
             groups.setdefault(key, []).append(operand)
         return [self._merged(is_and, members) for members in groups.values()]
 

@@ -65,6 +65,12 @@ FIELDS: tuple[Field, ...] = (
         "Whether a call of the open family creates a file with a permission to execute.",
     ),
     Field("evt.is_open_create", FieldType.BOOLEAN, "Whether a call of the open family may create the file."),
+    Field(
+        "tiercel.uncertain",
+        FieldType.STRING,
+        "Which texts aren't known as a whole: program, arguments, environment, executable, working directory, file "
+        "name, ancestors.",
+    ),
 )
 
 ARGUMENTS: dict[str, str] = {

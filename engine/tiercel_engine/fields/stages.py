@@ -67,6 +67,10 @@ ARGUMENTS = frozenset(f"evt.arg.{name}" for name in "cmd domain flags mode nstyp
 NUMBERS = frozenset({"evt.rawres", "fd.num"})
 """Determined by the result, if it is compared with small numbers."""
 
+CERTAIN = ("evt.type", "syscall.type", "evt.source", "container.", "k8s.", "user.", "group.")
+"""How the names of text fields begin whose values are known as a whole or not at all. Of others, only a part may be
+known (``tiercel_engine.uncertain``)."""
+
 _KERNEL = frozenset({"evt.is_open_exec"}).union(
     CALL, FLAGS, NAME, NAME_ARGUMENTS, RAW_NAME, OPENED, CONNECTION, ARGUMENTS, NUMBERS
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from tiercel_engine.condition import Atom
+from tiercel_engine.condition import Atom, Node
 from tiercel_engine.evaluation.codegen import Program, compile_program
 from tiercel_engine.evaluation.graph import FALSE, Graph
 from tiercel_engine.evaluation.operators import compile_test
+from tiercel_engine.evaluation.uncertainty import bounds
 from tiercel_engine.event import Event
 from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.matching.requirements import EVENT_TYPE, named_event_types, tests_event_type
@@ -16,6 +17,8 @@ from tiercel_engine.rule import Rule
 
 class Matcher:
     """Matches events with the enabled rules. Code for an event type is generated when its first event is matched.
+
+    Where values are known only in part, rules match that may match (``evaluation.uncertainty``).
 
     With ``first_only`` an event has at most one match, that of the rule that was defined first
     (``rule_matching: first``).
@@ -39,7 +42,11 @@ class Matcher:
             program = of_source.program(event[EVENT_TYPE])
         views: dict[int, Event] | None = None
         for view in event.views():
-            for position in program(view):
+            matched = program(view)
+            if event.uncertain or view.uncertain:
+                view.uncertain = True
+                matched = of_source.for_uncertain(event[EVENT_TYPE])(view)
+            for position in matched:
                 if views is None:
                     views = {position: view}
                 else:
@@ -59,9 +66,18 @@ class Matcher:
 class _SourceRules:
     """The rules of one event source, as a program for each event type."""
 
-    def __init__(self, source: str, rules: Sequence[tuple[int, Rule]]) -> None:
+    def __init__(self, source: str, rules: Sequence[tuple[int, Rule]], *, bounded: bool = False) -> None:
+        self._source = source
+        self._rules = rules
+        self._bounded = bounded
+        self._of_uncertain: _SourceRules | None = None
         self._graph = Graph()
-        self._conditions = [(position, self._graph.add(rule.condition)) for position, rule in rules]
+        conditions: Iterable[Node] = (rule.condition for _, rule in rules)
+        if bounded:
+            conditions = (upper for _, upper in bounds(conditions))
+        self._conditions = [
+            (position, self._graph.add(condition)) for (position, _), condition in zip(rules, conditions, strict=True)
+        ]
         self._type_atoms = [
             (number, compile_test(part))
             for number, part in enumerate(self._graph.parts)
@@ -75,17 +91,24 @@ class _SourceRules:
         self._unfolded: Program | None = None
         self.programs: dict[object, Program] = {}
 
+    def for_uncertain(self, event_type: object) -> Program:
+        """The program for events of a type of which some values are known only in part: it gives the rules that may
+        match. It is made when it is first needed."""
+        if self._of_uncertain is None:
+            self._of_uncertain = _SourceRules(self._source, self._rules, bounded=True)
+        return self._of_uncertain.program(event_type)
+
     def program(self, event_type: object) -> Program:
         """The program for events of a type. Unknown types, and None, share one program that tests the type itself."""
         if event_type not in self._named:
             if self._unfolded is None:
-                self._unfolded = compile_program(self._graph, self._conditions)
+                self._unfolded = compile_program(self._graph, self._conditions, bounded=self._bounded)
             return self._unfolded
         if event_type not in self.programs:
             known = {number: test(event_type) for number, test in self._type_atoms}
             folded = self._graph.fold([node for _, node in self._conditions], known)
             possible = tuple((position, folded[node]) for position, node in self._conditions if folded[node] != FALSE)
             if possible not in self._compiled:
-                self._compiled[possible] = compile_program(self._graph, possible)
+                self._compiled[possible] = compile_program(self._graph, possible, bounded=self._bounded)
             self.programs[event_type] = self._compiled[possible]
         return self.programs[event_type]

@@ -15,17 +15,23 @@ CONTEXT = (
 )
 """The fields that every alert of a container has, also if the output of its rule does not name them."""
 
+UNCERTAIN = "tiercel.uncertain"
+"""The field that says which texts of an event are known only in part."""
+
 
 def make_alert(rule: Rule, event: Event, output: Output, hostname: str, *, secrets: bool = False) -> Alert:
     """The alert for a rule and the view of an event that it matched.
 
     ``output`` is the compiled output of the rule. ``output_fields`` of the alert holds the fields that the output
-    names and, for an event in a container, those of ``CONTEXT``. Secrets in command lines and environments are masked,
-    unless ``secrets`` is true.
+    names and, for an event in a container, those of ``CONTEXT``. Where rules have read texts that are known only in
+    part, it says which (``UNCERTAIN``): then it is possible that the rule matches, and not certain. Secrets in command
+    lines and environments are masked, unless ``secrets`` is true.
     """
     values = output.values(event)
     if not secrets:
         values = {key: redacted(value) for key, value in values.items()}
+    if event.uncertain and (value := event[UNCERTAIN]) is not None:
+        values[UNCERTAIN] = value
     if event["container.id"] not in (None, HOST):
         values |= {key: value for key in CONTEXT if key not in values and (value := event[key]) is not None}
     text = output.render(values)

@@ -35,6 +35,8 @@ class LossCause(Enum):
     """The agent could not read a record of the kernel's."""
     LOOKUP_UNANSWERED = "LookupUnanswered"
     """A file server, or a process's memory, did not answer in time, so that an event lacks a name."""
+    PROCESS_TABLE_FULL = "ProcessTableFull"
+    """The agent had no room for all processes, so that it isn't known what some of them execute."""
     EVALUATION_FAILED = "EvaluationFailed"
     """An error ended the evaluation of rules on an event."""
     RECORDING_FAILED = "RecordingFailed"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
+from tiercel_agent.events.processes import MEMORY
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.local.outputs import OutputConfig, StdoutConfig
 from tiercel_agent.sinks.model import SinkSettings
@@ -37,6 +38,8 @@ class Config:
     """Whether an event raises the alert of the first matching rule alone."""
     flood_limit: int = 100
     """Matches of a rule in one cgroup that are reported one by one in a second; 0: all."""
+    process_memory: int = MEMORY
+    """Bytes that what is known of processes may take."""
     hostname: str = ""
     json: bool = True
     outputs: tuple[OutputConfig, ...] = (StdoutConfig(),)

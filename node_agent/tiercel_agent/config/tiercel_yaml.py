@@ -15,6 +15,7 @@ from tiercel_agent.config.model import (
 )
 from tiercel_agent.config.section import Section
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
+from tiercel_agent.events.processes import MEMORY
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings, usual_programs
 from tiercel_agent.sinks.local.outputs import FileConfig, OutputConfig, StdoutConfig
 from tiercel_agent.sinks.model import BadSink, SinkSettings
@@ -48,6 +49,7 @@ def translate(settings: Section) -> Config:
         ),
         sinks=(*_events(outputs, workloads), *_otlp(outputs.section("otlp")), *_urls(outputs)),
         sinks_file=settings.resolved(text) if (text := settings.text("sinks")) else None,
+        process_memory=_processes(settings.section("processes")),
         spool=_spool(settings.section("spool")),
         egress=_egress(settings.section("egress")),
         metrics_port=_metrics(settings.section("metrics")),
@@ -155,6 +157,14 @@ def _spool(section: Section) -> SpoolSettings:
     limit = section.number("max_mebibytes", SpoolSettings().limit // MEBIBYTE) * MEBIBYTE
     section.refuse_unknown()
     return SpoolSettings(section.resolved(folder) if folder else None, limit)
+
+
+def _processes(section: Section) -> int:
+    limit = section.number("max_mebibytes", MEMORY // MEBIBYTE)
+    section.refuse_unknown()
+    if not limit:
+        section.error("max_mebibytes", "processes.max_mebibytes is 0", "write how many may be taken, such as 32")
+    return limit * MEBIBYTE
 
 
 def _programs(section: Section) -> ProgramSettings:

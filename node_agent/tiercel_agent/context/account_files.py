@@ -19,6 +19,7 @@ from tiercel_agent.context.rootfs import (
     process_directory,
     process_root,
     read_regular,
+    start_of,
 )
 
 PASSWD, GROUP = "/etc/passwd", "/etc/group"
@@ -43,11 +44,14 @@ class AccountFiles:
     id_maps: tuple[IdMap, IdMap] | None = None
 
 
-def files_of_process(pid: int, mount_ns: int, known: Mapping[Root, Stamps]) -> AccountFiles | None:
+def files_of_process(
+    pid: int, mount_ns: int, known: Mapping[Root, Stamps], start: int | None = None
+) -> AccountFiles | None:
     """The files in a process's root; None if it is gone, or no longer in that mount namespace. ``known`` are the stamps
-    of files that were read before, by the root that they are in."""
-    with suppress(OSError), process_directory(pid) as process_fd:
-        if namespace(process_fd, "mnt") == mount_ns:
+    of files that were read before, by the root that they are in. With ``start``, the process's start in clock ticks,
+    it must be that process and no later one of its number."""
+    with suppress(OSError, ValueError, IndexError), process_directory(pid) as process_fd:
+        if namespace(process_fd, "mnt") == mount_ns and start in (None, start_of(process_fd)):
             with process_root(process_fd) as root_fd:
                 return _files(root_fd, known, id_maps(process_fd))
     return None

@@ -151,25 +151,30 @@ class Accounts:
         # By mount namespace and then by root directory: one chrooted process must not speak for its whole container.
         self._containers: LRUCache[int, dict[Root, _Tables]] = LRUCache(limit)
         # By process and mount namespace: when it was last examined, and in which root it was.
-        self._examined: LRUCache[tuple[int, int], tuple[float, Root | None]] = LRUCache(_MOST_PROCESSES)
+        self._examined: LRUCache[tuple[int, int | None, int], tuple[float, Root | None]] = LRUCache(_MOST_PROCESSES)
 
-    def user(self, pid: int, mount_ns: int | None, uid: int, concerned: str = "") -> User | None:
+    def user(
+        self, pid: int, mount_ns: int | None, uid: int, concerned: str = "", start: int | None = None
+    ) -> User | None:
         """The user of an id (as the host counts), for a process in a container or on the host.
 
         ``mount_ns`` is the inode number of the container's mount namespace, None for the host. ``User.uid`` is
         the id as the container counts. None if there is no such user, or if the process is gone and nothing of
         its container is known; asking again with another process of the container may then succeed. ``concerned``
-        is whose files are read, as ``Lookups.ask`` wants it.
+        is whose files are read, as ``Lookups.ask`` wants it. ``start`` is when the process has started, in clock ticks
+        since boot: a later process of its number isn't taken for it.
         """
-        tables = self._tables(pid, mount_ns, concerned)
+        tables = self._tables(pid, start, mount_ns, concerned)
         user = tables.user(uid) if tables else None
         if user is None and mount_ns is None and (entry := self._nss.user(uid)):
             return User(uid, *entry)
         return user
 
-    def group(self, pid: int, mount_ns: int | None, gid: int, concerned: str = "") -> Group | None:
+    def group(
+        self, pid: int, mount_ns: int | None, gid: int, concerned: str = "", start: int | None = None
+    ) -> Group | None:
         """The group of an id, in the same way as ``user``."""
-        tables = self._tables(pid, mount_ns, concerned)
+        tables = self._tables(pid, start, mount_ns, concerned)
         group = tables.group(gid) if tables else None
         if group is None and mount_ns is None and (name := self._nss.group(gid)):
             return Group(gid, name)
@@ -178,7 +183,7 @@ class Accounts:
     def close(self) -> None:
         self._nss.close()
 
-    def _tables(self, pid: int, mount_ns: int | None, concerned: str) -> _Tables | None:
+    def _tables(self, pid: int, start: int | None, mount_ns: int | None, concerned: str) -> _Tables | None:
         now = self._clock()
         if mount_ns is None:
             if now - self._host_examined >= self._interval:
@@ -187,20 +192,20 @@ class Accounts:
                 if files is not None:
                     self._host.take(files)
             return self._host
-        key = pid, mount_ns
+        key = pid, start, mount_ns
         examined, root = self._examined.get(key, (float("-inf"), None))
         if now - examined >= self._interval:
-            root = self._examine(pid, mount_ns, concerned)
+            root = self._examine(pid, start, mount_ns, concerned)
             self._examined[key] = now, root
         tables = self._containers.get(mount_ns) or {}
         return tables.get(root) if root is not None else next(iter(tables.values()), None)
 
-    def _examine(self, pid: int, mount_ns: int, concerned: str) -> Root | None:
+    def _examine(self, pid: int, start: int | None, mount_ns: int, concerned: str) -> Root | None:
         """Brings the accounts in the process's root up to date; None if it is gone, or its number is another's now, or
         its files don't answer. The root that was seen first is the container's own, and counts then."""
         roots = self._containers.get(mount_ns) or {}
         known = {root: tables.stamps for root, tables in roots.items()}
-        files = self._ask(concerned, partial(files_of_process, pid, mount_ns, known))
+        files = self._ask(concerned, partial(files_of_process, pid, mount_ns, known, start))
         if files is None:
             return None
         roots.setdefault(files.root, _Tables()).take(files)

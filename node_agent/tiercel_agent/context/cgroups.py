@@ -21,6 +21,7 @@ from pathlib import Path
 from cachetools import LRUCache
 
 from tiercel_agent.context.container import ContainerId, container_of
+from tiercel_agent.context.rootfs import process_directory, start_of
 from tiercel_engine.located import located
 
 MOUNT_POINTS = ("/sys/fs/cgroup", "/sys/fs/cgroup/unified")
@@ -74,12 +75,17 @@ def parse_membership(text: str) -> Membership:
     return Membership(unified, by_controller)
 
 
-def membership(pid: int) -> Membership | None:
-    """The cgroups of a process, or None if it is gone."""
+def membership(pid: int, start: int | None = None) -> Membership | None:
+    """The cgroups of a process, or None if it is gone. With ``start``, the process's start in clock ticks, it must be
+    that process and no later one of its number."""
     try:
-        with Path(f"/proc/{pid}/cgroup").open(encoding="utf-8", errors="surrogateescape", newline="\n") as file:
-            return parse_membership(file.read())
-    except OSError:
+        with process_directory(pid) as process_fd:
+            fd = os.open("cgroup", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process_fd)
+            with open(fd, encoding="utf-8", errors="surrogateescape", newline="\n") as file:  # noqa: PTH123
+                if start is not None and start_of(process_fd) != start:
+                    return None
+                return parse_membership(file.read())
+    except (OSError, ValueError, IndexError):
         return None
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from tiercel_agent.context.rootfs import CACHED, open_in_root, process_directory, process_root
+from tiercel_agent.context.rootfs import CACHED, open_in_root, process_directory, process_root, start_of
 
 _OWN_ROOT = re.compile(r"/proc/(?:self|thread-self)/root(?=/|$)")
 _LONGEST = 4096
@@ -50,8 +50,9 @@ def absolute(cwd: str, path: str) -> str:
     return clean(path if path.startswith("/") else f"{cwd}/{path}")
 
 
-def resolve_in_root(pid: int, path: str, *, follow: bool = False) -> str | None:
-    """The path as the kernel resolves it inside that process's root.
+def resolve_in_root(pid: int, path: str, *, start: int | None = None, follow: bool = False) -> str | None:
+    """The path as the kernel resolves it inside that process's root. With ``start``, the process's start in clock
+    ticks, it must be that process and no later one of its number.
 
     Links in its directory part are followed; the last name only with ``follow``, and if it leads to something.
     ``path`` is absolute as the process sees it and not cleaned (``clean`` reads ``link/..`` as nothing, the kernel
@@ -59,20 +60,22 @@ def resolve_in_root(pid: int, path: str, *, follow: bool = False) -> str | None:
     every process. What is opened is opened without effect (O_PATH). A directory on a file system whose server
     doesn't answer (NFS, FUSE with allow_other) holds the caller.
     """
-    return _resolved(pid, path, follow, _place)
+    return _resolved(pid, start, path, follow, _place)
 
 
-def resolve_from_cache(pid: int, path: str, *, follow: bool = False) -> str | None:
+def resolve_from_cache(pid: int, path: str, *, start: int | None = None, follow: bool = False) -> str | None:
     """The same from what the kernel has in its cache, without asking any file server.
 
     What a process has just named is in the cache, unless a file server has forbidden to keep it. None for what isn't,
     for a link that was changed since it was last followed, and before Linux 5.12. A root directory on NFS may hold the
     caller even so.
     """
-    return _resolved(pid, path, follow, lambda root_fd, place, flags: _cached_place(pid, root_fd, place, flags))
+    return _resolved(pid, start, path, follow, lambda root_fd, place, flags: _cached_place(pid, root_fd, place, flags))
 
 
-def _resolved(pid: int, path: str, follow: bool, place: Callable[[int, str, int], str | None]) -> str | None:
+def _resolved(
+    pid: int, start: int | None, path: str, follow: bool, place: Callable[[int, str, int], str | None]
+) -> str | None:
     if not path.startswith("/") or len(path) > _LONGEST:
         return None
     path = _without_own_root(path)
@@ -81,6 +84,8 @@ def _resolved(pid: int, path: str, follow: bool, place: Callable[[int, str, int]
         directory, name = path, ""
     try:
         with process_directory(pid) as process_fd, process_root(process_fd) as root_fd:
+            if start is not None and start_of(process_fd) != start:
+                return None
             if follow and name:
                 try:
                     return place(root_fd, path, 0)
@@ -89,7 +94,7 @@ def _resolved(pid: int, path: str, follow: bool, place: Callable[[int, str, int]
                 except OSError:
                     pass
             resolved = place(root_fd, directory or "/", os.O_DIRECTORY)
-    except OSError:
+    except (OSError, ValueError, IndexError):
         return None
     if resolved is None:
         return None

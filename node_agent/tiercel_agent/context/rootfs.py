@@ -17,6 +17,8 @@ _RESOLVE_NO_MAGICLINKS = 0x02
 _RESOLVE_IN_ROOT = 0x10
 CACHED = 0x20
 """Only what the kernel has in its cache: no file server is asked (openat2(2), RESOLVE_CACHED; Linux 5.12)."""
+START = 19
+"""Among what follows the name in /proc/PID/stat: the process's start."""
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.syscall.restype = ctypes.c_long
 
@@ -78,6 +80,24 @@ def namespace(process_fd: int, kind: str) -> int | None:
         return int(text.partition("[")[2].rstrip("]"))
     except (OSError, ValueError):
         return None
+
+
+def parse_stat(content: bytes) -> tuple[str, list[bytes]]:
+    """The name, and what follows it from the state on, of ``/proc/PID/stat``.
+
+    The name is in parentheses and may itself contain parentheses, blanks and line ends. Raises ValueError.
+    """
+    first, last = content.index(b"("), content.rindex(b")")
+    return content[first + 1 : last].decode("utf-8", "surrogateescape"), content[last + 1 :].split()
+
+
+def start_of(process_fd: int) -> int:
+    """When the process has started, in clock ticks since boot. Raises OSError, ValueError or IndexError."""
+    fd = os.open("stat", os.O_RDONLY | os.O_CLOEXEC, dir_fd=process_fd)
+    try:
+        return int(parse_stat(os.read(fd, 4096))[1][START])
+    finally:
+        os.close(fd)
 
 
 def read_regular(root_fd: int, path: str, limit: int) -> bytes | None:

@@ -24,13 +24,13 @@ from tiercel_agent.detection.watch import FLOOD_LIMIT, MOST, Watch, program_macr
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.own_process import own_process
-from tiercel_agent.events.processes import ProcessTable
+from tiercel_agent.events.processes import MEMORY, ProcessTable
 from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.kernel.loading.libbpf import LibbpfError
+from tiercel_agent.kernel.loading.libbpf import BATCH, LibbpfError
 from tiercel_agent.kernel.loading.program_set import ON_CALLS
 from tiercel_agent.kernel.machine import Machine, probe_machine, refused
 from tiercel_agent.kernel.memory import give_back_memory
@@ -57,7 +57,8 @@ class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
 
     ``flood_limit`` is as ``watch.FLOOD_LIMIT`` (0: nothing is suppressed); ``meanwhile`` is called about once a second
-    or more often while programs are compiled; ``measuring``: the kernel counts every call, for ``measured``.
+    or more often while programs are compiled; ``process_memory`` is how many bytes the process table may take;
+    ``measuring``: the kernel counts every call, for ``measured``.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class Detector:
         flood_limit: int,
         meanwhile: Callable[[], None],
         *,
+        process_memory: int = MEMORY,
         measuring: bool = False,
     ) -> None:
         self._machine = machine
@@ -86,7 +88,7 @@ class Detector:
         self._context = LookupContext(
             ask=self._lookups.ask,
             own=own_process(),
-            processes=ProcessTable(self._drain_processes, self._lookups.ask),
+            processes=ProcessTable(self._drain_processes, self._lookups.ask, self._request_image, process_memory),
             accounts=Accounts(self._lookups.ask, host_root=host_root()),
             containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
             hostnames=HostNames(),
@@ -169,6 +171,7 @@ class Detector:
             Loss(LossCause.PROCESSES_SKIPPED): totals["skipped processes"],
             Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
             Loss(LossCause.LOOKUP_UNANSWERED): self._lookups.unanswered,
+            Loss(LossCause.PROCESS_TABLE_FULL): self._context.processes.evicted,
         }
         by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
         lost |= {Loss(LossCause.RATE_LIMIT, rule=rule): count for rule, count in by_rule.items()}
@@ -199,11 +202,16 @@ class Detector:
         self._poller.poll(timeout * 1000)
         self._watch.programs.cgroups.consume(_CGROUPS_AT_ONCE)
         self._intake.take_changes()
+        begun = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         self._drain_processes()
-        self._watch.programs.calls.consume()
+        if self._watch.programs.calls.consume() < BATCH:  # all that were there have been read
+            self._context.processes.forget(begun)
 
     def _drain_processes(self) -> None:
         self._intake.watch.programs.processes.consume(MOST)
+
+    def _request_image(self, pid: int) -> None:
+        self._intake.watch.programs.request_image(pid)
 
     # programs
 
@@ -280,12 +288,13 @@ def open_detector(
     workloads: WorkloadSettings | None = None,
     programs: ProgramSettings | None = None,
     meanwhile: Callable[[], None] = lambda: None,
+    process_memory: int = MEMORY,
     measuring: bool = False,
 ) -> Detector:
     """Watches this machine for what the requirements ask. Raises DetectorError: what lacks, and what to do.
 
     ``workloads`` says where to ask for containers and pods: the runtimes alone by default; ``programs`` where compiled
-    programs are kept: nowhere by default; ``meanwhile`` is as for ``Detector``.
+    programs are kept: nowhere by default; ``meanwhile`` and ``process_memory`` are as for ``Detector``.
     """
     machine = probe_machine()
     try:
@@ -300,5 +309,6 @@ def open_detector(
         inventory,
         flood_limit,
         meanwhile,
+        process_memory=process_memory,
         measuring=measuring,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 
-from tiercel_agent.events.processes import TICK
+from tiercel_agent.context.procfs import TICK
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.bytecode.compiler import Child, start_of
 from tiercel_agent.kernel.probes.own_number import pid_namespace

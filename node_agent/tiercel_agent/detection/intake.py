@@ -6,9 +6,9 @@ from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.handover import Handover
 from tiercel_agent.detection.pending_events import PendingEvents
 from tiercel_agent.detection.watch import PROCEXIT, Watch
+from tiercel_agent.events.images import Image, image_of
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
-from tiercel_agent.events.processes import image_of
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import BY_NAME, Syscall
 from tiercel_agent.kernel import records
@@ -88,11 +88,11 @@ class Intake:
                 process = records.process_at(record, records.SELF_OFFSET)
                 again = bool(header.flags & records.AGAIN)
                 image = image_of(records.sections(record), 0 if again else header.time)
-                self._context.processes.executed(process, image)
+                self._context.processes.executed(process, image, header.time, header.cgroup, told_late=again)
                 self._context.containers.executed(header, process)
                 name = "execveat" if header.flags & records.BY_DESCRIPTOR else "execve"
                 if name in watch.types and not again:
-                    self._add(BY_NAME[name], header, record)
+                    self._add(BY_NAME[name], header, record, image)
             case records.FORK:
                 self._context.processes.forked(records.fork_record(record))
             case records.EXIT:
@@ -120,11 +120,10 @@ class Intake:
         self.take_changes()
         return [*self.take_events(), *self._pending.release()]
 
-    def _add(self, call: Syscall, header: records.Header, record: bytes) -> None:
+    def _add(self, call: Syscall, header: records.Header, record: bytes, image: Image | None = None) -> None:
         process = records.process_at(record, records.SELF_OFFSET)
         if self._exempt.covers(header, process):
             return
-        parent = records.process_at(record, records.ANCESTORS_OFFSET)
-        image = self._context.processes.image(process, parent if parent.pid else None)
+        image = image or self._context.processes.image(process)
         moment = self._clock.wall_time(header.time)
         self._events.append(LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context)))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address
 from socket import AF_INET, AF_INET6, AF_UNIX, inet_ntop
 
-from tiercel_agent.events.processes import text
+from tiercel_agent.events.images import text
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import FileFacts, Section, Sections, SocketFacts
 
@@ -40,7 +40,7 @@ class End:
 
 @dataclass(frozen=True, slots=True)
 class OpenFile:
-    """A file. ``path`` is the kernel's, with links followed; None if it was cut or the file has no place in the tree.
+    """A file. ``path`` is the kernel's, with links followed; None if the file has no place in the tree.
     ``shown`` is what the kernel shows even then."""
 
     number: int
@@ -137,7 +137,7 @@ def descriptor(sections: Sections) -> Descriptor | None:
 def _file(sections: Sections) -> OpenFile:
     number, payload = sections[Section.FILE]
     facts = records.file_facts(payload)
-    shown = records.whole_path(sections.get(Section.FILE_PATH, (1, b"")))
+    shown = records.path(sections[Section.FILE_PATH]) if Section.FILE_PATH in sections else ""
     place = None if facts.traits & records.DETACHED else shown or None
     kind, char = _file_type(facts.mode, shown, bool(facts.traits & records.DETACHED))
     return OpenFile(number, facts, place, shown, kind, char)

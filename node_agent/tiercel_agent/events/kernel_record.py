@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tiercel_agent.events.descriptor import Descriptor, descriptor
-from tiercel_agent.events.processes import Image
+from tiercel_agent.events.images import Image
 from tiercel_agent.events.syscalls import Syscall
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Header, ProcessRef, Sections

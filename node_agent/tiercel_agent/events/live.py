@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from tiercel_agent.events.fields import FIELDS, extractor
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Event, Value, resolved_view
+from tiercel_engine.uncertain import is_uncertain
 
 _BY_ANCESTOR = ("proc.aname", "proc.aexe", "proc.aexepath", "proc.acmdline", "proc.apid")
 
@@ -22,6 +23,8 @@ class LiveEvent(Event):
 
     def __missing__(self, key: str) -> Value | None:
         value = self[key] = extractor(key)(self.record)
+        if is_uncertain(value):
+            self.uncertain = True
         return value
 
     def views(self) -> Iterator[Event]:

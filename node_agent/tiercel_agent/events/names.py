@@ -6,12 +6,14 @@ import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tiercel_agent.context.paths import absolute, clean
+from tiercel_agent.context import paths
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
+from tiercel_agent.events.images import text
 from tiercel_agent.events.kernel_record import KernelRecord
-from tiercel_agent.events.processes import text
 from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
+from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
+from tiercel_engine.uncertain import UNKNOWN, Beginning, Ending, Uncertain, Unknown, like
 
 _AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _UMOUNT_NOFOLLOW = 0x100, 0x400, 8
 REFUSED = (-errno.EACCES, -errno.EPERM)
@@ -22,7 +24,8 @@ _TOWARDS = frozenset({"connect", "sendto", "sendmsg", "sendmmsg"})  # with the a
 @dataclass(frozen=True, slots=True)
 class Name:
     """The names of one file. ``raw`` is the name as passed, ``given`` the same made absolute and cleaned, ``real`` the
-    name as the kernel resolved it, where that is known to differ from ``given``."""
+    name as the kernel resolved it, where that is known to differ from ``given``. Of names that are too long for a
+    record only a part is known (``tiercel_engine.uncertain``)."""
 
     raw: str | None
     given: str | None
@@ -38,6 +41,24 @@ told. The path is absolute, and not cleaned."""
 
 def _name(raw: str, given: str, real: str | None) -> Name:
     return Name(raw, given, real if real != given else None)
+
+
+def clean(path: str) -> str:
+    """The path without ``.``, ``..`` and doubled slashes, as far as what is known of it tells."""
+    if not isinstance(path, Uncertain):
+        return paths.clean(path)
+    if not isinstance(path, Ending):  # ``..`` may follow
+        return path if isinstance(path, Unknown) else Uncertain(paths.clean(path))
+    known = paths.clean(path)
+    return UNKNOWN if known == "." or known.split("/")[0] == ".." else Ending(known)
+
+
+def _in_folder(folder: str, name: str) -> str:
+    """The path of a relative name, not cleaned."""
+    if isinstance(folder, Unknown):
+        return folder
+    joined = f"{folder}/{name}" if name else folder
+    return Ending(joined) if isinstance(folder, Ending) else joined
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +107,15 @@ def _passed(record: KernelRecord, slot: int) -> tuple[str, str] | None:
     if section is None:
         return None
     raw = text(section[1])
+    if section[0]:
+        raw = Beginning(raw)
     if raw.startswith("/"):
         return raw, raw
     base = sections.get(Section.BASE_1 if slot else Section.BASE_0)
-    if base is None or base[0]:
+    if base is None:
         return raw, raw
-    return raw, f"{text(base[1])}/{raw}" if raw else text(base[1])
+    full = _in_folder(records.path(base), raw)
+    return raw, Uncertain(full) if section[0] else full
 
 
 def _opened(record: KernelRecord, resolve: Resolve) -> Name:
@@ -103,7 +127,7 @@ def _opened(record: KernelRecord, resolve: Resolve) -> Name:
     raw, full = passed
     if record.header.result in REFUSED:
         real = resolve(full, True)
-    if not full.startswith("/"):
+    if not full.startswith("/") and not isinstance(full, Uncertain):
         return Name(raw, real or raw)
     return _name(raw, clean(full), real)
 
@@ -153,7 +177,10 @@ def _executed(record: KernelRecord, resolve: Resolve) -> Name:
     if section is None:
         return _by_path(record, 0, resolve)
     raw = text(section[1])
-    return Name(raw, absolute(record.image.cwd, raw) if record.image.cwd or raw.startswith("/") else raw)
+    if raw.startswith("/"):
+        return Name(raw, clean(raw))
+    cwd = record.image.cwd
+    return Name(raw, clean(_in_folder(cwd, raw)) if cwd or isinstance(cwd, Unknown) else raw)
 
 
 def _link_text(record: KernelRecord, link: Name) -> Name:
@@ -163,7 +190,7 @@ def _link_text(record: KernelRecord, link: Name) -> Name:
     raw = text(section[1])
     if raw.startswith("/") or link.given is None:
         return Name(raw, clean(raw))
-    return Name(raw, clean(f"{link.given.rpartition('/')[0]}/{raw}"))
+    return Name(raw, clean(_in_folder(like(link.given.rpartition("/")[0], link.given), raw)))
 
 
 def _connected(record: KernelRecord) -> Name:

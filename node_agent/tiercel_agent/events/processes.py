@@ -1,195 +1,221 @@
 """The process table: what each process executes, and executed at the time of earlier records.
 
-It is kept from the records of exec, fork and exit, which have a ring buffer of their own. No entry is used by its pid
-alone: every record names a process with its start and its count of execs, so that an entry of a reused pid or of
-another image doesn't fit, and the process is looked up again.
+It is kept from the records of exec, fork and exit, which have a ring buffer of their own. Every record names a process
+with its start and its count of execs, and gets the image of that process and that count or none: a reused pid or
+another image doesn't fit. What isn't known is unknown. /proc is read when the agent starts and never again, since it
+only tells what a process executes by then.
 """
 
 from __future__ import annotations
 
-import os
-from collections import OrderedDict, deque
+from bisect import bisect_right
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from tiercel_agent.context import procfs
-from tiercel_agent.kernel import records
-from tiercel_agent.kernel.records import ExitRecord, FileFacts, ForkRecord, ProcessRef, Section, Sections
+from tiercel_agent.context.procfs import TICK
+from tiercel_agent.events.image_budget import ImageBudget, Owner
+from tiercel_agent.events.images import NO_IMAGE, Image, image_of_facts, text
+from tiercel_agent.kernel.records import ExitRecord, ForkRecord, ProcessRef
 from tiercel_agent.lookups.ask import Ask
 
-TICK = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-"""Nanoseconds of one clock tick, the unit of times in /proc."""
-_MAX_PROCESSES = 32768
-_IMAGES = 4  # of one process
-_KEEP_AFTER_EXIT = 30_000_000_000  # ns: records that name an ancestor that has exited may still arrive
+MEMORY = 32 << 20
+"""Bytes that the table may take, unless it is told otherwise."""
+_KEEP = 30_000_000_000  # ns: events may still be evaluated that have a process or an image among their ancestors
+_MOST_ASKED = 4096
 
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """What a process executes since its last exec. Children that have only forked share it.
-
-    ``argv`` includes argv[0]. ``filename`` is the path that was passed to execve, "" if unknown. ``exe`` is None for
-    kernel threads and where it couldn't be read. ``started`` is the time of the exec in ns since boot, 0 if it was
-    before the agent's start.
-    """
-
-    argv: tuple[str, ...]
-    env: tuple[str, ...] | None
-    exe_path: str
-    exe: FileFacts | None
-    filename: str = ""
-    cwd: str = ""
-    started: int = 0
-
-
-NO_IMAGE = Image((), None, "", None)
+_Key = tuple[int, int, int | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One image of one process. ``start`` is in ns since boot. Where the process was read from /proc, ``execs`` is None
-    and ``start`` is only exact to a clock tick. ``before`` is the same process with the image that it had before."""
+    """One image of one process. ``start`` is in ns since boot, and so is ``since``, from when on it is this image.
+
+    ``told_late``: the image was reported some time after the exec, so that ``since`` is only the time by which it was
+    this one. For a process that was read from /proc, ``execs`` is None until a record tells it, ``start`` is exact to a
+    clock tick, and ``since`` is when it was read.
+    """
 
     pid: int
     start: int
     execs: int | None
     comm: str
     image: Image
-    before: Process | None = None
+    since: int
+    told_late: bool = False
 
-
-def text(raw: bytes) -> str:
-    """Bytes from the kernel as text. Bytes that aren't UTF-8 become surrogate escapes."""
-    return raw.decode("utf-8", "surrogateescape")
-
-
-def words(raw: bytes) -> tuple[str, ...]:
-    """NUL-separated strings; the last one may have been cut."""
-    return tuple(text(raw).removesuffix("\0").split("\0")) if raw else ()
-
-
-def image_of(record_sections: Sections, time: int) -> Image:
-    """The image that an exec record describes."""
-
-    def payload(kind: int) -> bytes:
-        return record_sections[kind][1] if kind in record_sections else b""
-
-    def path(kind: int) -> str:
-        return records.whole_path(record_sections[kind]) if kind in record_sections else ""
-
-    facts = payload(Section.EXE)
-    return Image(
-        argv=words(payload(Section.ARGS)),
-        env=words(payload(Section.ENV)) if Section.ENV in record_sections else None,
-        exe_path=path(Section.EXE_PATH),
-        exe=records.file_facts(facts) if facts else None,
-        filename=text(payload(Section.FILENAME)),
-        cwd=path(Section.CWD),
-        started=time,
-    )
+    @property
+    def key(self) -> _Key:
+        return self.pid, self.start, self.execs
 
 
 class ProcessTable:
-    """Images by process. When a process is missing, ``refill`` is called once, to take the records that wait in the
-    kernel. ``ask`` makes look-ups that may never end.
+    """Images by process. ``refill`` takes the records that wait in the kernel, ``ask`` makes look-ups that may never
+    end, ``request`` has the kernel report what a process executes, by its pid, before the next record of it.
 
-    A record of one ring may be read before an earlier record of the other, so a few earlier images of a process are
-    kept.
+    A record of one ring may be read before an earlier record of the other, and long after it was made: so images that
+    are over are kept until half a minute after the last record of their time was read, as long as there is room.
     """
 
-    def __init__(self, refill: Callable[[], None], ask: Ask) -> None:
+    def __init__(
+        self,
+        refill: Callable[[], None],
+        ask: Ask,
+        request: Callable[[int], None] = lambda _pid: None,
+        memory: int = MEMORY,
+    ) -> None:
         self._refill = refill
         self._ask = ask
-        self._newest: OrderedDict[int, Process] = OrderedDict()
-        self._dead: deque[tuple[int, int, int]] = deque()  # time of exit, pid, start
+        self._request = request
+        self._budget = ImageBudget(memory)
+        self._known: dict[_Key, Process] = {}
+        self._of_pid: dict[int, list[Process]] = {}  # the oldest first
+        self._scanned: dict[int, Process] = {}  # read from /proc, and named by no record yet
+        self._requested: OrderedDict[ProcessRef, None] = OrderedDict()
         self.misses = 0
+        """How often it wasn't known what a process executes."""
+        self.evicted = 0
+        """Entries for which there was no room, of those that may have been needed."""
         self.with_environment = False
 
     def __len__(self) -> int:
-        return len(self._newest)
+        return len(self._known)
+
+    @property
+    def bytes(self) -> int:
+        return self._budget.bytes
 
     def scan(self) -> None:
-        """Enters the processes that run already, except those that are known from records, which are newer."""
+        """Enters the processes that run already, except those that are known from records."""
         for facts in procfs.scan(self._ask, environ=self.with_environment):
-            if facts.pid not in self._newest:
-                self._enter(_from_procfs(facts))
+            if facts.executing or facts.pid in self._of_pid:
+                continue
+            start = facts.start_ticks * TICK
+            process = Process(facts.pid, start, None, facts.comm, image_of_facts(facts), facts.read_at)
+            self._enter(process, facts.whose, self._scanned.__setitem__)
 
-    def executed(self, ref: ProcessRef, image: Image) -> None:
-        before = self._newest.get(ref.pid)
-        if before is not None and before.start // TICK != ref.start // TICK:
-            before = None
-        self._enter(Process(ref.pid, ref.start, ref.execs, text(ref.comm), image, _shortened(before, _IMAGES - 1)))
+    def executed(self, ref: ProcessRef, image: Image, time: int, cgroup: int, *, told_late: bool = False) -> None:
+        """``time`` is that of the record, ``told_late`` that it was made some time after the exec."""
+        newest = self._newest(ref.pid)
+        if newest is not None and newest.start == ref.start and (newest.execs or 0) >= ref.execs:
+            return  # two sets of programs report it while rules change, or it was asked for and has come since
+        scanned = self._scanned.get(ref.pid)
+        if scanned is not None:
+            if _is_of(scanned, ref) and scanned.since < time and not told_late and ref.execs:
+                self._bind(scanned, ref._replace(execs=ref.execs - 1))
+            else:  # which image was read isn't certain
+                self._drop(scanned)
+        self._end_newest(ref.pid, time)
+        self._append(Process(ref.pid, ref.start, ref.execs, text(ref.comm), image, time, told_late), cgroup)
 
     def forked(self, record: ForkRecord) -> None:
-        child = record.child
-        known = self._find(record.parent)
-        image = known.image if known else self._missing(record.parent, None)
-        self._enter(Process(child.pid, child.start, child.execs, text(child.comm), image))
+        child, parent = record.child, record.parent
+        newest = self._newest(child.pid)
+        if newest is not None and newest.start == child.start:
+            return
+        known = self._known.get((parent.pid, parent.start, parent.execs))
+        scanned = self._scanned.get(parent.pid)
+        if known is None and scanned is not None and _is_of(scanned, parent) and scanned.since < child.start:
+            known = self._bind(scanned, parent)
+        before = self._scanned.get(child.pid)
+        if before is not None and (known is not None or not _is_of(before, child)):
+            self._drop(before)
+        self._end_newest(child.pid, child.start)
+        if known is None or known.key not in self._known:
+            return
+        owner = self._budget.owner(known.key)
+        self._append(Process(child.pid, child.start, child.execs, text(child.comm), known.image, child.start), owner)
 
     def exited(self, record: ExitRecord) -> None:
-        self._dead.append((record.time, record.process.pid, record.process.start))
-        while self._dead and (record.time - self._dead[0][0] > _KEEP_AFTER_EXIT or len(self._dead) > _MAX_PROCESSES):
-            _, pid, start = self._dead.popleft()
-            entry = self._newest.get(pid)
-            if entry and entry.start // TICK == start // TICK:
-                del self._newest[pid]
+        for process in (self._scanned.get(record.process.pid), self._newest(record.process.pid)):
+            if process is not None and _is_of(process, record.process):
+                self._budget.end(process.key, record.time)
 
-    def image(self, ref: ProcessRef, parent: ProcessRef | None = None) -> Image:
-        """What this process executed at the time of the record; NO_IMAGE if that can't be known any more."""
-        known = self._find(ref)
+    def forget(self, read_until: int) -> None:
+        """Forgets what was over long before ``read_until``, up to when all records of calls have been read (ns since
+        boot)."""
+        for key in self._budget.over_since(read_until - _KEEP):
+            self._drop(self._known[key])  # type: ignore[index]
+
+    def image(self, ref: ProcessRef) -> Image:
+        """What this process executed at the time of the record that names it; NO_IMAGE if that isn't known."""
+        known = self._known.get((ref.pid, ref.start, ref.execs))
         if known is None:
             self._refill()
-            known = self._find(ref)
-        return known.image if known is not None else self._missing(ref, parent)
-
-    def by_pid(self, pid: int) -> Process | None:
-        """The newest process of that pid; for leaders of sessions and groups, of which records have the pid only."""
-        return self._newest.get(pid)
-
-    def _find(self, ref: ProcessRef) -> Process | None:
-        entry = self._newest.get(ref.pid)
-        while entry is not None:
-            if entry.execs is None:
-                if entry.start // TICK == ref.start // TICK:
-                    return entry
-            elif entry.start == ref.start and entry.execs == ref.execs:
-                return entry
-            entry = entry.before
-        return None
-
-    def _missing(self, ref: ProcessRef, parent: ProcessRef | None) -> Image:
+            known = self._known.get((ref.pid, ref.start, ref.execs)) or self._scanned_one(ref)
+        if known is not None:
+            return known.image
         self.misses += 1
-        facts = procfs.read_process(self._ask, ref.pid, environ=self.with_environment)
-        if facts and facts.start_ticks == ref.start // TICK:
-            image = _from_procfs(facts).image
-        else:
-            # A child that has only forked executes what its parent does; an exec would have raised its count.
-            known = self._find(parent) if parent and parent.execs == ref.execs else None
-            image = known.image if known else NO_IMAGE
-        self._enter(Process(ref.pid, ref.start, ref.execs, text(ref.comm), image))
-        return image
+        if ref not in self._requested:
+            self._requested[ref] = None
+            if len(self._requested) > _MOST_ASKED:
+                self._requested.popitem(last=False)
+            self._request(ref.pid)
+        return NO_IMAGE
 
-    def _enter(self, entry: Process) -> None:
-        self._newest[entry.pid] = entry
-        self._newest.move_to_end(entry.pid)
-        if len(self._newest) > _MAX_PROCESSES:
-            self._newest.popitem(last=False)
+    def at(self, pid: int, time: int) -> Process | None:
+        """The process that had that pid at that time, with the image that it had then; for leaders of sessions and
+        groups, of which records have the pid only. None if that isn't certain."""
+        self._refill()
+        processes = self._of_pid.get(pid, [])
+        place = bisect_right(processes, time, key=lambda process: process.since)
+        if not place:
+            scanned = self._scanned.get(pid)
+            return scanned if scanned is not None and scanned.start <= time else None
+        found = processes[place - 1]
+        following = processes[place] if place < len(processes) else None
+        if following is None or following.start != found.start:
+            return found
+        is_next = found.execs is not None and following.execs == found.execs + 1
+        return found if is_next and not following.told_late else None
+
+    def _scanned_one(self, ref: ProcessRef) -> Process | None:
+        """The process that was read from /proc and that a record names for the first time. All records of its execs so
+        far have been taken: it has executed nothing else since it was read."""
+        scanned = self._scanned.get(ref.pid)
+        return self._bind(scanned, ref) if scanned is not None and _is_of(scanned, ref) else None
+
+    def _bind(self, scanned: Process, ref: ProcessRef) -> Process:
+        """The process read from /proc, as records name it. It has had this image from before the agent's start."""
+        owner = self._budget.owner(scanned.key)
+        self._drop(scanned)
+        process = Process(ref.pid, ref.start, ref.execs, scanned.comm, scanned.image, ref.start)
+        self._append(process, owner)
+        return process
+
+    def _newest(self, pid: int) -> Process | None:
+        processes = self._of_pid.get(pid)
+        return processes[-1] if processes else None
+
+    def _end_newest(self, pid: int, time: int) -> None:
+        newest = self._newest(pid)
+        if newest is not None:
+            self._budget.end(newest.key, time)
+
+    def _append(self, process: Process, owner: Owner) -> None:
+        self._enter(process, owner, lambda pid, process: self._of_pid.setdefault(pid, []).append(process))
+
+    def _enter(self, process: Process, owner: Owner, place: Callable[[int, Process], None]) -> None:
+        self._known[process.key] = process
+        place(process.pid, process)
+        self._budget.add(process.key, owner, process.image)
+        for key in self._budget.excess():
+            self._drop(self._known[key])  # type: ignore[index]
+            self.evicted += 1
+
+    def _drop(self, process: Process) -> None:
+        self._budget.remove(process.key)
+        del self._known[process.key]
+        if self._scanned.get(process.pid) is process:
+            del self._scanned[process.pid]
+            return
+        processes = self._of_pid[process.pid]
+        processes.remove(process)  # nearly always the first one
+        if not processes:
+            del self._of_pid[process.pid]
 
 
-def _shortened(process: Process | None, length: int) -> Process | None:
-    """The chain of images, cut after ``length`` of them."""
-    if process is None or length == 0:
-        return None
-    return replace(process, before=_shortened(process.before, length - 1))
-
-
-def _from_procfs(facts: procfs.ProcessFacts) -> Process:
-    exe = facts.exe
-    file = None
-    if exe is not None and exe.inode is not None:
-        ctime, mtime = divmod(exe.ctime or 0, 1_000_000_000), divmod(exe.mtime or 0, 1_000_000_000)
-        traits = records.DETACHED if exe.from_memfd else 0
-        file = FileFacts(exe.inode, ctime[0], mtime[0], ctime[1], mtime[1], 0, 0o100000, 0, 1, 0, traits)
-    path = exe.path if exe is not None else ""
-    image = Image(facts.argv, facts.environ, path.removeprefix("/") if path.startswith("/memfd:") else path, file)
-    return Process(facts.pid, facts.start_ticks * TICK, None, facts.comm, image)
+def _is_of(process: Process, ref: ProcessRef) -> bool:
+    """Whether a record's process is this one, whatever it executes."""
+    return process.start // TICK == ref.start // TICK and (process.execs is None or process.start == ref.start)

@@ -6,13 +6,15 @@ from functools import partial
 
 from tiercel_agent.context.container import ContainerId
 from tiercel_agent.context.paths import resolve_from_cache, resolve_in_root
+from tiercel_agent.context.procfs import TICK
+from tiercel_agent.events.images import Image
 from tiercel_agent.events.kernel_record import KernelRecord
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.names import Names, names_of
-from tiercel_agent.events.processes import Image
 from tiercel_agent.events.syscalls import Syscall
 from tiercel_agent.kernel.records import Header, ProcessRef
 from tiercel_agent.workloads.model import Workload
+from tiercel_engine.uncertain import Uncertain
 
 
 class SyscallRecord(KernelRecord):
@@ -66,9 +68,11 @@ class SyscallRecord(KernelRecord):
     def _resolved(self, path: str, follow: bool) -> str | None:
         """The kernel's cache answers where a file server doesn't, or didn't lately: what has nothing to do with that
         server is found all the same."""
-        pid = self.process.pid
+        if isinstance(path, Uncertain):
+            return None
+        pid, start = self.process.pid, self.process.start // TICK
         return self.context.ask(
             self.concerned,
-            partial(resolve_in_root, pid, path, follow=follow),
-            partial(resolve_from_cache, pid, path, follow=follow),
+            partial(resolve_in_root, pid, path, start=start, follow=follow),
+            partial(resolve_from_cache, pid, path, start=start, follow=follow),
         )

@@ -37,19 +37,24 @@ class CandidateSets:
             if not touched or self._is_candidate(bit, frozenset()):
                 self._where_none_holds |= 1 << bit
 
-    def of(self, holding: Iterable[int]) -> int:
-        """The candidate set, as an integer's bits, where of the signals' atoms these hold and the others don't."""
-        held = self._atoms.intersection(holding)
+    def of(self, holding: Iterable[int], undecided: Iterable[int] = ()) -> int:
+        """The candidate set, as an integer's bits, where of the signals' atoms these hold, these are undecided, since
+        values are known only in part, and the others don't hold."""
+        held, open_ = self._atoms.intersection(holding), self._atoms.intersection(undecided)
         candidates = self._where_none_holds
-        for bit in {bit for atom in held for bit in self._bits_of.get(atom, ())}:
-            if self._is_candidate(bit, held):
+        for bit in {bit for atom in held | open_ for bit in self._bits_of.get(atom, ())}:
+            if self._is_candidate(bit, held, open_):
                 candidates |= 1 << bit
             else:
                 candidates &= ~(1 << bit)
         return candidates
 
-    def _is_candidate(self, bit: int, held: frozenset[int]) -> bool:
-        values = evaluate(self._clauses.graph, self._orders[bit], lambda atom: self._atom(atom, held))
+    def _is_candidate(self, bit: int, held: frozenset[int], undecided: frozenset[int] = frozenset()) -> bool:
+        values = evaluate(
+            self._clauses.graph,
+            self._orders[bit],
+            lambda atom: None if atom in undecided else self._atom(atom, held),
+        )
         return all(values[part] is not False for part in self._partition.clauses[bit].parts)
 
     def _atom(self, atom: int, held: frozenset[int]) -> Value:

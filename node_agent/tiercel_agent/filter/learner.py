@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from tiercel_agent.context.container import ContainerId
 from tiercel_agent.events.descriptor import OpenSocket
+from tiercel_agent.events.images import NO_IMAGE
 from tiercel_agent.events.live import LiveEvent
-from tiercel_agent.events.processes import NO_IMAGE
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, Family
 from tiercel_agent.filter.candidates import CandidateSets, to_words
@@ -27,6 +27,7 @@ from tiercel_agent.filter.tables import Tables
 from tiercel_agent.kernel.loading.libbpf import Map
 from tiercel_agent.kernel.records import LINEAGE_ENDS, Section
 from tiercel_engine.evaluation.codegen import compile_program
+from tiercel_engine.evaluation.verdicts import Verdicts, compile_verdicts
 
 _FACTS = Struct("=Ii6I3Q")
 _CALL_KEY_SIZE = 24
@@ -143,7 +144,7 @@ class Learner:
         self._partition_of = {number: partition for partition in partitions for number in partition.numbers()}
         self._first_words = tables.first_words
         of_processes = self._atoms(partitions, {Signal.OWN, Signal.PROCESS})
-        self._holding = compile_program(self._clauses.graph, [(atom, atom) for atom in of_processes])
+        self._verdicts = compile_verdicts(self._clauses.graph, of_processes)
         self._by_process = {
             partition: CandidateSets(self._clauses, partition, {Signal.OWN, Signal.PROCESS}) for partition in partitions
         }
@@ -214,10 +215,10 @@ class Learner:
             self._waiting.popitem(last=False)
         if patience < _PATIENCE:
             return
-        holding = self._holding(event)
+        verdicts = self._verdicts(event)
         owner = _owner(event)
-        whole = self._process_set(self._by_process, holding, owner)
-        own = self._process_set(self._by_own, holding, owner)
+        whole = self._process_set(self._by_process, verdicts, owner)
+        own = self._process_set(self._by_own, verdicts, owner)
         if whole is None or own is None:
             return
         self._write_process(event, facts, whole, own)
@@ -227,12 +228,14 @@ class Learner:
             self._void(oldest)
 
     def _process_set(
-        self, by_partition: dict[Partition, CandidateSets], holding: list[int], owner: str | None
+        self, by_partition: dict[Partition, CandidateSets], verdicts: Verdicts, owner: str | None
     ) -> int | None:
         words = [0] * self._words
         for partition, sets in by_partition.items():
             first = self._first_words[partition]
-            words[first : first + partition.words] = to_words(sets.of(holding), partition.words)
+            words[first : first + partition.words] = to_words(
+                sets.of(verdicts.holding, verdicts.undecided), partition.words
+            )
         return self._store.place(tuple(words), owner)
 
     def _write_process(self, event: LiveEvent, facts: Facts, whole: int, own: int) -> None:

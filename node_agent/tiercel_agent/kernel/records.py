@@ -5,6 +5,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import NamedTuple
 
+from tiercel_engine.uncertain import UNKNOWN, Ending
+
 _PREFIX = Struct("=IHH")
 _EXIT = Struct("=Qq")
 _HEADER = Struct("=IHHQq6QQ3Q16I16s")
@@ -29,7 +31,7 @@ class Section:
     """Kinds of sections (SECTION_… of bpf/records.h)."""
 
     PATH_0, PATH_1, BASE_0, BASE_1, FILE, FILE_PATH, SOCKET, ADDRESS, DATA = range(1, 10)
-    ARGS, ENV, EXE, EXE_PATH, FILENAME, CWD, UNIX_PATH, OPEN_HOW, FILTER = range(10, 19)
+    ARGS, ENV, EXE, EXE_PATH, FILENAME, CWD, UNIX_PATH, OPEN_HOW, FILTER, ARGUMENT_COUNT = range(10, 20)
 
 
 class ProcessRef(NamedTuple):
@@ -150,10 +152,14 @@ def sections(record: bytes) -> Sections:
     return by_kind
 
 
-def whole_path(section: tuple[int, bytes]) -> str:
-    """A path as the kernel knows it; "" if it is cut, since the rest of it would name another file."""
+def path(section: tuple[int, bytes]) -> str:
+    """A path as the kernel knows it. Of one that is too long or too deep the kernel writes only the end, which has no
+    slash in front then, so that people don't take it for a path from the root."""
     cut, raw = section
-    return "" if cut else raw.decode("utf-8", "surrogateescape")
+    text = raw.decode("utf-8", "surrogateescape")
+    if not cut:
+        return text
+    return Ending(text.lstrip("/")) if text != "/" else UNKNOWN
 
 
 def file_facts(payload: bytes) -> FileFacts:

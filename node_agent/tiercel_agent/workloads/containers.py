@@ -5,6 +5,7 @@ from __future__ import annotations
 from tiercel_agent.context.cgroups import CgroupTable, membership
 from tiercel_agent.context.container import ContainerId, concerned, container_of, unexplained
 from tiercel_agent.context.mount_namespaces import MountNamespaces
+from tiercel_agent.context.procfs import TICK
 from tiercel_agent.kernel.records import OTHER_ROOT, CgroupRecord, Header, ProcessRef
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.model import NOTHING, Workload
@@ -109,7 +110,7 @@ class Containers:
         except KeyError:
             pass
         if cgroup == _ROOT_CGROUP:
-            groups = membership(process.pid)
+            groups = membership(process.pid, process.start // TICK)
             container = groups.container() if groups else None
         else:
             path = self._cgroups.path(cgroup, process.pid)

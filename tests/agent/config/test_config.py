@@ -155,6 +155,17 @@ def test_where_sinks_keep_what_waits(monkeypatch: pytest.MonkeyPatch):
     assert spool("spool: {folder: kept, max_mebibytes: 5}") == SpoolSettings(Path("/etc/tiercel/kept"), 5 << 20)
 
 
+def test_what_is_remembered_of_processes() -> None:
+    def limit(more: str) -> int:
+        config = parse_config("tiercel.yaml", f"rules: [a.yaml]\n{more}").config
+        assert config is not None
+        return config.process_memory
+
+    assert (limit(""), limit("processes: {max_mebibytes: 5}")) == (32 << 20, 5 << 20)
+    (error,) = parse_config("tiercel.yaml", "rules: [a.yaml]\nprocesses: {max_mebibytes: 0}").errors
+    assert "processes.max_mebibytes is 0" in render(error)
+
+
 def test_sinks_by_url_and_what_tenants_may_reach():
     text = """
 rules: [a.yaml]

@@ -27,6 +27,7 @@ from tiercel_agent.context.accounts import (
 )
 from tiercel_agent.context.idmap import IdMap, parse_id_map
 from tiercel_agent.context.nss import Nss
+from tiercel_agent.context.rootfs import process_directory, start_of
 from tiercel_agent.lookups.lookups import Lookups
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -203,6 +204,18 @@ def test_not_knowing_is_not_final(root: Path, contained, mount_namespace) -> Non
 def test_a_reused_process_number_is_noticed(root: Path, contained, mount_namespace) -> None:
     pid = contained(root).pid
     assert accounts().user(os.getpid(), mount_namespace(pid), 0) is None
+
+
+@needs_root
+def test_a_later_process_of_its_number_is_another(root: Path, contained, mount_namespace) -> None:
+    """Even if it is in the same container."""
+    pid = contained(root).pid
+    with process_directory(pid) as process_fd:
+        start = start_of(process_fd)
+    namespace = mount_namespace(pid)
+    assert accounts().user(pid, namespace, 1000, start=start - 1) is None
+    assert accounts().group(pid, namespace, 50, start=start - 1) is None
+    assert accounts().user(pid, namespace, 1000, start=start) == User(1000, "app", "/srv/app", "/bin/false")
 
 
 @needs_root

@@ -11,6 +11,7 @@ import pytest
 
 from tiercel_agent.context.cgroups import CgroupTable, Membership, membership, mount_point, parse_membership
 from tiercel_agent.context.container import ContainerId
+from tiercel_agent.context.rootfs import process_directory, start_of
 
 ID = "3ad7b26ded6d8e7b23da7d48fe889434573036c27ae5a74837233de441c3601e"
 
@@ -148,6 +149,14 @@ def test_membership_in_both_versions() -> None:
         "/", {"cpu": f"/docker/{ID}", "cpuacct": f"/docker/{ID}", "systemd": "/odd:name"}
     )
     assert parse_membership(text).container() == ContainerId(ID, "docker", cgroup=f"/docker/{ID}")
+
+
+def test_a_later_process_of_its_number_has_another_membership() -> None:
+    pid = os.getpid()
+    with process_directory(pid) as process_fd:
+        start = start_of(process_fd)
+    assert membership(pid, start) == membership(pid)
+    assert membership(pid, start - 1) is None
 
 
 def test_a_process_that_is_gone_has_no_membership() -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tiercel_agent.context import paths
 from tiercel_agent.context.paths import absolute, clean, resolve_from_cache, resolve_in_root
-from tiercel_agent.context.rootfs import CACHED, directory, open_in_root
+from tiercel_agent.context.rootfs import CACHED, directory, open_in_root, process_directory, start_of
 from tiercel_agent.lookups.lookups import Lookups
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -227,3 +227,11 @@ def test_names_are_found_beside_a_file_server_that_does_not_answer(tmp_path: Pat
         assert resolved(server.file / "x") is None
         eventually(lambda: resolved(tmp_path / "link/x") == f"{tmp_path}/real/x")
         assert len(lookups.warnings()) == 1
+
+
+@pytest.mark.parametrize("way", [resolve_in_root, resolve_from_cache])
+def test_a_later_process_of_its_number_is_another(way: Callable[..., str | None]) -> None:
+    with process_directory(OWN) as process_fd:
+        start = start_of(process_fd)
+    assert way(OWN, "/etc", start=start - 1) is None
+    assert way(OWN, "/etc", start=start) == way(OWN, "/etc")

@@ -15,15 +15,17 @@ from agent_support.looking_up import at_once
 
 from tiercel_agent.context import procfs
 from tiercel_agent.context.procfs import (
-    MAX_ARGUMENTS,
+    MAX_TEXT,
     Executable,
     ProcessFacts,
-    parse_stat,
     parse_status,
     read_process,
     scan,
 )
+from tiercel_agent.context.rootfs import parse_stat
+from tiercel_agent.context.words import NO_WORDS
 from tiercel_agent.lookups.lookups import Lookups
+from tiercel_engine.uncertain import Beginning
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 WAIT = "import sys; print(flush=True); sys.stdin.read()"
@@ -62,7 +64,7 @@ def test_this_process() -> None:
     assert facts.mount_ns == Path("/proc/self/ns/mnt").stat().st_ino
     assert facts.pid_ns == Path("/proc/self/ns/pid").stat().st_ino
     assert facts.ns_pids[-1:] == (os.getpid(),)
-    assert facts.environ is None
+    assert facts.environment is None
 
 
 def test_the_executable() -> None:
@@ -82,21 +84,25 @@ def test_arguments_and_environment(tmp_path: Path) -> None:
     arguments = ["", "two words", "line\nend", b"\xff".decode("utf-8", "surrogateescape"), ""]
     environment = {"A": "1=2", "B": "x y"}
     with Running(sys.executable, "-c", WAIT, *arguments, cwd=tmp_path, env=environment) as facts:
-        assert list(facts.argv) == [sys.executable, "-c", WAIT, *arguments]
-        assert set(environment.items()) <= {tuple(line.split("=", 1)) for line in facts.environ}
+        assert facts.arguments.split() == [sys.executable, "-c", WAIT, *arguments]
+        assert set(environment.items()) <= {tuple(line.split("=", 1)) for line in facts.environment.split()}
         assert facts.cwd == str(tmp_path)
 
 
 def test_a_long_command_line_is_cut() -> None:
     with Running(sys.executable, "-c", WAIT, "x" * 100_000) as facts:
-        assert sum(len(word) + 1 for word in facts.argv) <= MAX_ARGUMENTS + 1
+        arguments = facts.arguments
+        assert len(arguments.raw) == MAX_TEXT
+        assert (arguments.count, arguments.length) == (4, len(sys.executable) + len(WAIT) + 100_000 + 2 + 4)
+        assert isinstance(arguments.split()[-1], Beginning)
+        assert arguments.length_behind_first == len(WAIT) + 100_000 + 2
 
 
 def test_a_kernel_thread_has_neither_arguments_nor_executable() -> None:
     facts = read_process(at_once, 2)
     if facts is None or facts.comm != "kthreadd":
         pytest.skip("process 2 is not kthreadd here")
-    assert (facts.argv, facts.exe) == ((), None)
+    assert (facts.arguments, facts.exe) == (NO_WORDS, None)
 
 
 def test_the_start_lies_between_boot_and_now() -> None:
@@ -121,13 +127,13 @@ def test_a_program_of_a_file_server_that_does_not_answer(tmp_path: Path) -> None
         server.fall_silent(process.pid)
         facts = read_process(lookups.ask, process.pid)
     assert (facts.comm, facts.exe) == ("program", Executable(str(server.file), False, None, None, None))
-    assert facts.argv == (str(server.file), "1000")
+    assert facts.arguments.split() == [str(server.file), "1000"]
     assert lookups.unanswered == 1
 
 
 def test_what_lies_in_a_process_or_in_its_files_is_missing_where_nobody_answers() -> None:
     facts = read_process(lambda _concerned, *_look_ups: None, os.getpid(), environ=True)
-    assert (facts.argv, facts.environ) == ((), ())
+    assert (facts.arguments, facts.environment) == (NO_WORDS, NO_WORDS)
     assert facts.exe == Executable(str(Path(sys.executable).resolve()), False, None, None, None)
     assert facts.start_ticks == read_process(at_once, os.getpid()).start_ticks
 
@@ -231,7 +237,7 @@ def test_a_zombie_still_has_facts() -> None:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         facts = read_process(at_once, process.pid)
     assert facts is not None
-    assert (facts.argv, facts.exe, facts.ppid) == ((), None, os.getpid())
+    assert (facts.arguments, facts.exe, facts.ppid) == (NO_WORDS, None, os.getpid())
 
 
 def test_texts_that_are_cut_off() -> None:

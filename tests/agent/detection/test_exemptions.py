@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from tiercel_agent.context.procfs import TICK
 from tiercel_agent.detection.exemptions import Exemptions
-from tiercel_agent.events.processes import TICK
 from tiercel_agent.kernel.bytecode.compiler import Child, start_of
 from tiercel_agent.kernel.probes.own_number import pid_namespace
 

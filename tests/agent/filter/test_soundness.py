@@ -14,9 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tiercel_agent.context.paths import clean
+from tiercel_agent.context.words import whole
 from tiercel_agent.events import render
 from tiercel_agent.events.descriptor import OpenFile
-from tiercel_agent.events.processes import Image
+from tiercel_agent.events.images import Image
 from tiercel_agent.events.syscalls import (
     BY_NAME,
     CHANGES_PROCESS,
@@ -36,6 +37,7 @@ from tiercel_engine.fields import Stage, documented
 from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
+from tiercel_engine.uncertain import UNKNOWN, Beginning, Ending, is_uncertain
 
 KINDS = {8: ("file", "f"), 4: ("directory", "d"), 1: ("pipe", "p")}
 
@@ -69,6 +71,7 @@ class Seen(Event):
                 facts_of_file = FileFacts(0, 0, 0, 0, 0, 0, call.kind << 12, 0, 1, 0, 0)
                 opened = OpenFile(call.result, facts_of_file, call.real, call.real, *KINDS[call.kind])
         super().__init__("syscall", 0, fields)
+        self.uncertain = any(map(is_uncertain, fields.values()))
         self.record = SimpleNamespace(
             sections=sections,
             call=kind,
@@ -78,7 +81,7 @@ class Seen(Event):
             names=SimpleNamespace(fd=SimpleNamespace(given=given, raw=raw)),
             descriptor=opened,
             container=None,
-            image=Image(("program",), None, "", None),
+            image=Image(whole(b"program"), None, "", None),
             ancestors=[],
             ancestor_image=lambda _index: None,
         )
@@ -87,6 +90,7 @@ class Seen(Event):
 # Random rules and calls
 
 TEXTS = st.sampled_from(["/a", "/a/b", "/s", "a", "b", "/b/a", "x"])
+PARTLY_KNOWN = st.one_of(TEXTS, TEXTS.map(Beginning), TEXTS.map(Ending), st.just(UNKNOWN))
 NAMES = "fd.name fs.path.name evt.arg.name evt.abspath fd.nameraw fd.directory fd.filename fs.path.nameraw".split()
 PROCESS = ["proc.name", "proc.pname", "proc.exepath"]
 UNDETERMINED = ["user.name", "evt.arg.uid", "fd.realname", "evt.arg.fd"]
@@ -148,7 +152,7 @@ def above(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
 
 CONDITIONS = st.recursive(atoms(), above, max_leaves=6)
 PROCESSES = st.lists(
-    st.fixed_dictionaries(dict.fromkeys(PROCESS, TEXTS) | {"user.uid": st.sampled_from([0, 1, 2])}),
+    st.fixed_dictionaries(dict.fromkeys(PROCESS, PARTLY_KNOWN) | {"user.uid": st.sampled_from([0, 1, 2])}),
     min_size=1,
     max_size=3,
 ).map(lambda each: [Process(pid, fields) for pid, fields in enumerate(each, 1)])
@@ -278,6 +282,19 @@ def learned(*conditions: Node) -> tuple[Kernel, Matcher, list[Any]]:
 def test_what_can_be_decided_is_stopped(condition: Node) -> None:
     """The filter does stop calls. Otherwise the tests of what it must not stop would prove nothing."""
     assert stream(*learned(condition), [OPEN] * 20) > 10
+
+
+@pytest.mark.parametrize(
+    ("operator", "text", "is_stopped"),
+    [("contains", "z", False), ("startswith", "z", True), ("startswith", "ab", False)],
+)
+def test_a_process_whose_text_is_cut_is_learned_as_far_as_it_is_known(
+    operator: str, text: str, is_stopped: bool
+) -> None:
+    cut = Call("openat", Process(1, {"proc.args": Beginning("a")}), 17)
+    for condition in (atom("proc.args", operator, text), Not(Not(atom("proc.args", operator, text)))):
+        assert bool(stream(*learned(condition), [cut] * 20)) == is_stopped
+    assert not stream(*learned(Not(atom("proc.args", operator, text))), [cut] * 20)
 
 
 @pytest.mark.parametrize("name", ["/other/1", "/tmp/x", "/ab", "/", "/b/../a2"])

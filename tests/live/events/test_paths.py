@@ -6,6 +6,8 @@ import os
 
 import pytest
 
+from tiercel_engine.uncertain import Ending
+
 AT_FDCWD = -100
 CLONE_NEWNS, CLONE_NEWUSER = 0x20000, 0x10000000
 MS_BIND = 4096
@@ -233,8 +235,8 @@ def test_nested_folders(run, call, tmp_path, levels):
 
 
 def test_path_that_no_record_can_hold(run, call, tmp_path):
-    """Below folders of more than 4095 bytes, the name is as it was passed. It is never the end of a path that looks as
-    if it began at /."""
+    """Below folders of more than 4095 bytes, the end of the name is known, and that it is only the end. It never looks
+    as if it began at /."""
 
     def body():
         os.chdir(tmp_path)
@@ -243,12 +245,19 @@ def test_path_that_no_record_can_hold(run, call, tmp_path):
         call("unlink", "file")
         call("open", "missing", os.O_RDONLY)
 
+    def is_end(name, last):
+        return isinstance(name, Ending) and name.startswith("nnn") and name.endswith(f"nnn{last}")
+
     done = run(body)
-    assert names(done.one("creat")) == ["file"]
-    assert done.one("creat")["proc.cwd"] is None
-    assert done.one("fchmod")["fd.name"] is None
-    assert done.one("unlink")["fs.path.name"] == "file"
-    assert done.one("open")["fd.name"] == "missing"
+    created = done.one("creat")
+    assert all(is_end(name, "/file") for name in names(created))
+    assert is_end(created["fd.directory"], "")
+    assert is_end(created["proc.cwd"], "/")
+    assert (created["fd.filename"], created["fd.nameraw"], type(created["fd.filename"])) == ("file", "file", str)
+    assert created["tiercel.uncertain"] == "file name"
+    assert is_end(done.one("fchmod")["fd.name"], "/file")
+    assert is_end(done.one("unlink")["fs.path.name"], "/file")
+    assert is_end(done.one("open")["fd.name"], "/missing")
 
 
 @pytest.mark.parametrize("length", [4000, 4094, 4095])

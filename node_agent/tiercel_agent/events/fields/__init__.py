@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 
-from tiercel_agent.events.fields import container, evt, fd, identity, k8s, path, proc
+from tiercel_agent.events.fields import container, evt, fd, identity, k8s, path, proc, uncertain
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Value
 from tiercel_engine.fields import FAMILIES
 
-_PARTS = (evt, proc, fd, path, identity, container, k8s)
+_PARTS = (evt, proc, fd, path, identity, container, k8s, uncertain)
 FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {k: v for part in _PARTS for k, v in part.FIELDS.items()}
 WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {
     k: v for part in _PARTS for k, v in part.WITH_ARGUMENT.items()

@@ -7,16 +7,18 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from struct import unpack_from
 
+from tiercel_agent.context.words import Words
 from tiercel_agent.events import render
 from tiercel_agent.events.aimed import bpf_id, is_aimed_at
 from tiercel_agent.events.descriptor import End, OpenFile, read_sockaddr
 from tiercel_agent.events.fields import fd, identity
-from tiercel_agent.events.processes import text
+from tiercel_agent.events.images import text
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import BY_NAME, Parameter
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
 from tiercel_engine.event import Value
+from tiercel_engine.uncertain import Beginning, Uncertain, is_uncertain
 
 _S = 1_000_000_000
 _OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
@@ -126,7 +128,9 @@ def _argument_text(record: SyscallRecord, parameter: Parameter) -> str | None:
 def _string(kind: int) -> Callable[[SyscallRecord], str | None]:
     def read(record: SyscallRecord) -> str | None:
         section = record.sections.get(kind)
-        return text(section[1]) if section else None
+        if section is None:
+            return None
+        return Beginning(text(section[1])) if section[0] else text(section[1])
 
     return read
 
@@ -152,9 +156,12 @@ def _data(record: SyscallRecord) -> str | None:
     return section[1].decode("utf-8", "replace") if section else None
 
 
-def _argv(record: SyscallRecord) -> tuple[str, ...]:
-    section = record.sections.get(Section.ARGS)
-    return tuple(text(section[1]).removesuffix("\0").split("\0")) if section else ()
+def _passed_words(record: SyscallRecord) -> Words:
+    """The arguments that a call passes to a program. If it has failed, they were counted as far as they were read."""
+    if record.header.type == records.EXEC:
+        return record.image.arguments
+    length, raw = record.sections.get(Section.ARGS, (0, b""))
+    return Words(raw, length, length)
 
 
 def _exe_flags(record: SyscallRecord) -> str | None:
@@ -184,8 +191,8 @@ _TEXTS: dict[str, Callable[[SyscallRecord], str | None]] = {
     "address": _passed_address,
     "tuple": fd.name,
     "data": _data,
-    "exe": lambda record: (_argv(record) or (None,))[0],
-    "args": lambda record: " ".join(_argv(record)[1:]),
+    "exe": lambda record: _passed_words(record).at(0),
+    "args": lambda record: _passed_words(record).joined(1),
     "exe_flags": _exe_flags,
     "bpf_id": _bpf_id,
 }
@@ -218,8 +225,9 @@ def raw_argument(record: SyscallRecord, name: str) -> Value | None:
 
 
 def arguments(record: SyscallRecord) -> str:
-    shown = ((parameter.name, _argument_text(record, parameter)) for parameter in record.call.parameters)
-    return " ".join(f"{name}={value}" for name, value in shown if value is not None)
+    shown = [(parameter.name, _argument_text(record, parameter)) for parameter in record.call.parameters]
+    joined = " ".join(f"{name}={value}" for name, value in shown if value is not None)
+    return Uncertain(joined) if any(is_uncertain(value) for _, value in shown) else joined
 
 
 def _local(record: SyscallRecord, form: str) -> str:

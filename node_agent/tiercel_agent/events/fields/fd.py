@@ -10,6 +10,7 @@ from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
 from tiercel_engine.event import Value
+from tiercel_engine.uncertain import Uncertain, directory_of, last_component, prefixed
 
 _ACCEPTS = frozenset({"accept", "accept4"})
 _SENDS = frozenset({"sendto", "sendmsg", "sendmmsg"})
@@ -78,10 +79,11 @@ def _split(record: SyscallRecord) -> tuple[str, str] | None:
     if isinstance(descriptor, OpenSocket):
         return None
     path = record.names.fd.given
+    if isinstance(path, Uncertain):
+        return directory_of(path), last_component(path)
     if not path or "/" not in path:
         return None
-    directory, _, filename = path.rpartition("/")
-    return directory or "/", filename
+    return directory_of(path), last_component(path)
 
 
 def _directory(record: SyscallRecord) -> str | None:
@@ -222,7 +224,9 @@ def _port_texts(record: SyscallRecord) -> Value | None:
 def _in_container(read: Callable[[SyscallRecord], str | None]) -> Callable[[SyscallRecord], Value | None]:
     def extract(record: SyscallRecord) -> Value | None:
         value = read(record)
-        return f"{container.short_id(record)}:{value}" if value else None
+        if not value and not isinstance(value, Uncertain):
+            return None
+        return prefixed(f"{container.short_id(record)}:", value)
 
     return extract
 

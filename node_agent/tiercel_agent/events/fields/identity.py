@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiercel_agent.context.accounts import User
+from tiercel_agent.context.procfs import TICK
 from tiercel_agent.events.render import signed32
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Value
@@ -18,7 +19,9 @@ def _namespace(record: SyscallRecord) -> int | None:
 
 
 def _user(record: SyscallRecord, uid: int) -> User | None:
-    return record.context.accounts.user(record.process.pid, _namespace(record), uid, record.concerned)
+    return record.context.accounts.user(
+        record.process.pid, _namespace(record), uid, record.concerned, record.process.start // TICK
+    )
 
 
 def user_name(record: SyscallRecord, uid: int) -> str | None:
@@ -27,7 +30,9 @@ def user_name(record: SyscallRecord, uid: int) -> str | None:
 
 
 def group_name(record: SyscallRecord, gid: int) -> str | None:
-    group = record.context.accounts.group(record.process.pid, _namespace(record), gid, record.concerned)
+    group = record.context.accounts.group(
+        record.process.pid, _namespace(record), gid, record.concerned, record.process.start // TICK
+    )
     return group.name if group else None
 
 

@@ -5,33 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tiercel_agent.events import render
-from tiercel_agent.events.processes import NO_IMAGE, Image, Process, text
+from tiercel_agent.events.images import NO_IMAGE, Image, text
+from tiercel_agent.events.processes import Process
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import FileFacts, ProcessRef
 from tiercel_engine.event import Value
+from tiercel_engine.uncertain import UNKNOWN, Unknown, like, prefixed
 
 _S = 1_000_000_000
 
 
 def _exe(image: Image) -> str | None:
-    return image.argv[0] if image.argv else None
+    return UNKNOWN if image is NO_IMAGE else image.arguments.at(0)
 
 
 def _args(image: Image) -> str:
-    return " ".join(image.argv[1:])
+    return UNKNOWN if image is NO_IMAGE else image.arguments.joined(1)
 
 
 def _cmdline(comm: str, image: Image) -> str:
-    return f"{comm} {_args(image)}" if len(image.argv) > 1 else comm
+    several = image is NO_IMAGE or image.arguments.count > 1 or image.arguments.is_cut
+    return prefixed(f"{comm} ", _args(image)) if several else comm
 
 
 def _exe_path(image: Image) -> str | None:
-    return image.exe_path or None
+    return UNKNOWN if image is NO_IMAGE else image.exe_path or None
 
 
 def _env(image: Image) -> str | None:
-    return " ".join(image.env) if image.env else None
+    if image is NO_IMAGE:
+        return UNKNOWN
+    return image.environment.joined() if image.environment is not None and image.environment.raw else None
+
+
+def _if_known(read: Callable[[Image], int]) -> Callable[[Image], Value | None]:
+    return lambda image: None if image is NO_IMAGE else read(image)
 
 
 def _own(read: Callable[[Image], Value | None]) -> Callable[[SyscallRecord], Value | None]:
@@ -88,10 +97,11 @@ def _one_ancestor(field: str) -> Callable[[SyscallRecord, str], Value | None]:
 
 
 def _led_by(number: Callable[[SyscallRecord], int]) -> Callable[[SyscallRecord], Process | None]:
-    """The leader of a session or group. Records have its pid only; the pid isn't reused while a member lives."""
+    """The leader of a session or group, as it was then. Records have its pid only; the pid isn't reused while a member
+    lives."""
 
     def find(record: SyscallRecord) -> Process | None:
-        return record.context.processes.by_pid(number(record))
+        return record.context.processes.at(number(record), record.header.time)
 
     return find
 
@@ -168,37 +178,39 @@ def _since_ctime(record: SyscallRecord) -> Value | None:
 
 def _cwd(record: SyscallRecord) -> Value | None:
     section = record.sections.get(records.Section.CWD)
-    path = records.whole_path(section) if section else record.image.cwd
+    path = records.path(section) if section else UNKNOWN if record.image is NO_IMAGE else record.image.cwd
     if not path:
-        return None
-    return path if path.endswith("/") else path + "/"
+        return path if isinstance(path, Unknown) else None
+    return path if path.endswith("/") else like(path + "/", path)
 
 
 def _env_value(record: SyscallRecord, name: str) -> Value | None:
-    prefix = name + "="
-    return next((entry[len(prefix) :] for entry in record.image.env or () if entry.startswith(prefix)), None)
+    return _value_in(record.image, name)
+
+
+def _value_in(image: Image, name: str) -> str | None:
+    if image is NO_IMAGE:
+        return UNKNOWN
+    return image.environment.value_of(name) if image.environment is not None else None
 
 
 def _ancestor_env(record: SyscallRecord, argument: str) -> Value | None:
     if argument.isdecimal():
         return _one_ancestor("proc.aenv")(record, argument)
-    prefix = argument + "="
-    for index in range(len(record.ancestors)):
-        for entry in record.ancestor_image(index).env or ():
-            if entry.startswith(prefix):
-                return entry[len(prefix) :]
-    return None
+    found = (_value_in(record.ancestor_image(index), argument) for index in range(len(record.ancestors)))
+    return next((value for value in found if value is not None), None)
 
 
 def _argument(record: SyscallRecord, argument: str) -> Value | None:
     if not argument.isdecimal():
         return None
-    rest = record.image.argv[1:]
-    return rest[int(argument)] if int(argument) < len(rest) else None
+    return UNKNOWN if record.image is NO_IMAGE else record.image.arguments.at(int(argument) + 1)
 
 
 def _exeline(record: SyscallRecord) -> Value | None:
-    return " ".join(record.image.argv) if record.image.argv else None
+    if record.image is NO_IMAGE:
+        return UNKNOWN
+    return record.image.arguments.joined() if record.image.arguments.count else None
 
 
 def _parent_vpid(record: SyscallRecord) -> Value | None:
@@ -226,8 +238,8 @@ FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "proc.cmdline": lambda record: _cmdline(text(record.process.comm), record.image),
     "proc.pcmdline": lambda record: _one_ancestor("proc.acmdline")(record, "1"),
     "proc.exeline": _exeline,
-    "proc.cmdnargs": _own(lambda image: max(len(image.argv) - 1, 0)),
-    "proc.cmdlenargs": _own(lambda image: sum(map(len, image.argv[1:]))),
+    "proc.cmdnargs": _own(_if_known(lambda image: max(image.arguments.count - 1, 0))),
+    "proc.cmdlenargs": _own(_if_known(lambda image: image.arguments.length_behind_first)),
     "proc.env": _own(_env),
     "proc.cwd": _cwd,
     "proc.pid": lambda record: record.process.pid,

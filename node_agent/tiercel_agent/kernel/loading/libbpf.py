@@ -22,7 +22,7 @@ from tiercel_engine.located import located
 RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 LOGGER = logging.getLogger(__name__)
 _ENOTSUPP = 524
-_BATCH = 512
+BATCH = 512
 _ENOUGH = -1000
 
 
@@ -191,7 +191,7 @@ class Ring:
             raise LibbpfError(ctypes.get_errno(), "ring buffer: " + os.strerror(ctypes.get_errno()))
         self.fileno = library().ring_buffer__epoll_fd(self._ring)
 
-    def consume(self, most: int = _BATCH) -> int:
+    def consume(self, most: int = BATCH) -> int:
         """Takes the records that are there now, at most ``most``, and returns their number. Raises LibbpfError.
 
         Without a limit, a writer that is faster than the reader would keep the reader here.

@@ -109,6 +109,10 @@ class ProgramSet:
         for number, plan in plans.items():
             self.maps["plans"].update(_u32(number), plan)
 
+    def request_image(self, pid: int) -> None:
+        """Has the kernel report what the process of that pid executes, before the next record of it."""
+        self.maps["undelivered"].update(_u32(pid), bytes(8))
+
     def counters(self) -> dict[str, int]:
         """The counters by name, each the total of all CPUs."""
         totals = {}

@@ -72,6 +72,7 @@ REQUIRED = {
     "MM_ARG_END": ("mm_struct.arg_end",),
     "MM_ENV_START": ("mm_struct.env_start",),
     "MM_ENV_END": ("mm_struct.env_end",),
+    "MM_START_STACK": ("mm_struct.start_stack",),
     "MM_EXE_FILE": ("mm_struct.exe_file",),
     "BPRM_FILENAME": ("linux_binprm.filename",),
     "FS_ROOT": ("fs_struct.root",),
