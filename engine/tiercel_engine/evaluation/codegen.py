@@ -16,7 +16,7 @@ from typing import Any, cast
 
 from tiercel_engine.condition import Atom, FieldOperand, Literal, Operand, Operator, Quantifier
 from tiercel_engine.evaluation.graph import FALSE, TRUE, Graph, Junction, Negation, operand_key
-from tiercel_engine.evaluation.operators import compile_comparison, compile_test
+from tiercel_engine.evaluation.operators import compile_comparison, compile_test, members
 from tiercel_engine.evaluation.transformers import FUNCTIONS
 from tiercel_engine.event import Event
 from tiercel_engine.fields.model import FieldType, Multiplicity
@@ -191,7 +191,7 @@ class _CodeWriter:
         # None equals no constant and is in no set, so these need no test whether there is a value.
         if _is_plain(atom) and atom.operator in (Operator.EQ, Operator.IN):
             several = len(atom.right) > 1
-            constant = self._constant(frozenset(atom.right) if several else atom.right[0])
+            constant = self._constant(members(atom.right) if several else atom.right[0])
             return _Expression(f"({left.text} {'in' if several else '=='} {constant})", left.variables, depth, calls)
         if _is_plain(atom) and atom.operator in _PLAIN_TESTS:
             constant = self._constant(atom.right if atom.operator in _PREFIXES else atom.right[0])

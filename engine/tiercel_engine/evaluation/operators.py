@@ -10,7 +10,7 @@ import operator as python
 from collections.abc import Callable
 from typing import Any
 
-from tiercel_engine.condition import Atom, Constant, Operator, Quantifier
+from tiercel_engine.condition import Atom, Constant, ListConstants, Operator, Quantifier
 from tiercel_engine.evaluation.addresses import compile_addresses
 from tiercel_engine.fields.model import FieldType, Multiplicity
 from tiercel_engine.patterns import cached_regex, compile_glob, compile_path_prefixes, compile_regex
@@ -39,8 +39,21 @@ def compile_test(atom: Atom) -> Test:
     It is called with a value that is not None; for a field of several values (ANY, LIST), with a list that is not
     empty. Raises ``regexes.PatternError`` for a pattern that is refused.
     """
-    assert isinstance(atom.right, tuple)
-    return _test(atom.left.type, atom.left.multiplicity, atom.operator, atom.right, atom.quantifier)
+    right = atom.right
+    assert isinstance(right, tuple)
+    of_left = atom.left.type, atom.left.multiplicity
+    if not isinstance(right, ListConstants):
+        return _test(*of_left, atom.operator, right, atom.quantifier)
+    key = *of_left, atom.operator, atom.quantifier
+    test: Test | None = right.made.get(key)
+    if test is None:
+        test = right.made[key] = _test(*of_left, atom.operator, right, atom.quantifier)
+    return test
+
+
+def members(constants: tuple[Constant, ...]) -> frozenset[Constant]:
+    """The constants as a set, which those of a list are made only once."""
+    return constants.members if isinstance(constants, ListConstants) else frozenset(constants)
 
 
 def compile_comparison(atom: Atom) -> Callable[[Any, Any], bool]:
@@ -143,7 +156,7 @@ def _contains(constants: tuple[Any, ...]) -> Test:
 
 
 def _member(constants: tuple[Any, ...]) -> Test:
-    return frozenset(constants).__contains__
+    return members(constants).__contains__
 
 
 _MAKERS: dict[Operator, Callable[[tuple[Any, ...]], Test]] = {

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tiercel_agent.filter.automaton import ANY, NAME, Gap, Pattern
-from tiercel_engine.condition import Atom, FieldOperand, Operator, Quantifier
+from tiercel_engine.condition import Atom, Constant, FieldOperand, ListConstants, Operator, Quantifier
 from tiercel_engine.patterns import compile_glob
 
 _GLOB = frozenset("*?[")
@@ -54,6 +54,16 @@ def name_test(atom: Atom) -> NameTest | None:
     left, constants = atom.left, atom.right
     if not isinstance(left, FieldOperand) or not isinstance(constants, tuple):
         return None
+    if not isinstance(constants, ListConstants):
+        return _name_test(atom, left, constants)
+    key = name_test, left.key, atom.operator, atom.quantifier
+    if key not in constants.made:
+        constants.made[key] = _name_test(atom, left, constants)
+    test: NameTest | None = constants.made[key]
+    return test
+
+
+def _name_test(atom: Atom, left: FieldOperand, constants: Sequence[Constant]) -> NameTest | None:
     if len(constants) != 1 and (atom.quantifier not in (None, Quantifier.ANY_OF) or atom.operator is Operator.NE):
         return None
     texts = [constant for constant in constants if isinstance(constant, str)]
