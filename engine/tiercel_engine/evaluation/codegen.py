@@ -20,6 +20,7 @@ from tiercel_engine.evaluation.operators import compile_comparison, compile_test
 from tiercel_engine.evaluation.transformers import FUNCTIONS
 from tiercel_engine.event import Event
 from tiercel_engine.fields.model import FieldType, Multiplicity
+from tiercel_engine.regexes import REGEXES, Regexes
 
 Program = Callable[[Event], list[int]]
 """Gives the positions of the conditions that hold for an event, in no particular order."""
@@ -57,9 +58,10 @@ def _present(value: Any) -> Any:
     return None if isinstance(value, list) and not value else value
 
 
-def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]]) -> Program:
-    """A function that evaluates the conditions, which are given as pairs of a position and a node of the graph."""
-    return _CodeWriter(graph).program(conditions)
+def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]], regexes: Regexes = REGEXES) -> Program:
+    """A function that evaluates the conditions, which are given as pairs of a position and a node of the graph. Their
+    patterns are some of ``regexes``."""
+    return _CodeWriter(graph, regexes).program(conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +78,9 @@ class _Expression:
 
 
 class _CodeWriter:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, regexes: Regexes) -> None:
         self._graph = graph
+        self._regexes = regexes
         self._namespace: dict[str, Any] = {"present": _present}
         self._functions: list[str] = []
         self._slots: dict[Hashable, int] = {}
@@ -183,7 +186,9 @@ class _CodeWriter:
             return _Expression(f"({left.text} is not None)", left.variables, depth, calls)
         if not isinstance(atom.right, tuple):
             right = self._value(atom.right)
-            test = f"(w := {right.text}) is not None and {self._constant(compile_comparison(atom))}(v, w)"
+            test = (
+                f"(w := {right.text}) is not None and {self._constant(compile_comparison(atom, self._regexes))}(v, w)"
+            )
             text = f"((v := {left.text}) is not None and {test})"
             return _Expression(
                 text, left.variables | right.variables, max(depth, right.depth + 2), max(calls, right.calls)
@@ -197,7 +202,7 @@ class _CodeWriter:
             constant = self._constant(atom.right if atom.operator in _PREFIXES else atom.right[0])
             test = _PLAIN_TESTS[atom.operator].format(constant)
         else:
-            test = f"{self._constant(compile_test(atom))}(v)"
+            test = f"{self._constant(compile_test(atom, self._regexes))}(v)"
         return _Expression(f"((v := {left.text}) is not None and {test})", left.variables, depth, calls)
 
     def _value(self, operand: Operand) -> _Expression:

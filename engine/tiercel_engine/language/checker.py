@@ -255,11 +255,12 @@ class _Checker:
             parts.append(part)
         if not good:
             return None
-        if len(parts) == 1:
-            return parts
         lists = [part for part in parts if isinstance(part, ListConstants)] if _holds_for_each(check, left) else []
         rest = [part for part in parts if not isinstance(part, ListConstants)] if lists else parts
         try:
+            self._lists.count_tried(sum(map(len, parts)), check.operator, check.quantifier)
+            if len(parts) == 1:
+                return parts
             return [*lists, self._lists.joined(rest)] if rest or not lists else lists
         except ConstantError as error:
             self._report(Severity.ERROR, COMPILE, error.message, words[0], error.hint)

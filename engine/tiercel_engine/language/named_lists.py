@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from tiercel_engine.condition import Constant, FieldOperand, ListConstants, Operator, Transformed
+from tiercel_engine.condition import Constant, FieldOperand, ListConstants, Operator, Quantifier, Transformed
 from tiercel_engine.fields import FieldType
 from tiercel_engine.language.constants import ConstantError, read_constant
 from tiercel_engine.language.errors import ConditionError
@@ -19,9 +19,13 @@ MAX_JOINED = 200_000
 MAX_PATTERNS = 20_000
 """The most globs and regular expressions, for all conditions together. Those of a list count once for each operator."""
 
+MAX_TRIED = 100_000
+"""The most constants that are tried one after the other, as for ``contains anyof``, for all conditions together."""
+
 _TEXTS = (FieldType.STRING, FieldType.FLAGS)
 _PATTERNS = (Operator.GLOB, Operator.IGLOB, Operator.REGEX)
 _SPECIAL = frozenset("*?[")
+_AS_A_SET = (Operator.EQ, Operator.STARTSWITH, Operator.ENDSWITH)
 
 
 class NamedLists(Mapping[str, tuple[str, ...]]):
@@ -35,6 +39,7 @@ class NamedLists(Mapping[str, tuple[str, ...]]):
         self._suspicions: dict[tuple[str, str, Operator], tuple[Suspicion, ...]] = {}
         self._joined = 0
         self._patterns = 0
+        self._tried = 0
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
         return self._items[name]
@@ -74,9 +79,21 @@ class NamedLists(Mapping[str, tuple[str, ...]]):
             count = sum(not _SPECIAL.isdisjoint(str(text)) for text in texts)
         else:
             return
-        self._patterns += count
-        if count and self._patterns > MAX_PATTERNS:
+        if self._patterns + count > MAX_PATTERNS:
             raise ConstantError(f"the conditions have more than {MAX_PATTERNS} globs and regular expressions together")
+        self._patterns += count
+
+    def count_tried(self, count: int, operator: Operator, quantifier: Quantifier | None) -> None:
+        """Counts the constants of a comparison that are tried one after the other. Raises ConstantError if there are
+        too many by now."""
+        if quantifier is None or (quantifier is Quantifier.ANY_OF and operator in _AS_A_SET):
+            return
+        if self._tried + count > MAX_TRIED:
+            raise ConstantError(
+                f"the conditions have more than {MAX_TRIED} values of lists that are tried one after the other",
+                "`in`, `startswith anyof`, `endswith anyof` and `pmatch` look all values up at once",
+            )
+        self._tried += count
 
     def suspicions(
         self, name: str, left: FieldOperand | Transformed, operator: Operator, constants: tuple[Constant, ...]
@@ -89,12 +106,13 @@ class NamedLists(Mapping[str, tuple[str, ...]]):
 
     def joined(self, parts: Sequence[tuple[Constant, ...]]) -> tuple[Constant, ...]:
         """The constants of several words as those of one comparison. Raises ConstantError if too many are copied."""
-        self._joined += sum(len(part) for part in parts if len(part) > 1)
-        if self._joined > MAX_JOINED:
+        copied = sum(len(part) for part in parts if len(part) > 1)
+        if self._joined + copied > MAX_JOINED:
             raise ConstantError(
                 f"the conditions have more than {MAX_JOINED} values of lists that can't be shared",
                 "compare with a list alone, and with other values in another comparison",
             )
+        self._joined += copied
         return tuple([constant for part in parts for constant in part])
 
 

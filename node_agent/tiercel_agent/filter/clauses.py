@@ -15,13 +15,14 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tiercel_agent.events.syscalls import SYSCALLS, Syscall, known_numbers
-from tiercel_agent.filter.budget import BUDGET, SYSTEM, FilterBudget, fair_shares, namespace_of
+from tiercel_agent.filter.budget import BUDGET, FilterBudget, fair_shares
 from tiercel_agent.filter.cutter import Clause, Cutter
 from tiercel_agent.filter.decidability import NAME_SIGNALS, DecidableFields, Signal, decidable_fields
 from tiercel_agent.filter.name_tests import NameTest, name_test
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.graph import FALSE, Graph
 from tiercel_engine.evaluation.operators import compile_test
+from tiercel_engine.matching.owners import SYSTEM, namespace_of
 from tiercel_engine.matching.requirements import tests_event_type
 from tiercel_engine.rule import Rule
 from tiercel_engine.scope import Scope
@@ -65,6 +66,8 @@ class Clauses:
     """All rules as clauses."""
 
     graph: Graph
+    namespaces: tuple[str, ...]
+    """By the position of a rule, whose it is: ``SYSTEM``, or a namespace's."""
     partitions: tuple[Partition, ...]
     name_tests: Mapping[int, NameTest]
     """By atom, for the atoms that the name of a file decides, as it is or as it was passed."""
@@ -103,7 +106,8 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, bud
             left.setdefault(namespace, {}).update(dict.fromkeys(rules[position].key for position in positions))
     over_budget = {namespace: tuple(keys) for namespace, keys in sorted(left.items())}
     tests = _name_tests(graph, partitions)
-    return Clauses(graph, tuple(partitions), tests, over_budget.pop(SYSTEM, ()), over_budget)
+    namespaces = tuple(map(namespace_of, rules))
+    return Clauses(graph, namespaces, tuple(partitions), tests, over_budget.pop(SYSTEM, ()), over_budget)
 
 
 def _name_tests(graph: Graph, partitions: Sequence[Partition]) -> dict[int, NameTest]:

@@ -26,7 +26,10 @@ from tiercel_agent.filter.decidability import Signal
 from tiercel_agent.filter.tables import Tables
 from tiercel_agent.kernel.loading.libbpf import Map
 from tiercel_agent.kernel.records import LINEAGE_ENDS, Section
-from tiercel_engine.evaluation.codegen import compile_program
+from tiercel_engine.evaluation.codegen import Program, compile_program
+from tiercel_engine.matching.matcher import NAMESPACE
+from tiercel_engine.matching.owners import SYSTEM
+from tiercel_engine.regexes import POOLS, REGEXES, Regexes
 
 _FACTS = Struct("=Ii6I3Q")
 _CALL_KEY_SIZE = 24
@@ -118,7 +121,7 @@ def _owner(event: LiveEvent) -> str | None:
     """Whose room the sets that are learned from an event take."""
     if event.record.container is None:
         return HOST
-    namespace = event["k8s.ns.name"]
+    namespace = event[NAMESPACE]
     return namespace if isinstance(namespace, str) else ""
 
 
@@ -142,8 +145,13 @@ class Learner:
         self._words = tables.process_words
         self._partition_of = {number: partition for partition in partitions for number in partition.numbers()}
         self._first_words = tables.first_words
-        of_processes = self._atoms(partitions, {Signal.OWN, Signal.PROCESS})
-        self._holding = compile_program(self._clauses.graph, [(atom, atom) for atom in of_processes])
+        of_processes = self._process_atoms()
+        of_system = of_processes.pop(SYSTEM, set())
+        self._of_system = self._program(of_system, REGEXES)
+        self._of_namespaces = {
+            namespace: self._program(atoms - of_system, POOLS.of(namespace))
+            for namespace, atoms in of_processes.items()
+        }
         self._by_process = {
             partition: CandidateSets(self._clauses, partition, {Signal.OWN, Signal.PROCESS}) for partition in partitions
         }
@@ -198,6 +206,27 @@ class Learner:
 
     # processes
 
+    def _process_atoms(self) -> dict[str, set[int]]:
+        """The tests that a process decides, by whose rules have them."""
+        clauses = self._clauses
+        found: dict[str, set[int]] = {}
+        for partition in clauses.partitions:
+            atoms = {atom for atom, signal in partition.signals.items() if signal in (Signal.OWN, Signal.PROCESS)}
+            for clause in partition.clauses:
+                owner = clauses.namespaces[clause.rule] if clause.rule >= 0 else SYSTEM
+                found.setdefault(owner, set()).update(clauses.graph.reachable(clause.parts) & atoms)
+        return found
+
+    def _program(self, atoms: Iterable[int], regexes: Regexes) -> Program:
+        return compile_program(self._clauses.graph, [(atom, atom) for atom in sorted(atoms)], regexes)
+
+    def _holding(self, event: LiveEvent, owner: str | None) -> list[int]:
+        """The tests of the event's process that hold. Those of a namespace's rules are made for its own pods alone: for
+        all others its clauses are ruled out by their scope, which doesn't hold then."""
+        holding = self._of_system(event)
+        of_namespace = self._of_namespaces.get(owner) if owner is not None else None
+        return [*holding, *of_namespace(event)] if of_namespace is not None else holding
+
     def _process(self, event: LiveEvent, facts: Facts) -> None:
         """Writes the candidate sets of the event's process, which the kernel doesn't know, if they are still true."""
         record = event.record
@@ -214,8 +243,8 @@ class Learner:
             self._waiting.popitem(last=False)
         if patience < _PATIENCE:
             return
-        holding = self._holding(event)
         owner = _owner(event)
+        holding = self._holding(event, owner)
         whole = self._process_set(self._by_process, holding, owner)
         own = self._process_set(self._by_own, holding, owner)
         if whole is None or own is None:

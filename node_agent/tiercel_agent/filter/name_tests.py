@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tiercel_agent.filter.automaton import ANY, NAME, Gap, Pattern
 from tiercel_engine.condition import Atom, Constant, FieldOperand, ListConstants, Operator, Quantifier
 from tiercel_engine.patterns import compile_glob
+from tiercel_engine.regexes import Regexes
 
 _GLOB = frozenset("*?[")
 _REGEX = re.compile(r"[\w/ @%,:;=~<>#&\"'!-]*", re.ASCII)
@@ -191,7 +192,7 @@ def _glob(text: str, star: Gap, before: Elements = (), behind: Elements = (), ro
     elements, exact = _glob_elements(text, star)
     exact = exact and bool(text)
     patterns = [Pattern(_joined((*before, *elements, *behind)))]
-    if root is not None and compile_glob(text)(root):
+    if root is not None and compile_glob(text, regexes=Regexes())(root):
         patterns.append(Pattern((root.encode(), NAME)))
     if not exact and star is ANY and behind:
         patterns = [Pattern(_joined((*elements, ANY))), *patterns[1:]]

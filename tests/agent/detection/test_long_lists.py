@@ -105,12 +105,27 @@ def test_all_conditions_share_a_list_and_mean_the_same():
 
 
 def test_values_of_lists_that_cannot_be_shared_are_bounded():
-    """Exactly one of the values must fit, so that all of a comparison are looked at together."""
-    resolved = of_shop(*(f"proc.name startswith oneof (long, x{n})" for n in range(3)), items=90_000)
+    """Each of the types must be one of the values, so that all values of a comparison are needed together."""
+    resolved = of_shop(*(f"fd.types in (long, x{n})" for n in range(3)), items=90_000)
     (one,) = resolved.objects.values()
     assert [rule.name for rule in one.rules] == ["r0", "r1"]
     assert {(error.item_name, error.message) for error in one.errors} == {
         ("r2", "the conditions have more than 200000 values of lists that can't be shared")
+    }
+
+
+def test_values_that_are_tried_one_after_the_other_are_bounded():
+    resolved = of_shop(
+        "proc.args contains anyof (long)",
+        "proc.args icontains anyof (long)",
+        "proc.args startswith anyof (long)",
+        "proc.args contains anyof (a, b)",
+        items=90_000,
+    )
+    (one,) = resolved.objects.values()
+    assert [rule.name for rule in one.rules] == ["r0", "r2", "r3"]
+    assert {error.message for error in one.errors} == {
+        "the conditions have more than 100000 values of lists that are tried one after the other"
     }
 
 
