@@ -14,7 +14,7 @@ class Loss:
 
     ``rule`` is a rule's key: "" where it isn't known which rules the lost calls could match. ``output`` is the name of
     an output of this agent's own, ``sink`` an AlertSink as ``namespace/name`` or a sink of this agent's own by its
-    name, ``error`` the type of an exception.
+    name, ``error`` the type of an exception. ``namespace`` is the one whose rules alone it concerns.
     """
 
     cause: LossCause
@@ -22,6 +22,7 @@ class Loss:
     output: str = ""
     sink: str = ""
     error: str = ""
+    namespace: str = ""
 
     @property
     def unit(self) -> str:
@@ -41,6 +42,8 @@ _UNITS = {
     LossCause.UNREADABLE_RECORD: "records",
     LossCause.LOOKUP_UNANSWERED: "lookups",
     LossCause.EVALUATION_FAILED: "events",
+    LossCause.EVALUATION_BUDGET_EXCEEDED: "events",
+    LossCause.ALERT_BUDGET_EXCEEDED: "alerts",
     LossCause.RECORDING_FAILED: "events",
     LossCause.OUTPUT_FAILED: "alerts",
     LossCause.SINK_FAILED: "alerts",
@@ -48,33 +51,33 @@ _UNITS = {
 }
 
 
+_TEXTS = {
+    LossCause.CALL_BUFFER_FULL: "system calls, because the ring buffer was full",
+    LossCause.PROCESS_BUFFER_FULL: "process starts and ends, because the ring buffer was full",
+    LossCause.CALLS_SKIPPED: "system calls of any kind, for which the kernel didn't run our program",
+    LossCause.PROCESSES_SKIPPED: "process starts and ends, for which the kernel didn't run our program",
+    LossCause.RATE_LIMIT: "system calls that {rule} may match: too many at once",
+    LossCause.UNREADABLE_RECORD: "records that could not be read",
+    LossCause.LOOKUP_UNANSWERED: "look-ups that a file server or a process did not answer in time: events lack names",
+    LossCause.EVALUATION_FAILED: "events that could not be evaluated: {error}",
+    LossCause.EVALUATION_BUDGET_EXCEEDED: "events that rules of namespace {namespace} did not see: they take too long",
+    LossCause.ALERT_BUDGET_EXCEEDED: "alerts of rules of namespace {namespace}: they raise more than they may",
+    LossCause.RECORDING_FAILED: "events for the recording: it was too slow or failed",
+    LossCause.OUTPUT_FAILED: "alerts for output {output}: it was too slow or failed",
+    LossCause.SINK_FAILED: "alerts for sink {sink}: it failed for too long, or refused them",
+    LossCause.TOO_MANY_ALERTS: "alerts for all sinks: there were too many at once",
+}
+
+
 def describe(loss: Loss) -> str:
     """In words, such as ``system calls, because the ring buffer was full``."""
-    match loss.cause:
-        case LossCause.CALL_BUFFER_FULL:
-            return "system calls, because the ring buffer was full"
-        case LossCause.PROCESS_BUFFER_FULL:
-            return "process starts and ends, because the ring buffer was full"
-        case LossCause.CALLS_SKIPPED:
-            return "system calls of any kind, for which the kernel didn't run our program"
-        case LossCause.PROCESSES_SKIPPED:
-            return "process starts and ends, for which the kernel didn't run our program"
-        case LossCause.RATE_LIMIT:
-            return f"system calls that {repr(loss.rule) if loss.rule else 'several rules'} may match: too many at once"
-        case LossCause.UNREADABLE_RECORD:
-            return "records that could not be read"
-        case LossCause.LOOKUP_UNANSWERED:
-            return "look-ups that a file server or a process did not answer in time: events lack names"
-        case LossCause.EVALUATION_FAILED:
-            return f"events that could not be evaluated: {loss.error}"
-        case LossCause.RECORDING_FAILED:
-            return "events for the recording: it was too slow or failed"
-        case LossCause.OUTPUT_FAILED:
-            return f"alerts for output {loss.output}: it was too slow or failed"
-        case LossCause.SINK_FAILED:
-            return f"alerts for sink {loss.sink}: it failed for too long, or refused them"
-        case LossCause.TOO_MANY_ALERTS:
-            return "alerts for all sinks: there were too many at once"
+    return _TEXTS[loss.cause].format(
+        rule=repr(loss.rule) if loss.rule else "several rules",
+        output=loss.output,
+        sink=loss.sink,
+        error=loss.error,
+        namespace=loss.namespace,
+    )
 
 
 def listed(losses: Losses) -> str:

@@ -37,7 +37,7 @@ class Matcher:
     """
 
     def __init__(self, rules: Sequence[Rule], first_only: bool = False) -> None:
-        self._first_only = first_only
+        self.first_only = first_only
         owned: dict[str, list[Rule]] = {}
         for rule in rules:
             if rule.enabled:
@@ -52,11 +52,11 @@ class Matcher:
         found = self.match_system(event)
         namespace = self.namespace(event)
         of_namespace = self.match_namespace(namespace, event).found if namespace else ()
-        return [*found, *of_namespace][: 1 if self._first_only else None]
+        return [*found, *of_namespace][: 1 if self.first_only else None]
 
     def match_system(self, event: Event) -> Sequence[Match]:
         """Those of the system's rules that match."""
-        return self._system.match(event, self._first_only).found
+        return self._system.match(event, self.first_only).found
 
     def namespace(self, event: Event) -> str:
         """The namespace whose rules watch where the event happened; "" if no namespace's do."""
@@ -67,7 +67,7 @@ class Matcher:
 
     def match_namespace(self, namespace: str, event: Event) -> Matches:
         """Those of a namespace's rules that match an event of the namespace's pods."""
-        return self._of_namespaces[namespace].match(event, self._first_only)
+        return self._of_namespaces[namespace].match(event, self.first_only)
 
     @contextmanager
     def looking(self, namespace: str, look: Look) -> Iterator[None]:
