@@ -121,6 +121,29 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     help="The most KiB of these SecurityRules when they are compressed.",
 )
 @click.option(
+    "--namespace-cpu-percent",
+    "cpu_percent",
+    type=click.IntRange(1, 100),
+    metavar="PERCENT",
+    help="How much of a processor's time the rules of a namespace may take on each node, but for the system's.  "
+    "[default: 10]",
+)
+@click.option(
+    "--namespaces-cpu-percent",
+    "all_cpu_percent",
+    type=click.IntRange(1, 100),
+    metavar="PERCENT",
+    help="The same for the rules of all such namespaces together.  [default: 30]",
+)
+@click.option(
+    "--namespace-alerts",
+    "alerts_per_second",
+    type=click.IntRange(1, 1_000_000),
+    metavar="NUMBER",
+    help="How many alerts in a second the rules of a namespace may raise on each node, but for the system's.  "
+    "[default: 200]",
+)
+@click.option(
     "--agent-capability",
     "capabilities",
     multiple=True,
@@ -149,6 +172,9 @@ def operator(
     objects: int,
     unpacked: int,
     packed: int,
+    cpu_percent: int | None,
+    all_cpu_percent: int | None,
+    alerts_per_second: int | None,
     capabilities: tuple[str, ...],
     sockets: tuple[str, ...],
 ) -> None:
@@ -160,12 +186,18 @@ def operator(
     logs.set_up()
     host = urlsplit(webhook_url).hostname if webhook_url else None
     endpoint = Endpoint(port=webhook_port, url=webhook_url, names=(host,) if host else ())
+    namespace_budget = {
+        "cpu_percent": cpu_percent,
+        "all_cpu_percent": all_cpu_percent,
+        "alerts_per_second": alerts_per_second,
+    }
     settings = AgentSettings(
         namespace=namespace,
         allowed_addresses=allowed,
         forbidden_addresses=forbidden,
         extra_capabilities=capabilities,
         extra_sockets=sockets,
+        namespace_budget={key: number for key, number in namespace_budget.items() if number is not None},
     )
     run(
         Settings(

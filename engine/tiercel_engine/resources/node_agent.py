@@ -35,6 +35,8 @@ class LossCause(Enum):
     """The agent could not read a record of the kernel's."""
     LOOKUP_UNANSWERED = "LookupUnanswered"
     """A file server, or a process's memory, did not answer in time, so that an event lacks a name."""
+    RULES_CHANGING = "RulesChanging"
+    """More events came than there was room for while programs for new rules were made."""
     EVALUATION_FAILED = "EvaluationFailed"
     """An error ended the evaluation of rules on an event."""
     EVALUATION_BUDGET_EXCEEDED = "EvaluationBudgetExceeded"
