@@ -168,11 +168,14 @@ def compile_path_prefixes(prefixes: Iterable[str], *, regexes: Regexes = REGEXES
     return covered
 
 
+_OF_ARGUMENTS = Regexes(2 << 20)
+
+
 @lru_cache(maxsize=64)
 def cached_glob(pattern: str) -> Callable[[str], bool]:
     """Like ``compile_glob``, for patterns in the arguments of fields. A pattern that is refused matches nothing."""
     try:
-        return compile_glob(pattern)
+        return compile_glob(pattern, regexes=_OF_ARGUMENTS)
     except PatternError:
         return _nothing
 

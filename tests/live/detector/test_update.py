@@ -125,9 +125,7 @@ def test_processes_are_known_across_an_update(own, collect):
     assert event["proc.exepath"] == os.path.realpath("/bin/sh")
 
 
-def test_what_comes_while_programs_are_made_is_bounded_and_what_is_dropped_is_counted(
-    own, collect, call, monkeypatch
-):
+def test_what_comes_while_programs_are_made_is_bounded_and_what_is_dropped_is_counted(own, collect, call, monkeypatch):
     own.update(Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
     own.poll(0)
     load = own._load
