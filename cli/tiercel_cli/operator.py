@@ -125,23 +125,23 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     "cpu_percent",
     type=click.IntRange(1, 100),
     metavar="PERCENT",
-    help="How much of a processor's time the rules of a namespace may take on each node, but for the system's.  "
-    "[default: 10]",
+    help="How many percent of a processor's time the rules of a namespace may take on each node, but for the system's. "
+    "Usually 10.",
 )
 @click.option(
     "--namespaces-cpu-percent",
     "all_cpu_percent",
     type=click.IntRange(1, 100),
     metavar="PERCENT",
-    help="The same for the rules of all such namespaces together.  [default: 30]",
+    help="The same for the rules of all such namespaces together. Usually 30.",
 )
 @click.option(
     "--namespace-alerts",
     "alerts_per_second",
     type=click.IntRange(1, 1_000_000),
     metavar="NUMBER",
-    help="How many alerts in a second the rules of a namespace may raise on each node, but for the system's.  "
-    "[default: 200]",
+    help="How many alerts in a second the rules of a namespace may raise on each node, but for the system's. "
+    "Usually 200.",
 )
 @click.option(
     "--agent-capability",
