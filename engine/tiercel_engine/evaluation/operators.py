@@ -121,6 +121,10 @@ def _quantified(
             return _scalar(kind, Operator.IN, constants, regexes)
         if operator in (Operator.STARTSWITH, Operator.ENDSWITH):
             return _scalar(kind, operator, constants, regexes)
+    if operator is Operator.ICONTAINS:  # the value is folded once, and not for each constant
+        folded = tuple(lower(str(constant)) for constant in constants)
+        contains = _quantified(kind, Operator.CONTAINS, folded, quantifier, regexes)
+        return lambda value: contains(lower(value))
     tests = [_scalar(kind, operator, (constant,), regexes) for constant in constants]
     match quantifier:
         case Quantifier.ONE_OF:
