@@ -220,11 +220,14 @@ class Learner:
     def _program(self, atoms: Iterable[int], regexes: Regexes) -> Program:
         return compile_program(self._clauses.graph, [(atom, atom) for atom in sorted(atoms)], regexes)
 
-    def _holding(self, event: LiveEvent, owner: str | None) -> list[int]:
+    def _holding(self, event: LiveEvent) -> list[int]:
         """The tests of the event's process that hold. Those of a namespace's rules are made for its own pods alone: for
         all others its clauses are ruled out by their scope, which doesn't hold then."""
         holding = self._of_system(event)
-        of_namespace = self._of_namespaces.get(owner) if owner is not None else None
+        if not self._of_namespaces:
+            return holding
+        namespace = event[NAMESPACE]
+        of_namespace = self._of_namespaces.get(namespace) if isinstance(namespace, str) else None
         return [*holding, *of_namespace(event)] if of_namespace is not None else holding
 
     def _process(self, event: LiveEvent, facts: Facts) -> None:
@@ -244,7 +247,7 @@ class Learner:
         if patience < _PATIENCE:
             return
         owner = _owner(event)
-        holding = self._holding(event, owner)
+        holding = self._holding(event)
         whole = self._process_set(self._by_process, holding, owner)
         own = self._process_set(self._by_own, holding, owner)
         if whole is None or own is None:
