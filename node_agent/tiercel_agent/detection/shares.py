@@ -31,6 +31,8 @@ class Shares:
         self._second = int(clock())
         self._spent: dict[str, float] = {}
         """Seconds by namespace, that weren't made up for yet."""
+        self._total = 0.0
+        """Of all namespaces together."""
         self._alerts: Counter[str] = Counter()
 
     def is_used_up(self, namespace: str) -> bool:
@@ -52,7 +54,9 @@ class Shares:
         try:
             yield look
         finally:
-            self._spent[namespace] = self._spent.get(namespace, 0.0) + self._used() - begun
+            taken = self._used() - begun
+            self._spent[namespace] = self._spent.get(namespace, 0.0) + taken
+            self._total += taken
 
     def takes_alert(self, namespace: str) -> bool:
         """Whether the namespace's rules may raise another alert in this second. It counts as raised then."""
@@ -63,7 +67,10 @@ class Shares:
         return True
 
     def _share(self, namespace: str) -> float:
-        """Seconds a second. Namespaces whose rules were evaluated lately divide what all may have."""
+        """Seconds a second. Where all together have had what they may, it is an equal part of that for each whose rules
+        were evaluated lately, so that who has had little still gets something."""
+        if self._total < self._budget.all_cpu:
+            return self._budget.namespace_cpu
         active = len(self._spent) + (namespace not in self._spent)
         return min(self._budget.namespace_cpu, self._budget.all_cpu / active)
 
@@ -75,5 +82,6 @@ class Shares:
         passed = second - self._second
         made_up = {name: passed * self._share(name) for name in self._spent}
         self._spent = {name: spent - made_up[name] for name, spent in self._spent.items() if spent > made_up[name]}
+        self._total = sum(self._spent.values())
         self._alerts.clear()
         self._second = second

@@ -168,6 +168,18 @@ def test_namespaces_that_are_active_divide_what_all_may_have(scripted_source: An
     assert max(counts[f"{name}/R"] for name in names) <= 1.2 * min(counts[f"{name}/R"] for name in names)
 
 
+def test_a_namespace_has_its_whole_share_while_others_take_little(scripted_source: Any, tmp_path: Path) -> None:
+    names = [f"ns-{number}" for number in range(100)]
+    rules = a_set(tmp_path, {name: [a_rule("R", "evt.type = execve")] for name in names})
+    run = Run(scripted_source(), rules, budget=NamespaceBudget(0.1, 0.5, 1000))
+    assert len(raised(run, *map(executed, names), tick=0.0001)) == 100
+    assert raised(run, *[executed("ns-7")] * 100, tick=0.0004) == {"ns-7/R": 100}  # 0.08 seconds
+    assert raised(run, *[executed("ns-8")] * 100, tick=0.001)["ns-8/R"] < 60
+    for name in names[10:15]:  # now all have had what they may together
+        raised(run, *[executed(name)] * 100, tick=0.001)
+    assert raised(run, *[executed("ns-50")] * 100, tick=0.0001)["ns-50/R"] > 5
+
+
 def test_alerts_of_floods_count_too(scripted_source: Any, tmp_path: Path) -> None:
     run = Run(scripted_source(), a_set(tmp_path, {"shop": [a_rule(f"r{n}", "evt.type = execve") for n in range(200)]}))
     run.source.floods = [Suppressed(f"shop/r{number}", 7, 3) for number in range(200)]
