@@ -145,6 +145,7 @@ def _run(path: Path, config: Config) -> None:
                 outputs,
                 hostname=config.hostname,
                 secrets=config.secrets,
+                budget=config.namespace_budget,
             ),
             outputs=outputs,
             reloader=reloader,

@@ -27,9 +27,12 @@ def matching(pattern: str) -> list[Field]:
     return [member] if member else matches
 
 
+_LETTERS = {ArgumentKind.INDEX: "n", ArgumentKind.KEY: "name", ArgumentKind.GLOB: "n or glob"}
+
+
 def usage(field: Field) -> str:
     """The name with its argument: ``proc.aname[n]`` if it is required, ``proc.aname ([n])`` if it is optional."""
-    letter = "n" if field.argument_kind is ArgumentKind.INDEX else "name"
+    letter = _LETTERS[field.argument_kind]
     match field.argument:
         case Argument.NONE:
             return field.name

@@ -140,6 +140,29 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     help="The most KiB of these SecurityRules when they are compressed.",
 )
 @click.option(
+    "--namespace-cpu-percent",
+    "cpu_percent",
+    type=click.IntRange(1, 100),
+    metavar="PERCENT",
+    help="How many percent of a processor's time the rules of a namespace may take on each node, but for the system's. "
+    "Usually 10.",
+)
+@click.option(
+    "--namespaces-cpu-percent",
+    "all_cpu_percent",
+    type=click.IntRange(1, 100),
+    metavar="PERCENT",
+    help="The same for the rules of all such namespaces together. Usually 30.",
+)
+@click.option(
+    "--namespace-alerts",
+    "alerts_per_second",
+    type=click.IntRange(1, 1_000_000),
+    metavar="NUMBER",
+    help="How many alerts in a second the rules of a namespace may raise on each node, but for the system's. "
+    "Usually 200.",
+)
+@click.option(
     "--agent-capability",
     "capabilities",
     multiple=True,
@@ -170,6 +193,9 @@ def operator(
     objects: int,
     unpacked: int,
     packed: int,
+    cpu_percent: int | None,
+    all_cpu_percent: int | None,
+    alerts_per_second: int | None,
     capabilities: tuple[str, ...],
     sockets: tuple[str, ...],
 ) -> None:
@@ -186,12 +212,18 @@ def operator(
         names=(host,) if host else (),
         clients=_client_certificates(client_ca, client_names),
     )
+    namespace_budget = {
+        "cpu_percent": cpu_percent,
+        "all_cpu_percent": all_cpu_percent,
+        "alerts_per_second": alerts_per_second,
+    }
     settings = AgentSettings(
         namespace=namespace,
         allowed_addresses=allowed,
         forbidden_addresses=forbidden,
         extra_capabilities=capabilities,
         extra_sockets=sockets,
+        namespace_budget={key: number for key, number in namespace_budget.items() if number is not None},
     )
     run(
         Settings(

@@ -8,13 +8,34 @@ identity.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
+from typing import Any
 
 from tiercel_engine.fields.model import Field, FieldType, Multiplicity, key
 
 Constant = str | int | float | bool | bytes | IPv4Address | IPv6Address | IPv4Network | IPv6Network
+
+
+class ListConstants(tuple[Constant, ...]):
+    """The constants of a long list: one object, which all comparisons that name the list share.
+
+    Nothing that is done for each comparison may go through them one by one: a list can have 100,000 items, and
+    thousands of comparisons can name it. What is made of them is made once, and kept here.
+    """
+
+    @cached_property
+    def members(self) -> frozenset[Constant]:
+        """The constants as a set."""
+        return frozenset(self)
+
+    @cached_property
+    def made(self) -> dict[Hashable, Any]:
+        """What else was made of all constants, such as a test, by what it is and what it depends on."""
+        return {}
 
 
 class Operator(Enum):

@@ -9,21 +9,20 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from tiercel_engine.printable import valid
-from tiercel_engine.regexes import PatternError, Regexes
+from tiercel_engine.regexes import REGEXES, PatternError, Regexes
 
 _GLOB_CHARACTERS = frozenset("*?[")
 _CLASSES = {"alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit"}
 _NOTHING = r"[^\x00-\x{10FFFF}]"
-_REGEXES = Regexes()
-"""Those of this process, whoever's they are: they have one bound."""
 
 
-def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
-    """A function that says whether a whole value matches an RE2 expression. Raises PatternError.
+def compile_regex(pattern: str, *, ignore_case: bool = False, regexes: Regexes = REGEXES) -> Callable[[str], bool]:
+    """A function that says whether a whole value matches an RE2 expression, which is one of ``regexes``. Raises
+    PatternError.
 
     ``.`` matches a line break too, so that a value with a line break in it cannot evade the pattern.
     """
-    matches_bytes = _REGEXES.matcher(valid(pattern), ignore_case=ignore_case)
+    matches_bytes = regexes.matcher(valid(pattern), ignore_case=ignore_case)
 
     def matches(value: str) -> bool:
         return matches_bytes(valid(value).encode())
@@ -31,12 +30,12 @@ def compile_regex(pattern: str, *, ignore_case: bool = False) -> Callable[[str],
     return matches
 
 
-def compile_glob(pattern: str, *, ignore_case: bool = False) -> Callable[[str], bool]:
+def compile_glob(pattern: str, *, ignore_case: bool = False, regexes: Regexes = REGEXES) -> Callable[[str], bool]:
     """A function that says whether a whole value matches a glob.
 
     Globs are read as fnmatch(3) reads them without flags: ``*`` matches ``/`` as well.
     """
-    matches = compile_regex(glob_to_regex(pattern), ignore_case=ignore_case)
+    matches = compile_regex(glob_to_regex(pattern), ignore_case=ignore_case, regexes=regexes)
     prefix = _literal_prefix(pattern)
     if ignore_case or not prefix or valid(prefix) != prefix:
         return matches
@@ -123,7 +122,7 @@ class _Directory:
         self.globs: dict[str, tuple[Callable[[str], bool], _Directory]] = {}
 
 
-def compile_path_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
+def compile_path_prefixes(prefixes: Iterable[str], *, regexes: Regexes = REGEXES) -> Callable[[str], bool]:
     """A function that says whether one of the prefixes contains a path. Whole components are compared.
 
     A glob matches within one component. Repeated and trailing slashes make no difference. The cost depends on the
@@ -136,7 +135,7 @@ def compile_path_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
         for part in filter(None, prefix.split("/")):
             if not _GLOB_CHARACTERS.isdisjoint(part):
                 if part not in node.globs:
-                    node.globs[part] = compile_glob(part), _Directory()
+                    node.globs[part] = compile_glob(part, regexes=regexes), _Directory()
                 node = node.globs[part][1]
             else:
                 node = node.names.setdefault(part, _Directory())
@@ -169,20 +168,14 @@ def compile_path_prefixes(prefixes: Iterable[str]) -> Callable[[str], bool]:
     return covered
 
 
-@lru_cache(maxsize=64)
-def cached_regex(pattern: str) -> Callable[[str], bool]:
-    """Like ``compile_regex``, for patterns that are values of an event. A pattern that is refused matches nothing."""
-    try:
-        return compile_regex(pattern)
-    except PatternError:
-        return _nothing
+_OF_ARGUMENTS = Regexes(2 << 20)
 
 
 @lru_cache(maxsize=64)
 def cached_glob(pattern: str) -> Callable[[str], bool]:
     """Like ``compile_glob``, for patterns in the arguments of fields. A pattern that is refused matches nothing."""
     try:
-        return compile_glob(pattern)
+        return compile_glob(pattern, regexes=_OF_ARGUMENTS)
     except PatternError:
         return _nothing
 

@@ -14,7 +14,7 @@ class Loss:
 
     ``rule`` is a rule's key: "" where it isn't known which rules the lost calls could match. ``output`` is the name of
     an output of this agent's own, ``sink`` an AlertSink as ``namespace/name`` or a sink of this agent's own by its
-    name, ``error`` the type of an exception.
+    name, ``error`` the type of an exception. ``namespace`` is the one whose rules alone it concerns.
     """
 
     cause: LossCause
@@ -22,6 +22,7 @@ class Loss:
     output: str = ""
     sink: str = ""
     error: str = ""
+    namespace: str = ""
 
     @property
     def unit(self) -> str:
@@ -41,7 +42,10 @@ _UNITS = {
     LossCause.UNREADABLE_RECORD: "records",
     LossCause.LOOKUP_UNANSWERED: "lookups",
     LossCause.PROCESS_TABLE_FULL: "processes",
+    LossCause.RULES_CHANGING: "events",
     LossCause.EVALUATION_FAILED: "events",
+    LossCause.EVALUATION_BUDGET_EXCEEDED: "events",
+    LossCause.ALERT_BUDGET_EXCEEDED: "alerts",
     LossCause.RECORDING_FAILED: "events",
     LossCause.OUTPUT_FAILED: "alerts",
     LossCause.SINK_FAILED: "alerts",
@@ -54,27 +58,31 @@ _TEXTS = {
     LossCause.PROCESS_BUFFER_FULL: "process starts and ends, because the ring buffer was full",
     LossCause.CALLS_SKIPPED: "system calls of any kind, for which the kernel didn't run our program",
     LossCause.PROCESSES_SKIPPED: "process starts and ends, for which the kernel didn't run our program",
+    LossCause.RATE_LIMIT: "system calls that {rule} may match: too many at once",
     LossCause.UNREADABLE_RECORD: "records that could not be read",
     LossCause.LOOKUP_UNANSWERED: "look-ups that a file server or a process did not answer in time: events lack names",
     LossCause.PROCESS_TABLE_FULL: "process starts that were forgotten, because there were too many: events lack what "
     "is executed",
+    LossCause.RULES_CHANGING: "events that came while programs for new rules were made, too many to be kept so long",
+    LossCause.EVALUATION_FAILED: "events that could not be evaluated: {error}",
+    LossCause.EVALUATION_BUDGET_EXCEEDED: "events that rules of namespace {namespace} did not see: they take too long",
+    LossCause.ALERT_BUDGET_EXCEEDED: "alerts of rules of namespace {namespace}: they raise more than they may",
     LossCause.RECORDING_FAILED: "events for the recording: it was too slow or failed",
+    LossCause.OUTPUT_FAILED: "alerts for output {output}: it was too slow or failed",
+    LossCause.SINK_FAILED: "alerts for sink {sink}: it failed for too long, or refused them",
     LossCause.TOO_MANY_ALERTS: "alerts for all sinks: there were too many at once",
 }
 
 
 def describe(loss: Loss) -> str:
     """In words, such as ``system calls, because the ring buffer was full``."""
-    match loss.cause:
-        case LossCause.RATE_LIMIT:
-            return f"system calls that {repr(loss.rule) if loss.rule else 'several rules'} may match: too many at once"
-        case LossCause.EVALUATION_FAILED:
-            return f"events that could not be evaluated: {loss.error}"
-        case LossCause.OUTPUT_FAILED:
-            return f"alerts for output {loss.output}: it was too slow or failed"
-        case LossCause.SINK_FAILED:
-            return f"alerts for sink {loss.sink}: it failed for too long, or refused them"
-    return _TEXTS[loss.cause]
+    return _TEXTS[loss.cause].format(
+        rule=repr(loss.rule) if loss.rule else "several rules",
+        output=loss.output,
+        sink=loss.sink,
+        error=loss.error,
+        namespace=loss.namespace,
+    )
 
 
 def listed(losses: Losses) -> str:

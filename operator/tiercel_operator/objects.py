@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from tiercel_engine.located import located
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import SEND_TEST
-from tiercel_engine.resources.node_agent import NodeAgentStatus
+from tiercel_engine.resources.node_agent import LossCause, NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import Scope
@@ -41,20 +41,28 @@ class StoredRule:
         return bool(self.object.spec.get("suspend"))
 
 
+class Lost(NamedTuple):
+    """A cause, and the rule's key or the namespace that it concerns alone; both are "" if it may concern any rule."""
+
+    cause: LossCause
+    rule: str = ""
+    namespace: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Agent:
-    """The agent of a node as in its last report. ``lost_at`` is when it last reported more losses of events, in
-    monotonic seconds."""
+    """The agent of a node as in its last report."""
 
     node: str
     status: NodeAgentStatus
-    lost_at: float | None = None
+    lost_at: Mapping[Lost, float] = field(default_factory=dict)
+    """When it last reported more of a loss, in monotonic seconds."""
     sinks_lost_at: Mapping[tuple[str, str], float] = field(default_factory=dict)
     """When it last reported more losses of alerts, by namespace and name of the AlertSink."""
 
-    def loses(self, now: float) -> bool:
-        """Whether events were lost lately."""
-        return self.lost_at is not None and now - self.lost_at < LOSS_LASTS
+    def losses(self, now: float) -> list[Lost]:
+        """What was lost lately."""
+        return [lost for lost, at in self.lost_at.items() if now - at < LOSS_LASTS]
 
     def loses_of(self, sink: tuple[str, str], now: float) -> bool:
         """Whether alerts of an AlertSink were lost lately."""

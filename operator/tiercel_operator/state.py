@@ -14,7 +14,7 @@ from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
-from tiercel_operator.objects import LOSS_LASTS, Agent, StoredRule, StoredSink, wanted_test
+from tiercel_operator.objects import LOSS_LASTS, Agent, Lost, StoredRule, StoredSink, wanted_test
 
 LOGGER = logging.getLogger(__name__)
 
@@ -98,9 +98,7 @@ class State:
         except Exception as error:  # an agent of another version wrote it, or somebody who means harm
             LOGGER.warning("the status of the NodeAgent %s can't be read: %s", name, located(error))
             return False
-        lost_at = before.lost_at if before is not None else None
-        if before is not None and _lost(status) > _lost(before.status):
-            lost_at = now
+        lost_at = _lost_at(before, status, now) if before is not None else {}
         has_news = before is None or before.status.sinks != status.sinks
         sinks_lost_at = before.sinks_lost_at if before is not None else {}
         if before is not None and has_news:
@@ -154,5 +152,16 @@ def _sinks_lost_at(before: Agent, status: NodeAgentStatus, now: float) -> dict[t
     return lost_at
 
 
-def _lost(status: NodeAgentStatus) -> int:
-    return status.lost.total if status.lost is not None else 0
+def _lost_at(before: Agent, status: NodeAgentStatus, now: float) -> dict[Lost, float]:
+    """When each loss of events last grew, in monotonic seconds. An agent that was restarted counts from zero."""
+    counts = _lost(before.status)
+    lost_at = {lost: at for lost, at in before.lost_at.items() if now - at < LOSS_LASTS}
+    for lost, count in _lost(status).items():
+        if count and count != counts.get(lost, 0):
+            lost_at[lost] = now
+    return lost_at
+
+
+def _lost(status: NodeAgentStatus) -> dict[Lost, int]:
+    by_cause = status.lost.by_cause if status.lost is not None else ()
+    return {Lost(each.cause, each.rule, each.namespace): each.count for each in by_cause}

@@ -57,7 +57,7 @@ def test_json_has_all_that_the_table_has() -> None:
         "type": "string",
         "multiplicity": "one",
         "argument": "required",
-        "argument_kind": "key",
+        "argument_kind": "glob",
         "sources": ["syscall"],
         "tested_in": "process",
     }

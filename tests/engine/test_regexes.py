@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import deque
 
 import pytest
 import re2
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiercel_engine.regexes import LARGEST, PatternError, Regexes
+from tiercel_engine.regexes import LARGEST, OutOfTime, PatternError, Regexes, RegexPools
 
 GROWING = "[ab]*a[ab]{14}[ab]*c"
 """Each different text of a and b makes RE2's automaton of it larger."""
@@ -112,3 +113,49 @@ def test_an_expression_of_many_characters_is_taken_and_one_that_repeats_too_much
     assert regexes.matcher("|".join(names))(b"host-899.example")
     with pytest.raises(PatternError, match=f"it needs more than {LARGEST >> 10} KiB of memory"):
         regexes.matcher(r"(\pL{10}x?){100}")
+
+
+def test_a_namespace_with_many_expressions_drops_none_of_others(monkeypatch):
+    seen = compiled(monkeypatch)
+    pools = RegexPools(total=1 << 20, most=256 << 10)
+    system, shop, bank = Regexes(), pools.of("shop"), pools.of("bank")
+    others = [system.matcher("of the system"), bank.matcher("of bank")]
+    of_shop = [shop.matcher(f"{GROWING}{number}") for number in range(500)]
+    assert shop.memory <= 256 << 10
+    for matches, text in zip(others, (b"of the system", b"of bank"), strict=True):
+        assert matches(text)
+    assert all(matches(b"a" * 15 + f"c{number}".encode()) for number, matches in enumerate(of_shop))
+    assert [seen.count(each) for each in (b"of the system", b"of bank")] == [1, 1]
+    assert seen.count(f"{GROWING}0".encode()) == 2
+
+
+def test_all_namespaces_together_have_a_bound():
+    pools = RegexPools(total=1 << 20, most=256 << 10)
+    kept = [(pools.of(f"ns-{number}"), []) for number in range(10)]
+    for pool, matchers in kept:
+        matchers += [pool.matcher(f"{GROWING}{number}") for number in range(50)]
+    assert sum(pool.memory for pool, _ in kept) <= 1 << 20
+    assert pools.of("ns-3") is kept[3][0]
+    del pool, kept[1:]
+    kept[0][0].matcher("more")
+    assert pools.of("new") is not None  # the others are gone, and have left their room
+    matchers = [kept[0][0].matcher(f"{GROWING}x{number}") for number in range(50)]
+    assert 128 << 10 < kept[0][0].memory <= 256 << 10
+
+
+def test_matching_can_be_ended_after_some_text():
+    regexes = Regexes()
+    matches = regexes.matcher(GROWING)
+    looked = []
+
+    def look() -> None:
+        looked.append(1)
+        if len(looked) == 3:
+            raise OutOfTime
+
+    regexes.look = look
+    with pytest.raises(OutOfTime):
+        deque(map(matches, [b"ab" * 1000] * 1000))
+    assert len(looked) == 3
+    regexes.look = None
+    assert not matches(b"ab" * 1_000_000)

@@ -16,11 +16,12 @@ from typing import Any, cast
 
 from tiercel_engine.condition import Atom, FieldOperand, Literal, Operand, Operator, Quantifier
 from tiercel_engine.evaluation.graph import FALSE, TRUE, Graph, Junction, Negation, operand_key
-from tiercel_engine.evaluation.operators import compile_comparison, compile_test
+from tiercel_engine.evaluation.operators import compile_comparison, compile_test, members
 from tiercel_engine.evaluation.transformers import FUNCTIONS
 from tiercel_engine.evaluation.uncertainty import compile_bounded_comparison, compile_bounded_test, transform
 from tiercel_engine.event import Event
 from tiercel_engine.fields.model import FieldType, Multiplicity
+from tiercel_engine.regexes import REGEXES, Regexes
 
 Program = Callable[[Event], list[int]]
 """Gives the positions of the conditions that hold for an event, in no particular order."""
@@ -58,12 +59,15 @@ def _present(value: Any) -> Any:
     return None if isinstance(value, list) and not value else value
 
 
-def compile_program(graph: Graph, conditions: Sequence[tuple[int, int]], *, bounded: bool = False) -> Program:
-    """A function that evaluates the conditions, which are given as pairs of a position and a node of the graph.
+def compile_program(
+    graph: Graph, conditions: Sequence[tuple[int, int]], regexes: Regexes = REGEXES, *, bounded: bool = False
+) -> Program:
+    """A function that evaluates the conditions, which are given as pairs of a position and a node of the graph. Their
+    patterns are some of ``regexes``.
 
     ``bounded``: they are bounds, for events with values that are known only in part.
     """
-    return _CodeWriter(graph, bounded).program(conditions)
+    return _CodeWriter(graph, regexes, bounded).program(conditions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,9 @@ class _Expression:
 
 
 class _CodeWriter:
-    def __init__(self, graph: Graph, bounded: bool) -> None:
+    def __init__(self, graph: Graph, regexes: Regexes, bounded: bool) -> None:
         self._graph = graph
+        self._regexes = regexes
         self._function_of = transform if bounded else FUNCTIONS.__getitem__
         self._namespace: dict[str, Any] = {"present": _present}
         self._functions: list[str] = []
@@ -189,7 +194,8 @@ class _CodeWriter:
             return _Expression(f"({left.text} is not None)", left.variables, depth, calls)
         if not isinstance(atom.right, tuple):
             right = self._value(atom.right)
-            test = f"(w := {right.text}) is not None and {self._constant(_comparison(atom))}(v, w)"
+            comparison = self._constant(_comparison(atom, self._regexes))
+            test = f"(w := {right.text}) is not None and {comparison}(v, w)"
             text = f"((v := {left.text}) is not None and {test})"
             return _Expression(
                 text, left.variables | right.variables, max(depth, right.depth + 2), max(calls, right.calls)
@@ -197,13 +203,13 @@ class _CodeWriter:
         # None equals no constant and is in no set, so these need no test whether there is a value.
         if _is_plain(atom) and atom.operator in (Operator.EQ, Operator.IN):
             several = len(atom.right) > 1
-            constant = self._constant(frozenset(atom.right) if several else atom.right[0])
+            constant = self._constant(members(atom.right) if several else atom.right[0])
             return _Expression(f"({left.text} {'in' if several else '=='} {constant})", left.variables, depth, calls)
         if _is_plain(atom) and atom.operator in _PLAIN_TESTS:
             constant = self._constant(atom.right if atom.operator in _PREFIXES else atom.right[0])
             test = _PLAIN_TESTS[atom.operator].format(constant)
         else:
-            test = f"{self._constant(_test(atom))}(v)"
+            test = f"{self._constant(_test(atom, self._regexes))}(v)"
         return _Expression(f"((v := {left.text}) is not None and {test})", left.variables, depth, calls)
 
     def _value(self, operand: Operand) -> _Expression:
@@ -284,12 +290,12 @@ def _unread(variables: Iterable[str]) -> str:
     return f" {' = '.join(sorted(variables))} = ..." if variables else " pass"
 
 
-def _test(atom: Atom) -> Callable[[Any], bool]:
-    return compile_test(atom) if atom.undecided is None else compile_bounded_test(atom)
+def _test(atom: Atom, regexes: Regexes) -> Callable[[Any], bool]:
+    return compile_test(atom, regexes) if atom.undecided is None else compile_bounded_test(atom, regexes)
 
 
-def _comparison(atom: Atom) -> Callable[[Any, Any], bool]:
-    return compile_comparison(atom) if atom.undecided is None else compile_bounded_comparison(atom)
+def _comparison(atom: Atom, regexes: Regexes) -> Callable[[Any, Any], bool]:
+    return compile_comparison(atom, regexes) if atom.undecided is None else compile_bounded_comparison(atom, regexes)
 
 
 def _is_plain(atom: Atom) -> bool:

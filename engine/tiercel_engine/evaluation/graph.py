@@ -15,6 +15,7 @@ from tiercel_engine.condition import (
     Atom,
     Constant,
     FieldOperand,
+    ListConstants,
     Literal,
     Node,
     Not,
@@ -56,7 +57,9 @@ def operand_key(operand: Operand) -> Hashable:
 
 def _atom_key(atom: Atom) -> Hashable:
     right: Hashable
-    if isinstance(atom.right, tuple):
+    if isinstance(atom.right, ListConstants):  # the atom keeps it, so that its id isn't used again
+        right = ListConstants, id(atom.right)
+    elif isinstance(atom.right, tuple):
         right = tuple((type(constant), constant) for constant in atom.right)
     else:
         right = operand_key(atom.right)
@@ -199,9 +202,11 @@ _MERGING = {
 
 
 def _is_mergeable(atom: Atom) -> bool:
-    """Whether the atom holds as soon as it holds for one of its constants (not so for ``in`` with a LIST field)."""
+    """Whether the atom holds as soon as it holds for one of its constants (not so for ``in`` with a LIST field), and
+    these are its own: a list is shared, and would be copied."""
     return (
         isinstance(atom.right, tuple)
+        and not isinstance(atom.right, ListConstants)
         and (atom.quantifier in (None, Quantifier.ANY_OF) or len(atom.right) == 1)
         and atom.left.multiplicity is not Multiplicity.LIST
     )

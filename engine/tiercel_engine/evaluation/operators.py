@@ -10,10 +10,11 @@ import operator as python
 from collections.abc import Callable
 from typing import Any
 
-from tiercel_engine.condition import Atom, Constant, Operator, Quantifier
+from tiercel_engine.condition import Atom, Constant, ListConstants, Operator, Quantifier
 from tiercel_engine.evaluation.addresses import compile_addresses
 from tiercel_engine.fields.model import FieldType, Multiplicity
-from tiercel_engine.patterns import cached_regex, compile_glob, compile_path_prefixes, compile_regex
+from tiercel_engine.patterns import compile_glob, compile_path_prefixes, compile_regex
+from tiercel_engine.regexes import REGEXES, PatternError, Regexes
 
 Test = Callable[[Any], bool]
 
@@ -33,21 +34,35 @@ def upper(text: str) -> str:
     return text.upper() if text.isascii() else text.translate(_TO_UPPER)
 
 
-def compile_test(atom: Atom) -> Test:
-    """The function that tests the left value of an atom with constants on the right.
+def compile_test(atom: Atom, regexes: Regexes = REGEXES) -> Test:
+    """The function that tests the left value of an atom with constants on the right. Its patterns are some of
+    ``regexes``.
 
     It is called with a value that is not None; for a field of several values (ANY, LIST), with a list that is not
     empty. Raises ``regexes.PatternError`` for a pattern that is refused.
     """
-    assert isinstance(atom.right, tuple)
-    return _test(atom.left.type, atom.left.multiplicity, atom.operator, atom.right, atom.quantifier)
+    right = atom.right
+    assert isinstance(right, tuple)
+    of_left = atom.left.type, atom.left.multiplicity
+    if not isinstance(right, ListConstants):
+        return _test(*of_left, atom.operator, right, atom.quantifier, regexes)
+    key = *of_left, atom.operator, atom.quantifier, regexes
+    test: Test | None = right.made.get(key)
+    if test is None:
+        test = right.made[key] = _test(*of_left, atom.operator, right, atom.quantifier, regexes)
+    return test
 
 
-def compile_comparison(atom: Atom) -> Callable[[Any, Any], bool]:
+def members(constants: tuple[Constant, ...]) -> frozenset[Constant]:
+    """The constants as a set, which those of a list are made only once."""
+    return constants.members if isinstance(constants, ListConstants) else frozenset(constants)
+
+
+def compile_comparison(atom: Atom, regexes: Regexes = REGEXES) -> Callable[[Any, Any], bool]:
     """The function that tests the left and the right value of an atom with an operand on the right.
 
-    Neither value is None. The members of the right value are the constants. If the right value should be a regular
-    expression and is not a valid one, it matches nothing.
+    Neither value is None. The members of the right value are the constants. If the right value should be a pattern and
+    is not a valid one, the comparison is false.
     """
     kind, multiplicity, operator, quantifier = atom.left.type, atom.left.multiplicity, atom.operator, atom.quantifier
     if multiplicity is Multiplicity.ONE and kind not in _ADDRESSES and operator in _ORDER:
@@ -56,7 +71,10 @@ def compile_comparison(atom: Atom) -> Callable[[Any, Any], bool]:
 
     def compare(left: Any, right: Any) -> bool:
         constants = tuple(right) if isinstance(right, list) else (right,)
-        return _test(kind, multiplicity, operator, constants, quantifier, regex=cached_regex)(left)
+        try:
+            return _test(kind, multiplicity, operator, constants, quantifier, regexes)(left)
+        except PatternError:
+            return False
 
     return compare
 
@@ -67,15 +85,14 @@ def _test(
     operator: Operator,
     constants: tuple[Constant, ...],
     quantifier: Quantifier | None,
-    *,
-    regex: Callable[[str], Test] = compile_regex,
+    regexes: Regexes,
 ) -> Test:
     if operator is Operator.EXISTS:
         return lambda _value: True
     if operator is Operator.NE and quantifier is None:
-        equal = _test(kind, multiplicity, Operator.EQ, constants, None)
+        equal = _test(kind, multiplicity, Operator.EQ, constants, None, regexes)
         return lambda value: not equal(value)
-    member = _quantified(kind, operator, constants, quantifier, regex)
+    member = _quantified(kind, operator, constants, quantifier, regexes)
     if multiplicity is Multiplicity.ONE:
         return member
     if operator is Operator.NE or (operator is Operator.IN and multiplicity is Multiplicity.LIST):
@@ -88,7 +105,7 @@ def _quantified(
     operator: Operator,
     constants: tuple[Constant, ...],
     quantifier: Quantifier | None,
-    regex: Callable[[str], Test],
+    regexes: Regexes,
 ) -> Test:
     """The test of one member of a value.
 
@@ -98,13 +115,17 @@ def _quantified(
     if not constants and quantifier is not None:
         return lambda _value: False
     if quantifier is None or len(constants) == 1:
-        return _scalar(kind, operator, constants, regex)
+        return _scalar(kind, operator, constants, regexes)
     if quantifier is Quantifier.ANY_OF:
         if operator is Operator.EQ:
-            return _scalar(kind, Operator.IN, constants, regex)
+            return _scalar(kind, Operator.IN, constants, regexes)
         if operator in (Operator.STARTSWITH, Operator.ENDSWITH):
-            return _scalar(kind, operator, constants, regex)
-    tests = [_scalar(kind, operator, (constant,), regex) for constant in constants]
+            return _scalar(kind, operator, constants, regexes)
+    if operator is Operator.ICONTAINS:  # the value is folded once, and not for each constant
+        folded = tuple(lower(str(constant)) for constant in constants)
+        contains = _quantified(kind, Operator.CONTAINS, folded, quantifier, regexes)
+        return lambda value: contains(lower(value))
+    tests = [_scalar(kind, operator, (constant,), regexes) for constant in constants]
     match quantifier:
         case Quantifier.ONE_OF:
             return lambda value: sum(test(value) for test in tests) == 1
@@ -114,7 +135,7 @@ def _quantified(
             return lambda value: all(test(value) for test in tests)
 
 
-def _scalar(kind: FieldType, operator: Operator, constants: tuple[Any, ...], regex: Callable[[str], Test]) -> Test:
+def _scalar(kind: FieldType, operator: Operator, constants: tuple[Any, ...], regexes: Regexes) -> Test:
     """The test of one scalar. With several constants it holds if the operator holds for one of them."""
     if kind is FieldType.BYTES:
         constants = tuple(_to_bytes(constant) for constant in constants)
@@ -123,9 +144,17 @@ def _scalar(kind: FieldType, operator: Operator, constants: tuple[Any, ...], reg
         return (lambda value: not contains(value)) if operator is Operator.NE else contains
     if not constants:
         return lambda _value: False
-    if operator is Operator.REGEX:
-        return regex(constants[0])
-    return _MAKERS[operator](constants)
+    match operator:
+        case Operator.REGEX:
+            return compile_regex(constants[0], regexes=regexes)
+        case Operator.GLOB:
+            return compile_glob(constants[0], regexes=regexes)
+        case Operator.IGLOB:
+            return compile_glob(constants[0], ignore_case=True, regexes=regexes)
+        case Operator.PMATCH:
+            return compile_path_prefixes(constants, regexes=regexes)
+        case _:
+            return _MAKERS[operator](constants)
 
 
 def _ordered(order: Callable[[Any, Any], bool]) -> Callable[[tuple[Any, ...]], Test]:
@@ -143,7 +172,7 @@ def _contains(constants: tuple[Any, ...]) -> Test:
 
 
 def _member(constants: tuple[Any, ...]) -> Test:
-    return frozenset(constants).__contains__
+    return members(constants).__contains__
 
 
 _MAKERS: dict[Operator, Callable[[tuple[Any, ...]], Test]] = {
@@ -162,11 +191,8 @@ _MAKERS: dict[Operator, Callable[[tuple[Any, ...]], Test]] = {
     Operator.STARTSWITH: lambda constants: lambda value: bool(value.startswith(constants)),
     Operator.BSTARTSWITH: lambda constants: lambda value: bool(value.startswith(constants)),
     Operator.ENDSWITH: lambda constants: lambda value: bool(value.endswith(constants)),
-    Operator.GLOB: lambda constants: compile_glob(constants[0]),
-    Operator.IGLOB: lambda constants: compile_glob(constants[0], ignore_case=True),
-    Operator.PMATCH: compile_path_prefixes,
 }
-"""Makes the test for each operator. ``regex`` is missing: its maker depends on where the pattern comes from."""
+"""Makes the test for each operator that takes no patterns."""
 
 
 def _to_bytes(constant: Any) -> Any:

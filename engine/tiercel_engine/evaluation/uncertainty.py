@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from tiercel_engine.condition import And, Atom, Constant, Node, Not, Operator, Or, Quantifier
-from tiercel_engine.evaluation.operators import compile_comparison, compile_test, lower, upper
+from tiercel_engine.condition import And, Atom, Constant, ListConstants, Node, Not, Operator, Or, Quantifier
+from tiercel_engine.evaluation.operators import Test, compile_comparison, compile_test, lower, upper
 from tiercel_engine.evaluation.transformers import FUNCTIONS, basename
 from tiercel_engine.evaluation.walk import atom_fields, postorder
 from tiercel_engine.fields import stages
 from tiercel_engine.fields.model import FieldType, Multiplicity
 from tiercel_engine.patterns import compile_glob, compile_path_prefixes
+from tiercel_engine.regexes import REGEXES, Regexes
 from tiercel_engine.uncertain import UNKNOWN, Beginning, Ending, Uncertain, Unknown, is_uncertain, last_component, like
 
 Verdict = bool | None
@@ -59,10 +60,21 @@ def _may_be_uncertain(name: str, kind: FieldType) -> bool:
     return kind is FieldType.STRING and not name.startswith(stages.CERTAIN)
 
 
-def compile_bounded_test(atom: Atom) -> Callable[[Any], bool]:
+def compile_bounded_test(atom: Atom, regexes: Regexes = REGEXES) -> Test:
     """Like ``compile_test``, for an atom of a bound."""
-    exact = compile_test(replace(atom, undecided=None))
-    verdict = _verdict(atom)
+    right = atom.right
+    if not isinstance(right, ListConstants):
+        return _bounded_test(atom, regexes)
+    key = "bounded", atom.left.type, atom.left.multiplicity, atom.operator, atom.quantifier, atom.undecided, regexes
+    test: Test | None = right.made.get(key)
+    if test is None:
+        test = right.made[key] = _bounded_test(atom, regexes)
+    return test
+
+
+def _bounded_test(atom: Atom, regexes: Regexes) -> Test:
+    exact = compile_test(replace(atom, undecided=None), regexes)
+    verdict = _verdict(atom, regexes)
     undecided = bool(atom.undecided)
 
     def test(value: Any) -> bool:
@@ -74,9 +86,9 @@ def compile_bounded_test(atom: Atom) -> Callable[[Any], bool]:
     return test
 
 
-def compile_bounded_comparison(atom: Atom) -> Callable[[Any, Any], bool]:
+def compile_bounded_comparison(atom: Atom, regexes: Regexes = REGEXES) -> Callable[[Any, Any], bool]:
     """Like ``compile_comparison``, for an atom of a bound. Two texts are compared only if both are known."""
-    exact = compile_comparison(replace(atom, undecided=None))
+    exact = compile_comparison(replace(atom, undecided=None), regexes)
     undecided = bool(atom.undecided)
     return lambda left, right: undecided if is_uncertain(left) or is_uncertain(right) else exact(left, right)
 
@@ -101,13 +113,13 @@ _OF_PARTS: dict[str, Callable[[str], str]] = {
 }
 
 
-def _verdict(atom: Atom) -> Callable[[Any], Verdict]:
+def _verdict(atom: Atom, regexes: Regexes) -> Callable[[Any], Verdict]:
     assert isinstance(atom.right, tuple)
     operator, quantifier = atom.operator, atom.quantifier
-    exact = compile_test(replace(atom, undecided=None))
-    member = _member_verdict(operator, atom.right, quantifier)
+    exact = compile_test(replace(atom, undecided=None), regexes)
+    member = _member_verdict(operator, atom.right, quantifier, regexes)
     if operator is Operator.NE and quantifier is None:
-        equal = _member_verdict(Operator.EQ, atom.right, None)
+        equal = _member_verdict(Operator.EQ, atom.right, None, regexes)
         member = lambda value: _negated(equal(value))  # noqa: E731
     multiplicity = atom.left.multiplicity
     if multiplicity is Multiplicity.ONE:
@@ -118,7 +130,7 @@ def _verdict(atom: Atom) -> Callable[[Any], Verdict]:
 
 
 def _member_verdict(
-    operator: Operator, constants: tuple[Constant, ...], quantifier: Quantifier | None
+    operator: Operator, constants: tuple[Constant, ...], quantifier: Quantifier | None, regexes: Regexes
 ) -> Callable[[Uncertain], Verdict]:
     if operator is Operator.EXISTS:
         return lambda value: None if isinstance(value, Unknown) else True
@@ -128,16 +140,16 @@ def _member_verdict(
     if len(texts) < len(constants):
         return lambda _value: None
     if quantifier is None or len(texts) == 1 or quantifier is Quantifier.ANY_OF:
-        return _verdicts_of(operator, texts)
-    single = [_verdicts_of(operator, (text,)) for text in texts]
+        return _verdicts_of(operator, texts, regexes)
+    single = [_verdicts_of(operator, (text,), regexes) for text in texts]
     if quantifier is Quantifier.ALL_OF:
         return lambda value: _all(verdict(value) for verdict in single)
     return lambda value: _one(verdict(value) for verdict in single)
 
 
-def _verdicts_of(operator: Operator, texts: tuple[str, ...]) -> Callable[[Uncertain], Verdict]:
+def _verdicts_of(operator: Operator, texts: tuple[str, ...], regexes: Regexes) -> Callable[[Uncertain], Verdict]:
     """Whether the operator holds for one of the constants."""
-    of_beginning, of_ending = _of_beginning(operator, texts), _of_ending(operator, texts)
+    of_beginning, of_ending = _of_beginning(operator, texts, regexes), _of_ending(operator, texts, regexes)
 
     def verdict(value: Uncertain) -> Verdict:
         if isinstance(value, Beginning):
@@ -147,7 +159,7 @@ def _verdicts_of(operator: Operator, texts: tuple[str, ...]) -> Callable[[Uncert
     return verdict
 
 
-def _of_beginning(operator: Operator, texts: tuple[str, ...]) -> Callable[[str], Verdict]:
+def _of_beginning(operator: Operator, texts: tuple[str, ...], regexes: Regexes) -> Callable[[str], Verdict]:
     match operator:
         case Operator.EQ | Operator.IN | Operator.INTERSECTS:
             begins_one = _begins_one_of(texts)
@@ -161,14 +173,14 @@ def _of_beginning(operator: Operator, texts: tuple[str, ...]) -> Callable[[str],
         case Operator.GLOB | Operator.IGLOB:
             pattern = texts[0]
             if pattern.endswith("*") and not pattern.endswith("\\*"):
-                matches = compile_glob(pattern, ignore_case=operator is Operator.IGLOB)
+                matches = compile_glob(pattern, ignore_case=operator is Operator.IGLOB, regexes=regexes)
                 return lambda known: True if matches(known) else None
         case Operator.PMATCH:
-            return _under(texts)
+            return _under(texts, regexes)
     return _contained(operator, texts)
 
 
-def _of_ending(operator: Operator, texts: tuple[str, ...]) -> Callable[[str], Verdict]:
+def _of_ending(operator: Operator, texts: tuple[str, ...], regexes: Regexes) -> Callable[[str], Verdict]:
     match operator:
         case Operator.EQ | Operator.IN | Operator.INTERSECTS:
             ends_one = _ends_one_of(texts)
@@ -182,7 +194,7 @@ def _of_ending(operator: Operator, texts: tuple[str, ...]) -> Callable[[str], Ve
         case Operator.GLOB | Operator.IGLOB:
             pattern = texts[0]
             if pattern.startswith("*"):
-                matches = compile_glob(pattern, ignore_case=operator is Operator.IGLOB)
+                matches = compile_glob(pattern, ignore_case=operator is Operator.IGLOB, regexes=regexes)
                 return lambda known: True if matches(known) else None
     return _contained(operator, texts)
 
@@ -197,9 +209,9 @@ def _contained(operator: Operator, texts: tuple[str, ...]) -> Callable[[str], Ve
     return lambda _known: None
 
 
-def _under(texts: tuple[str, ...]) -> Callable[[str], Verdict]:
+def _under(texts: tuple[str, ...], regexes: Regexes) -> Callable[[str], Verdict]:
     """``pmatch``: all components of the known part but the last are whole."""
-    covers = compile_path_prefixes(texts)
+    covers = compile_path_prefixes(texts, regexes=regexes)
     has_globs = any(character in text for text in texts for character in "*?[")
     begins_one = _begins_one_of(tuple(map(_components, texts)))
 

@@ -7,11 +7,15 @@ moment later. The other fields are known after the container runtime or the API 
 
 from __future__ import annotations
 
-from tiercel_engine.fields.model import Argument, Field, FieldType
+from tiercel_engine.fields.model import Argument, ArgumentKind, Field, FieldType
 
 
 def _container(name: str, type_: FieldType, meaning: str, argument: Argument = Argument.NONE) -> Field:
     return Field(name, type_, meaning, argument=argument)
+
+
+def _mount(name: str, meaning: str) -> Field:
+    return Field(name, FieldType.STRING, meaning, argument=Argument.REQUIRED, argument_kind=ArgumentKind.GLOB)
 
 
 FIELDS: tuple[Field, ...] = (
@@ -41,42 +45,14 @@ FIELDS: tuple[Field, ...] = (
         FieldType.STRING,
         "All mounts as source:destination:mode:writable:propagation, separated by blanks.",
     ),
-    _container(
-        "container.mount",
-        FieldType.STRING,
-        "One mount, by number or by a glob for its source.",
-        Argument.REQUIRED,
+    _mount("container.mount", "One mount, by number or by a glob for its source."),
+    _mount("container.mount.source", "The source of a mount, by number or by a glob for its destination."),
+    _mount("container.mount.dest", "The destination of a mount, by number or by a glob for its source."),
+    _mount("container.mount.mode", "The mode of a mount, by number or by a glob for its source."),
+    _mount(
+        "container.mount.rdwr", "Whether a mount is writable, true or false, by number or by a glob for its source."
     ),
-    _container(
-        "container.mount.source",
-        FieldType.STRING,
-        "The source of a mount, by number or by a glob for its destination.",
-        Argument.REQUIRED,
-    ),
-    _container(
-        "container.mount.dest",
-        FieldType.STRING,
-        "The destination of a mount, by number or by a glob for its source.",
-        Argument.REQUIRED,
-    ),
-    _container(
-        "container.mount.mode",
-        FieldType.STRING,
-        "The mode of a mount, by number or by a glob for its source.",
-        Argument.REQUIRED,
-    ),
-    _container(
-        "container.mount.rdwr",
-        FieldType.STRING,
-        "Whether a mount is writable, true or false, by number or by a glob for its source.",
-        Argument.REQUIRED,
-    ),
-    _container(
-        "container.mount.propagation",
-        FieldType.STRING,
-        "The propagation of a mount, by number or by a glob for its source.",
-        Argument.REQUIRED,
-    ),
+    _mount("container.mount.propagation", "The propagation of a mount, by number or by a glob for its source."),
     _container("container.healthcheck", FieldType.STRING, "The command of the container's health check."),
     _container("container.liveness_probe", FieldType.STRING, "The command of the container's liveness probe."),
     _container("container.readiness_probe", FieldType.STRING, "The command of the container's readiness probe."),

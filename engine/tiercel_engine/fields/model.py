@@ -42,7 +42,8 @@ class ArgumentKind(Enum):
     """What the argument of a field is."""
 
     INDEX = "index"  # a number from 0
-    KEY = "key"  # a name, a path, a glob
+    KEY = "key"  # a name, a path
+    GLOB = "glob"  # a number from 0, or a glob
 
 
 class Stage(Enum):

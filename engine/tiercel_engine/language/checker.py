@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tiercel_engine import condition
-from tiercel_engine.condition import Constant, FieldOperand, Node, Operator, Transformed
+from tiercel_engine.condition import Constant, FieldOperand, ListConstants, Node, Operator, Quantifier, Transformed
 from tiercel_engine.diagnostics import Severity
 from tiercel_engine.fields import FieldType, Multiplicity
 from tiercel_engine.language import operators, syntax
 from tiercel_engine.language.constants import ConstantError, read_constant
 from tiercel_engine.language.errors import ConditionError, Problem
-from tiercel_engine.language.lexer import Lexer, shown
+from tiercel_engine.language.lexer import shown
+from tiercel_engine.language.named_lists import NamedLists
 from tiercel_engine.language.operand_types import UnknownField, field_operand, kind, operators_for, transformed
 from tiercel_engine.language.size import MAX_DEPTH, MAX_SIZE, measure
 from tiercel_engine.language.suspicions import suspicions
@@ -58,11 +59,12 @@ def check(
     """Checks ``expr`` and makes the typed condition. Raises nothing.
 
     ``macros`` are the typed conditions of the macros that may be used; their nodes are shared, not copied. ``lists``
-    are the items of each list, with inner lists already replaced. An item in quotes stands for the text in the quotes,
-    as it does in a condition. ``suggester`` gives the hints for misspelt names; many conditions share one. No problem
+    are the items of each list, with inner lists already replaced; many conditions share one ``NamedLists``, so that
+    each list is read once. ``suggester`` gives the hints for misspelt names; many conditions share one. No problem
     tells an item of a list that is ``private``.
 
-    The time is linear in the size of the expression and the distinct nodes of its macros. A condition that would be
+    The time is linear in the size of the expression and the distinct nodes of its macros, and in that of lists that
+    no condition has named before. A condition that would be
     larger than ``size.MAX_SIZE`` or deeper than ``size.MAX_DEPTH`` with its macros expanded is an error.
     """
     return _Checker(macros, lists, suggester or Suggester(), private).check(expr)
@@ -83,12 +85,11 @@ class _Checker:
         self._private = private
         self._withheld = Withheld()
         self._macros = macros
-        self._lists = lists
+        self._lists = lists if isinstance(lists, NamedLists) else NamedLists(lists)
         self._suggester = suggester
         self._problems: list[Problem] = []
         self._used_macros: set[str] = set()
         self._used_lists: set[str] = set()
-        self._read_lists: dict[tuple[str, FieldType, Operator], tuple[Constant, ...] | ConstantError] = {}
         self._constants = 0
 
     def check(self, expr: syntax.Expr) -> Checked:
@@ -180,10 +181,12 @@ class _Checker:
             return None
         if right is None:
             return None
-        atom = condition.Atom(left, check.operator, right, check.quantifier)
+        atoms = tuple([condition.Atom(left, check.operator, each, check.quantifier) for each in right])
+        node = atoms[0] if len(atoms) == 1 else condition.Or(atoms)
         if any(map(self._is_private, _words(check.right))):
-            self._withheld.add_comparison(atom, check)
-        return atom
+            for part in {id(part): part for part in (node, *atoms)}.values():
+                self._withheld.add_comparison(part, check)
+        return node
 
     def _is_private(self, word: syntax.Word) -> bool:
         """Whether a word stands for the items of a list that aren't for everybody."""
@@ -207,57 +210,62 @@ class _Checker:
             hint,
         )
 
-    def _right(self, check: syntax.Check, left: _Left) -> tuple[Constant, ...] | _Left | None:
-        """The right side, or None after an error that has been reported. Raises ConditionError for others."""
+    def _right(self, check: syntax.Check, left: _Left) -> Sequence[tuple[Constant, ...] | _Left] | None:
+        """The right side, or None after an error that has been reported. Raises ConditionError for others.
+
+        It is several ones if there are long lists among the values: the comparison holds if it holds for one of them.
+        """
         match check.right:
             case None:
-                return ()
+                return [()]
             case syntax.ValueOf(operand):
-                return _comparable(check, left, field_operand(operand), check.right)
+                return [_comparable(check, left, field_operand(operand), check.right)]
             case syntax.Call():
-                return _comparable(check, left, transformed(check.right), check.right)
+                return [_comparable(check, left, transformed(check.right), check.right)]
             case syntax.WordList(words):
-                return self._constants_of(words, left, check.operator)
+                return self._constants_of(words, left, check)
             case syntax.Word():
                 if check.operator in operators.SET or check.quantifier is not None:
-                    return self._named_list(check.right, left, check.operator)
-                return self._one_constant(check.right, left, check.operator)
+                    return self._named_list(check.right, left, check)
+                return self._one_constant(check.right, left, check)
 
     # Constants
 
-    def _named_list(self, word: syntax.Word, left: _Left, operator: Operator) -> tuple[Constant, ...] | None:
+    def _named_list(self, word: syntax.Word, left: _Left, check: syntax.Check) -> Sequence[tuple[Constant, ...]] | None:
         """The constants of a list that is named without parentheses: ``in shells``."""
         if word.text not in self._lists:
             hint = self._suggester.similar(word.text, self._lists, cutoff=0.75)
             hint = hint or f"write `({shown(word.text)})` if that is the value"
             message = f"there is no list {shown(word.text)}: it is taken for a value"
             self._report(Severity.WARNING, UNKNOWN_ITEM, message, word, hint)
-        return self._constants_of((word,), left, operator)
+        return self._constants_of((word,), left, check)
 
-    def _one_constant(self, word: syntax.Word, left: _Left, operator: Operator) -> tuple[Constant, ...] | None:
+    def _one_constant(
+        self, word: syntax.Word, left: _Left, check: syntax.Check
+    ) -> Sequence[tuple[Constant, ...]] | None:
         items = None if word.quoted else self._lists.get(word.text)
         if items is None or len(items) == 1:
-            return self._constants_of((word,), left, operator)
+            return self._constants_of((word,), left, check)
         self._used_lists.add(word.text)
         name = shown(word.text)
         count = "" if word.text in self._private else f" of {len(items)}"
-        message = f"`{operator.value}` takes one value, and {name} is a list{count}"
+        message = f"`{check.operator.value}` takes one value, and {name} is a list{count}"
         hint = f'write `in ({name})`, or "{name}" in quotes for the word itself'
         self._report(Severity.ERROR, COMPILE, message, word, hint)
         return None
 
     def _constants_of(
-        self, words: tuple[syntax.Word, ...], left: _Left, operator: Operator
-    ) -> tuple[Constant, ...] | None:
+        self, words: tuple[syntax.Word, ...], left: _Left, check: syntax.Check
+    ) -> Sequence[tuple[Constant, ...]] | None:
         """The constants of some words, with lists replaced by their items; None after an error.
 
-        The constants of a single list are shared by all conditions that name it.
+        Those of a long list stay by themselves where they can, so that all conditions that name it share them.
         """
         good = True
         parts: list[tuple[Constant, ...]] = []
         for word in words:
             try:
-                part = self._constants_of_one(word, left.type, operator)
+                part = self._constants_of_one(word, left, check)
             except ConstantError as error:
                 self._report(Severity.ERROR, COMPILE, error.message, word, error.hint)
                 good = False
@@ -267,32 +275,55 @@ class _Checker:
                 message = f"with its lists replaced the condition has more than {MAX_SIZE} values"
                 self._report(Severity.ERROR, COMPILE, message, word)
                 raise _TooMany
-            for suspicion in suspicions(left, operator, () if self._is_private(word) else part):
-                self._report(Severity.WARNING, suspicion.code, suspicion.message, word, suspicion.hint)
             parts.append(part)
         if not good:
             return None
-        return parts[0] if len(parts) == 1 else tuple([constant for part in parts for constant in part])
+        lists = [part for part in parts if isinstance(part, ListConstants)] if _holds_for_each(check, left) else []
+        rest = [part for part in parts if not isinstance(part, ListConstants)] if lists else parts
+        try:
+            self._lists.count_tried(sum(map(len, parts)), check.operator, check.quantifier)
+            if len(parts) == 1:
+                return parts
+            return [*lists, self._lists.joined(rest)] if rest or not lists else lists
+        except ConstantError as error:
+            self._report(Severity.ERROR, COMPILE, error.message, words[0], error.hint)
+            return None
 
-    def _constants_of_one(self, word: syntax.Word, type_: FieldType, operator: Operator) -> tuple[Constant, ...]:
+    def _constants_of_one(self, word: syntax.Word, left: _Left, check: syntax.Check) -> tuple[Constant, ...]:
         """The constant of a word, or the constants of the list that it names. Raises ConstantError."""
         name = word.text
         if word.quoted or name not in self._lists:
-            return (read_constant(name, type_, operator),)
-        self._used_lists.add(name)
-        key = name, type_, operator
-        read = self._read_lists.get(key)
-        if read is None:
-            try:
-                read = tuple([read_constant(_unquoted(item), type_, operator) for item in self._lists[name]])
-            except ConstantError as error:
-                read = ConstantError(f"in list {shown(name)}: {error.message}", error.hint)
-                if name in self._private:
-                    read = ConstantError(f"list {shown(name)} has an item that can't be compared here")
-            self._read_lists[key] = read
-        if isinstance(read, ConstantError):
-            raise ConstantError(read.message, read.hint)
-        return read
+            self._lists.count_patterns((name,), check.operator)
+            part: tuple[Constant, ...] = (read_constant(name, left.type, check.operator),)
+            room = len(self._problems) < MAX_PROBLEMS  # to look for what is similar takes time
+            suspicious = tuple(suspicions(left, check.operator, part)) if room else ()
+        else:
+            self._used_lists.add(name)
+            part = self._constants_of_list(name, left, check)
+            if name in self._private:
+                suspicious = tuple(suspicions(left, check.operator, ()))
+            else:
+                suspicious = self._lists.suspicions(name, left, check.operator, part)
+        for each in suspicious:
+            self._report(Severity.WARNING, each.code, each.message, word, each.hint)
+        return part
+
+    def _constants_of_list(self, name: str, left: _Left, check: syntax.Check) -> tuple[Constant, ...]:
+        try:
+            return self._lists.constants(name, left.type, check.operator)
+        except ConstantError:
+            if name in self._private:
+                raise ConstantError(f"list {shown(name)} has an item that can't be compared here") from None
+            raise
+
+
+def _holds_for_each(check: syntax.Check, left: _Left) -> bool:
+    """Whether the comparison holds exactly if it holds with some of its constants alone."""
+    if check.quantifier is not None:
+        return check.quantifier is Quantifier.ANY_OF and check.operator is not Operator.NE
+    return check.operator in operators.SET and not (
+        check.operator is Operator.IN and left.multiplicity is Multiplicity.LIST
+    )
 
 
 def _words(right: syntax.Right | None) -> tuple[syntax.Word, ...]:
@@ -329,16 +360,3 @@ def _comparable(
         message = f"the left side is {kind(left.type)}, the right side {kind(right.type)}"
         raise ConditionError(message, at.start, at.end)
     return right
-
-
-def _unquoted(item: str) -> str:
-    """The value of a list item: ``"a b"`` with its quotes stands for ``a b``."""
-    if len(item) > 1 and item[0] in "\"'" and item[-1] == item[0]:
-        lexer = Lexer(item)
-        try:
-            word = lexer.quoted()
-        except ConditionError:
-            return item
-        if word is not None and lexer.at_end():
-            return word.text
-    return item

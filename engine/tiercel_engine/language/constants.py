@@ -12,7 +12,7 @@ from tiercel_engine.condition import Constant, Operator
 from tiercel_engine.fields import FieldType
 from tiercel_engine.language.lexer import shown
 from tiercel_engine.patterns import compile_glob, compile_path_prefixes, compile_regex
-from tiercel_engine.regexes import PatternError
+from tiercel_engine.regexes import PatternError, Regexes
 from tiercel_engine.units import parse_nanoseconds
 
 LARGEST_PORT = (1 << 16) - 1
@@ -35,10 +35,11 @@ class ConstantError(Exception):
         self.hint = hint
 
 
+# What is compiled to be checked isn't kept: each check has a pool of its own.
 _GLOBS: dict[Operator, Callable[[str], object]] = {
-    Operator.GLOB: compile_glob,
-    Operator.IGLOB: lambda text: compile_glob(text, ignore_case=True),
-    Operator.PMATCH: lambda text: compile_path_prefixes([text]),
+    Operator.GLOB: lambda text: compile_glob(text, regexes=Regexes()),
+    Operator.IGLOB: lambda text: compile_glob(text, ignore_case=True, regexes=Regexes()),
+    Operator.PMATCH: lambda text: compile_path_prefixes([text], regexes=Regexes()),
 }
 
 
@@ -60,7 +61,7 @@ def _text(text: str, operator: Operator) -> str:
         raise ConstantError("text never holds a zero byte", "only fields of bytes do, such as evt.buffer")
     if operator is Operator.REGEX:
         try:
-            compile_regex(text)
+            compile_regex(text, regexes=Regexes())
         except PatternError as error:
             raise ConstantError(f"not a regular expression that RE2 accepts: {shown(str(error))}") from None
     if operator in _GLOBS:

@@ -9,6 +9,8 @@ from tiercel_engine.language import operators
 from tiercel_engine.language.errors import ConditionError
 from tiercel_engine.language.lexer import shown
 from tiercel_engine.language.syntax import ArgumentList, Call, FieldRef, Word
+from tiercel_engine.patterns import compile_glob
+from tiercel_engine.regexes import PatternError, Regexes
 
 LARGEST_INDEX = 999_999
 MAX_OPERANDS = 200
@@ -72,19 +74,26 @@ def field_operand(ref: FieldRef) -> FieldOperand:
     argument = ref.argument
     if argument is None:
         if field.argument is Argument.REQUIRED:
-            example = "0" if field.argument_kind is ArgumentKind.INDEX else "name"
+            example = "name" if field.argument_kind is ArgumentKind.KEY else "0"
             raise ConditionError(
                 f"{field.name} needs an argument", ref.start, ref.end, f"write {field.name}[{example}]"
             )
         return FieldOperand(field)
     if field.argument is Argument.NONE:
         raise ConditionError(f"{field.name} takes no argument", ref.start, ref.end, f"write {field.name}")
-    if field.argument_kind is ArgumentKind.INDEX:
+    is_number = argument.isdecimal() or field.argument_kind is ArgumentKind.INDEX
+    if is_number and field.argument_kind is not ArgumentKind.KEY:
         digits = argument.lstrip("0") or "0"
         if not (argument.isascii() and argument.isdecimal() and len(digits) <= len(str(LARGEST_INDEX))):
             message = f"{field.name} takes a number from 0 as its argument, not `{shown(argument)}`"
             raise ConditionError(message, ref.start, ref.end, f"such as {field.name}[1]")
         argument = digits
+    elif field.argument_kind is ArgumentKind.GLOB:
+        try:
+            compile_glob(argument, regexes=Regexes())
+        except PatternError as error:
+            message = f"the argument of {field.name} can't be used as a glob: {shown(str(error))}"
+            raise ConditionError(message, ref.start, ref.end) from None
     return FieldOperand(field, argument)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tiercel_engine.condition import Atom, Node
+from tiercel_engine.condition import Node
 from tiercel_engine.language.syntax import Check
 
 
@@ -17,13 +17,13 @@ class Withheld:
     macros' names, and comparisons with lists as they are written, with the lists' names."""
 
     macros: dict[int, tuple[Node, str]] = field(default_factory=dict)
-    comparisons: dict[int, tuple[Atom, Check]] = field(default_factory=dict)
+    comparisons: dict[int, tuple[Node, Check]] = field(default_factory=dict)
 
     def add_macro(self, node: Node, name: str) -> None:
         self.macros[id(node)] = node, name
 
-    def add_comparison(self, atom: Atom, written: Check) -> None:
-        self.comparisons[id(atom)] = atom, written
+    def add_comparison(self, node: Node, written: Check) -> None:
+        self.comparisons[id(node)] = node, written
 
     def update(self, other: Withheld) -> None:
         self.macros.update(other.macros)

@@ -2,113 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
-from tiercel_engine.condition import Atom, Node
-from tiercel_engine.evaluation.codegen import Program, compile_program
-from tiercel_engine.evaluation.graph import FALSE, Graph
-from tiercel_engine.evaluation.operators import compile_test
-from tiercel_engine.evaluation.uncertainty import bounds
+from tiercel_engine.evaluation.codegen import Program
 from tiercel_engine.event import Event
-from tiercel_engine.event_types import EVENT_TYPES
-from tiercel_engine.matching.requirements import EVENT_TYPE, named_event_types, tests_event_type
+from tiercel_engine.matching.owners import SYSTEM, namespace_of
+from tiercel_engine.matching.programs import Programs
+from tiercel_engine.matching.requirements import EVENT_TYPE
+from tiercel_engine.regexes import POOLS, REGEXES, OutOfTime, Regexes
 from tiercel_engine.rule import Rule
+
+NAMESPACE = "k8s.ns.name"
+
+Match = tuple[Rule, Event]
+"""A rule, and the first view of an event that it matches."""
+Look = Callable[[], None]
+"""Is called while rules are evaluated, and raises OutOfTime to end that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Of one event. Not ``complete``: evaluation was ended before all rules were evaluated."""
+
+    found: Sequence[Match]
+    complete: bool = True
 
 
 class Matcher:
     """Matches events with the enabled rules. Code for an event type is generated when its first event is matched.
 
-    Where values are known only in part, rules match that may match (``evaluation.uncertainty``).
-
-    With ``first_only`` an event has at most one match, that of the rule that was defined first
-    (``rule_matching: first``).
+    The system's rules come first. An event of a namespace's pods is matched with that namespace's rules too, and with
+    those of no other namespace. With ``first_only`` an event has at most one match (``rule_matching: first``). Where
+    values are known only in part, rules match that may match (``evaluation.uncertainty``).
     """
 
     def __init__(self, rules: Sequence[Rule], first_only: bool = False) -> None:
-        self._rules = [rule for rule in rules if rule.enabled]
-        self._first_only = first_only
-        self._sources: dict[str, _SourceRules] = {}
-        for source in {rule.source for rule in self._rules}:
-            rules_of = [(position, rule) for position, rule in enumerate(self._rules) if rule.source == source]
-            self._sources[source] = _SourceRules(source, rules_of)
+        self.first_only = first_only
+        owned: dict[str, list[Rule]] = {}
+        for rule in rules:
+            if rule.enabled:
+                owned.setdefault(namespace_of(rule), []).append(rule)
+        self._system = _OwnedRules(owned.pop(SYSTEM, ()), REGEXES, limited=False)
+        self._of_namespaces = {
+            namespace: _OwnedRules(of_one, POOLS.of(namespace), limited=True) for namespace, of_one in owned.items()
+        }
 
-    def match(self, event: Event) -> list[tuple[Rule, Event]]:
-        """The rules that match, in the order of the rules, each with the first view of the event that it matches."""
-        of_source = self._sources.get(event.source)
-        if of_source is None:
-            return []
-        program = of_source.programs.get(event[EVENT_TYPE])
-        if program is None:
-            program = of_source.program(event[EVENT_TYPE])
-        views: dict[int, Event] | None = None
-        for view in event.views():
-            matched = program(view)
-            if event.uncertain or view.uncertain:
-                view.uncertain = True
-                matched = of_source.for_uncertain(event[EVENT_TYPE])(view)
-            for position in matched:
-                if views is None:
-                    views = {position: view}
-                else:
-                    views.setdefault(position, view)
-        if views is None:
-            return []
-        positions = sorted(views)
-        return [(self._rules[position], views[position]) for position in positions[: 1 if self._first_only else None]]
+    def match(self, event: Event) -> list[Match]:
+        """The rules that match: the system's, then those of the event's namespace, both in the order of the rules."""
+        found = self.match_system(event)
+        namespace = self.namespace(event)
+        of_namespace = self.match_namespace(namespace, event).found if namespace else ()
+        return [*found, *of_namespace][: 1 if self.first_only else None]
+
+    def match_system(self, event: Event) -> Sequence[Match]:
+        """Those of the system's rules that match."""
+        return self._system.match(event, self.first_only).found
+
+    def namespace(self, event: Event) -> str:
+        """The namespace whose rules watch where the event happened; "" if no namespace's do."""
+        if not self._of_namespaces:
+            return ""
+        namespace = event[NAMESPACE]
+        return namespace if isinstance(namespace, str) and namespace in self._of_namespaces else ""
+
+    def match_namespace(self, namespace: str, event: Event) -> Matches:
+        """Those of a namespace's rules that match an event of the namespace's pods."""
+        return self._of_namespaces[namespace].match(event, self.first_only)
+
+    @contextmanager
+    def looking(self, namespace: str, look: Look) -> Iterator[None]:
+        """Meanwhile ``look`` is called as rules of the namespace are evaluated."""
+        rules = self._of_namespaces[namespace]
+        rules.look = rules.regexes.look = look
+        try:
+            yield
+        finally:
+            rules.look = rules.regexes.look = None
 
     def prepare(self, event_types: Sequence[str], source: str = "syscall") -> None:
         """Generates the code for these event types now instead of when the first event is matched."""
-        if source in self._sources:
-            for event_type in event_types:
-                self._sources[source].program(event_type)
+        for owned in (self._system, *self._of_namespaces.values()):
+            owned.prepare(event_types, source)
 
 
-class _SourceRules:
-    """The rules of one event source, as a program for each event type."""
+class _OwnedRules:
+    """The rules of the system, or of a namespace."""
 
-    def __init__(self, source: str, rules: Sequence[tuple[int, Rule]], *, bounded: bool = False) -> None:
-        self._source = source
+    def __init__(self, rules: Sequence[Rule], regexes: Regexes, *, limited: bool) -> None:
+        self.look: Look | None = None
+        self.regexes = regexes
         self._rules = rules
-        self._bounded = bounded
-        self._of_uncertain: _SourceRules | None = None
-        self._graph = Graph()
-        conditions: Iterable[Node] = (rule.condition for _, rule in rules)
-        if bounded:
-            conditions = (upper for _, upper in bounds(conditions))
-        self._conditions = [
-            (position, self._graph.add(condition)) for (position, _), condition in zip(rules, conditions, strict=True)
-        ]
-        self._type_atoms = [
-            (number, compile_test(part))
-            for number, part in enumerate(self._graph.parts)
-            if isinstance(part, Atom) and tests_event_type(part)
-        ]
-        self._named = EVENT_TYPES.get(source, frozenset()).union(
-            *(named_event_types(rule.condition) for _, rule in rules)
-        )
-        # Event types for which the same folded conditions are left share a program.
-        self._compiled: dict[tuple[tuple[int, int], ...], Program] = {}
-        self._unfolded: Program | None = None
-        self.programs: dict[object, Program] = {}
+        self._programs = {
+            source: Programs(
+                source,
+                [(position, rule.condition) for position, rule in enumerate(rules) if rule.source == source],
+                regexes,
+                limited=limited,
+            )
+            for source in {rule.source for rule in rules}
+        }
 
-    def for_uncertain(self, event_type: object) -> Program:
-        """The program for events of a type of which some values are known only in part: it gives the rules that may
-        match. It is made when it is first needed."""
-        if self._of_uncertain is None:
-            self._of_uncertain = _SourceRules(self._source, self._rules, bounded=True)
-        return self._of_uncertain.program(event_type)
+    def prepare(self, event_types: Sequence[str], source: str) -> None:
+        if source in self._programs:
+            for event_type in event_types:
+                self._programs[source].of(event_type)
 
-    def program(self, event_type: object) -> Program:
-        """The program for events of a type. Unknown types, and None, share one program that tests the type itself."""
-        if event_type not in self._named:
-            if self._unfolded is None:
-                self._unfolded = compile_program(self._graph, self._conditions, bounded=self._bounded)
-            return self._unfolded
-        if event_type not in self.programs:
-            known = {number: test(event_type) for number, test in self._type_atoms}
-            folded = self._graph.fold([node for _, node in self._conditions], known)
-            possible = tuple((position, folded[node]) for position, node in self._conditions if folded[node] != FALSE)
-            if possible not in self._compiled:
-                self._compiled[possible] = compile_program(self._graph, possible, bounded=self._bounded)
-            self.programs[event_type] = self._compiled[possible]
-        return self.programs[event_type]
+    def match(self, event: Event, first_only: bool) -> Matches:
+        programs = self._programs.get(event.source)
+        if programs is None:
+            return _NO_MATCHES
+        views: dict[int, Event] = {}
+        complete = True
+        try:
+            of_type = programs.of(event[EVENT_TYPE])
+            for view in event.views():
+                matched: list[int] = []
+                try:
+                    self._evaluate(of_type, view, matched)
+                    if event.uncertain or view.uncertain:
+                        view.uncertain = True
+                        matched.clear()
+                        self._evaluate(programs.for_uncertain(event[EVENT_TYPE]), view, matched)
+                finally:
+                    for position in matched:
+                        views.setdefault(position, view)
+        except OutOfTime:
+            complete = False
+        if not views:
+            return _NO_MATCHES if complete else Matches((), complete)
+        positions = sorted(views)[: 1 if first_only else None]
+        return Matches([(self._rules[position], views[position]) for position in positions], complete)
+
+    def _evaluate(self, programs: Sequence[Program], view: Event, matched: list[int]) -> None:
+        """Adds the positions of the rules that match. Raises OutOfTime, with those added that matched before."""
+        for program in programs:
+            if self.look is not None:
+                self.look()
+            matched += program(view)
+
+
+_NO_MATCHES = Matches(())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tiercel_engine.condition import And, Atom, FieldOperand, Node, Not, Operator, Or
+from tiercel_engine.condition import And, Atom, Constant, FieldOperand, ListConstants, Node, Not, Operator, Or
 from tiercel_engine.evaluation.operators import compile_test
 from tiercel_engine.evaluation.walk import atom_fields, postorder
 from tiercel_engine.event_types import EVENT_TYPES
@@ -13,6 +13,7 @@ from tiercel_engine.rendering.output import compile_output
 from tiercel_engine.rule import Rule
 
 EVENT_TYPE = "evt.type"
+_EVENT_TYPES: frozenset[Constant] = frozenset().union(*EVENT_TYPES.values())
 
 
 def tests_event_type(atom: Atom) -> bool:
@@ -21,12 +22,12 @@ def tests_event_type(atom: Atom) -> bool:
 
 
 def named_event_types(node: Node) -> frozenset[str]:
-    """The event types that the condition names."""
+    """The event types that the condition names; of a long list only those that some source has."""
     return frozenset(
         constant
         for atom in postorder(node)
         if isinstance(atom, Atom) and tests_event_type(atom) and isinstance(atom.right, tuple)
-        for constant in atom.right
+        for constant in (_EVENT_TYPES & atom.right.members if isinstance(atom.right, ListConstants) else atom.right)
         if isinstance(constant, str) and atom.operator in (Operator.EQ, Operator.NE, Operator.IN, Operator.INTERSECTS)
     )
 
@@ -79,16 +80,16 @@ def fields(node: Node) -> frozenset[str]:
 _HOST_NAME_FIELDS = frozenset({"fd.cip.name", "fd.sip.name", "fd.lip.name", "fd.rip.name"})
 
 
-def host_names(node: Node) -> frozenset[str]:
-    """The host names that the condition compares with those of addresses."""
-    return frozenset(
-        constant
+def host_names(nodes: Iterable[Node]) -> frozenset[str]:
+    """The host names that the conditions compare with those of addresses. A list that several name is read once."""
+    compared = {
+        id(atom.right): atom.right
+        for node in nodes
         for atom in postorder(node)
         if isinstance(atom, Atom) and isinstance(atom.left, FieldOperand) and isinstance(atom.right, tuple)
         if atom.left.key in _HOST_NAME_FIELDS
-        for constant in atom.right
-        if isinstance(constant, str)
-    )
+    }
+    return frozenset(constant for right in compared.values() for constant in right if isinstance(constant, str))
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +111,11 @@ class Requirements:
         types: frozenset[str] | None = frozenset()
         read: set[str] = set()
         printed: set[str] = set()
-        names: set[str] = set()
-        for rule in rules:
-            if not rule.enabled or rule.source != source:
-                continue
+        concerned = [rule for rule in rules if rule.enabled and rule.source == source]
+        for rule in concerned:
             possible = event_types(rule.condition, source)
             types = None if types is None or possible is None else types | possible
             read |= fields(rule.condition)
-            names |= host_names(rule.condition)
             printed |= compile_output(rule.output).fields
-        return cls(types, frozenset(read), frozenset(printed), frozenset(names))
+        names = host_names(rule.condition for rule in concerned)
+        return cls(types, frozenset(read), frozenset(printed), names)

@@ -37,8 +37,14 @@ class LossCause(Enum):
     """A file server, or a process's memory, did not answer in time, so that an event lacks a name."""
     PROCESS_TABLE_FULL = "ProcessTableFull"
     """The agent had no room for all processes, so that it isn't known what some of them execute."""
+    RULES_CHANGING = "RulesChanging"
+    """More events came than there was room for while programs for new rules were made."""
     EVALUATION_FAILED = "EvaluationFailed"
     """An error ended the evaluation of rules on an event."""
+    EVALUATION_BUDGET_EXCEEDED = "EvaluationBudgetExceeded"
+    """Rules of a namespace were not evaluated on events of its pods, since they took more time than they may."""
+    ALERT_BUDGET_EXCEEDED = "AlertBudgetExceeded"
+    """Rules of a namespace matched more often than they may raise alerts."""
     RECORDING_FAILED = "RecordingFailed"
     """The recording of events was too slow or failed."""
     OUTPUT_FAILED = "OutputFailed"
@@ -100,6 +106,7 @@ class LossOfCause:
     rule: str = field(
         default="", metadata=says("The rule that may have matched them, as namespace/rule; any rule if there is none.")
     )
+    namespace: str = field(default="", metadata=says("The namespace whose rules alone are concerned, if there is one."))
 
 
 @dataclass(frozen=True, slots=True)

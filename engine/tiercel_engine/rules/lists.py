@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tiercel_engine.language.named_lists import NamedLists
 from tiercel_engine.rules.definitions import Definition, Definitions
 from tiercel_engine.rules.documents.decoding import VALIDATE
 from tiercel_engine.rules.documents.items import ListItem
@@ -20,7 +21,7 @@ MAX_TOTAL = 1_000_000
 class Lists:
     """``items`` has the items of each list, ``used`` the lists that other lists use, ``broken`` those with an error."""
 
-    items: Mapping[str, tuple[str, ...]]
+    items: NamedLists
     used: frozenset[str]
     broken: frozenset[str]
 
@@ -69,7 +70,7 @@ def expand_lists(definitions: Definitions, report: Report) -> Lists:
             if current in broken or inner & broken:
                 broken.add(current)
                 expanded[current] = ()
-    return Lists(expanded, frozenset(used), frozenset(broken))
+    return Lists(NamedLists(expanded), frozenset(used), frozenset(broken))
 
 
 def _sees(definitions: Mapping[str, Definition[ListItem]], definition: Definition[ListItem], item: str) -> bool:

@@ -27,6 +27,18 @@ class LogConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NamespaceBudget:
+    """What the rules of namespaces other than the system's may take of this agent."""
+
+    namespace_cpu: float = 0.1
+    """Seconds of CPU time in a second, for the rules of one namespace."""
+    all_cpu: float = 0.3
+    """The same for those of all such namespaces together."""
+    alerts: int = 200
+    """Alerts in a second that the rules of one namespace raise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     rules: tuple[Path, ...]
     """Files and folders in the order of loading."""
@@ -40,6 +52,7 @@ class Config:
     """Matches of a rule in one cgroup that are reported one by one in a second; 0: all."""
     process_memory: int = MEMORY
     """Bytes that what is known of processes may take."""
+    namespace_budget: NamespaceBudget = NamespaceBudget()
     hostname: str = ""
     json: bool = True
     outputs: tuple[OutputConfig, ...] = (StdoutConfig(),)

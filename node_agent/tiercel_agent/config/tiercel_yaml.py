@@ -11,6 +11,7 @@ from tiercel_agent.config.model import (
     LOG_TARGETS,
     Config,
     LogConfig,
+    NamespaceBudget,
     default_hostname,
 )
 from tiercel_agent.config.section import Section
@@ -41,6 +42,7 @@ def translate(settings: Section) -> Config:
         priority=settings.priority("priority"),
         first_match=settings.choice("rule_matching", ("all", "first"), "all") == "first",
         flood_limit=settings.number("flood_limit", 100),
+        namespace_budget=_namespace_budget(settings.section("namespace_budget")),
         hostname=hostname,
         json=settings.choice("format", ("json", "text"), "json") == "json",
         outputs=(
@@ -88,6 +90,17 @@ def _workloads(settings: Section) -> WorkloadSettings:
     for section in (containers, kubernetes):
         section.refuse_unknown()
     return replace(usual, kubernetes=enabled)
+
+
+def _namespace_budget(section: Section) -> NamespaceBudget:
+    usual = NamespaceBudget()
+    budget = NamespaceBudget(
+        namespace_cpu=section.number("cpu_percent", round(100 * usual.namespace_cpu)) / 100,
+        all_cpu=section.number("all_cpu_percent", round(100 * usual.all_cpu)) / 100,
+        alerts=section.number("alerts_per_second", usual.alerts),
+    )
+    section.refuse_unknown()
+    return budget
 
 
 def _stdout(section: Section) -> tuple[OutputConfig, ...]:

@@ -172,6 +172,7 @@ class Detector:
             Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
             Loss(LossCause.LOOKUP_UNANSWERED): self._lookups.unanswered,
             Loss(LossCause.PROCESS_TABLE_FULL): self._context.processes.evicted,
+            Loss(LossCause.RULES_CHANGING): self._intake.refused,
         }
         by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
         lost |= {Loss(LossCause.RATE_LIMIT, rule=rule): count for rule, count in by_rule.items()}

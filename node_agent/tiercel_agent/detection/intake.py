@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiercel_agent.detection.event_room import EventRoom
 from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.handover import Handover
 from tiercel_agent.detection.pending_events import PendingEvents
@@ -29,9 +30,15 @@ class Intake:
         self._exempt = exempt
         self._clock = BootClock()
         self._events: list[LiveEvent] = []
+        self._room = EventRoom()
         self._pending = PendingEvents()
         self.count = 0
         """Events so far."""
+
+    @property
+    def refused(self) -> int:
+        """Events so far for which there was no room."""
+        return self._room.refused
 
     @property
     def has_pending(self) -> bool:
@@ -41,6 +48,7 @@ class Intake:
     def take_events(self) -> list[Event]:
         """The events of the records so far, in the order of their times, without those that wait."""
         events, self._events = self._events, []
+        self._room.clear()
         for event in events:
             self.count += 1
             event.record.number = self.count
@@ -122,7 +130,7 @@ class Intake:
 
     def _add(self, call: Syscall, header: records.Header, record: bytes, image: Image | None = None) -> None:
         process = records.process_at(record, records.SELF_OFFSET)
-        if self._exempt.covers(header, process):
+        if self._exempt.covers(header, process) or not self._room.takes(header.cgroup, len(record)):
             return
         image = image or self._context.processes.image(process)
         moment = self._clock.wall_time(header.time)

@@ -6,20 +6,26 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tiercel_agent.config.model import NamespaceBudget
 from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.delivery.worker import SinkWorker
 from tiercel_agent.detection.floods import Floods
 from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.partial import ReportedParts, partial_alert
 from tiercel_agent.detection.rule_set import RuleSet
+from tiercel_agent.detection.shares import Shares
+from tiercel_agent.detection.shed import CAUSES, Shed, shed_alert
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.logs import located
 from tiercel_agent.loss import Loss, Losses, listed
 from tiercel_agent.warning import AgentWarning, describe
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
+from tiercel_engine.matching.owners import SYSTEM, namespace_of
+from tiercel_engine.regexes import OutOfTime
 from tiercel_engine.rendering.alerts import make_alert
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Origin
@@ -73,7 +79,8 @@ class RuleAlerts:
 
 
 class EngineLoop:
-    """One thread calls all methods. ``clock`` is monotonic seconds, ``now`` nanoseconds since the epoch.
+    """One thread calls all methods. ``clock`` is monotonic seconds, ``used`` the thread's seconds of CPU time, ``now``
+    nanoseconds since the epoch. ``budget`` is for rules of namespaces other than the system's.
 
     ``secrets`` is whether alerts show those of command lines.
     """
@@ -87,7 +94,9 @@ class EngineLoop:
         hostname: str,
         secrets: bool = False,
         recording: SinkWorker[Event] | None = None,
+        budget: NamespaceBudget = NamespaceBudget(),  # noqa: B008  (it is frozen)
         clock: Callable[[], float] = time.monotonic,
+        used: Callable[[], float] = time.thread_time,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._source = source
@@ -107,6 +116,8 @@ class EngineLoop:
         self._alerts: Counter[str] = Counter()
         self._of_rules: dict[tuple[Origin, str], RuleAlerts] = {}
         self._failures: Counter[Loss] = Counter()
+        self._shares = Shares(budget, clock, used)
+        self._shed = Shed()
 
     def turn(self, timeout: float = POLL) -> None:
         """Takes the events that are there, or waits for some for at most ``timeout`` seconds."""
@@ -116,6 +127,7 @@ class EngineLoop:
             self._checked = self._clock()
             self._report_floods()
             self._report_losses()
+            self._report_shed()
             self._report_unwatched()
             self._log_warnings()
 
@@ -132,6 +144,7 @@ class EngineLoop:
             self._take(event)
         self._report_floods()
         self._report_losses(last=True)
+        self._report_shed(last=True)
         self._outputs.close()
         if self._recording is not None:
             self._recording.close()
@@ -146,27 +159,68 @@ class EngineLoop:
         self._of_rules = {key: alerts for key, alerts in self._of_rules.items() if key in running}
         return list(self._of_rules.values())
 
+    def not_evaluated(self) -> dict[Loss, int]:
+        """What reached this loop and was lost in it: events that rules did not see, and alerts beyond a budget."""
+        return {**self._failures, **self._shed.totals}
+
     def _take(self, event: Event) -> None:
         if self._recording is not None:
             self._recording.put([Event(event.source, event.time, event.materialize())])
-        outputs = self._rules.outputs
+        matcher, outputs = self._rules.matcher, self._rules.outputs
         try:
-            matches = self._rules.matcher.match(event)
-            if self._recording is None:
-                self._source.evaluated(event)
+            found = matcher.match_system(event)
+            namespace = "" if found and matcher.first_only else matcher.namespace(event)
+            if not namespace:
+                self._learn(event)
             alerts = [
                 (make_alert(rule, view, outputs[rule.key], self._hostname, secrets=self._secrets), view)
-                for rule, view in matches
+                for rule, view in found
             ]
-        except Exception as error:  # one event that trips the engine must not end detection
-            loss = Loss(LossCause.EVALUATION_FAILED, error=type(error).__name__)
-            if not self._failures[loss]:
-                LOGGER.error("an event could not be evaluated: %s", located(error))
-            self._failures[loss] += 1
+        except Exception as error:
+            self._failed(error)
             return
         for alert, view in alerts:
-            self._floods.remember(alert, self._source.cgroup(event))
-            self._alert(alert, view)
+            self._raise(event, alert, view)
+        if namespace:
+            try:
+                self._take_of_namespace(event, namespace)
+            except Exception as error:
+                self._failed(error, namespace)
+
+    def _take_of_namespace(self, event: Event, namespace: str) -> None:
+        """Evaluates the rules of the namespace in whose pods the event happened, as far as they have time."""
+        matcher, outputs, shares = self._rules.matcher, self._rules.outputs, self._shares
+        if shares.is_used_up(namespace):
+            self._shed.add(LossCause.EVALUATION_BUDGET_EXCEEDED, namespace)
+            return
+        with shares.spending(namespace) as look, matcher.looking(namespace, look):
+            matches = matcher.match_namespace(namespace, event)
+            for rule, view in matches.found:
+                if shares.takes_alert(namespace):
+                    alert = make_alert(rule, view, outputs[rule.key], self._hostname, secrets=self._secrets)
+                    self._raise(event, alert, view)
+                else:
+                    self._shed.add(LossCause.ALERT_BUDGET_EXCEEDED, namespace)
+            if matches.complete:
+                with suppress(OutOfTime):
+                    self._learn(event)
+            else:
+                self._shed.add(LossCause.EVALUATION_BUDGET_EXCEEDED, namespace)
+
+    def _learn(self, event: Event) -> None:
+        if self._recording is None:
+            self._source.evaluated(event)
+
+    def _failed(self, error: Exception, namespace: str = "") -> None:
+        """One event that trips the engine must not end detection."""
+        loss = Loss(LossCause.EVALUATION_FAILED, error=type(error).__name__, namespace=namespace)
+        if not self._failures[loss]:
+            LOGGER.error("an event could not be evaluated: %s", located(error))
+        self._failures[loss] += 1
+
+    def _raise(self, event: Event, alert: Alert, view: Event) -> None:
+        self._floods.remember(alert, self._source.cgroup(event))
+        self._alert(alert, view)
 
     def _alert(self, alert: Alert, event: Event | None) -> None:
         self._alerts[alert.rule_key] += 1
@@ -180,14 +234,25 @@ class EngineLoop:
         rules = {rule.key: rule for rule in self._rules.rules}
         for suppressed in self._source.suppressed():
             self._suppressed[suppressed.rule] += suppressed.count
-            alert = self._floods.alert(suppressed, rules.get(suppressed.rule), self._hostname, self._now())
-            if alert is not None:
+            rule = rules.get(suppressed.rule)
+            alert = self._floods.alert(suppressed, rule, self._hostname, self._now())
+            if alert is None:
+                continue
+            namespace = namespace_of(rule) if rule is not None else SYSTEM
+            if namespace == SYSTEM or self._shares.takes_alert(namespace):
                 self._alert(alert, None)
+            else:
+                self._shed.add(LossCause.ALERT_BUDGET_EXCEEDED, namespace)
 
     def _report_losses(self, *, last: bool = False) -> None:
-        news = self._losses.news(self._lost(), self._clock(), last=last)
+        lost = {loss: count for loss, count in self._lost().items() if loss.cause not in CAUSES}
+        news = self._losses.news(lost, self._clock(), last=last)
         if news:
             self._alert(loss_alert(news, self._hostname, self._now()), None)
+
+    def _report_shed(self, *, last: bool = False) -> None:
+        for namespace, losses in self._shed.news(self._clock(), last=last).items():
+            self._alert(shed_alert(namespace, losses, self._hostname, self._now()), None)
 
     def _report_unwatched(self) -> None:
         news = self._reported_parts.news(self._source.unwatched())
@@ -208,7 +273,7 @@ class EngineLoop:
 
     def _lost(self) -> dict[Loss, int]:
         lost = {loss: count for loss, count in self._source.counters().lost.items() if count}
-        lost |= self._failures
+        lost |= self.not_evaluated()
         lost |= self._outputs.lost()
         if self._recording is not None and (lost_events := self._recording.totals().lost):
             lost[Loss(LossCause.RECORDING_FAILED)] = lost_events

@@ -10,11 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tiercel_engine.rule import Rule
-from tiercel_engine.scope import SYSTEM_NAMESPACE
-
-SYSTEM = ""
-"""Stands for the namespace of the system's rules."""
 _ADDED = 2
 """Clauses that a partition may have beside those of rules: for namespaces beyond their budget, and for the system."""
 
@@ -48,11 +43,6 @@ class FilterBudget:
 
 
 BUDGET = FilterBudget()
-
-
-def namespace_of(rule: Rule) -> str:
-    """The namespace whose budget a rule is charged to: ``SYSTEM``, or a namespace whose pods alone the rule watches."""
-    return SYSTEM if rule.origin is None or rule.origin.namespace == SYSTEM_NAMESPACE else rule.origin.namespace
 
 
 def fair_shares(needs: Mapping[str, int], room: int) -> dict[str, int]:

@@ -13,15 +13,17 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 
 from tiercel_agent.events.syscalls import SYSCALLS, Syscall, known_numbers
-from tiercel_agent.filter.budget import BUDGET, SYSTEM, FilterBudget, fair_shares, namespace_of
+from tiercel_agent.filter.budget import BUDGET, FilterBudget, fair_shares
 from tiercel_agent.filter.cutter import Clause, Cutter
 from tiercel_agent.filter.decidability import NAME_SIGNALS, DecidableFields, Signal, decidable_fields
 from tiercel_agent.filter.name_tests import NameTest, name_test
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.graph import FALSE, Graph
 from tiercel_engine.evaluation.operators import compile_test
+from tiercel_engine.matching.owners import SYSTEM, namespace_of
 from tiercel_engine.matching.requirements import tests_event_type
 from tiercel_engine.rule import Rule
 from tiercel_engine.scope import Scope
@@ -65,6 +67,8 @@ class Clauses:
     """All rules as clauses."""
 
     graph: Graph
+    namespaces: tuple[str, ...]
+    """By the position of a rule, whose it is: ``SYSTEM``, or a namespace's."""
     partitions: tuple[Partition, ...]
     name_tests: Mapping[int, NameTest]
     """By atom, for the atoms that the name of a file decides, as it is or as it was passed."""
@@ -78,19 +82,18 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, bud
     """The clauses of these rules for these calls. Calls that no rule can match belong to no partition."""
     graph = Graph()
     roots = [graph.add(rule.condition) for rule in rules]
-    types = [
-        (number, compile_test(part))
-        for number, part in enumerate(graph.parts)
-        if isinstance(part, Atom) and tests_event_type(part)
+    namespaces = tuple(map(namespace_of, rules))
+    left_for = [
+        _LeftConditions(graph, [(rule, root) for rule, root in enumerate(roots) if namespaces[rule] == namespace])
+        for namespace in dict.fromkeys(namespaces)
     ]
-    left_of: dict[tuple[bool, ...], Conditions] = {}
     alike: dict[tuple[Conditions, DecidableFields], list[Syscall]] = {}
+    of_parts: dict[tuple[Conditions, ...], Conditions] = {}
     for call in calls:
-        known = tuple(test(call.name) for _, test in types)
-        if known not in left_of:  # most calls are named by no rule, and come out the same
-            folded = graph.fold(roots, dict(zip((number for number, _ in types), known, strict=True)))
-            left_of[known] = tuple((rule, folded[root]) for rule, root in enumerate(roots) if folded[root] != FALSE)
-        conditions = left_of[known]
+        parts = tuple(left.conditions(call) for left in left_for)
+        if parts not in of_parts:
+            of_parts[parts] = tuple(sorted(chain.from_iterable(parts)))
+        conditions = of_parts[parts]
         if conditions:
             alike.setdefault((conditions, decidable_fields(call)), []).append(call)
     partitions = []
@@ -103,7 +106,32 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, bud
             left.setdefault(namespace, {}).update(dict.fromkeys(rules[position].key for position in positions))
     over_budget = {namespace: tuple(keys) for namespace, keys in sorted(left.items())}
     tests = _name_tests(graph, partitions)
-    return Clauses(graph, tuple(partitions), tests, over_budget.pop(SYSTEM, ()), over_budget)
+    return Clauses(graph, namespaces, tuple(partitions), tests, over_budget.pop(SYSTEM, ()), over_budget)
+
+
+class _LeftConditions:
+    """What is left of the conditions of one namespace's rules for calls of each type. Only types that these rules tell
+    apart are looked at one by one: how many others name makes no difference."""
+
+    def __init__(self, graph: Graph, conditions: Sequence[tuple[int, int]]) -> None:
+        self._graph = graph
+        self._conditions = conditions
+        self._types = [
+            (number, compile_test(part))
+            for number in sorted(graph.reachable(root for _, root in conditions))
+            if isinstance(part := graph.parts[number], Atom) and tests_event_type(part)
+        ]
+        self._known: dict[tuple[bool, ...], Conditions] = {}
+
+    def conditions(self, call: Syscall) -> Conditions:
+        results = tuple(test(call.name) for _, test in self._types)
+        if results not in self._known:
+            known = dict(zip((number for number, _ in self._types), results, strict=True))
+            folded = self._graph.fold([root for _, root in self._conditions], known)
+            self._known[results] = tuple(
+                (rule, folded[root]) for rule, root in self._conditions if folded[root] != FALSE
+            )
+        return self._known[results]
 
 
 def _name_tests(graph: Graph, partitions: Sequence[Partition]) -> dict[int, NameTest]:

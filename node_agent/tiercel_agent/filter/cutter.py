@@ -14,7 +14,7 @@ from itertools import chain, islice, product
 
 from tiercel_agent.filter.decidability import NAME_SIGNALS, DecidableFields, Signal
 from tiercel_agent.filter.name_tests import name_test
-from tiercel_engine.condition import Atom
+from tiercel_engine.condition import Atom, ListConstants
 from tiercel_engine.evaluation.graph import TRUE, Graph, Junction, Negation
 
 _DEEPEST = 60
@@ -64,12 +64,14 @@ class Cutter:
         return clauses
 
     def size(self, root: int, most: int) -> int:
-        """How many nodes a condition has, and constants that these compare with; ``most + 1`` if there are more than
-        ``most``."""
+        """How many nodes a condition has, and constants of its own that these compare with; ``most + 1`` if there are
+        more than ``most``. Those of long lists are shared by all conditions, and don't count."""
         size = 0
         for node in self._nodes(root):
             part = self._graph.parts[node]
-            size += 1 + (len(part.right) if isinstance(part, Atom) and isinstance(part.right, tuple) else 0)
+            size += 1
+            if isinstance(part, Atom) and isinstance(part.right, tuple) and not isinstance(part.right, ListConstants):
+                size += len(part.right)
             if size > most:
                 return most + 1
         return size

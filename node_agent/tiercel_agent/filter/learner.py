@@ -28,6 +28,9 @@ from tiercel_agent.kernel.loading.libbpf import Map
 from tiercel_agent.kernel.records import LINEAGE_ENDS, Section
 from tiercel_engine.evaluation.codegen import compile_program
 from tiercel_engine.evaluation.verdicts import Verdicts, compile_verdicts
+from tiercel_engine.matching.matcher import NAMESPACE
+from tiercel_engine.matching.owners import SYSTEM
+from tiercel_engine.regexes import POOLS, REGEXES, Regexes
 
 _FACTS = Struct("=Ii6I3Q")
 _CALL_KEY_SIZE = 24
@@ -119,7 +122,7 @@ def _owner(event: LiveEvent) -> str | None:
     """Whose room the sets that are learned from an event take."""
     if event.record.container is None:
         return HOST
-    namespace = event["k8s.ns.name"]
+    namespace = event[NAMESPACE]
     return namespace if isinstance(namespace, str) else ""
 
 
@@ -143,8 +146,13 @@ class Learner:
         self._words = tables.process_words
         self._partition_of = {number: partition for partition in partitions for number in partition.numbers()}
         self._first_words = tables.first_words
-        of_processes = self._atoms(partitions, {Signal.OWN, Signal.PROCESS})
-        self._verdicts = compile_verdicts(self._clauses.graph, of_processes)
+        of_processes = self._process_atoms()
+        of_system = of_processes.pop(SYSTEM, set())
+        self._of_system = self._verdicts_on(of_system, REGEXES)
+        self._of_namespaces = {
+            namespace: self._verdicts_on(atoms - of_system, POOLS.of(namespace))
+            for namespace, atoms in of_processes.items()
+        }
         self._by_process = {
             partition: CandidateSets(self._clauses, partition, {Signal.OWN, Signal.PROCESS}) for partition in partitions
         }
@@ -199,6 +207,30 @@ class Learner:
 
     # processes
 
+    def _process_atoms(self) -> dict[str, set[int]]:
+        """The tests that a process decides, by whose rules have them."""
+        clauses = self._clauses
+        found: dict[str, set[int]] = {}
+        for partition in clauses.partitions:
+            atoms = {atom for atom, signal in partition.signals.items() if signal in (Signal.OWN, Signal.PROCESS)}
+            for clause in partition.clauses:
+                owner = clauses.namespaces[clause.rule] if clause.rule >= 0 else SYSTEM
+                found.setdefault(owner, set()).update(clauses.graph.reachable(clause.parts) & atoms)
+        return found
+
+    def _verdicts_on(self, atoms: Iterable[int], regexes: Regexes) -> Callable[[LiveEvent], Verdicts]:
+        return compile_verdicts(self._clauses.graph, sorted(atoms), regexes)
+
+    def _verdicts(self, event: LiveEvent) -> Verdicts:
+        """Which tests of the event's process hold, and which are undecided. Those of a namespace's rules are made for
+        its own pods alone: for all others its clauses are ruled out by their scope, which doesn't hold then."""
+        verdicts = self._of_system(event)
+        if not self._of_namespaces:
+            return verdicts
+        namespace = event[NAMESPACE]
+        of_namespace = self._of_namespaces.get(namespace) if isinstance(namespace, str) else None
+        return verdicts | of_namespace(event) if of_namespace is not None else verdicts
+
     def _process(self, event: LiveEvent, facts: Facts) -> None:
         """Writes the candidate sets of the event's process, which the kernel doesn't know, if they are still true."""
         record = event.record
@@ -215,8 +247,8 @@ class Learner:
             self._waiting.popitem(last=False)
         if patience < _PATIENCE:
             return
-        verdicts = self._verdicts(event)
         owner = _owner(event)
+        verdicts = self._verdicts(event)
         whole = self._process_set(self._by_process, verdicts, owner)
         own = self._process_set(self._by_own, verdicts, owner)
         if whole is None or own is None:

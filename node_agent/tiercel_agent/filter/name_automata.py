@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from tiercel_agent.filter.automaton import UNKNOWN, Automaton, Pattern, build
-from tiercel_agent.filter.budget import BUDGET, SYSTEM, FilterBudget, namespace_of
+from tiercel_agent.filter.budget import BUDGET, FilterBudget
 from tiercel_agent.filter.clauses import Clauses, Partition
 from tiercel_agent.filter.name_tests import UNCLEAN, NameTest
 from tiercel_engine.evaluation.graph import Graph
+from tiercel_engine.matching.owners import SYSTEM, namespace_of
 from tiercel_engine.rule import Rule
 
 UNCLEAN_MARK = 1 << 31  # bpf/automaton.h

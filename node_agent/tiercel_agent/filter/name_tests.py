@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from tiercel_agent.filter.automaton import ANY, NAME, Gap, Pattern
-from tiercel_engine.condition import Atom, FieldOperand, Operator, Quantifier
+from tiercel_engine.condition import Atom, Constant, FieldOperand, ListConstants, Operator, Quantifier
 from tiercel_engine.patterns import compile_glob
+from tiercel_engine.regexes import Regexes
 
 _GLOB = frozenset("*?[")
 _REGEX = re.compile(r"[\w/ @%,:;=~<>#&\"'!-]*", re.ASCII)
@@ -54,6 +55,16 @@ def name_test(atom: Atom) -> NameTest | None:
     left, constants = atom.left, atom.right
     if not isinstance(left, FieldOperand) or not isinstance(constants, tuple):
         return None
+    if not isinstance(constants, ListConstants):
+        return _name_test(atom, left, constants)
+    key = name_test, left.key, atom.operator, atom.quantifier
+    if key not in constants.made:
+        constants.made[key] = _name_test(atom, left, constants)
+    test: NameTest | None = constants.made[key]
+    return test
+
+
+def _name_test(atom: Atom, left: FieldOperand, constants: Sequence[Constant]) -> NameTest | None:
     if len(constants) != 1 and (atom.quantifier not in (None, Quantifier.ANY_OF) or atom.operator is Operator.NE):
         return None
     texts = [constant for constant in constants if isinstance(constant, str)]
@@ -181,7 +192,7 @@ def _glob(text: str, star: Gap, before: Elements = (), behind: Elements = (), ro
     elements, exact = _glob_elements(text, star)
     exact = exact and bool(text)
     patterns = [Pattern(_joined((*before, *elements, *behind)))]
-    if root is not None and compile_glob(text)(root):
+    if root is not None and compile_glob(text, regexes=Regexes())(root):
         patterns.append(Pattern((root.encode(), NAME)))
     if not exact and star is ANY and behind:
         patterns = [Pattern(_joined((*elements, ANY))), *patterns[1:]]

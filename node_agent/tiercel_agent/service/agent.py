@@ -6,6 +6,7 @@ import logging
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from tiercel_agent.config import Config
 from tiercel_agent.delivery.fan_out import FanOut
@@ -153,6 +154,7 @@ class Agent:
         if self._reporter is None and self._metrics is None:
             return
         counters, sinks = self._source.counters(), self._sinks.delivery_reports()
+        counters = replace(counters, lost={**counters.lost, **self._loop.not_evaluated()})
         if self._reporter is not None:
             source = self._source
             warnings = [*source.lasting_warnings, *source.current_warnings(), *self._outputs.warnings()]

@@ -96,8 +96,9 @@ def _unwatched(part: Unwatched) -> node_agent.UnwatchedPart:
 
 
 def _lost(lost: Losses) -> node_agent.Lost:
-    most = sorted(lost.items(), key=lambda item: -item[1])[:_MOST]
-    by_cause = tuple(node_agent.LossOfCause(loss.cause, count, loss.rule) for loss, count in most)
+    # those that tenants can cause come last, so that they don't push out the others
+    most = sorted(lost.items(), key=lambda item: (bool(item[0].namespace), -item[1]))[:_MOST]
+    by_cause = tuple(node_agent.LossOfCause(loss.cause, count, loss.rule, loss.namespace) for loss, count in most)
     return node_agent.Lost(sum(lost.values()), by_cause)
 
 

@@ -40,6 +40,8 @@ def agent_config(settings: AgentSettings) -> str:
         "programs": {"folder": f"{STORAGE}/programs"},
         "metrics": {"port": METRICS_PORT},
     }
+    if settings.namespace_budget:
+        config["namespace_budget"] = dict(settings.namespace_budget)
     if any(egress.values()):
         config["egress"] = {key: networks for key, networks in egress.items() if networks}
     return yaml.safe_dump(config, sort_keys=False)

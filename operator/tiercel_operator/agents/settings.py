@@ -54,6 +54,9 @@ class AgentSettings:
     """Networks inside of the cluster, in CIDR notation, that tenants' sinks may reach nevertheless."""
     forbidden_addresses: Sequence[str] = ()
     """More networks, in CIDR notation, that tenants' sinks may not reach."""
+    namespace_budget: Mapping[str, int] = field(default_factory=dict)
+    """What of an agent the rules of namespaces may take, as in the section of tiercel.yaml; what isn't there is as
+    usual."""
     seccomp: str = "Unconfined"
     """Or RuntimeDefault. It isn't the default since profiles of older runtimes allow bpf() to CAP_SYS_ADMIN alone."""
 

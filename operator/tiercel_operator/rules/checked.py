@@ -17,11 +17,13 @@ from tiercel_engine.rules.objects import RuleObject
 
 @dataclass(frozen=True, slots=True)
 class CheckedRule:
-    """A rule without an error. ``types`` are those of the events that it can match."""
+    """A rule without an error. ``types`` are those of the events that it can match, ``fields`` those that its condition
+    and its output read."""
 
     name: str
     enabled: bool
     types: frozenset[str]
+    fields: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +80,21 @@ def from_json(content: bytes) -> dict[Origin, CheckedObject]:
 
 
 def _plain(each: CheckedObject) -> dict[str, Any]:
-    rules = [[rule.name, rule.enabled, sorted(rule.types)] for rule in each.rules]
+    rules = [[rule.name, rule.enabled, sorted(rule.types), sorted(rule.fields)] for rule in each.rules]
     return asdict(each) | {"rules": rules}
 
 
 def _object(body: Mapping[str, Any], known: dict[tuple[str, ...], frozenset[str]]) -> CheckedObject:
-    """``known`` has sets of types, of which many rules have the same."""
+    """``known`` has sets of types and of fields, of which many rules have the same."""
 
-    def types(names: Iterable[str]) -> frozenset[str]:
+    def shared(names: Iterable[str]) -> frozenset[str]:
         key = tuple(names)
         return known.setdefault(key, frozenset(key))
 
     parts = {
-        "rules": tuple(CheckedRule(name, enabled, types(names)) for name, enabled, names in body["rules"]),
+        "rules": tuple(
+            CheckedRule(name, enabled, shared(types), shared(fields)) for name, enabled, types, fields in body["rules"]
+        ),
         "errors": tuple(Finding(**each) for each in body["errors"]),
         "warnings": tuple(Finding(**each) for each in body["warnings"]),
         "tests": tuple(TestOutcome(**each) for each in body["tests"]),

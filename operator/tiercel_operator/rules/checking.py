@@ -8,7 +8,8 @@ from tiercel_engine.diagnostics import Diagnostic
 from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.located import located
-from tiercel_engine.matching.requirements import event_types
+from tiercel_engine.matching.requirements import event_types, fields
+from tiercel_engine.rendering.output import compile_output
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.carried import carried
@@ -47,7 +48,7 @@ def _object(rule_object: RuleObject, resolved: ResolvedObject, rules: Iterable[R
         return CheckedObject(failure=one_line(resolved.errors[0]))
     outcomes, errors, failure = _tested(rule_object, rules, resolved.withheld)
     return CheckedObject(
-        rules=tuple(CheckedRule(rule.name, rule.enabled, _types(rule)) for rule in resolved.rules),
+        rules=tuple(CheckedRule(rule.name, rule.enabled, _types(rule), _fields(rule)) for rule in resolved.rules),
         errors=tuple(_findings(resolved.errors)),
         warnings=tuple(_findings(resolved.warnings)),
         tests=outcomes,
@@ -74,6 +75,10 @@ def _tested(
 def _findings(diagnostics: Iterable[Diagnostic]) -> Iterator[Finding]:
     for each in diagnostics:
         yield Finding(each.item_type, each.item_name, each.message, each.hint, one_line(each))
+
+
+def _fields(rule: Rule) -> frozenset[str]:
+    return frozenset(fields(rule.condition)) | compile_output(rule.output).fields
 
 
 def _types(rule: Rule) -> frozenset[str]:

@@ -10,7 +10,7 @@ from tiercel_engine.resources.node_agent import NodeWarning, UnwatchedPart, Warn
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
-from tiercel_operator.objects import Agent
+from tiercel_operator.objects import Agent, Lost
 
 _BUNDLES = 64
 
@@ -40,8 +40,8 @@ class Fleet:
     size: int
     by_bundle: Mapping[str, Sequence[str]]
     """Names of nodes."""
-    losing: Sequence[Agent]
-    """Those that lost events lately."""
+    lost: Mapping[Lost, Sequence[str]]
+    """Names of nodes that lost events lately, by what was lost."""
     unwatched: Mapping[Sequence[UnwatchedPart], Sequence[str]]
     """Names of nodes whose kernels refuse parts of the programs, by the parts."""
     over_budget: Mapping[str, Mapping[Sequence[str], Sequence[str]]]
@@ -52,13 +52,13 @@ class Fleet:
         by_bundle: dict[str, list[str]] = {}
         unwatched: dict[Sequence[UnwatchedPart], list[str]] = {}
         over_budget: dict[str, dict[Sequence[str], list[str]]] = {}
-        losing = []
+        losing: dict[Lost, list[str]] = {}
         size = 0
         for agent in agents:
             size += 1
             by_bundle.setdefault(agent.status.bundle, []).append(agent.node)
-            if agent.loses(clock):
-                losing.append(agent)
+            for lost in agent.losses(clock):
+                losing.setdefault(lost, []).append(agent.node)
             if agent.status.unwatched:
                 unwatched.setdefault(agent.status.unwatched, []).append(agent.node)
             for namespace, rules in _over_budget(agent.status.warnings):

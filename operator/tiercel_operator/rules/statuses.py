@@ -16,12 +16,12 @@ from tiercel_engine.resources.security_rule import (
     Summary,
     TestResult,
 )
-from tiercel_engine.rule import rule_key
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.conditions import LARGEST_COUNT, MOST_NAMED, and_more, condition, dated, listed, short
 from tiercel_operator.objects import Problem, StoredRule
 from tiercel_operator.rules.checked import CheckedObject
+from tiercel_operator.rules.losses import OVER_SHARE, concerns
 from tiercel_operator.rules.nodes import Fleet, History
 
 WAITING = "Waiting"
@@ -178,16 +178,17 @@ def _degraded(facts: Facts) -> Condition:
 
 
 def _losses(facts: Facts) -> str:
-    """On which nodes events were lost lately. A loss that isn't of one rule may concern every rule."""
-    keys = {"", *(rule_key(rule.name, facts.stored.object.origin) for rule in facts.checked.rules)}
-    hit = [
-        agent.node
-        for agent in facts.fleet.losing
-        if agent.status.lost is not None and any(loss.rule in keys for loss in agent.status.lost.by_cause)
-    ]
-    if not hit:
+    """On which nodes events were lost lately that can concern the rules."""
+    rules, origin = facts.checked.rules, facts.stored.object.origin
+    hit = {
+        node
+        for lost, nodes in facts.fleet.lost.items()
+        if lost.cause not in OVER_SHARE and concerns(lost, rules, origin)
+        for node in nodes
+    }
+    if not hit or facts.stored.suspended:
         return ""
-    return f"events were lost on {listed(hit)}: what these rules ask for may be among them"
+    return f"events were lost on {listed(sorted(hit))}: what these rules ask for may be among them"
 
 
 def _blindness(facts: Facts) -> str:
@@ -221,6 +222,17 @@ def _over_budget(facts: Facts) -> str:
         sentences.append(
             f"on {listed(sorted(nodes))} the rules of this namespace exceed its budget in the kernel's filter: "
             f"for {rules}, more calls{where} go to user space, where some may be lost"
+        )
+    over_share = {
+        node
+        for lost, nodes in facts.fleet.lost.items()
+        if lost.cause in OVER_SHARE and lost.namespace == namespace
+        for node in nodes
+    }
+    if over_share:
+        sentences.append(
+            f"on {listed(sorted(over_share))} the rules of this namespace take more time, or raise more alerts, than "
+            "they may: lately they did not see all events of its pods, or alerts were left out"
         )
     return "; ".join(sentences[:MOST_NAMED]) + and_more(len(sentences))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tiercel_agent.config import Config, FileConfig, LogConfig, StdoutConfig, parse_config, read_config
+from tiercel_agent.config.model import NamespaceBudget
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
@@ -182,3 +183,17 @@ metrics: {port: 9376}
     assert config.sinks_file == Path("/etc/tiercel/sinks.json")
     assert config.egress == EgressPolicy((ip_network("10.1.0.0/16"),), (ip_network("fd00::/8"),))
     assert config.metrics_port == 9376
+
+
+def test_what_rules_of_namespaces_may_take():
+    def budget(text: str = ""):
+        config = parse_config("/etc/tiercel/tiercel.yaml", f"rules: [a.yaml]\n{text}").config
+        assert config is not None
+        return config.namespace_budget
+
+    assert budget() == NamespaceBudget()
+    assert budget("namespace_budget: {cpu_percent: 5, all_cpu_percent: 80, alerts_per_second: 7}") == NamespaceBudget(
+        0.05, 0.8, 7
+    )
+    (error,) = parse_config("t.yaml", "rules: [a.yaml]\nnamespace_budget: {cpu: 5}").errors
+    assert error.message == "namespace_budget.cpu is no setting"

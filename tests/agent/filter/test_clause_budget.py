@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiercel_agent.events.syscalls import BY_NAME
-from tiercel_agent.filter.budget import BUDGET, FilterBudget, fair_shares, namespace_of
+from tiercel_agent.filter.budget import BUDGET, FilterBudget, fair_shares
 from tiercel_agent.filter.clauses import Clauses, make_clauses
 from tiercel_agent.filter.cutter import Clause
 from tiercel_engine.condition import And, Node, Or
+from tiercel_engine.matching.owners import namespace_of
 from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.scope import Scope
 

@@ -371,3 +371,12 @@ def test_stock_conditions_of_system_calls_check(file: str) -> None:
                 assert {problem.code for problem in result.problems} <= {"LOAD_UNSAFE_NA_CHECK"}
                 if kind == "macro":
                     macros[item["macro"]] = result.node
+
+
+def test_the_glob_in_a_fields_argument_is_checked_as_others_are() -> None:
+    assert checked("container.mount.dest[/var/*] exists").node is not None
+    assert checked("container.mount[12] exists").node is not None
+    (problem,) = checked(f"container.mount[{'?' * 20_000}] exists").problems
+    assert problem.message.startswith("the argument of container.mount can't be used as a glob: it needs more than")
+    (problem,) = checked(f"container.mount[{'9' * 5000}] exists").problems
+    assert problem.message.startswith("container.mount takes a number from 0 as its argument, not")

@@ -13,9 +13,13 @@ from tiercel_engine.condition import And, Node, Not, Or
 from tiercel_engine.evaluation import codegen
 from tiercel_engine.event import Event, Value
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
+from tiercel_engine.matching import programs
 from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.matching.requirements import Requirements, event_types, fields
+from tiercel_engine.regexes import OutOfTime
+from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules import load, read_rules
+from tiercel_engine.scope import Scope
 
 OPENS = atom("evt.type", "in", "open", "openat")
 CAT = atom("proc.name", "=", "cat")
@@ -269,3 +273,75 @@ def test_stock_rules_match_what_they_are_for() -> None:
     assert names(matcher, event({**opened, "fd.name": "/tmp/x", "fd.realname": "/etc/shadow"})) == [rule_name]
     assert names(matcher, event({**opened, "fd.name": "/etc/shadow", "proc.name": "sshd"})) == []
     assert names(matcher, event({**opened, "fd.name": "/etc/shadow", "evt.type": "connect"})) == []
+
+
+def of_namespace(namespace: str, condition: Node, name: str) -> Rule:
+    scope = Scope(namespaces=frozenset({namespace}), pods=()).condition
+    assert scope is not None
+    return rule(And((scope, condition)), name, origin=Origin(namespace, "object"))
+
+
+def test_the_systems_rules_come_first_and_a_namespaces_rules_see_its_own_pods_alone() -> None:
+    rules = [
+        of_namespace("bank", CAT, "bank's"),
+        of_namespace("shop", CAT, "shop's"),
+        rule(CAT, "system's", origin=Origin("tiercel-system", "object")),
+        rule(CAT, "file's"),
+    ]
+    matcher, first = Matcher(rules), Matcher(rules, first_only=True)
+    in_shop = event({"proc.name": "cat", "k8s.ns.name": "shop"})
+    assert names(matcher, in_shop) == ["system's", "file's", "shop's"]
+    assert names(first, in_shop) == ["system's"]
+    assert names(matcher, event({"proc.name": "cat"})) == ["system's", "file's"]
+    assert names(Matcher(rules[:2], first_only=True), in_shop) == ["shop's"]
+    assert [matcher.namespace(event({"k8s.ns.name": name})) for name in ("shop", "other", None)] == ["shop", "", ""]
+
+
+def test_evaluating_a_namespaces_rules_can_be_ended_between_and_within_rules() -> None:
+    """By the number of programs, and by the text that patterns have read."""
+    rules = [
+        of_namespace("shop", Or(tuple(atom("proc.vpid", ">", 10 * n + m) for m in range(300))), f"r{n}")
+        for n in range(20)
+    ]
+    matcher = Matcher(rules)
+    made = event({"proc.vpid": 10_000, "k8s.ns.name": "shop"})
+    looked = []
+
+    def end_at(count: int) -> None:
+        looked.append(1)
+        if len(looked) == count:
+            raise OutOfTime
+
+    with matcher.looking("shop", lambda: end_at(3)):
+        ended = matcher.match_namespace("shop", made)
+    assert not ended.complete
+    assert 0 < len(ended.found) < 20
+    assert matcher.match_namespace("shop", made).complete
+
+    slow = Matcher([of_namespace("shop", atom("proc.args", "regex", "[ab]*a[ab]{14}[ab]*c"), "slow")])
+    looked.clear()
+    long = event({"proc.args": "ab" * 100_000, "k8s.ns.name": "shop"})
+    with slow.looking("shop", lambda: end_at(2)):
+        assert not slow.match_namespace("shop", long).complete
+    assert slow.match_namespace("shop", long).complete
+
+
+def test_many_types_and_many_rules_of_any_type_dont_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def note(graph: Any, conditions: Any, regexes: Any) -> Any:
+        made.append(len(graph.reachable(node for _, node in conditions)))
+        return codegen.compile_program(graph, conditions, regexes)
+
+    monkeypatch.setattr(programs, "compile_program", note)
+    types = sorted(SYSCALL_EVENT_TYPES)
+    rules = [
+        of_namespace("shop", And((atom("evt.type", "=", name), atom("proc.name", "=", name))), name) for name in types
+    ]
+    rules += [of_namespace("shop", atom("proc.pid", ">", n), f"r{n}") for n in range(2000)]
+    matcher = Matcher(rules)
+    matcher.prepare(types)
+    assert sum(made) < 2 * programs.MOST_WORK
+    for name in types[::50]:
+        matched = {"evt.type": name, "proc.name": name, "proc.pid": 3, "k8s.ns.name": "shop"}
+        assert names(matcher, event(matched)) == [name, "r0", "r1", "r2"]

@@ -9,7 +9,10 @@ import subprocess
 
 import pytest
 
+from tiercel_agent.detection.event_room import EventRoom
+from tiercel_agent.loss import Loss
 from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.resources.node_agent import LossCause
 
 OPENS = frozenset({"open"})
 MARKER = "/tiercel-test-marker/"
@@ -120,6 +123,31 @@ def test_processes_are_known_across_an_update(own, collect):
     os.waitpid(pid, 0)
     assert (event["proc.exe"], event["proc.args[2]"]) == ("sh", "an argument")
     assert event["proc.exepath"] == os.path.realpath("/bin/sh")
+
+
+def test_what_comes_while_programs_are_made_is_bounded_and_what_is_dropped_is_counted(own, collect, call, monkeypatch):
+    own.update(Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
+    own.poll(0)
+    load = own._load
+    calls = 2000
+
+    def load_in_a_flood(*rules):
+        pid = os.fork()
+        if pid == 0:
+            for number in range(calls):
+                call("rmdir", f"{MARKER}{number}")
+            os._exit(0)
+        os.waitpid(pid, 0)
+        return load(*rules)
+
+    monkeypatch.setattr(own, "_load", load_in_a_flood)
+    monkeypatch.setattr(own._intake, "_room", EventRoom(256 << 10))
+    lost = Loss(LossCause.RULES_CHANGING)
+    seen = own.update(Requirements(frozenset({"rmdir"}), frozenset({"proc.name"}), frozenset()))
+    came = [event for event in seen if str(event["fs.path.name"]).startswith(MARKER)]
+    assert 0 < len(came) <= 256
+    assert own.counters().lost[lost] >= calls - len(came)
+    assert own.counters().lost[lost] - (calls - len(came)) < 100  # what else happened meanwhile
 
 
 def test_closing_twice(opened_detectors):

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from tiercel_agent.config import read_config
+from tiercel_agent.config.model import NamespaceBudget
 from tiercel_agent.context.accounts import MOUNTED_HOST
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
 from tiercel_cli.operator import operator
@@ -142,6 +143,12 @@ def test_admins_say_what_tenants_sinks_reach(tmp_path: Path) -> None:
     egress = read(tmp_path, settings).egress
     assert [str(each) for each in egress.allow] == ["169.254.20.0/24"]
     assert [str(each) for each in egress.forbid] == ["10.0.0.0/8", "fd00::/8"]
+
+
+def test_admins_say_what_rules_of_namespaces_may_take(tmp_path: Path) -> None:
+    assert read(tmp_path, SETTINGS).namespace_budget == NamespaceBudget()
+    settings = replace(SETTINGS, namespace_budget={"cpu_percent": 5, "alerts_per_second": 7})
+    assert read(tmp_path, settings).namespace_budget == replace(NamespaceBudget(), namespace_cpu=0.05, alerts=7)
 
 
 def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:

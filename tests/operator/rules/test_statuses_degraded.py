@@ -39,11 +39,12 @@ class World:
         self.state = State()
         self.planner = Planner(clock=lambda: 0.0)
 
-    def store(self, name: str, condition: str, rule: str = "", namespace: str = "shop", **more: Any) -> None:
+    def store(
+        self, name: str, condition: str, rule: str = "", namespace: str = "shop", enabled: bool = True, **more: Any
+    ) -> None:
         """Stores a SecurityRule with one rule, which is called like it unless ``rule`` says otherwise."""
-        spec = {
-            "rules": [{"rule": rule or name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"}]
-        }
+        item = {"rule": rule or name, "desc": "d", "condition": condition, "output": "o", "priority": "NOTICE"}
+        spec = {"rules": [{**item, "enabled": enabled}]}
         metadata = {"namespace": namespace, "name": name.lower(), "uid": name, "generation": 1}
         self.state.take_rule({"metadata": metadata, "spec": {**spec, **more}}, exists=True)
 
@@ -155,6 +156,50 @@ def test_a_loss_of_one_rule_degrades_that_rule_alone_whatever_its_name(name: str
 def test_a_loss_of_no_rule_in_particular_degrades_all(world: World, loss: Loss) -> None:
     world.lose("node", loss)
     assert {each[:2] for each in world.degraded().values()} == {("True", "EventsLost")}
+
+
+def test_only_rules_that_can_be_concerned_are_degraded(world: World) -> None:
+    world.store("Bare", "evt.type = openat and evt.is_open_write = true")
+    world.store("Off", "evt.type = openat", enabled=False)
+
+    def degraded(cause: LossCause) -> set[str]:
+        world.state.agents.clear()
+        world.lose("node", Loss(cause))
+        return {name for name, told in world.degraded().items() if told[0] == "True"}
+
+    assert degraded(LossCause.CALL_BUFFER_FULL) == {"sends", "opens", "starts", "anything", "bare"}
+    assert degraded(LossCause.PROCESS_BUFFER_FULL) == {"starts", "anything"}
+    assert degraded(LossCause.LOOKUP_UNANSWERED) == {"anything"}
+
+
+def test_what_grew_long_ago_is_no_loss_because_another_one_grows(world: World) -> None:
+    old, new = Loss(LossCause.CALL_BUFFER_FULL), Loss(LossCause.RATE_LIMIT, rule="shop/Opens")
+    for lost in ({old: 5}, {old: 5, new: 1}):
+        body = {"metadata": {"name": "node"}, "status": reported(lost=lost)}
+        world.state.take_agent(body, exists=True, now=0.0)
+    assert {name for name, told in world.degraded().items() if told[0] == "True"} == {"opens"}
+
+
+@pytest.mark.parametrize("cause", [LossCause.EVALUATION_BUDGET_EXCEEDED, LossCause.ALERT_BUDGET_EXCEEDED])
+def test_a_namespace_whose_rules_take_too_much_is_told_in_its_own_rules_alone(world: World, cause: LossCause) -> None:
+    world.store("Theirs", "evt.type = openat", namespace="bank")
+    world.store("System", "evt.type = openat", namespace="tiercel-system")
+    world.lose("node", Loss(cause, namespace="shop"))
+    conditions = world.degraded()
+    assert conditions["opens"] == (
+        "True",
+        "OverBudget",
+        "on node the rules of this namespace take more time, or raise more alerts, than they may: lately they did not "
+        "see all events of its pods, or alerts were left out",
+    )
+    assert conditions["sends"] == conditions["opens"]
+    assert [conditions[name][:2] for name in ("theirs", "system")] == [("False", "NothingLost")] * 2
+
+
+def test_what_tenants_lose_pushes_out_no_other_loss() -> None:
+    losses = {Loss(LossCause.ALERT_BUDGET_EXCEEDED, namespace=f"ns-{number}"): 10**6 for number in range(1000)}
+    told = reported(lost={**losses, Loss(LossCause.CALL_BUFFER_FULL): 1})["lost"]["byCause"]
+    assert told[0] == {"cause": "CallBufferFull", "count": 1}
 
 
 def test_rules_that_nobody_runs_are_not_degraded(world: World) -> None:
