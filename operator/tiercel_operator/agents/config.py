@@ -28,7 +28,11 @@ SOCKETS = (
 def agent_config(settings: AgentSettings) -> str:
     """The agents' tiercel.yaml."""
     sockets = dict.fromkeys((*SOCKETS, *settings.extra_sockets))
-    egress = {"allow": [*settings.allowed_addresses], "forbid": [*settings.forbidden_addresses]}
+    egress = {
+        "allow": [*settings.allowed_addresses],
+        "forbid": [*settings.forbidden_addresses],
+        "services": [*settings.service_networks],
+    }
     config: dict[str, Any] = {
         "bundle": BUNDLE,
         "format": "json",

@@ -11,12 +11,12 @@ from tiercel_operator.agents.settings import APP_ARMOR_FIELD_SINCE, AgentSetting
 from tiercel_operator.bundle_config_maps import config_map_name
 from tiercel_operator.sinks.config import SECRET
 
-CAPABILITIES = ("BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH")
-"""These take the place of a privileged container. They are the same as in config/systemd/tiercel.service.
+CAPABILITIES = ("BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID")
+"""These take the place of a privileged container. All but the last two are in config/systemd/tiercel.service too.
 
 BPF, PERFMON: load and attach the programs, read kernel memory in them. SYS_PTRACE: read executable, working directory
 and root of processes of all users. DAC_READ_SEARCH: read their environment, links and names of users below their root
-folders, and find control groups by their id.
+folders, and find control groups by their id. SETUID, SETGID: start the process of tenants' sinks as another user.
 """
 
 ARCHITECTURES = ("amd64", "arm64")

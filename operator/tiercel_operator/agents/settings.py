@@ -51,9 +51,11 @@ class AgentSettings:
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the agents get, such as those of OpenTelemetry."""
     allowed_addresses: Sequence[str] = ()
-    """Networks inside of the cluster, in CIDR notation, that tenants' sinks may reach nevertheless."""
+    """Networks, in CIDR notation, that tenants' sinks may reach although they are neither of Services nor public."""
     forbidden_addresses: Sequence[str] = ()
-    """More networks, in CIDR notation, that tenants' sinks may not reach."""
+    """Networks of Services or public ones, in CIDR notation, that tenants' sinks may not reach."""
+    service_networks: Sequence[str] = ()
+    """The networks of the cluster's Services, in CIDR notation, where the API server doesn't tell them."""
     seccomp: str = "Unconfined"
     """Or RuntimeDefault. It isn't the default since profiles of older runtimes allow bpf() to CAP_SYS_ADMIN alone."""
 

@@ -53,7 +53,10 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
     assert context["allowPrivilegeEscalation"] is False
     assert context["readOnlyRootFilesystem"] is True
     assert context["capabilities"]["drop"] == ["ALL"]
-    assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
+    # On a host without a cluster there are no tenants, for whose sinks it would start a process of another user.
+    of_both, for_tenants = context["capabilities"]["add"][:-2], context["capabilities"]["add"][-2:]
+    assert [f"CAP_{name}" for name in of_both] == granted.partition("=")[2].split()
+    assert for_tenants == ["SETUID", "SETGID"]
 
 
 def test_it_runs_on_each_node_that_it_can_watch() -> None:
@@ -130,14 +133,20 @@ def test_prometheus_finds_the_agents(tmp_path: Path) -> None:
 
 def test_admins_say_what_tenants_sinks_reach(tmp_path: Path) -> None:
     assert "egress" not in agent_config(SETTINGS)
-    settings = replace(SETTINGS, allowed_addresses=("169.254.20.0/24",), forbidden_addresses=("10.0.0.0/8", "fd00::/8"))
+    settings = replace(
+        SETTINGS,
+        allowed_addresses=("169.254.20.0/24",),
+        forbidden_addresses=("10.0.0.0/8", "fd00::/8"),
+        service_networks=("10.96.0.0/12",),
+    )
     egress = read(tmp_path, settings).egress
+    assert [str(each) for each in egress.services] == ["10.96.0.0/12"]
     assert [str(each) for each in egress.allow] == ["169.254.20.0/24"]
     assert [str(each) for each in egress.forbid] == ["10.0.0.0/8", "fd00::/8"]
 
 
 def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:
-    for option in ("--allow-sink-address", "--forbid-sink-address"):
+    for option in ("--allow-sink-address", "--forbid-sink-address", "--service-network"):
         done = CliRunner().invoke(operator, [option, "10.0.0.0/8", option, "10.0.0.1/8"])
         assert done.exit_code == 2
         assert "10.0.0.1/8 has host bits set (write one such as 10.1.2.0/24" in done.output
