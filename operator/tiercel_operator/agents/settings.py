@@ -43,8 +43,7 @@ class AgentSettings:
     priority_class: str = "system-node-critical"
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=_resources)
     extra_sockets: Sequence[str] = ()
-    """Paths on the node of runtimes' sockets that aren't among ``config.SOCKETS``. A folder outside of ``paths.RUN``
-    must be there on every node, as /var/snap/microk8s/common/run/containerd.sock is in a cluster of MicroK8s alone."""
+    """Paths on the node of runtimes' sockets that aren't among ``config.SOCKETS``, without links in them."""
     extra_capabilities: Sequence[str] = ()
     """Kernels before 5.11 need SYS_RESOURCE. There eBPF's memory counts as locked memory, and a pod can't be given a
     higher limit of it; with the capability the agent raises its own limit."""
