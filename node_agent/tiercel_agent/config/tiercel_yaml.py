@@ -170,7 +170,7 @@ def _programs(section: Section) -> ProgramSettings:
 
 
 def _egress(section: Section) -> EgressPolicy:
-    policy = EgressPolicy(*(_networks(section, key) for key in ("allow", "forbid", "services")))
+    policy = EgressPolicy(_networks(section, "allow"), _networks(section, "forbid"), _networks(section, "services"))
     section.refuse_unknown()
     return policy
 

@@ -8,10 +8,11 @@ CONFIG = "/etc/tiercel/config"
 CONFIG_FILE = "tiercel.yaml"
 
 NODE = "/proc/1/root"
-"""The node's root directory, as the agent sees it through the node's first process (the pod has the node's process ids).
-The runtimes' sockets are reached there. So neither /run nor /etc is mounted, in which the process of tenants' sinks, whom
-the kernel doesn't let look at other processes, could find what everybody may read or write. It follows folders that are
-made anew, too, of which a mount would show the old one for good.
+"""The node's root directory, as the agent sees it through the node's first process: the pod has the node's process ids.
+
+The runtimes' sockets are reached there. So neither /run nor /etc is mounted: the process of tenants' sinks, whom the
+kernel doesn't let look at other processes, would find there what everybody may read or write. Folders that are made
+anew are followed, too, of which a mount would show the old one for good.
 """
 
 STORAGE = "/var/lib/tiercel"

@@ -112,10 +112,7 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
             {"name": "sinks", "mountPath": SINKS, "readOnly": True},
             {"name": "storage", "mountPath": STORAGE},
-            *(
-                {"name": name, "mountPath": folder, "readOnly": True}
-                for name, folder in _NODE_FOLDERS.items()
-            ),
+            *({"name": name, "mountPath": folder, "readOnly": True} for name, folder in _NODE_FOLDERS.items()),
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a volume of the pod's own)
         ],
     }

@@ -169,5 +169,6 @@ metrics: {port: 9376}
     assert [each.name for each in config.sinks] == ["url-1", "url-2"]
     assert all(each.trusted for each in config.sinks)
     assert config.sinks_file == Path("/etc/tiercel/sinks.json")
-    assert config.egress == EgressPolicy(*((ip_network(text),) for text in ("10.1.0.0/16", "fd00::/8", "10.96.0.0/12")))
+    allow, forbid, services = map(ip_network, ("10.1.0.0/16", "fd00::/8", "10.96.0.0/12"))
+    assert config.egress == EgressPolicy((allow,), (forbid,), (services,))
     assert config.metrics_port == 9376

@@ -17,7 +17,6 @@ from tiercel_cli.operator import operator
 from tiercel_engine.resources.sink_config import FILE
 from tiercel_operator.agents.config import agent_config, agent_config_map
 from tiercel_operator.agents.daemonset import daemonset
-from tiercel_operator.agents.paths import STORAGE
 from tiercel_operator.agents.settings import AgentSettings, telemetry
 from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
 from tiercel_operator.sinks.config import SECRET

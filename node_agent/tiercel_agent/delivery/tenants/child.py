@@ -19,7 +19,7 @@ from tiercel_agent.delivery.tenants.messages import (
     receive,
     send,
 )
-from tiercel_agent.delivery.tenants.powers import USER, Limits
+from tiercel_agent.powers.giving_up import USER, Limits
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_engine.located import located
 

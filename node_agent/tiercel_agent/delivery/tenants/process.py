@@ -28,11 +28,12 @@ from tiercel_agent.delivery.tenants.messages import (
     receive,
     send,
 )
-from tiercel_agent.delivery.tenants.powers import Limits, give_up, keep_time
 from tiercel_agent.delivery.worker import reason
+from tiercel_agent.powers.giving_up import Limits, give_up, keep_time
+from tiercel_agent.powers.own_files import own_files
 from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, Unavailable
-from tiercel_agent.sinks.network.confinement import confine, readable_paths
+from tiercel_agent.sinks.network.confinement import confine
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_engine.located import located
 
@@ -49,7 +50,7 @@ def serve(control: socket.socket, limits: Limits) -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)  # the agent decides when it ends: last alerts are still delivered
     policy = _Policy()
-    give_up(readable_paths(), limits)
+    give_up(own_files(), limits)
     confine(lambda: policy.now)
     keep_time(limits)
     send(control, answer_message(Done()))

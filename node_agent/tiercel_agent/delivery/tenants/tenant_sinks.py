@@ -27,7 +27,7 @@ from tiercel_agent.delivery.tenants.messages import (
     receive,
     send,
 )
-from tiercel_agent.delivery.tenants.powers import Limits
+from tiercel_agent.powers.giving_up import Limits
 from tiercel_agent.sinks.factory import kind_of, open_sink
 from tiercel_agent.sinks.model import BadSink, Place, Refused, Sink, SinkSettings, Unavailable
 from tiercel_agent.sinks.network.deadline import LONGEST

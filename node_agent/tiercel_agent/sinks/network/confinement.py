@@ -3,24 +3,19 @@
 It tells of each `connect` and each datagram with the numeric address, before it happens; libraries resolve names and
 connect by themselves. It tells of each file that is opened and each program that is started, too. This holds for
 everything that uses Python's sockets and files. It is no sandbox for code that is hostile itself: that the process is
-another user's, without powers, is what holds then (``delivery.tenants.powers``).
+another user's, without powers, is what holds then (``tiercel_agent.powers``).
 """
 
 from __future__ import annotations
 
 import errno
-import mimetypes
 import os
 import socket
 import sys
-import sysconfig
-import zoneinfo
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-import tiercel_agent
-import tiercel_engine
+from tiercel_agent.powers.own_files import own_files
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy, Forbidden, may_reach
 
 _SENT = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
@@ -29,12 +24,6 @@ _PROGRAMS = frozenset(
 )
 _WATCHED = _SENT | _PROGRAMS | {"open"}
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-
-_FOR_NAMES = (  # what the system's resolver, TLS and the interpreter read
-    *("/etc/resolv.conf", "/etc/hosts", "/etc/nsswitch.conf", "/etc/host.conf", "/etc/gai.conf", "/etc/services"),
-    *("/etc/protocols", "/etc/ssl", "/etc/ca-certificates", "/etc/pki", "/etc/localtime", "/etc/ld.so.cache"),
-    *("/etc/crypto-policies", "/dev/null", "/dev/urandom", "/usr/lib", "/usr/share", "/lib", "/lib64"),
-)
 
 
 class ForbiddenFile(OSError):
@@ -48,8 +37,8 @@ class ForbiddenFile(OSError):
 
 
 def confine(policy: Callable[[], EgressPolicy]) -> None:
-    """Holds this process, for the rest of its life, to ``policy`` and to ``readable_paths``."""
-    readable = readable_paths()
+    """Holds this process, for the rest of its life, to ``policy`` and to ``own_files``."""
+    readable = own_files()
     roots = tuple(f"{path.rstrip('/')}/" for path in readable)
 
     # Called for very much: all but what is watched ends here. The end of the interpreter takes a module's names away
@@ -68,18 +57,6 @@ def confine(policy: Callable[[], EgressPolicy]) -> None:
                 raise ForbiddenFile
 
     sys.addaudithook(hook)
-
-
-def readable_paths() -> frozenset[str]:
-    """The files, and folders with all that is in them, that libraries need: their own code, and what the system's
-    resolver and TLS are configured by. None of them has anything of the node's or of a tenant's."""
-    paths = sysconfig.get_paths()
-    known = {paths[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    known |= {path for path in sys.path if Path(path).is_absolute()}
-    known |= {str(Path(folder).parent) for package in (tiercel_agent, tiercel_engine) for folder in package.__path__}
-    known |= {sys.executable, *map(str, zoneinfo.TZPATH), *mimetypes.knownfiles, *_FOR_NAMES}
-    known |= {os.environ[name] for name in ("SSL_CERT_FILE", "SSL_CERT_DIR") if os.environ.get(name)}
-    return frozenset(os.path.realpath(path) for path in known) - {"/"}
 
 
 def _check(used: socket.socket, address: object, policy: EgressPolicy) -> None:

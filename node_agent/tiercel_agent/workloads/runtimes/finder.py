@@ -1,4 +1,4 @@
-"""Searches for containers at the runtimes of this machine, in a thread of its own."""
+"""Searches for containers at the runtimes of this machine, which another process asks, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Container
 from tiercel_agent.workloads.news import ContainerNews
-from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, is_there, sockets_for
+from tiercel_agent.workloads.runtimes.model import NoAnswer, Runtime, Socket, is_there, sockets_for
+from tiercel_agent.workloads.runtimes.remote import RemoteRuntime, RuntimeProcess
 from tiercel_engine.located import located
 
 _AGAIN = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -41,6 +42,7 @@ class ContainerFinder:
         self._failures: dict[Path, str] = {}
         self._sockets = tuple(sockets)
         self._report = report
+        self._process = RuntimeProcess(self._sockets)
         self._runtimes: dict[Path, Runtime] = {}
         self._searches: OrderedDict[ContainerId, asyncio.Task[None]] = OrderedDict()
         self._gone: set[ContainerId] = set()
@@ -99,7 +101,7 @@ class ContainerFinder:
     def _runtime(self, socket: Socket) -> Runtime:
         runtime = self._runtimes.get(socket.path)
         if runtime is None:
-            runtime = self._runtimes[socket.path] = _open(socket)
+            runtime = self._runtimes[socket.path] = RemoteRuntime(self._process, socket)
         return runtime
 
     def _begin(self, container: ContainerId) -> None:
@@ -168,19 +170,3 @@ def _fits(facts: Container, container: ContainerId) -> bool:
     like that of another pod."""
     pods = container.pod_uid, facts.pod.uid if facts.pod is not None else None
     return facts.id == container.id and (None in pods or pods[0] == pods[1])
-
-
-def _open(socket: Socket) -> Runtime:
-    """The runtime behind a socket. Its module is imported only here, since the libraries need more memory than all the
-    rest of the package."""
-    if socket.interface == DOCKER:
-        from tiercel_agent.workloads.runtimes.docker import Docker  # noqa: PLC0415
-
-        return Docker(socket.path, next(iter(socket.runtimes)))
-    if socket.interface == CONTAINERD:
-        from tiercel_agent.workloads.runtimes.containerd import Containerd  # noqa: PLC0415
-
-        return Containerd(socket.path)
-    from tiercel_agent.workloads.runtimes.cri import Cri  # noqa: PLC0415
-
-    return Cri(socket.path, "docker" if "docker" in socket.runtimes else "cri-o")

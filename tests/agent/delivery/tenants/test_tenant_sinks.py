@@ -18,7 +18,7 @@ from agent_support.waiting import eventually
 
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
-from tiercel_agent.delivery.tenants.powers import USER
+from tiercel_agent.powers.giving_up import USER
 from tiercel_agent.sinks.model import BadSink, Refused, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority

@@ -1,4 +1,4 @@
-"""What the process of tenants' sinks gives up before it opens any sink, and what it may use."""
+"""What a process gives up before it deals with anything that others have written, and what it may use."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
 
-from tiercel_agent.delivery.tenants.landlock import read_only_below
-from tiercel_agent.delivery.tenants.libc import LIBC, checked
+from tiercel_agent.powers.landlock import read_only_below
+from tiercel_agent.powers.libc import LIBC, checked
 
 USER = 61376
-"""The number of the user, and of its group, whose process it is: nobody else's, as far as one can choose."""
+"""The number of the user, and of its group, whose process that of tenants' sinks is: nobody else's, as far as one can
+choose."""
 
 _SET_NO_NEW_PRIVS, _CAP_AMBIENT, _CLEAR_ALL = 38, 47, 4
 _CAPABILITY_VERSION = 0x20080522
 _HEADER, _SETS = Struct("=Ii"), Struct("=6I")
-_NICE = 10
 _STACK = 1 << 19  # bytes of a thread's stack: there is one for each sink
 _FILE = 1 << 20  # bytes of a file in memory: TLS reads keys from there
 _LOOK = 1.0  # seconds
@@ -30,11 +30,13 @@ _LOOK = 1.0  # seconds
 @dataclass(frozen=True, slots=True)
 class Limits:
     """``memory`` is bytes that it can write to, ``files`` how many it can have open, ``seconds`` of processor time that
-    may pass while Python can't do anything else: a library that never returns ends the process."""
+    may pass while Python can't do anything else: a library that never returns ends the process. ``nice`` is how far it
+    stands back behind others."""
 
     memory: int = 320 << 20
     files: int = 4096
     seconds: int = 20
+    nice: int = 10
 
 
 def give_up(readable: Iterable[str], limits: Limits) -> None:
@@ -47,7 +49,7 @@ def give_up(readable: Iterable[str], limits: Limits) -> None:
     checked(LIBC.capset(_HEADER.pack(_CAPABILITY_VERSION, 0), _SETS.pack(*(0,) * 6)))
     with contextlib.suppress(OSError):  # of all processes, the kernel ends this one first where memory is short
         Path("/proc/self/oom_score_adj").write_text("1000", "ascii")
-    os.nice(_NICE)
+    os.nice(limits.nice)
     _limit(resource.RLIMIT_DATA, limits.memory)
     _limit(resource.RLIMIT_NOFILE, limits.files)
     _limit(resource.RLIMIT_CORE, 0)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from struct import Struct
 
-from tiercel_agent.delivery.tenants.libc import LIBC, checked
+from tiercel_agent.powers.libc import LIBC, checked
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on all architectures
 _VERSION = 1

@@ -1,4 +1,4 @@
-"""What the process of tenants' sinks can't do, tried in processes of the same kind."""
+"""What a process can't do that has given up its powers."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from agent_support.tenants import need_another_user
 
-from tiercel_agent.delivery.tenants import landlock
-from tiercel_agent.delivery.tenants.powers import USER
+from tiercel_agent.powers import landlock
+from tiercel_agent.powers.giving_up import USER
 
 GIVE_UP = """
 import ctypes, errno, os, sys
-from tiercel_agent.delivery.tenants.powers import Limits, give_up, keep_time
-from tiercel_agent.sinks.network.confinement import readable_paths
+from tiercel_agent.powers.giving_up import Limits, give_up, keep_time
+from tiercel_agent.powers.own_files import own_files
 limits = Limits(memory=200 << 20, files=64, seconds=2)
-give_up(readable_paths(), limits)
+give_up(own_files(), limits)
 libc = ctypes.CDLL(None, use_errno=True)
 def opened(path, flags=os.O_RDONLY):  # as a library in C does it
     descriptor = libc.open(path.encode(), flags, 0o600)
