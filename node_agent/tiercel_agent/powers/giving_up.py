@@ -33,7 +33,7 @@ class Limits:
     may pass while Python can't do anything else: a library that never returns ends the process. ``nice`` is how far it
     stands back behind others."""
 
-    memory: int = 320 << 20
+    memory: int = 384 << 20
     files: int = 4096
     seconds: int = 20
     nice: int = 10

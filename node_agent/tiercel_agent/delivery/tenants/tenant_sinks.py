@@ -36,6 +36,8 @@ from tiercel_engine.alert import Alert
 
 LOGGER = logging.getLogger(__name__)
 
+MOST = 400
+"""Sinks that are open at once: each takes about half a megabyte of what the process may have."""
 _RESTART = 1.0  # seconds between two starts
 _OPENS = 60.0  # seconds until a sink is open: libraries are read meanwhile
 _GRACE = 30.0  # seconds that a delivery is waited for beyond its own time
@@ -44,7 +46,8 @@ _GRACE = 30.0  # seconds that a delivery is waited for beyond its own time
 class TenantSinks:
     """Opens sinks: an admin's in this process, tenants' in the other one. Workers call it from their threads.
 
-    ``policy`` gives what tenants' sinks may connect to at present; ``longest`` is the most seconds of a delivery.
+    ``policy`` gives what tenants' sinks may connect to at present; ``longest`` is the most seconds of a delivery,
+    and ``most`` how many sinks of tenants may be open at once.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class TenantSinks:
         longest: float = LONGEST,
         grace: float = _GRACE,
         limits: Limits = Limits(),  # noqa: B008 (frozen)
+        most: int = MOST,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._place = place
@@ -62,6 +66,7 @@ class TenantSinks:
         self._longest = longest
         self._grace = grace
         self._limits = limits
+        self._most = most
         self._clock = clock
         self._lock = threading.Lock()
         self._process: TenantProcess | None = None
@@ -81,6 +86,8 @@ class TenantSinks:
             return open_sink(settings, self._place, self._longest)
         sink = _TenantSink(self, Opening(settings, self._place, self._longest), self._longest + self._grace)
         with self._lock:
+            if len(self._open) >= self._most:
+                raise Unavailable(f"{self._most} sinks of tenants are open on this node, which is the most")
             self._open.add(sink)
         try:
             opened = sink.connect()

@@ -153,6 +153,16 @@ def test_it_isnt_started_again_without_a_pause() -> None:
         sink.send([alert()])
 
 
+def test_more_sinks_than_there_is_room_for_cost_no_others() -> None:
+    with HttpReceiver() as receiver, alone(most=3) as sinks:
+        opened = [sinks.open(http(receiver.url, name=f"sink-{number}")) for number in range(3)]
+        with pytest.raises(Unavailable, match="3 sinks of tenants are open on this node, which is the most"):
+            sinks.open(http(receiver.url))
+        opened[0].send([alert()])
+        opened[1].close()
+        sinks.open(http(receiver.url)).send([alert()])
+
+
 def test_a_new_policy_holds_for_the_next_delivery() -> None:
     from tiercel_agent.delivery.tenants.tenant_sinks import TenantSinks
     from tiercel_agent.sinks.model import Place
