@@ -62,7 +62,8 @@ class TenantProcess:
                 )
             except (OSError, subprocess.SubprocessError) as error:
                 self._control.close()
-                raise Ended(f"the process of tenants' sinks can't be started: {located(error)}") from None
+                lacks = " (CAP_SETUID or CAP_SETGID lacks)" if isinstance(error, PermissionError) else ""
+                raise Ended(f"the process of tenants' sinks can't be started{lacks}: {located(error)}") from None
         self._control.settimeout(_START)
         self._acknowledged()
         self._control.settimeout(_ANSWERS)

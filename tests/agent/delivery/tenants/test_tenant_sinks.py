@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -232,27 +233,39 @@ print(Path(f"/proc/{pid}").exists())
 """
 
 
-def test_an_agent_with_no_more_powers_than_in_its_pod_starts_it_and_ends_it() -> None:
-    from tiercel_operator.agents.pod import CAPABILITIES
-
+def in_the_pod(capabilities: Iterable[str], url: str) -> subprocess.CompletedProcess[str]:
+    """An agent with these capabilities and no others."""
     need_another_user()
     setpriv = shutil.which("setpriv")
     if os.geteuid() != 0 or setpriv is None:
         pytest.skip("needs root and setpriv")
-    powers = ",".join(["-all", *(f"+{name.lower()}" for name in CAPABILITIES)])
+    powers = ",".join(["-all", *(f"+{name.lower()}" for name in capabilities)])
+    return subprocess.run(
+        [
+            *(setpriv, f"--bounding-set={powers}", "--inh-caps=-all", "--no-new-privs"),
+            *(sys.executable, "-c", textwrap.dedent(IN_THE_POD), url),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_an_agent_with_no_more_powers_than_in_its_pod_starts_it_and_ends_it() -> None:
+    from tiercel_operator.agents.pod import CAPABILITIES
+
     with HttpReceiver() as receiver:
-        done = subprocess.run(
-            [
-                *(setpriv, f"--bounding-set={powers}", "--inh-caps=-all", "--no-new-privs"),
-                *(sys.executable, "-c", textwrap.dedent(IN_THE_POD), receiver.url),
-            ],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        done = in_the_pod(CAPABILITIES, receiver.url)
         assert done.stdout.splitlines() == ["can't signal it", "False"], done.stderr
         assert receiver.one()
+
+
+def test_an_agent_that_cant_make_it_another_users_doesnt_start_it() -> None:
+    with HttpReceiver() as receiver:
+        done = in_the_pod(["BPF", "SYS_PTRACE"], receiver.url)
+        assert "can't be started (CAP_SETUID or CAP_SETGID lacks)" in done.stderr.splitlines()[-1]
+        assert receiver.connections == 0
 
 
 def in_thread(act, *arguments):
