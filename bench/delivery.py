@@ -23,7 +23,6 @@ from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.sinks.factory import open_sink
 from tiercel_agent.sinks.model import Place, SinkSettings
-from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -107,7 +106,7 @@ def sink(port: int, batch: int) -> SinkSettings:
 
 
 def opened(folder: Path) -> Dispatcher:
-    return Dispatcher(lambda settings: open_sink(settings, PLACE, EgressPolicy), SpoolSettings(folder))
+    return Dispatcher(lambda settings: open_sink(settings, PLACE), SpoolSettings(folder))
 
 
 def feed(dispatcher: Dispatcher, count: int, rate: int) -> None:

@@ -40,7 +40,27 @@ def test_a_sink_that_nobody_answers_says_so(kubectl: Kubectl, namespace: str) ->
         lambda: condition(kubectl, "Ready", "AlertSink", "http", namespace) == ("False", "DeliveryFails"),
         "word of the failure",
     )
-    assert status(kubectl, "AlertSink", "http", namespace)["lastError"]["message"]
+    # said by the process of tenants' sinks, which has found its libraries and the cluster's name server
+    assert "can't be resolved" in status(kubectl, "AlertSink", "http", namespace)["lastError"]["message"]
+
+
+def test_a_tenants_sink_reaches_no_node_and_no_pod(kubectl: Kubectl, namespace: str, runs_local: bool) -> None:
+    if runs_local:
+        pytest.skip("a local agent isn't told of pods")
+    pods = kubectl.read("pods", "-n", SYSTEM, "-l", "app.kubernetes.io/component=operator")["items"]
+    addresses = {"pod": pods[0]["status"]["podIP"], "node": pods[0]["status"]["hostIP"]}
+    for name, address in addresses.items():
+        url = f"http://[{address}]:8081/" if ":" in address else f"http://{address}:8081/"
+        kubectl.apply(manifest("AlertSink", name, namespace, http={"url": url}))
+        kubectl("annotate", "alertsink", name, "-n", namespace, "tiercel.dev/send-test=first")
+
+    def told() -> list[str]:
+        errors = [status(kubectl, "AlertSink", name, namespace).get("lastError") or {} for name in addresses]
+        return [each["message"] for each in errors] if all(errors) else []
+
+    refused = until(told, "word of the refusals")
+    assert refused[0] == refused[1]
+    assert "can't reach its address" in refused[0]
 
 
 def test_a_silence_ends_by_itself(kubectl: Kubectl, namespace: str) -> None:

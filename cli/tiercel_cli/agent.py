@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import resource
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,6 +13,7 @@ from tiercel_agent import logs
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut
+from tiercel_agent.delivery.tenants.tenant_sinks import TenantSinks
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.partial import restrictions
@@ -26,7 +26,7 @@ from tiercel_agent.service.node_status import Reporter
 from tiercel_agent.service.pid_file import AlreadyRunning, pid_file
 from tiercel_agent.service.reload import Reloader, load_configured, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
-from tiercel_agent.sinks.factory import check_sink, open_sink
+from tiercel_agent.sinks.factory import check_sink
 from tiercel_agent.sinks.local.outputs import open_output
 from tiercel_agent.sinks.model import BadSink, Place
 from tiercel_agent.sinks.network.egress_policy import CurrentEgressPolicy, api_hosts
@@ -111,10 +111,10 @@ def _run(path: Path, config: Config) -> None:
         sys.exit(FAILED)
     place = Place.of(config.hostname, config.workloads)
     kubeconfig = config.workloads.kubeconfig
-    egress = CurrentEgressPolicy(replace(config.egress, hosts=api_hosts(kubeconfig) if kubeconfig is not None else ()))
+    egress = CurrentEgressPolicy(config.egress, api_hosts(kubeconfig) if kubeconfig is not None else ())
     for sink in config.sinks:
         check_sink(sink, place)
-    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, egress.now), config.spool)
+    dispatcher = Dispatcher(TenantSinks(place, egress.now).open, config.spool)
     outputs = FanOut(dispatcher)
     for output in config.outputs:
         outputs.add(output.name, open_output(output, json=config.json))
@@ -151,7 +151,7 @@ def _run(path: Path, config: Config) -> None:
             reloader=reloader,
             rules=rules,
             notifier=notifier,
-            sinks=AlertSinks(config.sinks_file, config.sinks, dispatcher, place, egress.set_cluster_addresses),
+            sinks=AlertSinks(config.sinks_file, config.sinks, dispatcher, place, egress.set_cluster),
             reporter=_reporter(config),
             metrics=metrics,
         )

@@ -30,7 +30,6 @@ from tiercel_agent.sinks.factory import check_sink, open_sink
 from tiercel_agent.sinks.local.outputs import FileConfig, StdoutConfig, open_output
 from tiercel_agent.sinks.local.streams import file_sink
 from tiercel_agent.sinks.model import BadSink, Place, SinkSettings
-from tiercel_agent.sinks.network.egress_policy import EgressPolicy
 from tiercel_agent.sinks.urls import FORMS, sink_of_url
 from tiercel_agent.workloads.settings import WorkloadSettings, found_here
 from tiercel_cli.live_view import SHOWN_FIELDS, LiveView, sighting
@@ -189,7 +188,7 @@ def _dispatcher(sinks: Sequence[SinkSettings], workloads: WorkloadSettings) -> D
             check_sink(sink, place)
     except BadSink as error:
         raise click.BadParameter(str(error), param_hint="--sink") from error
-    dispatcher = Dispatcher(lambda settings: open_sink(settings, place, EgressPolicy), SpoolSettings())
+    dispatcher = Dispatcher(lambda settings: open_sink(settings, place), SpoolSettings())
     dispatcher.use(sinks)
     return dispatcher
 

@@ -103,7 +103,7 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     multiple=True,
     callback=_networks,
     metavar="CIDR",
-    help="A network that AlertSinks of tenants may reach although it is the node's or link-local. Can be repeated.",
+    help="A network that AlertSinks of tenants may reach although it isn't public or of Services. Can be repeated.",
 )
 @click.option(
     "--forbid-sink-address",
@@ -111,7 +111,15 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     multiple=True,
     callback=_networks,
     metavar="CIDR",
-    help="A network that AlertSinks of tenants may not reach. Can be repeated.",
+    help="A network of Services or a public one that AlertSinks of tenants may not reach. Can be repeated.",
+)
+@click.option(
+    "--service-network",
+    "services",
+    multiple=True,
+    callback=_networks,
+    metavar="CIDR",
+    help="The network of the cluster's Services, for Kubernetes before 1.33, which doesn't tell it. Can be repeated.",
 )
 @click.option(
     "--namespace-rules",
@@ -190,6 +198,7 @@ def operator(
     health_port: int,
     allowed: tuple[str, ...],
     forbidden: tuple[str, ...],
+    services: tuple[str, ...],
     objects: int,
     unpacked: int,
     packed: int,
@@ -221,6 +230,7 @@ def operator(
         namespace=namespace,
         allowed_addresses=allowed,
         forbidden_addresses=forbidden,
+        service_networks=services,
         extra_capabilities=capabilities,
         extra_sockets=sockets,
         namespace_budget={key: number for key, number in namespace_budget.items() if number is not None},

@@ -23,6 +23,7 @@ from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.admission.service import AdmissionService, Endpoint
 from tiercel_operator.agents.config import agent_config_map
 from tiercel_operator.agents.daemonset import daemonset
+from tiercel_operator.agents.policies import POLICIES_SINCE, agent_policies
 from tiercel_operator.agents.settings import AgentSettings
 from tiercel_operator.agents.watch import AgentWatch
 from tiercel_operator.bundle_config_maps import MOST_PARTS
@@ -72,6 +73,7 @@ async def operate(settings: Settings) -> None:
     kube = await asyncio.to_thread(Kube, settings.kubeconfig)
     version = await asyncio.to_thread(kube.version)
     agents = replace(settings.agents, kubernetes=version) if settings.agents is not None else None
+    cluster_owner = await asyncio.to_thread(_namespace_owner, kube, settings.namespace)
     identity = f"{platform.node()}-{uuid.uuid4().hex[:8]}"
     admission: AdmissionService | None = None
 
@@ -79,6 +81,8 @@ async def operate(settings: Settings) -> None:
         if agents is not None:
             yield agent_config_map(agents, owner)
             yield daemonset(agents, MOST_PARTS, owner)
+            if version >= POLICIES_SINCE:
+                yield from agent_policies(agents, cluster_owner)
         configuration = admission.configuration() if admission is not None else None
         if configuration is not None:
             yield configuration
@@ -109,6 +113,14 @@ async def operate(settings: Settings) -> None:
         workers.close()
         if health is not None:
             await health.cleanup()
+
+
+def _namespace_owner(kube: Kube, namespace: str) -> dict[str, Any] | None:
+    """An owner reference to the namespace, for what has none itself: it is deleted together with the namespace."""
+    found = kube.get("v1", "Namespace", namespace)
+    if found is None:
+        return None
+    return {"apiVersion": "v1", "kind": "Namespace", "name": namespace, "uid": found["metadata"]["uid"]}
 
 
 def _registry(runner: Runner, settings: Settings) -> kopf.OperatorRegistry:

@@ -34,6 +34,8 @@ class State:
     """Addresses by the node's name."""
     api_addresses: tuple[str, ...] = ()
     """Addresses at which the API server itself listens."""
+    service_networks: tuple[str, ...] = ()
+    """The networks of the cluster's Services, in CIDR notation."""
     delivery_changes: int = 0
     """How often a delivery report of an agent has changed."""
 
@@ -46,6 +48,7 @@ class State:
             nodes=dict(self.nodes),
             addresses=dict(self.addresses),
             api_addresses=self.api_addresses,
+            service_networks=self.service_networks,
             delivery_changes=self.delivery_changes,
         )
 

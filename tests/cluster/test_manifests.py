@@ -18,6 +18,7 @@ from tiercel_engine.rule_tests import read_tests, run
 from tiercel_engine.rules import load, read_rules
 from tiercel_operator.agents.config import agent_config_map
 from tiercel_operator.agents.daemonset import daemonset
+from tiercel_operator.agents.policies import POLICIES_SINCE, agent_policies
 from tiercel_operator.agents.settings import AgentSettings
 from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
 from tiercel_operator.sinks.checks import sink_errors
@@ -163,6 +164,8 @@ def test_the_operator_may_make_what_it_makes_by_name_and_nothing_else(
     for number in range(MOST_PARTS):
         metadata = {"name": config_map_name(number), "namespace": SYSTEM}
         made.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    if version >= POLICIES_SINCE:
+        made.extend(agent_policies(settings))
     webhook = {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingWebhookConfiguration",
@@ -279,18 +282,3 @@ def test_the_service_and_the_budget_are_the_operator_s(base: list[Manifest]) -> 
     ports = {each["name"]: each["containerPort"] for each in operator_container(base)["ports"]}
     assert (port["port"], ports[port["targetPort"]]) == (443, 8443)
     assert daemonset(AgentSettings(), MOST_PARTS)["spec"]["selector"]["matchLabels"] != labels
-
-
-def test_the_component_adds_a_policy_for_the_agents_account(base: list[Manifest], tmp_path: Path) -> None:
-    # beside config/, since kustomize takes no absolute paths
-    folder = tmp_path / "own"
-    shutil.copytree(CONFIG / "components/own-status-only", tmp_path / "component")
-    folder.mkdir()
-    (folder / "kustomization.yaml").write_text("components: [../component]\n")
-    made = kustomize(folder)
-    policy = one(made, "ValidatingAdmissionPolicy", "tiercel-own-status-only")
-    binding = one(made, "ValidatingAdmissionPolicyBinding", "tiercel-own-status-only")
-    account = one(base, "ServiceAccount", "tiercel-agent")["metadata"]
-    (condition,) = policy["spec"]["matchConditions"]
-    assert f"system:serviceaccount:{account['namespace']}:{account['name']}" in condition["expression"]
-    assert binding["spec"]["policyName"] == policy["metadata"]["name"]

@@ -65,7 +65,7 @@ def test_a_pod_is_known_with_all_that_alerts_tell(api: ApiClient, namespace: str
     workload = learned(inventory, made.metadata.uid)
     pod = workload.pod
     assert pod is not None
-    assert workload.missing == ()
+    assert workload.missing == ("container",)  # no runtime vouches for it
     assert (pod.namespace, pod.name, pod.uid) == (namespace, "shop-5d8f-x", made.metadata.uid)
     assert (pod.labels, pod.annotations) == ({"app": "shop"}, {"example.com/team": "a"})
     assert (pod.service_account, pod.ip, inventory.node) == ("default", "10.1.2.3", namespace)
@@ -146,7 +146,7 @@ def test_an_outage_leaves_what_is_known_and_ends_by_itself(
         new = ContainerId("1" * 64, "containerd", "5e41dc6b-08a8-44db-bc2a-3724b18ab19a")
         assert inventory.workload(ContainerId("0" * 64, "containerd", made.metadata.uid)) == known
         # nobody waits for what can't be told now
-        assert (inventory.is_settled(new), inventory.workload(new).missing) == (True, ("pod",))
+        assert (inventory.is_settled(new), inventory.workload(new).missing) == (True, ("container", "pod"))
     finally:
         control_plane.start()
     later = create_pod(api, namespace, "later", node=namespace)

@@ -14,6 +14,7 @@ import pytest
 from kubernetes.dynamic.exceptions import (
     ConflictError,
     ForbiddenError,
+    ResourceNotFoundError,
     TooManyRequestsError,
     UnprocessibleEntityError,
 )
@@ -267,6 +268,27 @@ def test_what_is_wrong_with_one_part_keeps_no_other_from_its_work() -> None:
     assert configured_sinks(kube) == {"chat"}
     assert kube.statuses.keys() == {"chat"}
     assert runner.counts.failures >= 1
+
+
+def test_the_networks_of_services_come_with_the_sinks() -> None:
+    kube = FakeKube({"kind": "ServiceCIDR", "metadata": {"name": "kubernetes"}, "spec": {"cidrs": ["10.96.0.0/12"]}})
+    run(kube, lambda _runner: ("Secret", "tiercel-sinks", SYSTEM) in kube.objects)
+    secret = kube.objects["Secret", "tiercel-sinks", SYSTEM]
+    assert read_sinks(b64decode(secret["data"]["sinks.json"])).service_networks == ("10.96.0.0/12",)
+
+
+def test_an_api_server_that_doesnt_tell_the_networks_of_services_is_no_failure() -> None:
+    kube = FakeKube(alert_sink("chat"))
+    listed = kube.list
+
+    def list_(api_version: str, kind: str) -> list[dict[str, Any]]:
+        if kind == "ServiceCIDR":
+            raise ResourceNotFoundError("No matches found")
+        return listed(api_version, kind)
+
+    kube.list = list_  # type: ignore[method-assign]
+    runner = run(kube, lambda _runner: configured_sinks(kube) == {"chat"})
+    assert runner.counts.failures == 0
 
 
 def always_fails(*_: Any) -> Any:

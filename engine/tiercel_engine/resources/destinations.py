@@ -146,7 +146,7 @@ class SyslogSink:
     address: str = field(
         metadata=says(
             "udp://HOST:PORT, tcp://HOST:PORT or tls://HOST:PORT. In the namespace tiercel-system also unix:///PATH: "
-            "unix:///host/run/systemd/journal/dev-log is the node's journal.",
+            "unix:///proc/1/root/run/systemd/journal/dev-log is the node's journal.",
             pattern=r"^((udp|tcp|tls)://[^/\s]+|unix:///\S+)$",
             max_length=2048,
         )

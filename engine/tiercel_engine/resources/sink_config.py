@@ -51,18 +51,26 @@ class UnreadSink:
 class SinkConfigs:
     """The content of the file. ``unread`` are entries that can't be read, which doesn't affect the others.
 
-    ``cluster_addresses`` are those of the nodes and of the API server, which tenants' sinks may not reach.
+    ``cluster_addresses`` are those of the nodes and of the API server, which tenants' sinks may not reach, and
+    ``service_networks`` those of the cluster's Services, which they may.
     """
 
     sinks: tuple[SinkConfig, ...]
     unread: tuple[UnreadSink, ...] = ()
     cluster_addresses: tuple[str, ...] = ()
+    service_networks: tuple[str, ...] = ()
 
 
-def write_sinks(sinks: Iterable[Mapping[str, Any]], cluster_addresses: Iterable[str] = ()) -> bytes:
+def write_sinks(
+    sinks: Iterable[Mapping[str, Any]], cluster_addresses: Iterable[str] = (), service_networks: Iterable[str] = ()
+) -> bytes:
     """The content of the file. ``sinks`` are its entries, with the specs as the API server has them. The same sinks
     always give the same bytes."""
-    document = {"sinks": list(sinks), "clusterAddresses": sorted(cluster_addresses)}
+    document = {
+        "sinks": list(sinks),
+        "clusterAddresses": sorted(cluster_addresses),
+        "serviceNetworks": sorted(service_networks),
+    }
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
 
 
@@ -80,9 +88,12 @@ def read_sinks(content: bytes) -> SinkConfigs:
                 raise ValueError("there are two of this name")
         except Exception as error:  # an entry of an operator of another version affects this one sink only
             unread.append(_unread(entry, error))
-    listed = document.get("clusterAddresses")
-    addresses = tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
-    return SinkConfigs(tuple(configs.values()), tuple(unread), addresses)
+    addresses, networks = _texts(document.get("clusterAddresses")), _texts(document.get("serviceNetworks"))
+    return SinkConfigs(tuple(configs.values()), tuple(unread), addresses, networks)
+
+
+def _texts(listed: object) -> tuple[str, ...]:
+    return tuple(each for each in listed if isinstance(each, str)) if isinstance(listed, list) else ()
 
 
 def _unread(entry: object, error: Exception) -> UnreadSink:

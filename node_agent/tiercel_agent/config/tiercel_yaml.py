@@ -193,7 +193,7 @@ def _programs(section: Section) -> ProgramSettings:
 
 
 def _egress(section: Section) -> EgressPolicy:
-    policy = EgressPolicy(_networks(section, "allow"), _networks(section, "forbid"))
+    policy = EgressPolicy(_networks(section, "allow"), _networks(section, "forbid"), _networks(section, "services"))
     section.refuse_unknown()
     return policy
 

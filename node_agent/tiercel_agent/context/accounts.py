@@ -34,8 +34,9 @@ MAX_TEXT = 256
 _ROOTS_OF_A_CONTAINER = 4
 _MOST_PROCESSES = 4096
 _HOST = "the host's accounts"
-MOUNTED_HOST = "/host"
-"""Where the host's folders are mounted for an agent in a container."""
+FIRST_ROOT = "/proc/1/root"
+"""The root directory of the first process: that of the host for an agent in a container that sees the host's processes.
+Nothing of the host has to be mounted for it, and a file that is replaced there is seen as it is then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +117,20 @@ class _Tables:
         return self.groups.get(number) if number is not None else None
 
 
-def host_root(mounted: str = MOUNTED_HOST) -> str:
-    """The root directory that has the host's /etc: in a container, whose own /etc is another, where the host's is
-    mounted."""
-    return mounted if Path(mounted + PASSWD).exists() else "/"
+def host_root(first: str = FIRST_ROOT) -> str:
+    """The host's root directory: "/" where this process has the same one, or may not look at the first process."""
+    try:
+        return "/" if Path(first).samefile("/") else first
+    except OSError:
+        return "/"
 
 
 class Accounts:
     """Names by id, of the host and of containers.
 
     ``ask`` makes look-ups in files. ``limit`` is the most containers that are remembered; ``interval`` is for how many
-    seconds files aren't examined again. ``host_root`` is where the host's root directory is: ``/proc/1/root`` or a
-    mount for an agent in a container. Where it is this process's own root, the host's name service (LDAP, SSSD) is
-    asked for ids that its files don't have.
+    seconds files aren't examined again. ``host_root`` is where the host's root directory is. Where it is this process's
+    own root, the host's name service (LDAP, SSSD) is asked for ids that its files don't have.
     """
 
     def __init__(

@@ -204,10 +204,13 @@ class SinkWorker(Generic[Item]):
         """Opens the sink. False if the worker is to end."""
         try:
             self._sink = self._opener()
+        except Unavailable as error:
+            self._failed(str(error))
+            return self._pause(self._backoff.failed(error.retry_after))
         except BadSink as error:
             message = str(error)
         except OSError as error:
-            message = _reason(error)
+            message = reason(error)
         except BaseException as error:  # a library that nobody foresaw: the other sinks go on
             message = f"it can't be opened: {located(error)}"
         else:
@@ -256,7 +259,7 @@ class SinkWorker(Generic[Item]):
         except Unavailable as error:
             message, retry_after = str(error), error.retry_after
         except OSError as error:
-            message = _reason(error)
+            message = reason(error)
         except MemoryError:  # nothing that the alerts could be blamed for
             message = "there is too little memory"
         except BaseException as error:  # an alert that trips the sink must not end it, nor be offered for ever
@@ -329,7 +332,7 @@ class SinkWorker(Generic[Item]):
         self._totals = replace(self._totals, **changes)
 
 
-def _reason(error: OSError) -> str:
+def reason(error: OSError) -> str:
     """What the system says. The messages of libraries aren't shown: they may have addresses with secrets in them."""
     if error.strerror or type(error).__module__ != "builtins":
         return error.strerror or type(error).__name__

@@ -40,14 +40,14 @@ class AlertSinks:
         own: Sequence[SinkSettings],
         dispatcher: Dispatcher,
         place: Place,
-        cluster_addresses: Callable[[Sequence[str]], None] = lambda _addresses: None,
+        set_cluster: Callable[[Sequence[str], Sequence[str]], None] = lambda _addresses, _services: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._path = path
         self._own = own
         self._dispatcher = dispatcher
         self._place = place
-        self._cluster_addresses = cluster_addresses
+        self._set_cluster = set_cluster
         self._now = now
         self._content: bytes | None = None
         self._warning = ""
@@ -80,7 +80,7 @@ class AlertSinks:
         for each in configs.unread:
             LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
         self._unread, self._read_at = configs.unread, self._now() / 1e9
-        self._cluster_addresses(configs.cluster_addresses)
+        self._set_cluster(configs.cluster_addresses, configs.service_networks)
         self._use(configs.sinks)
 
     def delivery_reports(self) -> tuple[SinkDeliveryReport, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,6 @@ from typing import Any
 from tiercel_agent.sinks.http.formats import form_of
 from tiercel_agent.sinks.model import BadSink, Place, Sink, SinkSettings
 from tiercel_agent.sinks.network.deadline import LONGEST, Deadline
-from tiercel_agent.sinks.network.egress_policy import EgressPolicy, restricted
 from tiercel_engine.alert import Alert
 from tiercel_engine.resources.alert_sink import DESTINATIONS, Format
 
@@ -19,41 +18,33 @@ from tiercel_engine.resources.alert_sink import DESTINATIONS, Format
 # ruff: noqa: PLC0415
 
 
-def open_sink(
-    settings: SinkSettings, place: Place, policy: Callable[[], EgressPolicy], longest: float = LONGEST
-) -> Sink:
-    """Raises BadSink, OSError. What a tenant's sink connects to is held to what ``policy`` gives at that time, and no
-    delivery to another machine takes more than ``longest`` seconds."""
+def open_sink(settings: SinkSettings, place: Place, longest: float = LONGEST) -> Sink:
+    """Opens a sink in this process, which holds a tenant's to nothing: see ``delivery.tenants``.
+
+    Raises BadSink, OSError. No delivery to another machine takes more than ``longest`` seconds.
+    """
+    kind = kind_of(settings)
+    open_it = partial(_OPENERS[kind], getattr(settings.spec, kind), settings, place)
+    if kind not in _OF_THE_NODE:
+        return _within(Deadline(longest), open_it())
+    if not settings.trusted:
+        raise BadSink(f"a sink of this namespace can't have the destination {kind}, which is on the node itself")
+    return open_it()
+
+
+def kind_of(settings: SinkSettings) -> str:
+    """The kind of its destination. Raises BadSink."""
     kinds = [kind for kind in DESTINATIONS if getattr(settings.spec, kind) is not None]
     if len(kinds) != 1:
         raise BadSink(f"exactly one destination is needed, of {', '.join(DESTINATIONS)}")
-    (kind,) = kinds
-    open_it = partial(_OPENERS[kind], getattr(settings.spec, kind), settings, place)
-    if kind in _OF_THE_NODE:
-        if not settings.trusted:
-            raise BadSink(f"a sink of this namespace can't have the destination {kind}, which is on the node itself")
-        return open_it()
-    deadline = Deadline(longest)
-    # Events go to the API server as the agent itself, on the tenant's pods.
-    is_free = settings.trusted or kind == "events"
-
-    def within_policy() -> AbstractContextManager[None]:
-        return nullcontext() if is_free else restricted(policy())
-
-    @contextmanager
-    def guarded() -> Iterator[None]:
-        with deadline.held(), within_policy():
-            yield
-
-    with within_policy():
-        return _guarded(open_it(), guarded)
+    return kinds[0]
 
 
 def check_sink(settings: SinkSettings, place: Place) -> None:
     """Raises BadSink if a sink can't be opened as it is configured, so that this is known before the first alert."""
     try:
         with suppress(OSError):  # what the system doesn't allow now, it may allow later
-            open_sink(settings, place, EgressPolicy).close()
+            open_sink(settings, place).close()
     except BadSink as error:
         raise BadSink(f"sink {settings.name}: {error}") from error
 
@@ -61,19 +52,19 @@ def check_sink(settings: SinkSettings, place: Place) -> None:
 _OF_THE_NODE = frozenset({"stdout", "file", "program"})
 
 
-def _guarded(sink: Sink, guarded: Callable[[], AbstractContextManager[None]]) -> Sink:
-    """The sink, all of whose calls are made within what ``guarded`` gives."""
+def _within(deadline: Deadline, sink: Sink) -> Sink:
+    """The sink, each of whose calls has an end."""
 
     def send(alerts: Sequence[Alert]) -> None:
-        with guarded():
+        with deadline.held():
             sink.send(alerts)
 
     def tick() -> float | None:
-        with guarded():
+        with deadline.held():
             return sink.tick()
 
     def close() -> None:
-        with guarded():
+        with deadline.held():
             sink.close()
 
     return replace(sink, send=send, tick=tick, close=close)

@@ -9,7 +9,7 @@ import yaml
 
 from tiercel_engine.resources.sink_config import FILE
 from tiercel_operator.agents.metadata import agent_metadata
-from tiercel_operator.agents.paths import BUNDLE, CONFIG_FILE, HOST, SINKS, STORAGE
+from tiercel_operator.agents.paths import BUNDLE, CONFIG_FILE, NODE, SINKS, STORAGE
 from tiercel_operator.agents.settings import AgentSettings
 
 METRICS_PORT = 9376
@@ -18,6 +18,7 @@ SOCKETS = (
     "/run/containerd/containerd.sock",
     "/run/k3s/containerd/containerd.sock",
     "/run/k0s/containerd.sock",
+    "/var/snap/microk8s/common/run/containerd.sock",
     "/run/crio/crio.sock",
     "/run/docker.sock",
     "/run/podman/podman.sock",
@@ -28,11 +29,15 @@ SOCKETS = (
 def agent_config(settings: AgentSettings) -> str:
     """The agents' tiercel.yaml."""
     sockets = dict.fromkeys((*SOCKETS, *settings.extra_sockets))
-    egress = {"allow": [*settings.allowed_addresses], "forbid": [*settings.forbidden_addresses]}
+    egress = {
+        "allow": [*settings.allowed_addresses],
+        "forbid": [*settings.forbidden_addresses],
+        "services": [*settings.service_networks],
+    }
     config: dict[str, Any] = {
         "bundle": BUNDLE,
         "format": "json",
-        "containers": {"sockets": [f"{HOST}{socket}" for socket in sockets]},
+        "containers": {"sockets": [f"{NODE}{socket}" for socket in sockets]},
         "kubernetes": {"enabled": True},
         "outputs": {"stdout": {"enabled": True}, "events": {"enabled": True}},
         "sinks": f"{SINKS}/{FILE}",

@@ -7,14 +7,12 @@ SINKS = "/etc/tiercel/sinks"
 CONFIG = "/etc/tiercel/config"
 CONFIG_FILE = "tiercel.yaml"
 
-HOST = "/host"
-"""The folder of the container below which the node's folders are mounted."""
+NODE = "/proc/1/root"
+"""The node's root directory, as the agent sees it through the node's first process: the pod has the node's process ids.
 
-RUN = "/run"
-"""The node's folder of sockets, mounted as a whole. The runtimes' own folders in it are not on every node, and no type
-of a hostPath fits one that is missing: with Directory the kubelet refuses the pod, with DirectoryOrCreate it makes the
-folder, and without a type the runtime makes it. Besides, once a runtime makes its folder anew, a mount of it would show
-the old one for good.
+The runtimes' sockets are reached there. So neither /run nor /etc is mounted: the process of tenants' sinks, whom the
+kernel doesn't let look at other processes, would find there what everybody may read or write. Folders that are made
+anew are followed, too, of which a mount would show the old one for good.
 """
 
 STORAGE = "/var/lib/tiercel"

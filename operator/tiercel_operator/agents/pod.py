@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Any
 
 from tiercel_operator.agents.config import METRICS_PORT
-from tiercel_operator.agents.paths import BUNDLE, CONFIG, CONFIG_FILE, HOST, RUN, SINKS, STORAGE
+from tiercel_operator.agents.paths import BUNDLE, CONFIG, CONFIG_FILE, SINKS, STORAGE
 from tiercel_operator.agents.settings import APP_ARMOR_FIELD_SINCE, AgentSettings
 from tiercel_operator.bundle_config_maps import config_map_name
 from tiercel_operator.sinks.config import SECRET
 
-CAPABILITIES = ("BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH")
-"""These take the place of a privileged container. They are the same as in config/systemd/tiercel.service.
+CAPABILITIES = ("BPF", "PERFMON", "SYS_PTRACE", "DAC_READ_SEARCH", "SETUID", "SETGID")
+"""These take the place of a privileged container. All but the last two are in config/systemd/tiercel.service too.
 
 BPF, PERFMON: load and attach the programs, read kernel memory in them. SYS_PTRACE: read executable, working directory
 and root of processes of all users. DAC_READ_SEARCH: read their environment, links and names of users below their root
-folders, and find control groups by their id.
+folders, and find control groups by their id. SETUID, SETGID: start the process of tenants' sinks as another user.
 """
 
 ARCHITECTURES = ("amd64", "arm64")
 """The architectures of nodes that agents can watch, as the kubelet names them."""
 
 _ROOT = 0
+_ROOT_ALONE = 0o400
+"""The mode of mounted files: the process of tenants' sinks is in the same container, and none of its business are the
+rules and secrets of others."""
+
+_NODE_FOLDERS = {
+    # The whole tree of control groups: by itself a container sees its own one there.
+    "cgroup": "/sys/fs/cgroup",
+    # Where newer kernels number their trace events; a container's own /sys hasn't got it.
+    "tracing": "/sys/kernel/tracing",
+}
+"""The node's folders that are mounted, to be read, by the name of the volume."""
 
 
 def pod_spec(settings: AgentSettings, parts: int) -> dict[str, Any]:
@@ -40,7 +50,7 @@ def pod_spec(settings: AgentSettings, parts: int) -> dict[str, Any]:
         "terminationGracePeriodSeconds": 30,
         "containers": [_container(settings)],
         "volumes": [
-            {"name": "config", "configMap": {"name": settings.name}},
+            {"name": "config", "configMap": {"name": settings.name, "defaultMode": _ROOT_ALONE}},
             # One volume for all parts, since the kubelet changes the files of a volume all at once. Optional, since a
             # bundle may need fewer ConfigMaps, or the operator is still writing them; agents wait until it is complete.
             {
@@ -48,34 +58,21 @@ def pod_spec(settings: AgentSettings, parts: int) -> dict[str, Any]:
                 "projected": {
                     "sources": [
                         {"configMap": {"name": config_map_name(number), "optional": True}} for number in range(parts)
-                    ]
+                    ],
+                    "defaultMode": _ROOT_ALONE,
                 },
             },
             # Agents have no right to read Secrets: the kubelet mounts this one for them.
-            {"name": "sinks", "secret": {"secretName": SECRET, "optional": True, "defaultMode": 0o400}},
+            {"name": "sinks", "secret": {"secretName": SECRET, "optional": True, "defaultMode": _ROOT_ALONE}},
             {"name": "storage", "hostPath": {"path": STORAGE, "type": "DirectoryOrCreate"}},
             *(
                 {"name": name, "hostPath": {"path": folder, "type": "Directory"}}
-                for name, (folder, _) in _node_folders(settings).items()
+                for name, folder in _NODE_FOLDERS.items()
             ),
             # For the compiler's files, while programs are compiled.
             {"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}},
         ],
     }
-
-
-def _node_folders(settings: AgentSettings) -> dict[str, tuple[str, str]]:
-    """By the name of the volume: the folder of the node, and where it is mounted in the container."""
-    outside = {str(PurePosixPath(path).parent) for path in settings.extra_sockets if not path.startswith(f"{RUN}/")}
-    sockets = [RUN, *sorted(outside)]
-    return {
-        # The whole tree of control groups: by itself a container sees its own one there.
-        "cgroup": ("/sys/fs/cgroup", "/sys/fs/cgroup"),
-        # Where newer kernels number their trace events; a container's own /sys hasn't got it.
-        "tracing": ("/sys/kernel/tracing", "/sys/kernel/tracing"),
-        # Names of the node's users. The folder is mounted, since each change replaces passwd by a new file.
-        "etc": ("/etc", f"{HOST}/etc"),
-    } | {f"sockets-{number}": (folder, f"{HOST}{folder}") for number, folder in enumerate(sockets)}
 
 
 def _affinity() -> dict[str, Any]:
@@ -123,10 +120,7 @@ def _container(settings: AgentSettings) -> dict[str, Any]:
             {"name": "bundle", "mountPath": BUNDLE, "readOnly": True},
             {"name": "sinks", "mountPath": SINKS, "readOnly": True},
             {"name": "storage", "mountPath": STORAGE},
-            *(
-                {"name": name, "mountPath": seen, "readOnly": True}
-                for name, (_, seen) in _node_folders(settings).items()
-            ),
+            *({"name": name, "mountPath": folder, "readOnly": True} for name, folder in _NODE_FOLDERS.items()),
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 (a volume of the pod's own)
         ],
     }

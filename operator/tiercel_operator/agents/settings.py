@@ -43,17 +43,18 @@ class AgentSettings:
     priority_class: str = "system-node-critical"
     resources: Mapping[str, Mapping[str, str]] = field(default_factory=_resources)
     extra_sockets: Sequence[str] = ()
-    """Paths on the node of runtimes' sockets that aren't among ``config.SOCKETS``. A folder outside of ``paths.RUN``
-    must be there on every node, as /var/snap/microk8s/common/run/containerd.sock is in a cluster of MicroK8s alone."""
+    """Paths on the node of runtimes' sockets that aren't among ``config.SOCKETS``, without links in them."""
     extra_capabilities: Sequence[str] = ()
     """Kernels before 5.11 need SYS_RESOURCE. There eBPF's memory counts as locked memory, and a pod can't be given a
     higher limit of it; with the capability the agent raises its own limit."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables that the agents get, such as those of OpenTelemetry."""
     allowed_addresses: Sequence[str] = ()
-    """Networks inside of the cluster, in CIDR notation, that tenants' sinks may reach nevertheless."""
+    """Networks, in CIDR notation, that tenants' sinks may reach although they are neither of Services nor public."""
     forbidden_addresses: Sequence[str] = ()
-    """More networks, in CIDR notation, that tenants' sinks may not reach."""
+    """Networks of Services or public ones, in CIDR notation, that tenants' sinks may not reach."""
+    service_networks: Sequence[str] = ()
+    """The networks of the cluster's Services, in CIDR notation, where the API server doesn't tell them."""
     namespace_budget: Mapping[str, int] = field(default_factory=dict)
     """What of an agent the rules of namespaces may take, as in the section of tiercel.yaml; what isn't there is as
     usual."""

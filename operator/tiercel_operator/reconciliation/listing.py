@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from kubernetes.dynamic.exceptions import ForbiddenError
+from kubernetes.dynamic.exceptions import ForbiddenError, ResourceNotFoundError
 
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rule import Origin
@@ -56,6 +56,7 @@ class ClusterListing:
             for item in await asyncio.to_thread(self._kube.list, API_VERSION, "NodeAgent"):
                 self._state.take("NodeAgent", item, exists=True)
         self._state.api_addresses = await asyncio.to_thread(self._api_addresses)
+        self._state.service_networks = await asyncio.to_thread(self._service_networks)
         self._listed = time.monotonic()
         self.synced = True
 
@@ -69,6 +70,17 @@ class ClusterListing:
         return tuple(
             sorted({each["ip"] for part in endpoints.get("subsets") or () for each in part.get("addresses") or ()})
         )
+
+    def _service_networks(self) -> tuple[str, ...]:
+        """The networks of Services, in CIDR notation. Kubernetes tells them from version 1.33 on."""
+        try:
+            listed = self._kube.list("networking.k8s.io/v1", "ServiceCIDR")
+        except ResourceNotFoundError:
+            return ()
+        except ForbiddenError as error:
+            LOGGER.warning("the networks of Services can't be read: %s", error_text(error))
+            return self._state.service_networks
+        return tuple(sorted({network for each in listed for network in (each.get("spec") or {}).get("cidrs") or ()}))
 
 
 def _key(item: Mapping[str, Any]) -> Origin | str:

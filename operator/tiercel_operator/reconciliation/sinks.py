@@ -30,7 +30,7 @@ class SinkReconciler:
         self._state = state
         self._planner = SinkPlanner()
         self._checked = float("-inf")
-        self._handled: tuple[Mapping[Origin, StoredSink], int, set[str]] | None = None
+        self._handled: tuple[Mapping[Origin, StoredSink], int, set[str], tuple[str, ...]] | None = None
         """The part of the state that was dealt with last."""
         self._generations: Mapping[Origin, int] | None = None
         self._secrets: dict[SecretName, Mapping[str, str] | NoSecret] = {}
@@ -44,7 +44,7 @@ class SinkReconciler:
         """Writes what follows from the AlertSinks if anything about them has changed, or if it is time to check."""
         is_due = time.monotonic() - self._checked >= CHECK_EVERY
         state = self._state.snapshot()
-        current = state.sinks, state.delivery_changes, state.cluster_addresses()
+        current = state.sinks, state.delivery_changes, state.cluster_addresses(), state.service_networks
         if not is_due and current == self._handled:
             return
         generations = {origin: sink.generation for origin, sink in state.sinks.items()}

@@ -54,6 +54,15 @@ class Reference:
 
 
 @dataclass(frozen=True, slots=True)
+class ClusterNetwork:
+    """What decides where tenants' sinks may connect to: the addresses of nodes and of the API server, and the networks
+    of Services in CIDR notation."""
+
+    addresses: Collection[str] = ()
+    services: Collection[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class SinkEntries:
     """The entries of the file by sink, sorted, and the sinks for which there is no room in it, with a message for
     each."""
@@ -108,8 +117,10 @@ def problem_of(sink: StoredSink, secrets: Secrets) -> Problem:
     return "", "the sink is in order"
 
 
-def sink_entries(sinks: Iterable[StoredSink], secrets: Secrets, addresses: Collection[str] = ()) -> SinkEntries:
-    """The entries of these sinks, which are in order, in a file that also holds the addresses of the cluster.
+def sink_entries(
+    sinks: Iterable[StoredSink], secrets: Secrets, network: ClusterNetwork = ClusterNetwork()
+) -> SinkEntries:
+    """The entries of these sinks, which are in order, in a file that also holds the cluster's network.
 
     If there isn't room for all, sinks of the system come first, so that no tenant crowds them out, and then older sinks
     before younger ones. Each tenant can have only a part of the room.
@@ -118,7 +129,7 @@ def sink_entries(sinks: Iterable[StoredSink], secrets: Secrets, addresses: Colle
     oversize: dict[Origin, int] = {}
     too_large: dict[Origin, str] = {}
     tenants: Counter[str] = Counter()
-    used, whole = len(write_sinks((), addresses)), 0
+    used, whole = len(write_sinks((), network.addresses, network.services)), 0
     for sink in sorted(sinks, key=_precedence):
         entry = {
             "namespace": sink.origin.namespace,
@@ -145,7 +156,7 @@ def sink_entries(sinks: Iterable[StoredSink], secrets: Secrets, addresses: Colle
     return SinkEntries({origin: fitting[origin] for origin in sorted(fitting, key=_name)}, too_large)
 
 
-def sinks_file(entries: SinkEntries, tests: Mapping[Origin, WantedTest], addresses: Collection[str] = ()) -> bytes:
+def sinks_file(entries: SinkEntries, tests: Mapping[Origin, WantedTest], network: ClusterNetwork) -> bytes:
     """The content of the file, with as many of the test alerts as there is room for. The others follow later."""
     room = ROOM_FOR_TESTS
     written: list[Mapping[str, Any]] = []
@@ -159,7 +170,7 @@ def sinks_file(entries: SinkEntries, tests: Mapping[Origin, WantedTest], address
                 written.append({**entry, **more})
                 continue
         written.append(entry)
-    return write_sinks(written, addresses)
+    return write_sinks(written, network.addresses, network.services)
 
 
 def sinks_secret(content: bytes, namespace: str, owner: Mapping[str, Any] | None) -> dict[str, Any]:

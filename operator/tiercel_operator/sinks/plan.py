@@ -12,7 +12,7 @@ from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
 from tiercel_operator.objects import Problem, StoredSink, check_failed
 from tiercel_operator.sinks.alert_tests import test_alert_of, wanted_of
-from tiercel_operator.sinks.config import Secrets, problem_of, sink_entries, sinks_file, too_many
+from tiercel_operator.sinks.config import ClusterNetwork, Secrets, problem_of, sink_entries, sinks_file, too_many
 from tiercel_operator.sinks.delivery_reports import add_up
 from tiercel_operator.sinks.statuses import SinkFacts, differs, obstacle, sink_status, status_of_problem
 from tiercel_operator.state import State
@@ -51,8 +51,8 @@ class SinkPlanner:
         beyond = too_many(sinks.values())
         problems = {origin: beyond.get(origin) or _problem(sink, secrets) for origin, sink in sinks.items()}
         good = [sink for origin, sink in sinks.items() if not sink.suspended and not problems[origin][0]]
-        addresses = state.cluster_addresses()
-        entries = sink_entries(good, secrets, addresses)
+        network = ClusterNetwork(state.cluster_addresses(), state.service_networks)
+        entries = sink_entries(good, secrets, network)
         summaries = add_up(sinks.values(), state.agents.values(), self._clock(), silent_since)
         nodes = sorted(state.agents)
         tests, writes = {}, []
@@ -72,7 +72,7 @@ class SinkPlanner:
             if self._schedule.is_due(origin, differs(status, sink.status)):
                 writes.append(StatusWrite(origin, status, sink.status))
         self._schedule.keep(sinks)
-        return SinkPlan(sinks_file(entries, tests, addresses), tuple(writes))
+        return SinkPlan(sinks_file(entries, tests, network), tuple(writes))
 
     def written(self, origin: Origin) -> None:
         """Notes that the status of an AlertSink was written just now."""

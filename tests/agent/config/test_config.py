@@ -173,7 +173,7 @@ rules: [a.yaml]
 outputs:
   urls: [https://a.example/x, "syslog+tcp://b.example:514"]
 sinks: sinks.json
-egress: {allow: [10.1.0.0/16], forbid: ["fd00::/8"]}
+egress: {allow: [10.1.0.0/16], forbid: ["fd00::/8"], services: [10.96.0.0/12]}
 metrics: {port: 9376}
 """
     config = parse_config("/etc/tiercel/tiercel.yaml", text).config
@@ -181,7 +181,8 @@ metrics: {port: 9376}
     assert [each.name for each in config.sinks] == ["url-1", "url-2"]
     assert all(each.trusted for each in config.sinks)
     assert config.sinks_file == Path("/etc/tiercel/sinks.json")
-    assert config.egress == EgressPolicy((ip_network("10.1.0.0/16"),), (ip_network("fd00::/8"),))
+    allow, forbid, services = map(ip_network, ("10.1.0.0/16", "fd00::/8", "10.96.0.0/12"))
+    assert config.egress == EgressPolicy((allow,), (forbid,), (services,))
     assert config.metrics_port == 9376
 
 

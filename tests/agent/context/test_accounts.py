@@ -30,6 +30,8 @@ from tiercel_agent.context.nss import Nss
 from tiercel_agent.context.rootfs import process_directory, start_of
 from tiercel_agent.lookups.lookups import Lookups
 
+Contained = Callable[..., subprocess.Popen[str]]
+
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -54,15 +56,23 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_hosts_names_are_read_where_the_host_is_mounted(root: Path) -> None:
-    """The /etc/passwd of an agent in a container is that of its image."""
-    assert host_root(str(root)) == str(root)
-    names = Accounts(at_once, host_root=host_root(str(root)))
+@needs_root
+def test_the_hosts_names_are_those_of_the_first_process(root: Path, contained: Contained) -> None:
+    """The /etc/passwd of an agent in a container is that of its image, and nothing of the host is mounted there."""
+    first = f"/proc/{contained(root).pid}/root"
+    assert host_root(first) == first
+    names = Accounts(at_once, host_root=host_root(first))
     user, group = names.user(os.getpid(), None, 1000), names.group(os.getpid(), None, 50)
     assert (user, group) == (User(1000, "app", "/srv/app", "/bin/false"), Group(50, "staff"))
     assert names.user(os.getpid(), None, 1) is None  # nobody asks the image's name service
-    (root / "etc/passwd").unlink()
-    assert host_root(str(root)) == "/"
+    (root / "etc/new").write_text("app2:x:1000:1000::/:/bin/sh\n")
+    (root / "etc/new").rename(root / "etc/passwd")  # as passwd changes: a mounted file would stay the old one
+    assert Accounts(at_once, host_root=first).user(os.getpid(), None, 1000) == User(1000, "app2", "/", "/bin/sh")
+
+
+def test_on_the_host_itself_the_first_process_has_the_same_root() -> None:
+    assert host_root("/proc/self/root") == "/"
+    assert host_root("/proc/nobody/root") == "/"
 
 
 def test_passwd_lines() -> None:

@@ -38,8 +38,8 @@ class Mounted:
         self.down = False
         self.dispatcher = Dispatcher(self.open, SpoolSettings())
         place = Place("host-1", "node-1", kubernetes=True)
-        self.addresses: list[Sequence[str]] = []
-        self.sinks = AlertSinks(self.path, [OWN], self.dispatcher, place, self.addresses.append)
+        self.cluster: list[tuple[Sequence[str], Sequence[str]]] = []
+        self.sinks = AlertSinks(self.path, [OWN], self.dispatcher, place, lambda *told: self.cluster.append(told))
 
     def open(self, settings: SinkSettings) -> Sink:
         self.opened.append(settings)
@@ -158,12 +158,12 @@ def test_delivery_reports_tell_of_each(mounted: Mounted) -> None:
     assert "hook" not in str(to_json(broken))
 
 
-def test_what_tenants_cannot_reach_comes_with_the_sinks(mounted: Mounted) -> None:
-    mounted.path.write_bytes(write_sinks([entry("chat")], ["10.0.0.2", "10.0.0.1"]))
+def test_what_tenants_can_reach_comes_with_the_sinks(mounted: Mounted) -> None:
+    mounted.path.write_bytes(write_sinks([entry("chat")], ["10.0.0.2", "10.0.0.1"], ["10.96.0.0/12"]))
     mounted.sinks.look()
-    mounted.path.write_bytes(b'{"sinks": [], "clusterAddresses": "nonsense"}')
+    mounted.path.write_bytes(b'{"sinks": [], "clusterAddresses": "nonsense", "serviceNetworks": 5}')
     mounted.sinks.look()
-    assert mounted.addresses == [("10.0.0.1", "10.0.0.2"), ()]
+    assert mounted.cluster == [(("10.0.0.1", "10.0.0.2"), ("10.96.0.0/12",)), ((), ())]
 
 
 def test_a_test_alert_is_sent_once_by_the_node_that_is_asked(mounted: Mounted) -> None:

@@ -7,22 +7,28 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from ipaddress import ip_network
 
 import pytest
 from agent_support.http_receiver import HttpReceiver
+from agent_support.tenants import open_tenants
 
 from tiercel_agent.sinks.factory import open_sink
-from tiercel_agent.sinks.model import Place, SinkSettings, Unavailable
-from tiercel_agent.sinks.network.egress_policy import EgressPolicy
+from tiercel_agent.sinks.model import Place, Sink, SinkSettings, Unavailable
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
 from tiercel_engine.resources.destinations import EmailSink, HttpSink, NotifySink, OtlpSink, StartTls
 
-LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
 ALERT = Alert(1, "Read", Priority.WARNING, "syscall", "node-1", "read", (), {})
 WHEN = 0.3  # seconds after which a delivery is ended here
+
+
+def opened(spec: AlertSinkSpec, namespace: str = "shop", longest: float = WHEN) -> Sink:
+    settings = SinkSettings("test", spec, namespace=namespace)
+    if settings.trusted:
+        return open_sink(settings, Place("node-1"), longest)
+    return open_tenants(settings, longest=longest)
+
 
 Specs = Callable[[int], AlertSinkSpec]
 
@@ -87,7 +93,7 @@ def dripping(begin: bytes, drop: bytes) -> Iterator[int]:
 )
 def test_a_delivery_ends(spec: Specs, begin: bytes, drop: bytes, namespace: str) -> None:
     with dripping(begin, drop) as port:
-        sink = open_sink(SinkSettings("test", spec(port), namespace=namespace), Place("node-1"), lambda: LOOPBACK, WHEN)
+        sink = opened(spec(port), namespace)
         failures: list[BaseException] = []
 
         def deliver() -> None:
@@ -108,7 +114,7 @@ def test_a_delivery_ends(spec: Specs, begin: bytes, drop: bytes, namespace: str)
 def test_the_next_delivery_has_all_its_time() -> None:
     with HttpReceiver() as receiver:
         spec = AlertSinkSpec(http=HttpSink(url=receiver.url))
-        sink = open_sink(SinkSettings("test", spec, namespace="shop"), Place("node-1"), lambda: LOOPBACK, 60)
+        sink = opened(spec, longest=60)
         for _ in range(3):
             sink.send([ALERT])
         sink.close()
@@ -119,7 +125,7 @@ def test_the_next_delivery_has_all_its_time() -> None:
 def test_a_connection_that_was_kept_is_ended_too() -> None:
     kept = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     with dripping(kept, b"x") as port:
-        sink = open_sink(SinkSettings("test", http(port), namespace="shop"), Place("node-1"), lambda: LOOPBACK, WHEN)
+        sink = opened(http(port))
         sink.send([ALERT])
         with pytest.raises(Unavailable):  # what drips on the connection is no answer
             sink.send([ALERT])

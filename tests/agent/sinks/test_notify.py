@@ -9,18 +9,16 @@ import re
 import sys
 import threading
 import tracemalloc
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agent_support.http_receiver import Answer, HttpReceiver, Request, refusing
+from agent_support.tenants import LOOPBACK, NOTHING_BESIDES, alone, open_tenants
 
 from tiercel_agent.sinks.chat.notify import open_notify
-from tiercel_agent.sinks.factory import open_sink
-from tiercel_agent.sinks.model import BadSink, Place, Refused, Sink, SinkSettings, Unavailable
+from tiercel_agent.sinks.model import BadSink, Refused, Sink, SinkSettings, Unavailable
 from tiercel_agent.sinks.network.egress_policy import EgressPolicy
-from tiercel_agent.sinks.network.no_files import ForbiddenFile, no_files
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 from tiercel_engine.resources.alert_sink import AlertSinkSpec
@@ -29,7 +27,6 @@ from tiercel_engine.resources.notify_schemes import LOCAL_SERVICES, OTHER_PROTOC
 
 TIME = 1_795_436_768_078_933_574
 SECRET = SecretSource(SecretRef("s", "url"))
-LOOPBACK = EgressPolicy(allow=(ip_network("127.0.0.0/8"),))
 
 
 @pytest.fixture(autouse=True)
@@ -56,9 +53,12 @@ def opened(url: str) -> Sink:
 
 def tenants(url: str, policy: EgressPolicy = LOOPBACK) -> Sink:
     """As a tenant's AlertSink is opened."""
+    return open_tenants(tenants_settings(url), policy)
+
+
+def tenants_settings(url: str) -> SinkSettings:
     sink = NotifySink(url_from=SECRET)
-    settings = SinkSettings("test", AlertSinkSpec(notify=sink), namespace="shop", secrets={"s/url": url})
-    return open_sink(settings, Place("node-1"), lambda: policy)
+    return SinkSettings("test", AlertSinkSpec(notify=sink), namespace="shop", secrets={"s/url": url})
 
 
 def content(request: Request) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def test_an_answer_without_end_isnt_read_to_its_end(packed: bool) -> None:
     body = gzip.compress(bytes(64 << 20), 1) if packed else bytes(64 << 20)
     headers = {"Content-Encoding": "gzip"} if packed else {}
     with HttpReceiver([Answer(200, headers, body)]) as receiver:
-        sink = tenants(address(receiver))
+        sink = opened(address(receiver))
         tracemalloc.start()
         try:
             with pytest.raises(Unavailable):
@@ -249,7 +249,7 @@ def test_a_service_that_asks_for_a_pause_gets_a_short_one(monkeypatch: pytest.Mo
     monkeypatch.setattr("apprise.url.time.sleep", pauses.append)
     answer = Answer(429, {}, b'{"errcode": "M_LIMIT_EXCEEDED", "retry_after_ms": 1e15}')
     with HttpReceiver([answer] * 9) as receiver:
-        sink = tenants(f"matrix://ann:hunter2@127.0.0.1:{receiver.port}/#room")
+        sink = opened(f"matrix://ann:hunter2@127.0.0.1:{receiver.port}/#room")
         with pytest.raises((Unavailable, Refused)):
             sink.send([alert()])
         assert receiver.all()
@@ -271,12 +271,12 @@ def test_tenants_cant_read_files_of_the_node(url: str, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("{}")
     with pytest.raises((BadSink, Unavailable)) as raised:
-        tenants(url.format(file=file), EgressPolicy()).send([alert()])
+        tenants(url.format(file=file), NOTHING_BESIDES).send([alert()])
     assert "if its URL names a file: a sink of this namespace can't read any" in str(raised.value)
     assert str(tmp_path) not in str(raised.value)
     # Nor can they find out whether there is one: /proc has the files of all pods of the node.
     with pytest.raises((BadSink, Unavailable)) as missing:
-        tenants(url.format(file=tmp_path / "missing"), EgressPolicy()).send([alert()])
+        tenants(url.format(file=tmp_path / "missing"), NOTHING_BESIDES).send([alert()])
     assert str(missing.value) == str(raised.value)
 
 
@@ -288,33 +288,17 @@ def test_the_nodes_admin_can_use_files(tmp_path: Path) -> None:
 
 def test_tenants_cant_reach_the_node() -> None:
     with HttpReceiver() as receiver:
-        sink = tenants(address(receiver), EgressPolicy())
-        with pytest.raises(Unavailable, match="the address is on the node itself"):
+        sink = tenants(address(receiver), NOTHING_BESIDES)
+        with pytest.raises(Unavailable, match="can't reach its address"):
             sink.send([alert()])
         assert receiver.connections == 0
 
 
-def test_tenants_cant_use_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-    with pytest.raises(BadSink, match="where a proxy is set"):
-        tenants("json://example.org/")
-
-
-def test_files_are_kept_from_this_thread_only(tmp_path: Path) -> None:
-    file = tmp_path / "secret"
-    file.write_text("hunter2")
-    link = tmp_path / "link"
-    link.symlink_to(file)
-    contents: list[str] = []
-    with no_files():
-        for path in (file, link, Path(json.__file__).parent / ".." / ".." / ".." / ".." / "etc" / "passwd"):
-            with pytest.raises(ForbiddenFile):
-                path.read_text()
-        with pytest.raises(ForbiddenFile):
-            (tmp_path / "new").write_text("x")
-        assert Path(json.__file__).read_text()
-        other = threading.Thread(target=lambda: contents.append(file.read_text()))
-        other.start()
-        other.join()
-    assert contents == ["hunter2"]
-    assert file.read_text() == "hunter2"
+def test_tenants_use_no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with HttpReceiver() as proxy, HttpReceiver() as receiver:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        with alone(LOOPBACK) as sinks:
+            sinks.open(tenants_settings(address(receiver))).send([alert()])
+        assert receiver.one()
+        assert proxy.connections == 0

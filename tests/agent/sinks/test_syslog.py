@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from agent_support.http_receiver import Authority, Certificate, refusing
 from agent_support.syslog_receiver import LIMIT, Message, Streams, parsed, read_frame, read_until_nul
+from agent_support.tenants import NOTHING_BESIDES, open_tenants
 
 from tiercel_agent.sinks.model import BadSink, Sink, SinkSettings, Unavailable
-from tiercel_agent.sinks.network.egress_policy import EgressPolicy, restricted
 from tiercel_agent.sinks.syslog import connection
 from tiercel_agent.sinks.syslog.connection import Connection, datagrams
 from tiercel_agent.sinks.syslog.syslog import LONGEST, LONGEST_DATAGRAM, open_syslog
@@ -200,8 +200,9 @@ def test_the_receiver_of_datagrams_is_looked_up_anew_now_and_then(udp: socket.so
 
 @pytest.mark.parametrize("scheme", ["udp", "tcp", "tls"])
 def test_what_tenants_can_not_reach_is_told(scheme: str, udp: socket.socket):
-    sink = opened(f"{scheme}://127.0.0.1:{port_of(udp)}", namespace="shop")
-    with restricted(EgressPolicy()), pytest.raises(Unavailable, match="which a sink of this namespace can't reach"):
+    spec = AlertSinkSpec(syslog=SyslogSink(f"{scheme}://127.0.0.1:{port_of(udp)}"))
+    sink = open_tenants(SinkSettings("test", spec, namespace="shop"), NOTHING_BESIDES)
+    with pytest.raises(Unavailable, match="a sink of this namespace can't reach its address"):
         sink.send([alert()])
 
 

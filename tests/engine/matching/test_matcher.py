@@ -329,9 +329,9 @@ def test_evaluating_a_namespaces_rules_can_be_ended_between_and_within_rules() -
 def test_many_types_and_many_rules_of_any_type_dont_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
 
-    def note(graph: Any, conditions: Any, regexes: Any) -> Any:
+    def note(graph: Any, conditions: Any, regexes: Any, *, bounded: bool) -> Any:
         made.append(len(graph.reachable(node for _, node in conditions)))
-        return codegen.compile_program(graph, conditions, regexes)
+        return codegen.compile_program(graph, conditions, regexes, bounded=bounded)
 
     monkeypatch.setattr(programs, "compile_program", note)
     types = sorted(SYSCALL_EVENT_TYPES)

@@ -12,13 +12,12 @@ from click.testing import CliRunner
 
 from tiercel_agent.config import read_config
 from tiercel_agent.config.model import NamespaceBudget
-from tiercel_agent.context.accounts import MOUNTED_HOST
+from tiercel_agent.context.accounts import FIRST_ROOT
 from tiercel_agent.workloads.runtimes.model import DEFAULT_SOCKETS
 from tiercel_cli.operator import operator
 from tiercel_engine.resources.sink_config import FILE
 from tiercel_operator.agents.config import agent_config, agent_config_map
 from tiercel_operator.agents.daemonset import daemonset
-from tiercel_operator.agents.paths import STORAGE
 from tiercel_operator.agents.settings import AgentSettings, telemetry
 from tiercel_operator.agents.watch import LOOK
 from tiercel_operator.bundle_config_maps import MOST_PARTS, config_map_name
@@ -55,7 +54,10 @@ def test_it_is_not_privileged_and_has_the_capabilities_of_the_systemd_unit() -> 
     assert context["allowPrivilegeEscalation"] is False
     assert context["readOnlyRootFilesystem"] is True
     assert context["capabilities"]["drop"] == ["ALL"]
-    assert [f"CAP_{name}" for name in context["capabilities"]["add"]] == granted.partition("=")[2].split()
+    # On a host without a cluster there are no tenants, for whose sinks it would start a process of another user.
+    of_both, for_tenants = context["capabilities"]["add"][:-2], context["capabilities"]["add"][-2:]
+    assert [f"CAP_{name}" for name in of_both] == granted.partition("=")[2].split()
+    assert for_tenants == ["SETUID", "SETGID"]
 
 
 def test_its_silence_is_known_within_15_seconds() -> None:
@@ -89,7 +91,7 @@ def test_of_the_node_one_folder_can_be_written_and_nothing_else_is_made_there() 
     folders = {volume["name"]: volume["hostPath"] for volume in pod()["volumes"] if "hostPath" in volume}
     assert folders.pop("storage") == {"path": "/var/lib/tiercel", "type": "DirectoryOrCreate"}
     assert mounts["storage"] == {"name": "storage", "mountPath": "/var/lib/tiercel"}
-    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/sys/kernel/tracing", "/etc", "/run"}
+    assert {folder["path"] for folder in folders.values()} == {"/sys/fs/cgroup", "/sys/kernel/tracing"}
     assert {folder["type"] for folder in folders.values()} == {"Directory"}  # the only type that makes no folder
     assert all(mounts[name]["readOnly"] for name in folders)
     assert pod()["hostPID"] is True
@@ -139,8 +141,14 @@ def test_prometheus_finds_the_agents(tmp_path: Path) -> None:
 
 def test_admins_say_what_tenants_sinks_reach(tmp_path: Path) -> None:
     assert "egress" not in agent_config(SETTINGS)
-    settings = replace(SETTINGS, allowed_addresses=("169.254.20.0/24",), forbidden_addresses=("10.0.0.0/8", "fd00::/8"))
+    settings = replace(
+        SETTINGS,
+        allowed_addresses=("169.254.20.0/24",),
+        forbidden_addresses=("10.0.0.0/8", "fd00::/8"),
+        service_networks=("10.96.0.0/12",),
+    )
     egress = read(tmp_path, settings).egress
+    assert [str(each) for each in egress.services] == ["10.96.0.0/12"]
     assert [str(each) for each in egress.allow] == ["169.254.20.0/24"]
     assert [str(each) for each in egress.forbid] == ["10.0.0.0/8", "fd00::/8"]
 
@@ -152,7 +160,7 @@ def test_admins_say_what_rules_of_namespaces_may_take(tmp_path: Path) -> None:
 
 
 def test_a_network_that_is_none_is_refused_before_anything_is_done() -> None:
-    for option in ("--allow-sink-address", "--forbid-sink-address"):
+    for option in ("--allow-sink-address", "--forbid-sink-address", "--service-network"):
         done = CliRunner().invoke(operator, [option, "10.0.0.0/8", option, "10.0.0.1/8"])
         assert done.exit_code == 2
         assert "10.0.0.1/8 has host bits set (write one such as 10.1.2.0/24" in done.output
@@ -184,8 +192,8 @@ def test_agents_of_old_kernels_get_the_capability_that_they_need(operated: Calla
 def test_other_sockets_of_runtimes_are_an_option(operated: Callable[..., AgentSettings], tmp_path: Path) -> None:
     settings = operated("--agent-socket", "/run/other.sock", "--agent-socket", "/var/lib/b/run/c.sock")
     sockets = [str(path) for path in read(tmp_path, settings).workloads.sockets]
-    assert sockets[-2:] == ["/host/run/other.sock", "/host/var/lib/b/run/c.sock"]
-    assert "/var/lib/b/run" in seen_folders(settings)
+    assert sockets[-2:] == [f"{FIRST_ROOT}/run/other.sock", f"{FIRST_ROOT}/var/lib/b/run/c.sock"]
+    assert pod(settings)["volumes"] == pod()["volumes"]
 
 
 @pytest.mark.parametrize(
@@ -204,38 +212,21 @@ def test_what_agents_cannot_be_given_is_refused_before_anything_is_done(option: 
 
 
 def test_runtimes_are_asked_at_the_node_s_own_sockets(tmp_path: Path) -> None:
+    """By way of the node's first process, whose root is the node's: the pod has the node's process ids."""
     config = read(tmp_path, SETTINGS)
-    usual = [f"/host{path}" for path in DEFAULT_SOCKETS if path.is_relative_to("/run")]
-    assert [str(path) for path in config.workloads.sockets] == usual
-    assert seen_folders(SETTINGS) == {
-        "/sys/fs/cgroup": "/sys/fs/cgroup",
-        "/sys/kernel/tracing": "/sys/kernel/tracing",
-        "/etc": "/host/etc",
-        "/run": "/host/run",
-    }
+    assert [str(path) for path in config.workloads.sockets] == [f"{FIRST_ROOT}{path}" for path in DEFAULT_SOCKETS]
+    assert pod()["hostPID"] is True
 
 
-def test_users_are_named_as_the_node_names_them() -> None:
-    assert seen_folders(SETTINGS)["/etc"] == f"{MOUNTED_HOST}/etc"
-
-
-def test_the_folders_of_other_sockets_are_mounted_too(tmp_path: Path) -> None:
-    sockets = ("/run/other/containerd.sock", "/var/snap/microk8s/common/run/containerd.sock")
-    settings = replace(SETTINGS, extra_sockets=sockets)
-    assert [str(path) for path in read(tmp_path, settings).workloads.sockets[-2:]] == [
-        f"/host{path}" for path in sockets
-    ]
-    folder = "/var/snap/microk8s/common/run"
-    assert seen_folders(settings) == seen_folders(SETTINGS) | {folder: f"/host{folder}"}
-
-
-def seen_folders(settings: AgentSettings) -> dict[str, str]:
-    """The node's folders, and where the agent sees each."""
-    seen = {mount["name"]: mount["mountPath"] for mount in container(settings)["volumeMounts"]}
-    volumes = [volume for volume in pod(settings)["volumes"] if "hostPath" in volume]
-    folders = {volume["hostPath"]["path"]: seen[volume["name"]] for volume in volumes}
-    assert folders.pop(STORAGE) == STORAGE
-    return folders
+def test_another_user_in_the_container_reads_nothing_that_is_mounted() -> None:
+    """The process of tenants' sinks is one. Where all of a pod's containers are root's, so is the account's token."""
+    modes = {}
+    for volume in pod()["volumes"]:
+        for kind in ("configMap", "secret", "projected"):
+            if kind in volume:
+                modes[volume["name"]] = volume[kind]["defaultMode"]
+    assert modes == dict.fromkeys(("config", "bundle", "sinks"), 0o400)
+    assert [each["securityContext"]["runAsUser"] for each in pod()["containers"]] == [0]
 
 
 def test_another_configuration_restarts_agents_and_another_bundle_does_not() -> None:

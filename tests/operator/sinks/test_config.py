@@ -215,7 +215,9 @@ def test_the_addresses_of_nodes_and_of_the_api_server_come_with_the_sinks() -> N
     assert node("a", ("InternalIP", "10.0.0.1"), ("Hostname", "a"), ("ExternalIP", "203.0.113.1"))
     assert node("b", ("InternalIP", "10.0.0.2"))
     world.state.api_addresses = ("10.0.1.1",)
+    world.state.service_networks = ("10.96.0.0/12",)
     world.turn()
+    assert read_sinks(world.plan.content).service_networks == ("10.96.0.0/12",)
     assert read_sinks(world.plan.content).cluster_addresses == ("10.0.0.1", "10.0.0.2", "10.0.1.1", "203.0.113.1")
     assert not node("b", ("InternalIP", "10.0.0.2"))  # nothing new
     assert node("b", ("InternalIP", "10.0.0.3"))

@@ -1,24 +1,20 @@
 """Alerts to the services that Apprise knows, each by an Apprise URL.
 
-Apprise is driven without its dispatcher: that one sends from threads of its own, which the egress policy
-of tenants doesn't cover, tries again by itself, and takes a failure for success if the URL says that it is optional.
+Apprise is driven without its dispatcher: that one sends from threads of its own, tries again by itself, and takes a
+failure for success if the URL says that it is optional.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
-from urllib.request import getproxies_environment
 
-from tiercel_agent.sinks.chat.notify_log import Heard, heard
+from tiercel_agent.sinks.chat.answers import Answers, answers
 from tiercel_agent.sinks.model import BadSink, Refused, Sink, SinkSettings, Unavailable
 from tiercel_agent.sinks.network.egress_policy import Forbidden, cause_of
 from tiercel_agent.sinks.network.http_client import address_of, failure
-from tiercel_agent.sinks.network.no_files import no_files
-from tiercel_agent.sinks.network.short_answers import short_answers
 from tiercel_agent.sinks.text import bounded, facts_of, plain
 from tiercel_engine.alert import Alert
 from tiercel_engine.located import located
@@ -47,16 +43,14 @@ _TYPES: Mapping[Priority, str] = {
 def open_notify(sink: NotifySink, settings: SinkSettings) -> Sink:
     """Raises BadSink."""
     url = address_of(sink.url, sink.url_from, settings).strip()
-    if not settings.trusted and any(getproxies_environment().get(kind) for kind in ("http", "https", "all")):
-        raise BadSink("a sink of this namespace can't use Apprise where a proxy is set, which reaches more than it may")
-    with heard(), _files(settings):
+    with answers():
         plugin = _plugin(url, settings)
         maximum = min(_LONGEST_BODY, plugin.body_maxlen or _LONGEST_BODY)
 
     def send(alerts: Sequence[Alert]) -> None:
         for alert in alerts:
-            with heard() as said, _files(settings), short_answers():
-                _send(plugin, alert, maximum, said, settings)
+            with answers() as heard:
+                _send(plugin, alert, maximum, heard, settings)
 
     return Sink(send=send)
 
@@ -73,10 +67,6 @@ def body_of(alert: Alert, maximum: int = _LONGEST_BODY) -> str:
     if room < maximum // 2:
         return bounded(plain(alert.output), maximum)
     return bounded(plain(alert.output), room) + where
-
-
-def _files(settings: SinkSettings) -> AbstractContextManager[None]:
-    return nullcontext() if settings.trusted else no_files()
 
 
 def _plugin(url: str, settings: SinkSettings) -> Any:
@@ -124,7 +114,7 @@ def _throttle(original: Callable[..., None], last_io: Any = None, wait: float | 
     original(last_io, min(wait, _LONGEST_PAUSE) if wait else wait)
 
 
-def _send(plugin: Any, alert: Alert, maximum: int, said: Heard, settings: SinkSettings) -> None:
+def _send(plugin: Any, alert: Alert, maximum: int, heard: Answers, settings: SinkSettings) -> None:
     from apprise import NotifyFormat, NotifyType, OverflowMode
 
     try:
@@ -138,7 +128,7 @@ def _send(plugin: Any, alert: Alert, maximum: int, said: Heard, settings: SinkSe
     except Exception as error:  # each service has its own
         raise _raised(error, settings) from None
     if not taken:
-        raise _why(said, settings)
+        raise _why(heard, settings)
 
 
 def _raised(error: Exception, settings: SinkSettings) -> Refused | Unavailable:
@@ -149,12 +139,12 @@ def _raised(error: Exception, settings: SinkSettings) -> Refused | Unavailable:
     return Refused(f"Apprise can't send what it was given: {located(error)}")
 
 
-def _why(said: Heard, settings: SinkSettings) -> Refused | Unavailable:
-    if said.forbidden:
-        return Unavailable(said.forbidden)
-    if said.status is not None:
-        return failure(said.status)
-    what = "the service can't be reached" if said.unreachable else "the service doesn't take it"
+def _why(heard: Answers, settings: SinkSettings) -> Refused | Unavailable:
+    if heard.forbidden:
+        return Unavailable(heard.forbidden)
+    if heard.status is not None:
+        return failure(heard.status)
+    what = "the service can't be reached" if heard.unreachable else "the service doesn't take it"
     return Unavailable(f"{what}{_about_files(settings)}")
 
 

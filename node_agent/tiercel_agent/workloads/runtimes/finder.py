@@ -1,4 +1,4 @@
-"""Searches for containers at the runtimes of this machine, in a thread of its own."""
+"""Searches for containers at the runtimes of this machine, which another process asks, in a thread of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tiercel_agent.context.container import ContainerId
 from tiercel_agent.workloads.bounds import bounded, chosen
 from tiercel_agent.workloads.model import Container
 from tiercel_agent.workloads.news import ContainerNews
-from tiercel_agent.workloads.runtimes.model import CONTAINERD, DOCKER, NoAnswer, Runtime, Socket, is_there, sockets_for
+from tiercel_agent.workloads.runtimes.model import NoAnswer, Runtime, Socket, is_there, sockets_for
+from tiercel_agent.workloads.runtimes.remote import RemoteRuntime, RuntimeProcess
 from tiercel_agent.workloads.vouching import vouches
 from tiercel_engine.located import located
 
@@ -47,6 +48,7 @@ class ContainerFinder:
         self._recognising: dict[Path, asyncio.Task[None]] = {}
         self._not_before: dict[Path, float] = {}
         self._report = report
+        self._process = RuntimeProcess(self._paths)
         self._runtimes: dict[Path, Runtime] = {}
         self._searches: OrderedDict[ContainerId, asyncio.Task[None]] = OrderedDict()
         self._gone: set[ContainerId] = set()
@@ -115,10 +117,8 @@ class ContainerFinder:
                 self._recognising[path] = self._loop.create_task(self._recognise(path))
 
     async def _recognise(self, path: Path) -> None:
-        from tiercel_agent.workloads.runtimes.recognition import recognise  # noqa: PLC0415 (as in ``_open``)
-
         try:
-            self._recognised[path] = await recognise(path)
+            self._recognised[path] = await self._process.recognise(path)
             self._failures.pop(path, None)
         except NoAnswer as error:
             self._failures[path] = str(error)
@@ -129,7 +129,7 @@ class ContainerFinder:
     def _runtime(self, socket: Socket) -> Runtime:
         runtime = self._runtimes.get(socket.path)
         if runtime is None:
-            runtime = self._runtimes[socket.path] = _open(socket)
+            runtime = self._runtimes[socket.path] = RemoteRuntime(self._process, socket.path)
         return runtime
 
     def _begin(self, container: ContainerId) -> None:
@@ -215,19 +215,3 @@ def _fits(facts: Container, container: ContainerId, since: int) -> bool:
     like that of another container or pod."""
     pods = container.pod_uid, facts.pod.uid if facts.pod is not None else None
     return facts.id == container.id and (None in pods or pods[0] == pods[1]) and vouches(facts, container, since)
-
-
-def _open(socket: Socket) -> Runtime:
-    """The runtime behind a socket. Its module is imported only here, since the libraries need more memory than all the
-    rest of the package."""
-    if socket.interface == DOCKER:
-        from tiercel_agent.workloads.runtimes.docker import Docker  # noqa: PLC0415
-
-        return Docker(socket.path, next(iter(socket.runtimes)))
-    if socket.interface == CONTAINERD:
-        from tiercel_agent.workloads.runtimes.containerd import Containerd  # noqa: PLC0415
-
-        return Containerd(socket.path)
-    from tiercel_agent.workloads.runtimes.cri import Cri  # noqa: PLC0415
-
-    return Cri(socket.path, next(iter(socket.runtimes)))

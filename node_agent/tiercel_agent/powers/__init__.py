@@ -1,0 +1,1 @@
+"""What processes of the agent give up that need less than the agent itself: capabilities, files, memory."""
