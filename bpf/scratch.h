@@ -104,6 +104,7 @@ struct record {
 	struct names_key names_key;
 	struct place walk_from;
 	struct rule_key rule; /* the rule and the cgroup that the record counts for */
+	u64 shares[6];        /* the keys of its shares of the ring (shares.h) */
 	struct candidates candidates;
 	struct connection_key connection;
 #ifdef DIRECT_READS

@@ -9,6 +9,19 @@ from tiercel_engine.resources.node_agent import LossCause
 
 
 @dataclass(frozen=True, slots=True)
+class LostBy:
+    """Where events were lost: the path of a cgroup, printable and perhaps cut, the short id of a container, and a pod
+    as ``namespace/name``. What isn't known is ""."""
+
+    cgroup: str = ""
+    container: str = ""
+    pod: str = ""
+
+
+NOT_KNOWN = LostBy()
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """A cause, and whom it concerns; names that it has nothing to do with are "".
 
@@ -22,6 +35,7 @@ class Loss:
     output: str = ""
     sink: str = ""
     error: str = ""
+    by: LostBy = NOT_KNOWN
 
     @property
     def unit(self) -> str:
@@ -49,7 +63,19 @@ _UNITS = {
 
 
 def describe(loss: Loss) -> str:
-    """In words, such as ``system calls, because the ring buffer was full``."""
+    """In words, such as ``system calls, because the ring buffer was full``, and where."""
+    return f"{_what(loss)}{_where(loss.by)}"
+
+
+def _where(by: LostBy) -> str:
+    if by.pod:
+        return f", in pod {by.pod}" + (f", container {by.container}" if by.container else "")
+    if by.container:
+        return f", in container {by.container}"
+    return f", in cgroup {by.cgroup}" if by.cgroup else ""
+
+
+def _what(loss: Loss) -> str:
     match loss.cause:
         case LossCause.CALL_BUFFER_FULL:
             return "system calls, because the ring buffer was full"

@@ -97,7 +97,10 @@ def _unwatched(part: Unwatched) -> node_agent.UnwatchedPart:
 
 def _lost(lost: Losses) -> node_agent.Lost:
     most = sorted(lost.items(), key=lambda item: -item[1])[:_MOST]
-    by_cause = tuple(node_agent.LossOfCause(loss.cause, count, loss.rule) for loss, count in most)
+    by_cause = tuple(
+        node_agent.LossOfCause(loss.cause, count, loss.rule, loss.by.pod, loss.by.container, loss.by.cgroup)
+        for loss, count in most
+    )
     return node_agent.Lost(sum(lost.values()), by_cause)
 
 

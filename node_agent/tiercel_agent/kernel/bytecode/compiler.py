@@ -65,6 +65,11 @@ MAPS = (
     "changed",
     "clause_rules",
     "rule_counters",
+    "counter_pools",
+    "pool_of_rule",
+    "told_matches",
+    "shares",
+    "losses",
 )
 
 # Headers that bcc includes in front of each program. With kconfig.h in place they may be empty.
