@@ -45,7 +45,8 @@ struct plan {
 #define FAMILY_WALK_NAME 10  /* the filter: a path whose name isn't known */
 #define FAMILY_MATCH_NAMES 11 /* the filter: names */
 #define FAMILY_CONNECTION 12 /* the filter: the ends of a connection */
-#define FAMILIES 13
+#define FAMILY_CLEAN_NAME 13 /* the filter: a name with `..` or the like in it */
+#define FAMILIES 14
 
 #define RETURNED 100         /* as `descriptor`: the call returns it */
 #define PLAN_OPEN_HOW 1      /* argument 2 points to an open_how */

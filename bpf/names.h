@@ -320,6 +320,7 @@ static __always_inline u32 look_for_names(struct record *record, struct plan *pl
 		__builtin_memcpy(passed->text, &text, sizeof(text));
 	}
 	end_name(passed, length);
+	record->cleaned = 0;
 	record->walk_to = key->base.dentry ? NAME_GIVEN : NAME_REAL;
 	record->walk_from = key->base.dentry ? key->base : key->file;
 	return key->base.dentry || key->file.dentry ? FAMILY_WALK_NAME : FAMILY_MATCH_NAMES;

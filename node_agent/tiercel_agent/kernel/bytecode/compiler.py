@@ -28,6 +28,7 @@ PROGRAMS = (
     "on_return",
     "walk_name",
     "match_names",
+    "clean_name",
     "connection",
     "admit",
     "begin",
