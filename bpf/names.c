@@ -85,7 +85,6 @@ int match_names(struct call_context *ctx)
 		families.call(ctx, FAMILY_CLEAN_NAME);
 		return lost(record);
 	}
-	known->given.unclean = 0; /* the root is called unclean, since a slash is its end */
 	known->real = known->passed = known->given;
 	if (record->file && !same_name(given, real))
 		known->real = accepts_of(patterns, real->text, READ_ONCE(real->length));

@@ -266,14 +266,12 @@ static __always_inline u32 judge_names(struct record *record, struct plan *plan,
 		sets->raw = plan->raw_names + known->passed.begun * words;
 		sets->raw_floating = plan->raw_floating + known->passed.floating * words;
 	}
-	if (!known->given.unclean) {
-		sets->given = plan->names + known->given.begun * words;
-		sets->given_floating = plan->floating + known->given.floating * words;
-		sets->real = plan->names + known->real.begun * words;
-		sets->real_floating = plan->floating + known->real.floating * words;
-		if (known->given.begun && known->given.floating && known->real.begun && known->real.floating)
-			record->filter.known |= KNOWN_NAME;
-	}
+	sets->given = plan->names + known->given.begun * words;
+	sets->given_floating = plan->floating + known->given.floating * words;
+	sets->real = plan->names + known->real.begun * words;
+	sets->real_floating = plan->floating + known->real.floating * words;
+	if (known->given.begun && known->given.floating && known->real.begun && known->real.floating)
+		record->filter.known |= KNOWN_NAME;
 	if (any_candidate(table, sets, READ_ONCE(plan->words)))
 		return FAMILY_ADMIT;
 	/* Candidate sets never change: the same sets have the same result. */
