@@ -12,16 +12,16 @@
  * A record belongs to shares within shares: of its cgroup, in it of its user, of the session, of the parent, of the
  * process, and of the rule that it may match. What a program can choose by itself, such as its session, lies within what
  * it can't choose. What a share may take of the ring is a multiple of what is free (below), so that each share leaves
- * something, however many of them there are: alone, a rule may fill 1/4 of the ring, a process with several rules 1/3, a
- * parent 1/2, a session 2/3, a user 4/5, a cgroup 8/9; two cgroups 8/17 each, and so on. Whatever has room in all of its
- * shares is written. So one or two floods leave room beside them in the same share, and any number of them outside of it. */
+ * something, however many of them there are: alone, a rule may fill 1/3 of the ring, a process with several rules 1/2, a
+ * parent 2/3, a session 3/4, a user 5/6, a cgroup 8/9; two cgroups 8/17 each, and so on. Whatever has room in all of its
+ * shares is written. So two floods leave room beside them in the same share, and any number of them outside of it. */
 
 #define OF_CGROUP 48 /* sixths of what is free */
-#define OF_USER 24
-#define OF_SESSION 12
-#define OF_PARENT 6
-#define OF_PROCESS 3
-#define OF_RULE 2
+#define OF_USER 30
+#define OF_SESSION 18
+#define OF_PARENT 12
+#define OF_PROCESS 6
+#define OF_RULE 3
 
 #define SHARES_OF_STARTS 4 /* cgroup, user, session, parent */
 #define SHARE_OF_PROCESS 4 /* the index of its key */
@@ -163,11 +163,11 @@ static __always_inline u32 process_has_room(struct record *record, const char *t
 	return starts_may_grow(keys, ring) & may_grow(keys[SHARE_OF_PROCESS], OF_PROCESS, ring);
 }
 
-/* The same for the calls of it that the rule record->rule may match. */
+/* The same for the calls of it that the rule record->rule may match, or any rule if that is 0. */
 static __always_inline u32 rule_has_room(struct record *record, struct ring_state *ring)
 {
 	record->shares[SHARE_OF_RULE] = share_of(record->shares[SHARE_OF_PROCESS], record->rule.rule);
-	return may_grow(record->shares[SHARE_OF_RULE], OF_RULE, ring);
+	return may_grow(record->shares[SHARE_OF_RULE], record->rule.rule ? OF_RULE : OF_PROCESS, ring);
 }
 
 #endif
