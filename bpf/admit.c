@@ -30,7 +30,7 @@ int admit(struct call_context *ctx)
 		if (answer == IF_UNLIKE)
 			answer = admitted_as_unlike(record, limit, room, &ring, likeness_of(record, plan, task));
 		if (!answer) {
-			count_refused(record);
+			count_refused(record, limit);
 			return done(record);
 		}
 		record->filter.start = READ(u64, READ_POINTER(task, TASK_GROUP_LEADER), TASK_START_BOOTTIME);

@@ -158,8 +158,8 @@ static __always_inline u32 admitted_as_unlike(struct record *record, u32 limit, 
 	return 0;
 }
 
-/* Counts a call that isn't admitted: certain matches as suppressed, what may match a rule as lost. */
-static __always_inline void count_refused(struct record *record)
+/* Counts a call that isn't admitted: certain matches beyond the limit as suppressed, all others as lost. */
+static __always_inline void count_refused(struct record *record, u32 limit)
 {
 	struct candidates *candidates = &record->candidates;
 	struct rule_key *key = &record->rule;
@@ -176,7 +176,7 @@ static __always_inline void count_refused(struct record *record)
 			continue;
 		counted = key->rule;
 		struct rule_counter *counter = counter_of(key);
-		if (counter && !crowd && is_decided(*rule, record->filter.known))
+		if (counter && !crowd && is_decided(*rule, record->filter.known) && counter->in_second >= limit)
 			__sync_fetch_and_add(&counter->suppressed, 1);
 		else
 			count_loss(LOST_CALLS, key->rule);

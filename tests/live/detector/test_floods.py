@@ -120,8 +120,8 @@ def test_alerts_that_differ_are_bounded_too(flooded):
 def test_a_namespace_without_room_for_counters_takes_none_of_others(monkeypatch, flooded):
     """Where rules of a namespace have more counters than it may have, its matches are counted by rule; those of the
     system's rules go on being counted by rule and cgroup."""
-    monkeypatch.setattr("tiercel_agent.filter.rule_counters._ROOM", 4)
-    of_tenant = {f"tenant {number}": f"fd.name = {FOLDER}/tenant-{number}" for number in range(6)}
+    monkeypatch.setattr("tiercel_agent.filter.rule_counters._ROOM", 40)  # 20 of them for the namespace
+    of_tenant = {f"tenant {number}": f"fd.name = {FOLDER}/tenant-{number}" for number in range(30)}
     origin = Origin("shop", "many")
 
     def rules() -> list[Rule]:
@@ -129,13 +129,13 @@ def test_a_namespace_without_room_for_counters_takes_none_of_others(monkeypatch,
         return [replace(rule, origin=origin) if rule.name in of_tenant else rule for rule in made]
 
     run = flooded(5, rules())
-    pid = in_child(*((f"tenant-{number}", 1000) for number in range(6)), ("decided", 1000), ("end", 1))
+    pid = in_child(*((f"tenant-{number}", 200) for number in range(30)), ("decided", 200), ("end", 1))
     run.until_end()
     os.waitpid(pid, 0)
     cgroups, counts = {}, Counter(run.reported)
     for each in run.detector.suppressed():
         cgroups.setdefault(each.rule.removeprefix("shop/"), set()).add(each.cgroup)
         counts[each.rule.removeprefix("shop/")] += each.count
-    assert {counts[name] for name in (*of_tenant, "decided")} == {1000}
+    assert {counts[name] for name in (*of_tenant, "decided")} == {200}
     assert SEVERAL_CGROUPS not in cgroups["decided"]
-    assert sum(SEVERAL_CGROUPS in cgroups[name] for name in of_tenant) == 4
+    assert sum(SEVERAL_CGROUPS in cgroups[name] for name in of_tenant) == 10
