@@ -159,11 +159,11 @@ static __always_inline void section_path_argument(struct record *record, struct 
 static __always_inline void send_image(struct call_context *ctx, struct record *record, u32 size)
 {
 	u32 pid = record->header.self.pid;
-	if (processes.ringbuf_output(&record->header, size, 0) == 0) {
+	const char *task = (const char *)bpf_get_current_task();
+	if (send_process(task, READ_POINTER(task, TASK_REAL_PARENT), &record->header, size, 0)) {
 		undelivered.delete(&pid);
 	} else {
 		u64 now = bpf_ktime_get_boot_ns();
-		count(LOST_PROCESSES);
 		undelivered.update(&pid, &now);
 	}
 	if (record->header.flags & FLAG_AGAIN) /* the record of a call is waiting for this one */
@@ -179,10 +179,15 @@ int send(struct call_context *ctx)
 	if (!walk_paths(record))
 		families.call(ctx, FAMILY_SEND);
 	u32 size = finish(record);
-	if (record->header.type == RECORD_EXEC)
+	if (record->header.type == RECORD_EXEC) {
 		send_image(ctx, record, size);
-	else if (calls.ringbuf_output(&record->header, size, 0) != 0)
-		lost_record(&record->rule);
+		return done(record);
+	}
+	struct ring_state ring = STATE_OF(CALLS_RING);
+	if (calls.ringbuf_output(&record->header, size, 0) == 0)
+		take_room(record->shares, SHARES_OF_CALLS, &ring, size);
+	else
+		count_loss(LOST_CALLS, record->rule.rule);
 	return done(record);
 }
 

@@ -11,4 +11,20 @@
 #define READ_ONCE(variable) (*(volatile __typeof__(variable) *)&(variable))
 #define WRITE_ONCE(variable, value) (*(volatile __typeof__(variable) *)&(variable) = (value))
 
+/* `one` if `condition`, which is 0 or 1, is 1, else `other`; without a branch. */
+static __always_inline u32 either(u32 condition, u32 one, u32 other)
+{
+	u32 mask = -condition;
+	barrier_var(mask);
+	return other ^ ((one ^ other) & mask);
+}
+
+/* 1 if any bit is set, without a branch. */
+static __always_inline u32 is_not_zero(u64 word)
+{
+	u64 set = word | -word;
+	barrier_var(set); /* else the compiler finds out what it is, and makes a branch of it */
+	return set >> 63;
+}
+
 #endif

@@ -69,12 +69,6 @@ static __always_inline u32 lowest_bit(u64 word)
 	return (below * 0x0101010101010101) >> 56;
 }
 
-/* 1 if any bit is set, without a branch. */
-static __always_inline u32 is_not_zero(u64 word)
-{
-	return (word | -word) >> 63;
-}
-
 /* Whether there is any candidate as far as process and call tell. */
 static __always_inline u32 any_candidate_yet(const u64 *table, struct signal_sets *sets, u32 words)
 {

@@ -45,7 +45,8 @@ struct plan {
 #define FAMILY_WALK_NAME 10  /* the filter: a path whose name isn't known */
 #define FAMILY_MATCH_NAMES 11 /* the filter: names */
 #define FAMILY_CONNECTION 12 /* the filter: the ends of a connection */
-#define FAMILIES 13
+#define FAMILY_CLEAN_NAME 13 /* the filter: a name with `..` or the like in it */
+#define FAMILIES 14
 
 #define RETURNED 100         /* as `descriptor`: the call returns it */
 #define PLAN_OPEN_HOW 1      /* argument 2 points to an open_how */
@@ -143,7 +144,7 @@ BPF_ARRAY(changed, u64, PROCESS_SLOTS); /* when something of a process of the sl
 BPF_ARRAY(clause_rules, u32, 1024);
 
 struct rule_key {
-	u64 cgroup;
+	u64 cgroup; /* 0: of all cgroups that found no room in the map */
 	u32 rule;
 	u32 padding;
 };
@@ -151,12 +152,37 @@ struct rule_key {
 struct rule_counter {
 	u64 passed;     /* calls that went to user space */
 	u64 suppressed; /* matches that were only counted */
-	u64 lost;       /* calls that found no room in the ring */
-	u64 second;     /* the second that `in_second` counts */
-	u64 in_second;
-	u64 mark;       /* position in the ring from which `since` counts */
-	u64 since;      /* records that were written from there on */
+	u64 second;     /* the second that the others count */
+	u64 in_second;  /* matches that went to user space */
+	u64 unlike_in_second; /* those that went beyond the limit, since they were unlike the others */
 };
 BPF_HASH(rule_counters, struct rule_key, struct rule_counter, 16384);
+
+/* The room that the rules of one namespace have in `rule_counters`; user space corrects `used`. */
+struct counter_pool {
+	u32 used;
+	u32 room;
+};
+BPF_ARRAY(counter_pools, struct counter_pool, 1); /* the first is the system's; as many as there are namespaces */
+BPF_ARRAY(pool_of_rule, u32, 1);                  /* by the rule's number; as many as there are rules */
+
+BPF_TABLE("lru_hash", u64, u64, told_matches, 8192); /* beyond the limit: likeness -> time, ns since boot */
+
+/* Shares of the rings (shares.h). Of bytes that were written, by when: */
+struct share {
+	u64 mark;   /* a position in the ring, */
+	u64 before; /* those before it, */
+	u64 since;  /* those after it; */
+	u64 end;    /* all of them end before this position */
+};
+BPF_TABLE("lru_hash", u64, struct share, shares, 16384);
+
+/* Records that were lost. */
+struct loss_key {
+	u64 cgroup;
+	u32 rule; /* 0: any */
+	u32 kind; /* LOST_… */
+};
+BPF_HASH(losses, struct loss_key, u64, 4096);
 
 #endif

@@ -45,6 +45,25 @@ int walk_name(struct call_context *ctx)
 	return lost(record);
 }
 
+/* Cleans the name that was passed, made absolute, and writes it to NAME_GIVEN. */
+int clean_name(struct call_context *ctx)
+{
+	struct record *record = scratch();
+	if (!record)
+		return 0;
+	struct name *given = name_of(record, NAME_GIVEN);
+	if (!plan_of(record->call_number))
+		return done(record);
+	u32 relative = is_not_zero((u64)record->names_key.base.dentry);
+	struct name *from = name_of(record, either(relative, NAME_GIVEN, NAME_PASSED));
+	u32 length = clean_text(&record->cleaning, from->text, given->text, READ_ONCE(from->length));
+
+	end_name(given, length);
+	record->cleaned = 1;
+	families.call(ctx, FAMILY_MATCH_NAMES);
+	return lost(record);
+}
+
 /* Runs the automata over the names, and decides about the call. */
 int match_names(struct call_context *ctx)
 {
@@ -58,14 +77,18 @@ int match_names(struct call_context *ctx)
 		return done(record);
 	struct known_names *known = known_names(record);
 	struct name *passed = name_of(record, NAME_PASSED), *real = name_of(record, NAME_REAL);
-	u32 relative = record->names_key.base.dentry != NULL;
-	struct name *given = name_of(record, relative ? NAME_GIVEN : NAME_PASSED);
+	u32 differs = record->cleaned || record->names_key.base.dentry != NULL;
+	struct name *given = name_of(record, differs ? NAME_GIVEN : NAME_PASSED);
 
 	known->given = accepts_of(patterns, given->text, READ_ONCE(given->length));
+	if (known->given.unclean && !record->cleaned) {
+		families.call(ctx, FAMILY_CLEAN_NAME);
+		return lost(record);
+	}
 	known->real = known->passed = known->given;
 	if (record->file && !same_name(given, real))
 		known->real = accepts_of(patterns, real->text, READ_ONCE(real->length));
-	if (relative)
+	if (differs)
 		known->passed = accepts_of(patterns, passed->text, READ_ONCE(passed->length));
 	if (passed->length < KNOWN_TEXT - 1 && end_transcript(known))
 		known->length = passed->length;

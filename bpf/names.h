@@ -266,14 +266,12 @@ static __always_inline u32 judge_names(struct record *record, struct plan *plan,
 		sets->raw = plan->raw_names + known->passed.begun * words;
 		sets->raw_floating = plan->raw_floating + known->passed.floating * words;
 	}
-	if (!known->given.unclean) {
-		sets->given = plan->names + known->given.begun * words;
-		sets->given_floating = plan->floating + known->given.floating * words;
-		sets->real = plan->names + known->real.begun * words;
-		sets->real_floating = plan->floating + known->real.floating * words;
-		if (known->given.begun && known->given.floating && known->real.begun && known->real.floating)
-			record->filter.known |= KNOWN_NAME;
-	}
+	sets->given = plan->names + known->given.begun * words;
+	sets->given_floating = plan->floating + known->given.floating * words;
+	sets->real = plan->names + known->real.begun * words;
+	sets->real_floating = plan->floating + known->real.floating * words;
+	if (known->given.begun && known->given.floating && known->real.begun && known->real.floating)
+		record->filter.known |= KNOWN_NAME;
 	if (any_candidate(table, sets, READ_ONCE(plan->words)))
 		return FAMILY_ADMIT;
 	/* Candidate sets never change: the same sets have the same result. */
@@ -320,6 +318,7 @@ static __always_inline u32 look_for_names(struct record *record, struct plan *pl
 		__builtin_memcpy(passed->text, &text, sizeof(text));
 	}
 	end_name(passed, length);
+	record->cleaned = 0;
 	record->walk_to = key->base.dentry ? NAME_GIVEN : NAME_REAL;
 	record->walk_from = key->base.dentry ? key->base : key->file;
 	return key->base.dentry || key->file.dentry ? FAMILY_WALK_NAME : FAMILY_MATCH_NAMES;

@@ -5,6 +5,7 @@
 #include "path.h"
 #include "registers.h"
 #include "sections.h"
+#include "shares.h"
 #include "task.h"
 
 /* The first bytes of the process's memory from `start` to `end`, as a section whose number is the length of all. What
@@ -84,9 +85,9 @@ int on_fork(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	read_process(&fork.child, child);
 	changed_process(fork.child.pid); /* makes void what is known of an earlier process of that pid */
-	read_process(&fork.parent, (const char *)ctx->args[0]);
-	if (processes.ringbuf_output(&fork, sizeof(fork), QUIETLY) != 0)
-		count(LOST_PROCESSES);
+	const char *parent = (const char *)ctx->args[0];
+	read_process(&fork.parent, parent);
+	send_process(parent, parent, &fork, sizeof(fork), QUIETLY);
 	return 0;
 }
 
@@ -108,8 +109,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	undelivered.delete(&exit.self.pid);
 	if (has_descendants(task))
 		changed_lineage(exit.time + CHANGE_TAKES); /* until the exit is complete: FLAG_LINEAGE_ENDS */
-	if (processes.ringbuf_output(&exit, sizeof(exit), QUIETLY) != 0)
-		count(LOST_PROCESSES);
+	send_process(task, READ_POINTER(task, TASK_REAL_PARENT), &exit, sizeof(exit), QUIETLY);
 #ifdef WANT_EXIT
 	struct record *record = take_scratch();
 	if (!record) {
@@ -120,6 +120,11 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 	record->header.type = RECORD_EXIT;
 	record->header.result = exit.status;
 	record->rule.rule = 0;
+	struct ring_state ring = STATE_OF(CALLS_RING);
+	if (!process_has_room(record, task, &ring) | !rule_has_room(record, &ring)) {
+		count_loss(LOST_CALLS, 0);
+		return done(record);
+	}
 	families.call(ctx, FAMILY_SEND);
 	return lost(record);
 #else

@@ -2,49 +2,38 @@
 #ifndef TIERCEL_RATE_LIMIT_H
 #define TIERCEL_RATE_LIMIT_H
 
-#include "counters.h"
 #include "decide.h"
 #include "maps.h"
+#include "path.h"
+#include "scratch.h"
+#include "shares.h"
 
-/* How many calls of each rule in each cgroup go to user space. Floods are counted here, and the ring is shared fairly.
+/* How many calls of each rule in each cgroup go to user space.
  *
  * Where the kernel alone decides that a rule matches, matches above the limit a second are suppressed: counted, and
- * reported as one alert. Where user space must decide, nothing is held back until the ring is half full. From then on each
- * rule and cgroup may use a sixteenth of the ring; calls above that are lost, and counted by rule. So a flood of one rule
- * takes nothing from the others. */
+ * reported as one alert. Only those that are like others are: what a program does that it hasn't just done is reported,
+ * up to the same limit once more. Where user space must decide, nothing is held back as long as there is room in the ring
+ * (shares.h). */
 
-#define RECORD_ESTIMATE 1024 /* bytes */
+#define LIKENESS_TEXT 512        /* bytes of a name that likeness counts */
+#define LIKE_FOR 60000000000ull /* ns for which what was told counts as told */
 
-/* bpf_ringbuf_query: bcc has no method for it. The loader replaces CALLS_RING by the ring `calls`. */
-#define QUERY(flag) query_ring((void *)bpf_pseudo_fd(1, CALLS_RING), flag)
-#define CALLS_RING 0x7fff0002
-#define AVAILABLE_DATA 0 /* BPF_RB_… */
-#define RING_SIZE 1
-#define CONSUMER_POSITION 2
-#define PRODUCER_POSITION 3
-static u64 (*query_ring)(void *ring, u64 flag) = (void *)134;
-
+/* The counter of a rule in a cgroup. If there is no room for one, that of the rule in all such cgroups. */
 static __always_inline struct rule_counter *counter_of(struct rule_key *key)
 {
 	struct rule_counter *counter = rule_counters.lookup(key);
 	if (counter)
 		return counter;
-	struct rule_counter none = {};
-	rule_counters.insert(key, &none);
-	return rule_counters.lookup(key);
-}
-
-/* Whether one more record of this rule and cgroup may go into the ring. */
-static __always_inline u32 has_room(struct rule_counter *counter)
-{
-	u64 size = QUERY(RING_SIZE);
-	if (QUERY(AVAILABLE_DATA) < size / 2)
-		return 1;
-	if (QUERY(CONSUMER_POSITION) >= counter->mark) {
-		counter->mark = QUERY(PRODUCER_POSITION);
-		counter->since = 0;
+	u32 *number = pool_of_rule.lookup(&key->rule), system = 0;
+	struct counter_pool *pool = counter_pools.lookup(number ? number : &system);
+	if (pool && READ_ONCE(pool->used) < pool->room) {
+		struct rule_counter none = {};
+		if (rule_counters.insert(key, &none) == 0)
+			__sync_fetch_and_add(&pool->used, 1);
+		return rule_counters.lookup(key);
 	}
-	return counter->since * RECORD_ESTIMATE < size / 16;
+	struct rule_key any = {.cgroup = 0, .rule = key->rule};
+	return rule_counters.lookup(&any);
 }
 
 /* Whether the signals have decided a clause: it certainly matches. */
@@ -53,12 +42,67 @@ static __always_inline u32 is_decided(u32 entry, u32 known)
 	return (entry & EXACT) && !(NEEDS(entry) & ~known);
 }
 
-/* Whether the call goes to user space: if the rule of one of its candidates may send another record. `known` are the
- * signals that are known (KNOWN_…), `limit` is the number of matches a second. `key` is left as the rule that sends. */
-static __always_inline u32 admitted(struct candidates *candidates, struct rule_key *key, u32 known, u32 limit)
+/* A number that alerts of the same program and the same file or peer have in common. */
+static __always_inline u64 likeness_of(struct record *record, struct plan *plan, const char *task)
 {
+	const char *exe = READ_POINTER(READ_POINTER(task, TASK_MM), MM_EXE_FILE);
+	const u64 *words = (const u64 *)record->sections; /* not in use yet */
+	u64 likeness = share_of((u64)READ_POINTER(exe, FILE_INODE), (u64)record->names_key.file.dentry);
+
+	if (plan->descriptor >= 0 && plan->descriptor != RETURNED) {
+		const char *file = file_of((s32)saved_argument(record, plan->descriptor));
+		likeness = share_of(likeness, (u64)(file ? READ_POINTER(file, FILE_PATH + PATH_DENTRY) : NULL));
+	}
+	if (record->filter.known & KNOWN_CONNECTION) {
+		const u64 *ends = (const u64 *)&record->connection;
+#pragma clang loop unroll(full)
+		for (u32 i = 0; i < sizeof(record->connection) / 8; i++)
+			likeness = share_of(likeness, ends[i]);
+	}
+	for (u32 slot = 0; slot < 2; slot++) {
+		if (plan->path[slot] < 0)
+			continue;
+		const void *address = (const void *)saved_argument(record, plan->path[slot]);
+		long length = bpf_probe_read_user_str(record->sections, LIKENESS_TEXT, address);
+		if (length <= 0)
+			continue;
+		*(u64 *)(record->sections + (length & (2 * LIKENESS_TEXT - 1))) = 0;
+#pragma clang loop unroll(disable)
+		for (u32 i = 0; i < LIKENESS_TEXT / 8; i++) {
+			barrier_var(i);
+			if (i * 8 >= length)
+				break;
+			likeness = share_of(likeness, words[i]);
+		}
+	}
+	return likeness;
+}
+
+/* Whether a match is beyond the limit of its rule, but unlike those that were told lately. */
+static __always_inline u32 is_unlike(struct rule_counter *counter, u64 likeness, struct rule_key *key, u32 limit)
+{
+	u64 now = bpf_ktime_get_boot_ns(), match = share_of(share_of(likeness, key->cgroup), key->rule);
+	u64 *told = told_matches.lookup(&match);
+
+	if (counter->unlike_in_second >= limit || (told && now - *told < LIKE_FOR))
+		return 0;
+	told_matches.update(&match, &now);
+	__sync_fetch_and_add(&counter->unlike_in_second, 1);
+	return 1;
+}
+
+#define ADMITTED 1
+#define NOT_ADMITTED 0
+#define IF_UNLIKE 2 /* some match is beyond its limit */
+
+/* Whether the call goes to user space: if the rule of one of its candidates may send another record. `limit` is the number of matches a second, `room` whether the process has room for more
+ * calls. record->rule is left as the rule that sends. */
+static __always_inline u32 admitted(struct record *record, u32 limit, u32 room, struct ring_state *ring)
+{
+	struct candidates *candidates = &record->candidates;
+	struct rule_key *key = &record->rule;
 	u64 second = bpf_ktime_get_boot_ns() / 1000000000;
-	u32 crowd = candidates->count > MAX_CANDIDATES;
+	u32 crowd = candidates->count > MAX_CANDIDATES, answer = NOT_ADMITTED;
 
 	key->cgroup = bpf_get_current_cgroup_id();
 	for (u32 i = 0; i < MAX_CANDIDATES; i++) {
@@ -66,26 +110,61 @@ static __always_inline u32 admitted(struct candidates *candidates, struct rule_k
 			break;
 		u32 *rule = clause_rules.lookup(&candidates->clause[i]);
 		if (!rule)
-			return 1;
-		u32 exact = !crowd && is_decided(*rule, known);
+			return ADMITTED;
+		u32 exact = !crowd && is_decided(*rule, record->filter.known);
 		key->rule = crowd ? UNCLASSIFIED : *rule & RULE;
 		struct rule_counter *counter = counter_of(key);
 		if (!counter)
-			return 1;
+			return ADMITTED;
 		if (counter->second != second) {
 			counter->second = second;
-			counter->in_second = 0;
+			counter->in_second = counter->unlike_in_second = 0;
 		}
-		if (exact ? counter->in_second < limit : has_room(counter)) {
-			/* Counted apart: calls that only may match must not use up what is there for matches. */
-			__sync_fetch_and_add(exact ? &counter->in_second : &counter->since, 1);
-			__sync_fetch_and_add(&counter->passed, 1);
-			return 1;
+		if (rule_has_room(record, ring) & room) {
+			if (!exact || counter->in_second < limit) {
+				if (exact) /* calls that only may match must not use up what is there for matches */
+					__sync_fetch_and_add(&counter->in_second, 1);
+				__sync_fetch_and_add(&counter->passed, 1);
+				return ADMITTED;
+			}
+			answer = IF_UNLIKE;
 		}
 		if (crowd)
 			break;
 	}
-	u32 counted = 0;
+	return answer;
+}
+
+/* The same for a call whose certain matches are all beyond the limit: whether one of them is unlike others. */
+static __always_inline u32 admitted_as_unlike(struct record *record, u32 limit, u32 room, struct ring_state *ring,
+					      u64 likeness)
+{
+	struct candidates *candidates = &record->candidates;
+	struct rule_key *key = &record->rule;
+
+	for (u32 i = 0; i < MAX_CANDIDATES; i++) {
+		if (i >= candidates->count)
+			break;
+		u32 *rule = clause_rules.lookup(&candidates->clause[i]);
+		if (!rule || !is_decided(*rule, record->filter.known))
+			continue;
+		key->rule = *rule & RULE;
+		struct rule_counter *counter = counter_of(key);
+		if (counter && (rule_has_room(record, ring) & room) && is_unlike(counter, likeness, key, limit)) {
+			__sync_fetch_and_add(&counter->passed, 1);
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/* Counts a call that isn't admitted: certain matches beyond the limit as suppressed, all others as lost. */
+static __always_inline void count_refused(struct record *record, u32 limit)
+{
+	struct candidates *candidates = &record->candidates;
+	struct rule_key *key = &record->rule;
+	u32 crowd = candidates->count > MAX_CANDIDATES, counted = 0;
+
 	for (u32 i = 0; i < MAX_CANDIDATES; i++) {
 		if (i >= candidates->count)
 			break;
@@ -96,25 +175,14 @@ static __always_inline u32 admitted(struct candidates *candidates, struct rule_k
 		if (key->rule == counted) /* the clauses of a rule follow each other */
 			continue;
 		counted = key->rule;
-		struct rule_counter *counter = rule_counters.lookup(key);
-		if (counter && !crowd && is_decided(*rule, known))
+		struct rule_counter *counter = counter_of(key);
+		if (counter && !crowd && is_decided(*rule, record->filter.known) && counter->in_second >= limit)
 			__sync_fetch_and_add(&counter->suppressed, 1);
-		else if (counter)
-			__sync_fetch_and_add(&counter->lost, 1);
+		else
+			count_loss(LOST_CALLS, key->rule);
 		if (crowd)
 			break;
 	}
-	return 0;
-}
-
-/* Counts a record that was admitted and found no room in the ring after all. */
-static __always_inline void lost_record(struct rule_key *key)
-{
-	struct rule_counter *counter = key->rule ? rule_counters.lookup(key) : NULL;
-	if (counter)
-		__sync_fetch_and_add(&counter->lost, 1);
-	else
-		count(LOST_CALLS);
 }
 
 #endif

@@ -3,6 +3,7 @@
 #define TIERCEL_SCRATCH_H
 
 #include "automaton.h"
+#include "clean.h"
 #include "compiler.h"
 #include "counters.h"
 #include "decide.h"
@@ -102,8 +103,10 @@ struct record {
 	u32 walk_to;      /* the name that walk_name() writes, NAME_… */
 	const char *file; /* that the call has opened */
 	struct names_key names_key;
+	u32 cleaned;      /* NAME_GIVEN is cleaned */
 	struct place walk_from;
 	struct rule_key rule; /* the rule and the cgroup that the record counts for */
+	u64 shares[6];        /* the keys of its shares of the ring (shares.h) */
 	struct candidates candidates;
 	struct connection_key connection;
 #ifdef DIRECT_READS
@@ -118,6 +121,7 @@ struct record {
 	struct name names[4]; /* NAME_… */
 	struct known_names known_names[KNOWN_NAMES];
 	const char *components[COMPONENTS];
+	struct cleaning cleaning;
 	u32 depth;
 	u32 walk_at;
 	u8 walk[PIECE + 256];

@@ -9,6 +9,19 @@ from tiercel_engine.resources.node_agent import LossCause
 
 
 @dataclass(frozen=True, slots=True)
+class LostBy:
+    """Where events were lost: the path of a cgroup, printable and perhaps cut, the short id of a container, and a pod
+    as ``namespace/name``. What isn't known is ""."""
+
+    cgroup: str = ""
+    container: str = ""
+    pod: str = ""
+
+
+NOT_KNOWN = LostBy()
+
+
+@dataclass(frozen=True, slots=True)
 class Loss:
     """A cause, and whom it concerns; names that it has nothing to do with are "".
 
@@ -23,6 +36,7 @@ class Loss:
     sink: str = ""
     error: str = ""
     namespace: str = ""
+    by: LostBy = NOT_KNOWN
 
     @property
     def unit(self) -> str:
@@ -75,14 +89,23 @@ _TEXTS = {
 
 
 def describe(loss: Loss) -> str:
-    """In words, such as ``system calls, because the ring buffer was full``."""
-    return _TEXTS[loss.cause].format(
+    """In words, such as ``system calls, because the ring buffer was full``, and where."""
+    what = _TEXTS[loss.cause].format(
         rule=repr(loss.rule) if loss.rule else "several rules",
         output=loss.output,
         sink=loss.sink,
         error=loss.error,
         namespace=loss.namespace,
     )
+    return f"{what}{_where(loss.by)}"
+
+
+def _where(by: LostBy) -> str:
+    if by.pod:
+        return f", in pod {by.pod}" + (f", container {by.container}" if by.container else "")
+    if by.container:
+        return f", in container {by.container}"
+    return f", in cgroup {by.cgroup}" if by.cgroup else ""
 
 
 def listed(losses: Losses) -> str:

@@ -23,6 +23,10 @@ def test_texts_name_who_is_concerned() -> None:
     assert loss.describe(Loss(LossCause.RATE_LIMIT, rule="shop/Bob's")) == (
         """system calls that "shop/Bob's" may match: too many at once"""
     )
+    assert loss.describe(Loss(LossCause.CALL_BUFFER_FULL, by=loss.LostBy("/a", "abc", "shop/web"))) == (
+        "system calls, because the ring buffer was full, in pod shop/web, container abc"
+    )
+    assert loss.describe(Loss(LossCause.CALL_BUFFER_FULL, by=loss.LostBy("/user.slice"))).endswith("cgroup /user.slice")
     losses = {Loss(LossCause.SINK_FAILED, sink="shop/chat"): 3, Loss(LossCause.OUTPUT_FAILED, output="stdout"): 1}
     assert loss.listed(losses) == (
         "3 (alerts for sink shop/chat: it failed for too long, or refused them), "

@@ -107,6 +107,9 @@ class LossOfCause:
         default="", metadata=says("The rule that may have matched them, as namespace/rule; any rule if there is none.")
     )
     namespace: str = field(default="", metadata=says("The namespace whose rules alone are concerned, if there is one."))
+    pod: str = field(default="", metadata=says("The pod that lost them, as namespace/name, where it is known."))
+    container: str = field(default="", metadata=says("The container that lost them, by its short id."))
+    cgroup: str = field(default="", metadata=says("The path of the control group that lost them."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class Lost:
     """Events that were lost before they could be evaluated."""
 
     total: Count = field(metadata=says("How many, since the agent has started."))
-    by_cause: tuple[LossOfCause, ...] = field(default=(), metadata=says("How many by cause and rule."))
+    by_cause: tuple[LossOfCause, ...] = field(default=(), metadata=says("How many by cause, rule and place."))
 
 
 @dataclass(frozen=True, slots=True)

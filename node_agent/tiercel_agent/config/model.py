@@ -49,7 +49,8 @@ class Config:
     first_match: bool = False
     """Whether an event raises the alert of the first matching rule alone."""
     flood_limit: int = 100
-    """Matches of a rule in one cgroup that are reported one by one in a second; 0: all."""
+    """Matches of a rule in one cgroup that are reported one by one in a second, and as many that are unlike
+    others; 0: all."""
     process_memory: int = MEMORY
     """Bytes that what is known of processes may take."""
     namespace_budget: NamespaceBudget = NamespaceBudget()

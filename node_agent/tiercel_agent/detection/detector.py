@@ -17,6 +17,7 @@ from tiercel_agent.context.hostnames import HostNames
 from tiercel_agent.context.mount_namespaces import MountNamespaces, host_mount_namespace
 from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.intake import Intake
+from tiercel_agent.detection.loss_totals import LossTotals
 from tiercel_agent.detection.partial import unwatched
 from tiercel_agent.detection.pending_events import LOOK
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
@@ -81,7 +82,6 @@ class Detector:
         exemptions = Exemptions()
         self._bytecode = BytecodeProvider(programs, exemptions.begin_compiler)
         self._retired: Counter[str] = Counter()
-        self._lost_by_rule: Counter[str] = Counter()
         self._suppressed: list[Suppressed] = []
         looked_up_by = [module.__name__ for module in (account_files, paths, procfs)]
         self._lookups = Lookups(looked_up_by, exemptions.begin_lookups)
@@ -94,6 +94,7 @@ class Detector:
             hostnames=HostNames(),
             hostname=os.environ.get("NODE_NAME") or platform.node(),
         )
+        self._losses = LossTotals(self._context.containers.lost_by)
         self._intake = Intake(self._context, exemptions)
         try:
             self._watch = self._load(requirements, rules, meanwhile)
@@ -174,9 +175,8 @@ class Detector:
             Loss(LossCause.PROCESS_TABLE_FULL): self._context.processes.evicted,
             Loss(LossCause.RULES_CHANGING): self._intake.refused,
         }
-        by_rule = self._lost_by_rule + Counter(self._watch.rule_counters.lost())
-        lost |= {Loss(LossCause.RATE_LIMIT, rule=rule): count for rule, count in by_rule.items()}
-        lost = {loss: count for loss, count in lost.items() if count}
+        self._losses.add(self._watch.losses.read())
+        lost = {loss: count for loss, count in lost.items() if count} | self._losses.totals()
         return Counters(self._intake.count, lost, self._watch.types, totals["filtered calls"])
 
     def measured(self) -> Measured:
@@ -276,7 +276,7 @@ class Detector:
     def _retire(self, watch: Watch) -> None:
         """Adds what the old programs have counted to the totals, and closes them."""
         self._suppressed += watch.rule_counters.read()
-        self._lost_by_rule.update(watch.rule_counters.lost())
+        self._losses.add(watch.losses.read())
         self._retired.update(watch.programs.counters())
         watch.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import replace
 
-from tiercel_agent.filter.rule_counters import Suppressed
+from tiercel_agent.filter.rule_counters import SEVERAL_CGROUPS, Suppressed
 from tiercel_engine.alert import Alert, uuid7
 from tiercel_engine.rule import Rule
 
@@ -33,6 +33,7 @@ class Floods:
         ``time`` is nanoseconds since the epoch.
         """
         last = self._last.get((suppressed.rule, suppressed.cgroup))
+        where = "several cgroups" if suppressed.cgroup == SEVERAL_CGROUPS else "one cgroup"
         matches, were = ("match", "was") if suppressed.count == 1 else ("matches", "were")
         if last is not None:
             more = f"{suppressed.count} more {matches} in the same cgroup {were} counted"
@@ -47,7 +48,7 @@ class Floods:
             priority=rule.priority,
             source=rule.source,
             hostname=hostname,
-            output=f"{suppressed.count} {matches} in one cgroup {were} counted and not reported one by one",
+            output=f"{suppressed.count} {matches} in {where} {were} counted and not reported one by one",
             tags=rule.tags,
             output_fields={COUNT: suppressed.count},
             origin=rule.origin,

@@ -60,8 +60,8 @@ def loss_alert(news: Losses, hostname: str, time: int) -> Alert:
     """``time`` is nanoseconds since the epoch.
 
     The alert's fields are counts (``lost.calls``, ``lost.processes``, ``lost.records``, ``lost.events``,
-    ``lost.alerts``), and names as a text with commas: ``lost.cause``, ``lost.rule``, ``lost.output``, ``lost.sink``,
-    ``lost.error``. What isn't the case has no field.
+    ``lost.alerts``), and names as a text with commas: ``lost.cause``, ``lost.rule``, ``lost.pod``, ``lost.container``,
+    ``lost.cgroup``, ``lost.output``, ``lost.sink``, ``lost.error``. What isn't the case has no field.
     """
     counts: Counter[str] = Counter()
     for loss, count in news.items():
@@ -69,6 +69,9 @@ def loss_alert(news: Losses, hostname: str, time: int) -> Alert:
     names = {
         "lost.cause": joined(loss.cause.value for loss in news),
         "lost.rule": joined(loss.rule for loss in news),
+        "lost.pod": joined(loss.by.pod for loss in news),
+        "lost.container": joined(loss.by.container for loss in news),
+        "lost.cgroup": joined(loss.by.cgroup for loss in news),
         "lost.output": joined(loss.output for loss in news),
         "lost.sink": joined(loss.sink for loss in news),
         "lost.error": joined(loss.error for loss in news),
@@ -79,10 +82,15 @@ def loss_alert(news: Losses, hostname: str, time: int) -> Alert:
         priority=Priority.CRITICAL,
         source="internal",
         hostname=hostname,
-        output=f"Events or alerts were lost, attacks among them would not be seen: {listed(news)}",
+        output=f"Events or alerts were lost, attacks among them would not be seen: {listed(_most(news))}",
         tags=("tiercel",),
         output_fields={**counts, **{key: text for key, text in names.items() if text}},
     )
+
+
+def _most(news: Losses) -> Losses:
+    """Those of which most was lost, as many as an alert can list."""
+    return dict(sorted(news.items(), key=lambda item: -item[1])[:_MOST_NAMES])
 
 
 def joined(names: Iterable[str], most: int = _MOST_NAMES) -> str:

@@ -39,6 +39,6 @@ def statistics_of_rules(
     macros = program_macros(machine, requirements, tables, measuring=measuring)
     try:
         bytecode = BytecodeProvider(programs or ProgramSettings()).get(macros)
-        return verifier_statistics(bytecode, map_sizes(tables), machine.features)
+        return verifier_statistics(bytecode, map_sizes(tables, rules), machine.features)
     except (CompileError, LibbpfError) as error:
         raise refused(error, machine) from error

@@ -12,7 +12,8 @@ from tiercel_agent.detection.partial import families_lost, is_reported, is_silen
 from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, known_numbers, plans
 from tiercel_agent.filter.clauses import Clauses
 from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
-from tiercel_agent.filter.rule_counters import RuleCounters
+from tiercel_agent.filter.lost_records import LossCounters
+from tiercel_agent.filter.rule_counters import CounterMaps, RuleCounters, counter_sizes
 from tiercel_agent.filter.tables import Tables, automaton_size, candidate_set_words
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.loading.libbpf import possible_cpus
@@ -28,11 +29,12 @@ from tiercel_engine.resources.node_agent import WarningKind
 from tiercel_engine.rule import Rule
 
 FLOOD_LIMIT = 100
-"""Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them."""
+"""Matches of one rule in one cgroup that are reported one by one in a second, where the kernel decides them; and so
+many once more that are unlike those."""
 
 _SETTINGS = Struct("=2IQ")
-_CALLS_PAGES = 1024  # 4 MiB
-_PROCESSES_PAGES = 512  # 2 MiB
+_CALLS_PAGES = 2048  # 8 MiB
+_PROCESSES_PAGES = 1024  # 4 MiB
 _CGROUPS_PAGES = 64  # 256 KiB
 _PREEMPTED_SINCE = (6, 13)
 """Kernels in which other tasks' programs may run in the midst of a program: at the latest those of 7, and what made it
@@ -71,7 +73,7 @@ class Watch:
         wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         self.programs = ProgramSet(
             bytecode,
-            map_sizes(tables),
+            map_sizes(tables, rules),
             features,
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
@@ -83,7 +85,9 @@ class Watch:
         self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in known_numbers(call, machine)}
         self.types = frozenset(call.name for call in seen)
         maps = self.programs.maps
-        self.rule_counters = RuleCounters(maps["rule_counters"], [rule.key for rule in rules])
+        counter_maps = CounterMaps(maps["rule_counters"], maps["counter_pools"], maps["pool_of_rule"])
+        self.rule_counters = RuleCounters(counter_maps, rules)
+        self.losses = LossCounters(maps["losses"], [rule.key for rule in rules])
         self.learner: Learner | None = None
         self._memory: mmap.mmap | None = None
         self._words: memoryview | None = None
@@ -135,9 +139,10 @@ def too_many_rules(clauses: Clauses) -> list[AgentWarning]:
     return of_system + [AgentWarning(WarningKind.FILTER_BUDGET_EXCEEDED, rules, name) for name, rules in over_budget]
 
 
-def map_sizes(tables: Tables | None) -> dict[str, Size]:
+def map_sizes(tables: Tables | None, rules: Sequence[Rule]) -> dict[str, Size]:
     """The sizes of the maps whose size depends on the rules."""
     sizes = {"candidate_sets": Size(1, 8 * candidate_set_words(tables)), "automaton": Size(1, automaton_size(tables))}
+    sizes |= counter_sizes(rules)
     if tables is not None:
         sizes["clause_rules"] = Size(max(1, len(tables.clause_rules)), 4)
     return sizes

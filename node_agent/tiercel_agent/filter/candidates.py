@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
+from cachetools import LRUCache
+
 from tiercel_agent.filter.clauses import Clauses, Partition
 from tiercel_agent.filter.decidability import Signal
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.graph import Graph, Negation
+
+_MOST_KNOWN = 64
+"""Sets that are kept, by what holds. Processes of the same programs have the same sets, and computing one takes most of
+the time that a new process costs."""
 
 Value = bool | None
 """The value of a condition; None where it is undecided."""
@@ -27,6 +33,7 @@ class CandidateSets:
         self._orders: dict[int, list[int]] = {}
         self._bits_of: dict[int, list[int]] = {}
         self._where_none_holds = 0
+        self._known: LRUCache[tuple[frozenset[int], frozenset[int]], int] = LRUCache(_MOST_KNOWN)
         for bit, clause in enumerate(partition.clauses):
             order = sorted(clauses.graph.reachable(clause.parts))
             touched = [number for number in order if number in self._atoms]
@@ -40,7 +47,13 @@ class CandidateSets:
     def of(self, holding: Iterable[int], undecided: Iterable[int] = ()) -> int:
         """The candidate set, as an integer's bits, where of the signals' atoms these hold, these are undecided, since
         values are known only in part, and the others don't hold."""
-        held, open_ = self._atoms.intersection(holding), self._atoms.intersection(undecided)
+        key = self._atoms.intersection(holding), self._atoms.intersection(undecided)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._computed(*key)
+        return known
+
+    def _computed(self, held: frozenset[int], open_: frozenset[int]) -> int:
         candidates = self._where_none_holds
         for bit in {bit for atom in held | open_ for bit in self._bits_of.get(atom, ())}:
             if self._is_candidate(bit, held, open_):

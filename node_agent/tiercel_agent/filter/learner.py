@@ -235,12 +235,11 @@ class Learner:
         """Writes the candidate sets of the event's process, which the kernel doesn't know, if they are still true."""
         record = event.record
         pid, header = record.process.pid, record.header
-        if header.flags & LINEAGE_ENDS or not record.context.containers.is_known(header.cgroup, pid):
-            return
-        if not _is_known(record):
-            return
         identity = (pid, facts.start, facts.cred)
-        if facts.as_of < self._learned.get(identity, (0, None))[0]:  # the record is older than what was written since
+        # First what takes no time: in a flood most records are older than what was written since they were made.
+        if facts.as_of < self._learned.get(identity, (0, None))[0] or header.flags & LINEAGE_ENDS:
+            return
+        if not record.context.containers.is_known(header.cgroup, pid) or not _is_known(record):
             return
         patience = self._waiting[pid, facts.start] = self._waiting.get((pid, facts.start), 0) + 1
         if len(self._waiting) > _MAX_PROCESSES:

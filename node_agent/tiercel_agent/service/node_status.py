@@ -98,7 +98,18 @@ def _unwatched(part: Unwatched) -> node_agent.UnwatchedPart:
 def _lost(lost: Losses) -> node_agent.Lost:
     # those that tenants can cause come last, so that they don't push out the others
     most = sorted(lost.items(), key=lambda item: (bool(item[0].namespace), -item[1]))[:_MOST]
-    by_cause = tuple(node_agent.LossOfCause(loss.cause, count, loss.rule, loss.namespace) for loss, count in most)
+    by_cause = tuple(
+        node_agent.LossOfCause(
+            cause=loss.cause,
+            count=count,
+            rule=loss.rule,
+            namespace=loss.namespace,
+            pod=loss.by.pod,
+            container=loss.by.container,
+            cgroup=loss.by.cgroup,
+        )
+        for loss, count in most
+    )
     return node_agent.Lost(sum(lost.values()), by_cause)
 
 

@@ -7,11 +7,14 @@ from tiercel_agent.context.container import ContainerId, concerned, container_of
 from tiercel_agent.context.mount_namespaces import MountNamespaces
 from tiercel_agent.context.procfs import TICK
 from tiercel_agent.kernel.records import OTHER_ROOT, CgroupRecord, Header, ProcessRef
+from tiercel_agent.loss import NOT_KNOWN, LostBy
 from tiercel_agent.workloads.inventory import Inventory
 from tiercel_agent.workloads.model import NOTHING, Workload
+from tiercel_engine.printable import printable
 
 _ROOT_CGROUP = 1
 _MOST_CGROUPS = 16384
+_LONGEST_PATH = 200
 
 
 class Containers:
@@ -61,6 +64,25 @@ class Containers:
         if container is not None:
             return f"container {container.short}"
         return concerned(self._cgroups.path(header.cgroup, process.pid) or "/")
+
+    def lost_by(self, cgroup: int) -> LostBy:
+        """Where the processes of a cgroup are, as far as that is known now.
+
+        A container that a user has named, or that its runtime hasn't vouched for, is told only by its path.
+        """
+        path = self._cgroups.path(cgroup)
+        if path is None:
+            return NOT_KNOWN
+        shown = printable(path)
+        shown = shown if len(shown) <= _LONGEST_PATH else f"…{shown[-_LONGEST_PATH:]}"
+        container = container_of(path)
+        if container is None or container.user is not None:
+            return LostBy(shown)
+        workload = self.inventory.workload(container)
+        if workload.container is None:
+            return LostBy(shown)
+        pod = workload.pod
+        return LostBy(shown, container.short, f"{pod.namespace}/{pod.name}" if pod is not None else "")
 
     def is_known(self, cgroup: int, pid: int) -> bool:
         """Whether it is certain which container the cgroup's processes are in."""

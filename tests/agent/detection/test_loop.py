@@ -14,7 +14,7 @@ from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.loss import Loss
+from tiercel_agent.loss import Loss, LostBy
 from tiercel_agent.sinks.model import Sink
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.alert import Alert
@@ -156,14 +156,18 @@ def test_the_watch_tells_new_causes_only():
 
 def test_an_alert_of_losses_has_few_fields_whatever_names_there_are():
     news = {Loss(LossCause.RATE_LIMIT, rule=f"shop/Rule {number}'s"): 1 for number in range(100)}
+    news |= {Loss(LossCause.CALL_BUFFER_FULL, by=LostBy("/pod/abc", "abc", "shop/web")): 3}
     news |= {Loss(LossCause.SINK_FAILED, sink="shop/chat"): 7, Loss(LossCause.EVALUATION_FAILED, error="KeyError"): 2}
     fields = dict(loss_alert(news, "node-1", 5).output_fields)
     assert fields.pop("lost.rule") == ", ".join(f"shop/Rule {number}'s" for number in range(10)) + " and 90 more"
     assert fields == {
-        "lost.calls": 100,
+        "lost.calls": 103,
         "lost.alerts": 7,
         "lost.events": 2,
-        "lost.cause": "RateLimit, SinkFailed, EvaluationFailed",
+        "lost.cause": "RateLimit, CallBufferFull, SinkFailed, EvaluationFailed",
+        "lost.pod": "shop/web",
+        "lost.container": "abc",
+        "lost.cgroup": "/pod/abc",
         "lost.sink": "shop/chat",
         "lost.error": "KeyError",
     }

@@ -5,9 +5,14 @@ from __future__ import annotations
 from array import array
 from itertools import count
 
+import pytest
 from engine_support.evaluation import atom, rule
 
 from tiercel_agent.events.syscalls import SYSCALLS
+from tiercel_agent.filter import candidates
+from tiercel_agent.filter.candidates import CandidateSets
+from tiercel_agent.filter.clauses import make_clauses
+from tiercel_agent.filter.decidability import Signal
 from tiercel_agent.filter.learner import HOST, CandidateSetStore
 from tiercel_agent.filter.tables import candidate_set_words, make_tables
 from tiercel_engine.condition import And
@@ -56,3 +61,16 @@ def test_long_sets_are_not_fewer() -> None:
     tables = make_tables(rules)
     assert tables.process_words > 64
     assert candidate_set_words(tables) - len(tables.candidate_sets) >= 2048 * tables.process_words
+
+
+def test_what_holds_alike_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of the same programs have the same sets: a new process of them costs no computing."""
+    rules = [rule(atom("proc.name", "=", name), name=name) for name in ("one", "two")]
+    clauses = make_clauses(rules)
+    partition = clauses.partitions[0]
+    sets = CandidateSets(clauses, partition, {Signal.OWN, Signal.PROCESS})
+    atoms = sorted(partition.signals)
+    first = [sets.of(held) for held in ([], atoms[:1], atoms[1:], atoms)]
+    assert len(set(first)) == 4
+    monkeypatch.setattr(candidates, "evaluate", None)
+    assert [sets.of(held) for held in ([], atoms[:1], atoms[1:], atoms)] == first

@@ -19,7 +19,7 @@ import pytest
 
 from tiercel_agent.detection import watch
 from tiercel_agent.events import syscalls
-from tiercel_agent.filter import learner, rule_counters, tables
+from tiercel_agent.filter import learner, lost_records, rule_counters, tables
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.bytecode.compiler import MAPS
 
@@ -54,6 +54,9 @@ LAYOUTS: dict[str, tuple[Struct, ...]] = {
     "process_class": (learner._PROCESS,),
     "rule_key": (rule_counters._KEY,),
     "rule_counter": (rule_counters._COUNTERS,),
+    "counter_pool": (rule_counters._POOL,),
+    "share": (Struct("=4Q"),),  # the kernel's alone
+    "loss_key": (lost_records._KEY,),
     "ended": (Struct("=QQ"),),  # the kernel's alone
 }
 """Of each structure the formats that Python packs or unpacks one behind the other."""
@@ -82,6 +85,11 @@ MAP_TYPES: dict[str, tuple[str, str]] = {
     "changed": ("I", "Q"),
     "clause_rules": ("I", "I"),
     "rule_counters": ("rule_key", "rule_counter"),
+    "counter_pools": ("I", "counter_pool"),
+    "pool_of_rule": ("I", "I"),
+    "told_matches": ("Q", "Q"),
+    "shares": ("Q", "share"),
+    "losses": ("loss_key", "Q"),
 }
 """Key and value: a structure, or the format of a number."""
 NOT_TABLES = {"calls", "processes", "cgroups", "scratch_spaces"}

@@ -19,7 +19,7 @@ from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.source import Concerned, Unwatched
-from tiercel_agent.loss import Loss
+from tiercel_agent.loss import Loss, LostBy
 from tiercel_agent.service.agent import Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.reload import Reloader, load_configured
@@ -274,13 +274,13 @@ def test_what_the_kernel_does_not_let_be_seen_is_reported(running, monkeypatch: 
 def test_losses_and_warnings_are_reported_as_values(running, monkeypatch: pytest.MonkeyPatch):
     offered = []
     monkeypatch.setattr(running.agent, "_reporter", SimpleNamespace(offer=offered.append))
-    running.source.lost = {Loss(LossCause.CALL_BUFFER_FULL): 2, Loss(LossCause.RATE_LIMIT, rule="shop/Bob's rule"): 7}
+    of_pod = Loss(LossCause.CALL_BUFFER_FULL, by=LostBy("/pod/abc", "abc", "shop/web"))
+    running.source.lost = {of_pod: 2, Loss(LossCause.RATE_LIMIT, rule="shop/Bob's rule"): 7}
     running.source.lasting_warnings = (AgentWarning(WarningKind.TOO_MANY_RULES, ("a\x1b[2J", "b")),)
     running.source.warnings_now = (AgentWarning(WarningKind.RUNTIME_FAILS, detail="no socket"),)
     running.turns(60)
-    assert offered[-1].lost == Lost(
-        9, (LossOfCause(LossCause.RATE_LIMIT, 7, "shop/Bob's rule"), LossOfCause(LossCause.CALL_BUFFER_FULL, 2))
-    )
+    in_pod = LossOfCause(LossCause.CALL_BUFFER_FULL, 2, pod="shop/web", container="abc", cgroup="/pod/abc")
+    assert offered[-1].lost == Lost(9, (LossOfCause(LossCause.RATE_LIMIT, 7, "shop/Bob's rule"), in_pod))
     many, runtime = offered[-1].warnings
     assert (many.kind, many.names) == (WarningKind.TOO_MANY_RULES, ("a\x1b[2J", "b"))
     assert many.message.endswith(r": a\x1b[2J and 1 more")

@@ -4,82 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import suppress
+from dataclasses import replace
 
-import pytest
 from live_support.filter_rules import rules_of
+from live_support.flooded import FOLDER, RULES, child, in_child, open_often
 
-from tiercel_agent.detection.detector import open_detector
-from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.loss import Loss
-from tiercel_engine.matching.matcher import Matcher
+from tiercel_agent.filter.rule_counters import SEVERAL_CGROUPS
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
-
-RULES = {
-    "decided": "fd.name = /tiercel-flood/decided",
-    "decided elsewhere": "fd.name = /tiercel-flood/elsewhere",
-    "asks": "fd.name = /tiercel-flood/asks and not user.name = nobody-of-that-name",
-    "another that asks": "fd.name = /tiercel-flood/another and not user.name = nobody-of-that-name",
-    "in two ways": "fd.name = /tiercel-flood/twice and (evt.is_open_read = true or not proc.name = nobody)",
-    "end": "fd.name = /tiercel-flood/end",
-}
-
-
-class Flooded:
-    """A detector, and how often each rule was reported, suppressed and lost."""
-
-    def __init__(self, flood_limit):
-        rules = rules_of(RULES)
-        self.matcher = Matcher(rules)
-        self.detector = open_detector(Requirements.of(rules), rules, flood_limit)
-        self.reported = Counter()
-
-    def take(self):
-        for event in self.detector.poll(0.1):
-            self.reported.update(rule.name for rule, _ in self.matcher.match(event))
-            self.detector.evaluated(event)
-
-    def until_end(self):
-        while not self.reported["end"]:
-            self.take()
-
-    def suppressed(self):
-        counts = Counter()
-        for suppressed in self.detector.suppressed():
-            counts[suppressed.rule] += suppressed.count
-        return counts
-
-
-@pytest.fixture
-def flooded():
-    opened = []
-
-    def start(flood_limit=20):
-        try:
-            opened.append(Flooded(flood_limit))
-        except DetectorError as error:
-            pytest.skip(f"live tests need eBPF: {error}")
-        return opened[-1]
-
-    yield start
-    for each in opened:
-        each.detector.close()
-
-
-def open_often(*names_and_counts):
-    for name, count in names_and_counts:
-        for _ in range(count):
-            with suppress(OSError):
-                os.close(os.open(f"/tiercel-flood/{name}", os.O_RDONLY))
-
-
-def in_child(*names_and_counts):
-    pid = os.fork()
-    if pid == 0:
-        open_often(*names_and_counts)
-        os._exit(0)
-    return pid
+from tiercel_engine.rule import Origin, Rule
 
 
 def test_every_match_of_a_flood_is_reported_or_counted(flooded):
@@ -102,7 +35,8 @@ def test_a_match_in_two_ways_is_counted_once(flooded):
     os.waitpid(pid, 0)
     suppressed = run.suppressed()
     lost = run.detector.counters().lost
-    assert lost.keys() <= {Loss(LossCause.RATE_LIMIT, rule="in two ways")}  # what a slow machine doesn't take in time
+    what = {(loss.cause, loss.rule) for loss in lost}
+    assert what <= {(LossCause.RATE_LIMIT, "in two ways")}  # what a slow machine doesn't take in time
     assert run.reported["in two ways"] + suppressed["in two ways"] + sum(lost.values()) == 5000
 
 
@@ -129,7 +63,7 @@ def test_a_flood_that_nobody_reads_leaves_room_for_others_and_is_counted_by_rule
     run.suppressed()
     lost = run.detector.counters().lost
     (loss,) = lost
-    assert loss == Loss(LossCause.RATE_LIMIT, rule="asks")
+    assert (loss.cause, loss.rule) == (LossCause.RATE_LIMIT, "asks")
     assert run.reported["asks"] + lost[loss] == 50_000
     assert run.reported["asks"] > 1000
     assert (run.reported["another that asks"], run.reported["decided"]) == (1, 1)
@@ -142,7 +76,7 @@ def test_calls_of_which_too_little_is_known_hide_no_match(flooded):
     run.until_end()
     assert not run.suppressed()
     assert run.reported["decided"] == 1
-    assert set(run.detector.counters().lost) <= {Loss(LossCause.RATE_LIMIT)}
+    assert {(loss.cause, loss.rule) for loss in run.lost()} == {(LossCause.RATE_LIMIT, "")}
 
 
 def test_the_events_of_the_old_rules_are_counted_after_a_change_too(flooded):
@@ -153,3 +87,58 @@ def test_the_events_of_the_old_rules_are_counted_after_a_change_too(flooded):
     for event in run.detector.update(Requirements.of(rules), rules):
         run.reported.update(rule.name for rule, _ in run.matcher.match(event))
     assert run.reported["decided"] + run.suppressed()["decided"] == 5000
+
+
+def test_in_a_flood_what_differs_is_reported_one_by_one(flooded):
+    """An attacker who floods a rule with the same file hides none of the others that it opens meanwhile."""
+    run = flooded(20)
+    names = [f"folder/secret-{number}" for number in range(15)]  # fewer than the limit
+
+    def attack() -> None:
+        for name in names:
+            open_often(("folder/cover", 1000), (name, 1))
+        open_often(("end", 1))
+
+    pid = child(attack)
+    run.until_end()
+    os.waitpid(pid, 0)
+    told = Counter(str(event["fd.name"]) for event in run.events)
+    assert {name for name in names if told[f"{FOLDER}/{name}"] != 1} == set()
+    covers = told[f"{FOLDER}/folder/cover"]
+    assert covers + run.suppressed()["decided of a folder"] == 15_000
+    assert not run.lost()
+
+
+def test_alerts_that_differ_are_bounded_too(flooded):
+    run = flooded(20)
+    pid = child(lambda: open_often(*((f"folder/{number}", 1) for number in range(20_000)), ("end", 1)))
+    run.until_end()
+    os.waitpid(pid, 0)
+    reported = run.reported["decided of a folder"]
+    assert reported + run.suppressed()["decided of a folder"] == 20_000
+    assert 20 < reported < 10_000
+    assert not run.lost()
+
+
+def test_a_namespace_without_room_for_counters_takes_none_of_others(monkeypatch, flooded):
+    """Where rules of a namespace have more counters than it may have, its matches are counted by rule; those of the
+    system's rules go on being counted by rule and cgroup."""
+    monkeypatch.setattr("tiercel_agent.filter.rule_counters._ROOM", 40)  # 20 of them for the namespace
+    of_tenant = {f"tenant {number}": f"fd.name = {FOLDER}/tenant-{number}" for number in range(30)}
+    origin = Origin("shop", "many")
+
+    def rules() -> list[Rule]:
+        made = rules_of({**of_tenant, "decided": RULES["decided"], "end": RULES["end"]})
+        return [replace(rule, origin=origin) if rule.name in of_tenant else rule for rule in made]
+
+    run = flooded(5, rules())
+    pid = in_child(*((f"tenant-{number}", 200) for number in range(30)), ("decided", 200), ("end", 1))
+    run.until_end()
+    os.waitpid(pid, 0)
+    cgroups, counts = {}, Counter(run.reported)
+    for each in run.detector.suppressed():
+        cgroups.setdefault(each.rule.removeprefix("shop/"), set()).add(each.cgroup)
+        counts[each.rule.removeprefix("shop/")] += each.count
+    assert {counts[name] for name in (*of_tenant, "decided")} == {200}
+    assert SEVERAL_CGROUPS not in cgroups["decided"]
+    assert sum(SEVERAL_CGROUPS in cgroups[name] for name in of_tenant) == 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
 
@@ -15,9 +16,11 @@ from tiercel_agent.loss import Loss
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
 
-CALLS = Loss(LossCause.CALL_BUFFER_FULL)
-PROCESSES = Loss(LossCause.PROCESS_BUFFER_FULL)
 SKIPPED = Loss(LossCause.CALLS_SKIPPED)
+
+
+def lost_by(detector, cause):
+    return sum(count for loss, count in detector.counters().lost.items() if loss.cause is cause)
 
 
 @pytest.fixture
@@ -54,16 +57,16 @@ def test_flood_of_calls(own, call, collect):
                 done = len(os.read(stop, 1))
         call("open", "/flood-end", os.O_RDONLY)
         os._exit(0)
-    while CALLS not in own.counters().lost:
+    while not lost_by(own, LossCause.CALL_BUFFER_FULL):
         os.sched_yield()
     os.write(stopping, b"x")
     os.waitpid(flood, 0)
-    lost = own.counters().lost[CALLS]
+    lost = lost_by(own, LossCause.CALL_BUFFER_FULL)
     waiting = []
     while batch := own.poll(0):
         waiting += batch
     assert len([event for event in waiting if event["proc.pid"] == flood]) > 1000
-    assert own.counters().lost[CALLS] >= lost > 0
+    assert lost_by(own, LossCause.CALL_BUFFER_FULL) >= lost > 0
     pid = open_once(call, "/after/the/flood")
     events = collect(own, lambda event: event["fd.name"] == "/after/the/flood")
     assert [event["proc.pid"] for event in events if event["fd.name"] == "/after/the/flood"] == [pid]
@@ -79,51 +82,45 @@ def test_start_that_was_lost(own, compiled, collect):
         #include <sys/wait.h>
         #include <unistd.h>
         static char *nothing[] = {0};
+        static void start(char *program, char *name, char *one, char *two) {
+            char *arguments[] = {name, one, two, 0};
+            if (vfork() == 0) { execve(program, arguments, nothing); _exit(1); }
+            wait(0);
+        }
         int main(int n, char **v) {
-            if (n > 2) {
-                char c = 'x';
-                write(atoi(v[1]), &c, 1);
-                read(atoi(v[1]), &c, 1);
+            if (n == 3) {
+                int pid = getpid();
+                write(atoi(v[1]), &pid, sizeof(pid));
+                read(atoi(v[1]), &pid, 1);
                 usleep(20000);   /* it isn't tried again sooner */
                 open("/after/the/loss", O_RDONLY);
                 return 0;
             }
-            int size = atoi(v[1]);
-            char *argument = calloc(size + 1, 1);
-            memset(argument, 'x', size);
-            char *arguments[] = {"x", argument, 0};
-            for (int i = 0; i < 200; i++) {
-                if (vfork() == 0) { execve("/bin/true", arguments, nothing); _exit(1); }
-                wait(0);
-            }
+            if (n == 2)
+                return 0;
+            char *argument = calloc(4001, 1);
+            memset(argument, 'x', 4000);
+            for (int i = 0; i < 1000; i++)  /* until not even the shortest record fits */
+                start(v[0], "x", i < 700 ? argument : "", 0);
+            start(v[0], "lost", v[1], v[2]);
         }""",
         "-static",
     )
-
-    def lost():
-        return own.counters().lost.get(PROCESSES, 0)
-
     own.poll(0)
-    for size in (4000, 1):  # until not even the shortest record fits
-        before = lost()
-        while lost() < before + 200:
-            subprocess.run([program, str(size)], check=True)
     ours, theirs = socket.socketpair()
     theirs.set_inheritable(True)
-    before = lost()
-    pid = os.fork()
-    if pid == 0:
-        os.execv(program, ["lost", str(theirs.fileno()), "in the flood " * 20])
-    ours.recv(1)
-    assert lost() > before
-    own.poll(0)
-    ours.send(b"x")
-    os.waitpid(pid, 0)
+    text = "in the flood " * 20
+    with subprocess.Popen([program, str(theirs.fileno()), text, "parent"], close_fds=False) as parent:
+        pid = int.from_bytes(ours.recv(4), sys.byteorder)
+        assert lost_by(own, LossCause.PROCESS_BUFFER_FULL) > 300
+        while own.poll(0):
+            pass
+        ours.send(b"x")
     events = collect(own, lambda event: event["fd.name"] == "/after/the/loss")
     event = next(event for event in events if event["fd.name"] == "/after/the/loss")
     assert (event["proc.exe"], event["proc.exepath"]) == ("lost", program)
-    assert event["proc.args"] == f"{theirs.fileno()} " + "in the flood " * 20
-    assert (event["proc.pid"], event["proc.ppid"]) == (pid, os.getpid())
+    assert event["proc.args"] == f"{theirs.fileno()} {text}"
+    assert (event["proc.pid"], event["proc.ppid"]) == (pid, parent.pid)
     assert not [event for event in events if event["evt.type"] == "execve" and event["proc.pid"] == pid]
 
 

@@ -27,7 +27,9 @@ from tiercel_engine.rule import Rule
 MACHINE = "x86_64"
 _SHIM = """
 #include "automaton.h"
+#include "clean.h"
 #include "decide.h"
+u32 cleaned(u8 *name, u32 length) { struct cleaning cleaning; return clean_text(&cleaning, name, name, length); }
 void look_at_name(const u8 *table, const u8 *name, u32 length, struct accepts *accepts)
 { *accepts = accepts_of(table, name, length); }
 u32 is_possible(const u64 *table, struct signal_sets *sets, u32 words) { return any_candidate(table, sets, words); }
@@ -177,19 +179,25 @@ class Kernel:
         if call.result in (-errno.EACCES, -errno.EPERM):
             return 0
         of_given = self._accepts(given)
+        if of_given.unclean:
+            of_given = self._accepts(self.cleaned(given))
         of_real = self._accepts(call.real) if call.result >= 0 else of_given
         if plan.raw_names:
             passed = self._accepts(call.text)
             signals.raw = plan.raw_names + passed.begun * plan.words
             signals.raw_floating = plan.raw_floating + passed.floating * plan.words
-        if of_given.unclean:
-            return 0
         signals.given = plan.names + of_given.begun * plan.words
         signals.given_floating = plan.floating + of_given.floating * plan.words
         signals.real = plan.names + of_real.begun * plan.words
         signals.real_floating = plan.floating + of_real.floating * plan.words
         known = of_given.begun and of_given.floating and of_real.begun and of_real.floating
         return _KNOWN_NAME if known else 0
+
+    def cleaned(self, name: str) -> str:
+        """What the kernel makes of a name of at most 511 bytes."""
+        text = ctypes.create_string_buffer(name.encode("utf-8", "surrogateescape"), 512)
+        length = self._library.cleaned(text, len(name.encode("utf-8", "surrogateescape")))
+        return text.raw[:length].decode("utf-8", "surrogateescape")
 
     def _accepts(self, name: str) -> Accepts:
         raw = name.encode("utf-8", "surrogateescape")

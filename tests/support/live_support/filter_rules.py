@@ -221,7 +221,7 @@ class Pair:
         skipped = any(now.get(SKIPPED) != before.get(SKIPPED) for now, before in zip(lost_now, lost, strict=True))
         if skipped and needs_call_event(read_facts().version):  # a trace event shows fewer of the others' calls too
             pytest.skip(f"the kernel skipped calls: {lost_now}")
-        assert lost_now == lost
+        assert lost_now == lost, (lost_now, lost)
         reported, wanted = Counter(self.filtering.alerts), Counter(self.seeing.alerts)
         assert reported == wanted, (reported - wanted, wanted - reported)
         return Counter(name for name, *_ in self.filtering.alerts)

@@ -28,6 +28,7 @@ PROGRAMS = (
     "on_return",
     "walk_name",
     "match_names",
+    "clean_name",
     "connection",
     "admit",
     "begin",
@@ -65,6 +66,11 @@ MAPS = (
     "changed",
     "clause_rules",
     "rule_counters",
+    "counter_pools",
+    "pool_of_rule",
+    "told_matches",
+    "shares",
+    "losses",
 )
 
 # Headers that bcc includes in front of each program. With kconfig.h in place they may be empty.

@@ -27,8 +27,8 @@ _MAP_BY_FD, _KERNEL_FUNCTION = 1, 2  # BPF_PSEUDO_MAP_FD, BPF_PSEUDO_KFUNC_CALL,
 _LOG_SIZE = 1 << 22
 _MOST_LOGGED = 3000  # characters of a log
 _INSTRUCTIONS, _STATISTICS = 1, 4  # BPF_LOG_LEVEL1, BPF_LOG_STATS
-_CALLS_RING = 0x7FFF0002
-"""The number that stands for the ring `calls` in bpf/rate_limit.h, where bcc has no name for it."""
+_RINGS = {0x7FFF0002: "calls", 0x7FFF0003: "processes"}
+"""The numbers that stand for rings in bpf/shares.h, where bcc has no names for them."""
 _MAPPED = ("candidate_sets",)
 _MMAPABLE = 1 << 10  # BPF_F_MMAPABLE
 
@@ -215,7 +215,8 @@ def _linked_programs(
     bytecode: Bytecode, features: Features, maps: Mapping[str, int]
 ) -> Iterator[tuple[str, ProgramType, bytes]]:
     """Name, type and code of each program that is to be loaded. Raises CompileError."""
-    by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()} | {_CALLS_RING: maps["calls"]}
+    by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()}
+    by_number |= {number: maps[name] for number, name in _RINGS.items()}
     apart = EVENT_PROGRAMS if features.call_event is not None else {}
     of_calls = ProgramType.RAW_TRACEPOINT if features.call_event is None else ProgramType.TRACEPOINT
     for name, code in bytecode.programs.items():

@@ -23,7 +23,7 @@ from tiercel_agent.kernel.loading.trace_event import attach_trace_event
 # In the order of FAMILY_… in bpf/maps.h, from 1.
 _FAMILIES = (
     *("plain", "paths", "descriptor", "message", "exec_failed", "image", "begin", "send", "admit"),
-    *("walk_name", "match_names", "connection"),
+    *("walk_name", "match_names", "connection", "clean_name"),
 )
 ON_CALLS = "on_return"
 """The program that runs at every system call. The kernel counts its tail calls as its own run time."""
