@@ -7,14 +7,15 @@ from typing import Any
 
 from tiercel_agent.loss import NOT_KNOWN, LostBy
 from tiercel_agent.workloads.containers import Containers
-from tiercel_agent.workloads.model import NOTHING, Pod, Workload
+from tiercel_agent.workloads.model import NOTHING, Container, Pod, Workload
 
 ID = "ab" * 32
 PATHS = {
     1: "/",
     2: f"/kubepods.slice/kubepods-pod01234567_89ab_cdef_0123_456789abcdef.slice/cri-containerd-{ID}.scope",
-    3: f"/docker-{ID}.scope",
+    3: f"/libpod-{ID}.scope",
     4: f"/user.slice/user-7.slice/user@7.service/docker-{ID}.scope",
+    6: f"/docker-{ID}.scope",
     5: "/a\x1b[2J" + "x" * 1000,
 }
 
@@ -22,7 +23,8 @@ PATHS = {
 def containers() -> Containers:
     cgroups: Any = SimpleNamespace(path=PATHS.get, known_paths=list)
     pod = Pod("shop", "web", "01234567-89ab-cdef-0123-456789abcdef")
-    inventory: Any = SimpleNamespace(workload=lambda each: Workload(pod=pod) if each.pod_uid else NOTHING)
+    vouched = {"containerd": Workload(Container(ID), pod), "podman": Workload(Container(ID))}
+    inventory: Any = SimpleNamespace(workload=lambda each: vouched.get(each.runtime, NOTHING))
     return Containers(cgroups, SimpleNamespace(), inventory)  # type: ignore[arg-type]
 
 
@@ -32,6 +34,10 @@ def test_what_is_known_of_a_cgroup_is_told() -> None:
     assert told(2) == LostBy(PATHS[2], ID[:12], "shop/web")
     assert told(3) == LostBy(PATHS[3], ID[:12])
     assert told(99) == NOT_KNOWN
+
+
+def test_a_container_that_its_runtime_doesnt_vouch_for_is_told_by_its_path() -> None:
+    assert containers().lost_by(6) == LostBy(PATHS[6])
 
 
 def test_what_users_name_isnt_believed_and_drives_no_terminal() -> None:
