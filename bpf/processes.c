@@ -37,8 +37,9 @@ int image(struct call_context *ctx)
 	record->header.type = RECORD_EXEC;
 	record->header.result = 0;
 	section_memory(record, SECTION_ARGS, READ(u64, mm, MM_ARG_START), READ(u64, mm, MM_ARG_END));
-	if (section_payload(record)) /* argc lies where the stack of the program began */
-		section_end(record, SECTION_ARGUMENT_COUNT, 0, READ_USER(u32, READ(u64, mm, MM_START_STACK)));
+	u8 *count = section_payload(record); /* argc lies where the stack of the program began */
+	if (count && bpf_probe_read_user(count, sizeof(u32), (const void *)READ(u64, mm, MM_START_STACK)) == 0)
+		section_end(record, SECTION_ARGUMENT_COUNT, 0, *(u32 *)count);
 #ifdef WANT_ENV
 	section_memory(record, SECTION_ENV, READ(u64, mm, MM_ENV_START), READ(u64, mm, MM_ENV_END));
 #endif
