@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 MOST = 64 << 20
-"""Bytes. It takes as many again where many control groups have little."""
+"""Bytes. It takes as many again where many control groups or processes have little."""
 _OVERHEAD = 1024
 """Bytes of an event beside those of its record."""
 
 
 class EventRoom:
-    """Where there is no room for all, each control group has an equal part, so that nobody's flood takes the room of
-    others' events."""
+    """Where there is no room for all, each control group has an equal part, and of its part each of its processes, so
+    that nobody's flood takes the room of others' events."""
 
     def __init__(self, most: int = MOST) -> None:
         self.refused = 0
@@ -20,20 +20,26 @@ class EventRoom:
         self._most = most
         self._total = 0
         self._of_cgroup: Counter[int] = Counter()
+        self._of_process: defaultdict[int, Counter[int]] = defaultdict(Counter)
 
-    def takes(self, cgroup: int, record: int) -> bool:
-        """Whether there is room for an event of a control group, whose record has so many bytes."""
+    def takes(self, cgroup: int, pid: int, record: int) -> bool:
+        """Whether there is room for an event of a process in a control group, whose record has so many bytes."""
         size = record + _OVERHEAD
-        taken = self._of_cgroup[cgroup] + size
+        processes = self._of_process[cgroup]
+        of_cgroup, of_process = self._of_cgroup[cgroup] + size, processes[pid] + size
         total = self._total + size
-        if total > 2 * self._most or (total > self._most and taken > self._most // len(self._of_cgroup)):
-            self.refused += 1
-            return False
-        self._of_cgroup[cgroup] = taken
+        if total > self._most:
+            part = self._most // max(1, len(self._of_cgroup))
+            if total > 2 * self._most or (of_cgroup > part and of_process > part // max(1, len(processes))):
+                self.refused += 1
+                return False
+        self._of_cgroup[cgroup], processes[pid] = of_cgroup, of_process
         self._total = total
         return True
 
     def clear(self) -> None:
         """All events were taken."""
-        self._of_cgroup.clear()
-        self._total = 0
+        if self._total:
+            self._of_cgroup.clear()
+            self._of_process.clear()
+            self._total = 0

@@ -130,7 +130,7 @@ class Intake:
 
     def _add(self, call: Syscall, header: records.Header, record: bytes, image: Image | None = None) -> None:
         process = records.process_at(record, records.SELF_OFFSET)
-        if self._exempt.covers(header, process) or not self._room.takes(header.cgroup, len(record)):
+        if self._exempt.covers(header, process) or not self._room.takes(header.cgroup, process.pid, len(record)):
             return
         image = image or self._context.processes.image(process)
         moment = self._clock.wall_time(header.time)

@@ -10,6 +10,7 @@ from live_support.filter_rules import rules_of
 from live_support.flooded import FOLDER, RULES, child, in_child, open_often
 
 from tiercel_agent.filter.rule_counters import SEVERAL_CGROUPS
+from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Origin, Rule
@@ -132,6 +133,7 @@ def test_a_namespace_without_room_for_counters_takes_none_of_others(monkeypatch,
         return [replace(rule, origin=origin) if rule.name in of_tenant else rule for rule in made]
 
     run = flooded(5, rules())
+    run.matcher = Matcher([replace(rule, origin=None) for rule in rules()])  # it matches in the tenant's pods alone
     pid = in_child(*((f"tenant-{number}", 200) for number in range(30)), ("decided", 200), ("end", 1))
     run.until_end()
     os.waitpid(pid, 0)
