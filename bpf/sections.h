@@ -9,7 +9,8 @@
 /* Where the payload of the next section goes: PIECE bytes that may be written. NULL if the record is full. */
 static __always_inline u8 *section_payload(struct record *record)
 {
-	u32 at = record->length;
+	/* Read anew each time: where it was found too large before, 5.10's verifier would go on with it as if it weren't. */
+	u32 at = *(volatile u32 *)&record->length;
 	if (at > CAPACITY - PIECE - 8) {
 		record->header.flags |= FLAG_TRUNCATED;
 		return NULL;
