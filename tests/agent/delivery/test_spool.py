@@ -340,7 +340,8 @@ def test_a_process_that_is_killed_loses_nothing_of_any_flow(tmp_path: Path) -> N
             numbers = [int(payload.split()[0]) for payload in drain(queue, flow)]
             first, last = (numbers[0], numbers[-1] + 1) if numbers else (appended[at], appended[at])
             assert numbers == list(range(first, last))
-            assert first in (done[at], done[at] + 7)  # it may have been killed before it could tell
-            assert last in (appended[at], appended[at] + 10)
+            # it may have been killed before it could tell, and in the midst of writing ten
+            assert done[at] <= first <= done[at] + 7
+            assert appended[at] <= last <= appended[at] + 10
             appended[at], done[at] = last, first
         queue.close()
