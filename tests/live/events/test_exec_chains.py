@@ -61,9 +61,9 @@ class Opens:
         return len(self.events) == self.count
 
 
-def test_six_execs_that_are_read_late(detector, collect, images):
+def test_six_execs_that_are_read_late(detector, collect, drain, images):
     """By the time that the first event is read, the process executes the last program, as /proc shows."""
-    detector.poll(0)
+    drain(detector)
     folder = str(Path(images[0]).parent)
     with subprocess.Popen([images[0], "0", folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout.read(1) == b"x"
@@ -77,9 +77,9 @@ def test_six_execs_that_are_read_late(detector, collect, images):
     assert [event["proc.args"] for event in events] == [f"{number} {folder}" for number in range(7)]
 
 
-def test_a_program_that_is_not_known_is_unknown_until_the_kernel_has_told_it(detector, collect, images):
+def test_a_program_that_is_not_known_is_unknown_until_the_kernel_has_told_it(detector, collect, drain, images):
     """As after a loss: nothing is known of the process but what its records say."""
-    detector.poll(0)
+    drain(detector)
     context = detector._context
     lookups = Lookups([])
     with subprocess.Popen([images[6], "6", "x"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
