@@ -160,42 +160,41 @@ def _verdicts_of(operator: Operator, texts: tuple[str, ...], regexes: Regexes) -
 
 
 def _of_beginning(operator: Operator, texts: tuple[str, ...], regexes: Regexes) -> Callable[[str], Verdict]:
-    match operator:
-        case Operator.EQ | Operator.IN | Operator.INTERSECTS:
-            begins_one = _begins_one_of(texts)
-            return lambda known: None if begins_one(known) else False
-        case Operator.NE:
-            begins_all = [_begins_one_of((text,)) for text in texts]
-            return lambda known: _any(None if begins(known) else True for begins in begins_all)
-        case Operator.STARTSWITH:
-            begins_one = _begins_one_of(texts)
-            return lambda known: True if known.startswith(texts) else None if begins_one(known) else False
-        case Operator.GLOB | Operator.IGLOB:
-            pattern = texts[0]
-            if pattern.endswith("*") and not pattern.endswith("\\*"):
-                matches = compile_glob(pattern, ignore_case=operator is Operator.IGLOB, regexes=regexes)
-                return lambda known: True if matches(known) else None
-        case Operator.PMATCH:
-            return _under(texts, regexes)
-    return _contained(operator, texts)
+    if operator is Operator.STARTSWITH:
+        begins_one = _begins_one_of(texts)
+        return lambda known: True if known.startswith(texts) else None if begins_one(known) else False
+    if operator is Operator.PMATCH:
+        return _under(texts, regexes)
+    open_end = texts[0].endswith("*") and not texts[0].endswith("\\*")
+    return _of_part(operator, texts, _begins_one_of, open_end, regexes)
 
 
 def _of_ending(operator: Operator, texts: tuple[str, ...], regexes: Regexes) -> Callable[[str], Verdict]:
+    if operator is Operator.ENDSWITH:
+        ends_one = _ends_one_of(texts)
+        return lambda known: True if known.endswith(texts) else None if ends_one(known) else False
+    return _of_part(operator, texts, _ends_one_of, texts[0].startswith("*"), regexes)
+
+
+def _of_part(
+    operator: Operator,
+    texts: tuple[str, ...],
+    fits_one_of: Callable[[tuple[str, ...]], Callable[[str], bool]],
+    open_end: bool,
+    regexes: Regexes,
+) -> Callable[[str], Verdict]:
+    """``fits_one_of`` says whether the known part can be that of one of some texts; ``open_end``: a glob takes anything
+    in place of the missing part."""
     match operator:
         case Operator.EQ | Operator.IN | Operator.INTERSECTS:
-            ends_one = _ends_one_of(texts)
-            return lambda known: None if ends_one(known) else False
+            fits = fits_one_of(texts)
+            return lambda known: None if fits(known) else False
         case Operator.NE:
-            ends_all = [_ends_one_of((text,)) for text in texts]
-            return lambda known: _any(None if ends(known) else True for ends in ends_all)
-        case Operator.ENDSWITH:
-            ends_one = _ends_one_of(texts)
-            return lambda known: True if known.endswith(texts) else None if ends_one(known) else False
-        case Operator.GLOB | Operator.IGLOB:
-            pattern = texts[0]
-            if pattern.startswith("*"):
-                matches = compile_glob(pattern, ignore_case=operator is Operator.IGLOB, regexes=regexes)
-                return lambda known: True if matches(known) else None
+            each = [fits_one_of((text,)) for text in texts]
+            return lambda known: _any(None if fits(known) else True for fits in each)
+        case Operator.GLOB | Operator.IGLOB if open_end:
+            matches = compile_glob(texts[0], ignore_case=operator is Operator.IGLOB, regexes=regexes)
+            return lambda known: True if matches(known) else None
     return _contained(operator, texts)
 
 

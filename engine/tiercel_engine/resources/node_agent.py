@@ -55,6 +55,10 @@ class LossCause(Enum):
     """There were too many alerts at once for all sinks together."""
 
 
+OVER_SHARE = frozenset({LossCause.EVALUATION_BUDGET_EXCEEDED, LossCause.ALERT_BUDGET_EXCEEDED})
+"""What a namespace's rules don't see or tell since they take more than they may."""
+
+
 class WarningKind(Enum):
     """What restricts detection or delivery on a node."""
 

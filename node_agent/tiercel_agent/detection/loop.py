@@ -17,7 +17,7 @@ from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.partial import ReportedParts, partial_alert
 from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.shares import Shares
-from tiercel_agent.detection.shed import CAUSES, Shed, shed_alert
+from tiercel_agent.detection.shed import Shed, shed_alert
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.logs import located
 from tiercel_agent.loss import Loss, Losses, listed
@@ -27,7 +27,7 @@ from tiercel_engine.event import Event
 from tiercel_engine.matching.owners import SYSTEM, namespace_of
 from tiercel_engine.regexes import OutOfTime
 from tiercel_engine.rendering.alerts import make_alert
-from tiercel_engine.resources.node_agent import LossCause
+from tiercel_engine.resources.node_agent import OVER_SHARE, LossCause
 from tiercel_engine.rule import Origin
 
 LOGGER = logging.getLogger(__name__)
@@ -245,7 +245,7 @@ class EngineLoop:
                 self._shed.add(LossCause.ALERT_BUDGET_EXCEEDED, namespace)
 
     def _report_losses(self, *, last: bool = False) -> None:
-        lost = {loss: count for loss, count in self._lost().items() if loss.cause not in CAUSES}
+        lost = {loss: count for loss, count in self._lost().items() if loss.cause not in OVER_SHARE}
         news = self._losses.news(lost, self._clock(), last=last)
         if news:
             self._alert(loss_alert(news, self._hostname, self._now()), None)

@@ -15,7 +15,6 @@ from tiercel_engine.resources.node_agent import LossCause
 RULE = "Tiercel: a namespace's rules exceed their share"
 INTERVAL = 60.0
 """Seconds between two alerts of one namespace."""
-CAUSES = frozenset({LossCause.EVALUATION_BUDGET_EXCEEDED, LossCause.ALERT_BUDGET_EXCEEDED})
 
 
 class Shed:

@@ -9,9 +9,6 @@ from tiercel_engine.rule import Origin, rule_key
 from tiercel_operator.objects import Lost
 from tiercel_operator.rules.checked import CheckedRule
 
-OVER_SHARE = frozenset({LossCause.EVALUATION_BUDGET_EXCEEDED, LossCause.ALERT_BUDGET_EXCEEDED})
-"""What a namespace's rules don't see or tell since they take more than they may."""
-
 _EXECUTIONS = frozenset({"execve", "execveat"})
 _OF_PROCESSES = ("proc.", "thread.")
 _OF_NAMES = ("fd.", "fs.", "proc.", "user.", "group.", "evt.arg", "evt.abspath", "evt.info")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tiercel_engine.resources.encoding import to_json
+from tiercel_engine.resources.node_agent import OVER_SHARE
 from tiercel_engine.resources.resource import Condition, ConditionStatus
 from tiercel_engine.resources.security_rule import (
     NodeCounts,
@@ -21,7 +22,7 @@ from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_operator.conditions import LARGEST_COUNT, MOST_NAMED, and_more, condition, dated, listed, short
 from tiercel_operator.objects import Problem, StoredRule
 from tiercel_operator.rules.checked import CheckedObject
-from tiercel_operator.rules.losses import OVER_SHARE, concerns
+from tiercel_operator.rules.losses import concerns
 from tiercel_operator.rules.nodes import Fleet, History
 
 WAITING = "Waiting"

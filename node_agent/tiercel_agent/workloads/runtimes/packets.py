@@ -18,7 +18,7 @@ from tiercel_engine.resources.encoding import from_json, to_json
 LONGEST = 8 << 20
 """Bytes of a line, at most."""
 _LONGEST_FAILURE = 1024  # characters
-_LONGEST_NAME = 64  # characters
+LONGEST_NAME = 64  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def read_question(line: bytes) -> Question:
 
 def reply_line(reply: Reply) -> bytes:
     document: dict[str, object] = {"number": reply.number, "failure": reply.failure[:_LONGEST_FAILURE]}
-    document |= {"interface": reply.interface, "runtime": reply.runtime[:_LONGEST_NAME]}
+    document |= {"interface": reply.interface, "runtime": reply.runtime[:LONGEST_NAME]}
     return _line(document | ({"container": to_json(reply.container)} if reply.container is not None else {}))
 
 
@@ -67,7 +67,7 @@ def read_reply(line: bytes) -> Reply:
         raise ValueError("a failure that is too long")
     if reply.interface not in ("", CRI, CONTAINERD, DOCKER):
         raise ValueError("an interface that there isn't")
-    if len(reply.runtime) > _LONGEST_NAME or printable(reply.runtime) != reply.runtime:
+    if len(reply.runtime) > LONGEST_NAME or printable(reply.runtime) != reply.runtime:
         raise ValueError("no name of a runtime")
     return reply
 

@@ -7,12 +7,12 @@ import logging
 from pathlib import Path
 
 from tiercel_agent.workloads.runtimes.model import CONTAINERD, CRI, DOCKER, NoAnswer, Socket
+from tiercel_agent.workloads.runtimes.packets import LONGEST_NAME
 from tiercel_engine.located import located
 from tiercel_engine.printable import printable
 
 _LOG = logging.getLogger(__name__)
 _LARGEST = 4096  # bytes of an answer to a ping
-_LONGEST_NAME = 64
 _PING = b"GET /_ping HTTP/1.0\r\nHost: localhost\r\n\r\n"
 _TIMEOUT = 1.0  # seconds
 
@@ -56,7 +56,7 @@ async def _by_cri(path: Path) -> Socket | None:
     name = await runtime_name(path)
     if name == "containerd":
         return Socket(path, CONTAINERD, frozenset({name}))
-    return Socket(path, CRI, frozenset({printable(name)[:_LONGEST_NAME]})) if name else None
+    return Socket(path, CRI, frozenset({printable(name)[:LONGEST_NAME]})) if name else None
 
 
 async def _by_containerd(path: Path) -> Socket | None:
