@@ -78,7 +78,12 @@ class ScriptedSource:
     """What waits until the end."""
     floods: list[Suppressed] = field(default_factory=list)
     last_events: list[Event] = field(default_factory=list)
-    """What an update hands out for the rules before."""
+    """What a change of rules hands out for the rules before."""
+    loads: bool = False
+    loaded: Requirements | None = None
+    event_size: int = 0
+    """Bytes that each event takes."""
+    held_events: list[Event] = field(default_factory=list)
 
     def current_warnings(self) -> Sequence[AgentWarning]:
         return self.warnings_now
@@ -94,11 +99,23 @@ class ScriptedSource:
         self.events += len(batch)
         return batch
 
-    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> list[Event]:
+    def load(self, requirements: Requirements, rules: Sequence[Rule]) -> None:
+        self.loaded = requirements
+
+    def is_loading(self) -> bool:
+        return self.loads
+
+    def switch(self) -> list[Event]:
         if self.refuse:
             raise DetectorError(self.refuse)
-        self.requirements = requirements
+        self.requirements = self.loaded
         return self.last_events
+
+    def hold(self, event: Event) -> None:
+        self.held_events.append(event)
+
+    def size(self, event: Event) -> int:
+        return self.event_size
 
     def evaluated(self, event: Event) -> None:
         self.evaluated_events.append(event)

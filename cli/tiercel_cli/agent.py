@@ -15,8 +15,8 @@ from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.delivery.tenants.tenant_sinks import TenantSinks
 from tiercel_agent.detection.detector import open_detector
-from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.partial import restrictions
+from tiercel_agent.evaluation.loop import EngineLoop
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import LOGGER, located
 from tiercel_agent.metrics import Metrics, serve_metrics

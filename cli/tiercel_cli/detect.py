@@ -18,11 +18,11 @@ from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut, local_worker
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.detection.detector import open_detector
-from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.partial import restrictions
-from tiercel_agent.detection.rule_set import RuleSet, default_rules, load_rule_set, showing
 from tiercel_agent.detection.source import EventSource
 from tiercel_agent.detection.watch import FLOOD_LIMIT
+from tiercel_agent.evaluation.loop import EngineLoop
+from tiercel_agent.evaluation.rule_set import RuleSet, default_rules, load_rule_set, showing
 from tiercel_agent.kernel.bytecode.provider import usual_programs
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.logs import send_warnings_to

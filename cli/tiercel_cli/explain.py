@@ -12,7 +12,7 @@ from shutil import get_terminal_size
 
 import click
 
-from tiercel_agent.detection.rule_set import RuleSet, default_rules, load_rule_set
+from tiercel_agent.evaluation.rule_set import RuleSet, default_rules, load_rule_set
 from tiercel_agent.filter.explanation import Explanation
 from tiercel_agent.filter.explanation import explain as explain_rules
 from tiercel_cli.options import CANNOT_WATCH, read_duration, rules_option

@@ -56,7 +56,6 @@ _UNITS = {
     LossCause.UNREADABLE_RECORD: "records",
     LossCause.LOOKUP_UNANSWERED: "lookups",
     LossCause.PROCESS_TABLE_FULL: "processes",
-    LossCause.RULES_CHANGING: "events",
     LossCause.EVALUATION_FAILED: "events",
     LossCause.EVALUATION_BUDGET_EXCEEDED: "events",
     LossCause.ALERT_BUDGET_EXCEEDED: "alerts",
@@ -77,7 +76,6 @@ _TEXTS = {
     LossCause.LOOKUP_UNANSWERED: "look-ups that a file server or a process did not answer in time: events lack names",
     LossCause.PROCESS_TABLE_FULL: "process starts that were forgotten, because there were too many: events lack what "
     "is executed",
-    LossCause.RULES_CHANGING: "events that came while programs for new rules were made, too many to be kept so long",
     LossCause.EVALUATION_FAILED: "events that could not be evaluated: {error}",
     LossCause.EVALUATION_BUDGET_EXCEEDED: "events that rules of namespace {namespace} did not see: they take too long",
     LossCause.ALERT_BUDGET_EXCEEDED: "alerts of rules of namespace {namespace}: they raise more than they may",

@@ -10,7 +10,7 @@ from container_support.podman import Podman
 from container_support.runtime import ContainerdServer
 from container_support.watching import Watch
 
-from tiercel_agent.detection.rule_set import default_rules
+from tiercel_agent.evaluation.rule_set import default_rules
 
 
 def _rules() -> str:

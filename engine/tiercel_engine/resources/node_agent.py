@@ -37,8 +37,6 @@ class LossCause(Enum):
     """A file server, or a process's memory, did not answer in time, so that an event lacks a name."""
     PROCESS_TABLE_FULL = "ProcessTableFull"
     """The agent had no room for all processes, so that it isn't known what some of them execute."""
-    RULES_CHANGING = "RulesChanging"
-    """More events came than there was room for while programs for new rules were made."""
     EVALUATION_FAILED = "EvaluationFailed"
     """An error ended the evaluation of rules on an event."""
     EVALUATION_BUDGET_EXCEEDED = "EvaluationBudgetExceeded"

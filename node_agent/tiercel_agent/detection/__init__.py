@@ -1,1 +1,1 @@
-"""From the kernel's records to alerts."""
+"""From the kernel's records to events."""

@@ -8,7 +8,8 @@ import select
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from tiercel_agent.context import account_files, paths, procfs
 from tiercel_agent.context.accounts import Accounts, host_root
@@ -19,7 +20,7 @@ from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.intake import Intake
 from tiercel_agent.detection.loss_totals import LossTotals
 from tiercel_agent.detection.partial import unwatched
-from tiercel_agent.detection.pending_events import LOOK
+from tiercel_agent.detection.pending_events import LOOK, read_while_it_runs
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
 from tiercel_agent.detection.watch import FLOOD_LIMIT, MOST, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
@@ -50,7 +51,7 @@ from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
 _CGROUPS_AT_ONCE = 256
-_READ_EVERY = 0.05  # seconds
+_VALUES = 4096  # bytes that the fields of an event take, about
 _LOOKUPS_READY = 60.0  # seconds
 
 
@@ -58,7 +59,7 @@ class Detector:
     """Events from eBPF; an ``EventSource``. Made by ``open_detector``.
 
     ``flood_limit`` is as ``watch.FLOOD_LIMIT`` (0: nothing is suppressed); ``meanwhile`` is called about once a second
-    or more often while programs are compiled; ``process_memory`` is how many bytes the process table may take;
+    while the first programs are compiled; ``process_memory`` is how many bytes the process table may take;
     ``measuring``: the kernel counts every call, for ``measured``.
     """
 
@@ -77,10 +78,11 @@ class Detector:
     ) -> None:
         self._machine = machine
         self._measuring = measuring
-        self._meanwhile = meanwhile
         self._flood_limit = flood_limit
-        exemptions = Exemptions()
+        self._exemptions = exemptions = Exemptions()
         self._bytecode = BytecodeProvider(programs, exemptions.begin_compiler)
+        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        self._loading: Future[tuple[Watch, Sequence[Rule]]] | None = None
         self._retired: Counter[str] = Counter()
         self._suppressed: list[Suppressed] = []
         looked_up_by = [module.__name__ for module in (account_files, paths, procfs)]
@@ -135,11 +137,24 @@ class Detector:
         if self._watch.learner is not None and isinstance(event, LiveEvent):
             self._watch.learner.learn(event)
 
-    def update(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> list[Event]:
-        try:
-            old, new = self._watch, self._load_beside(requirements, rules)
-        finally:
-            self._intake.drop_exempt()  # what the compiler did meanwhile
+    def hold(self, event: Event) -> None:
+        if isinstance(event, LiveEvent):
+            read_while_it_runs(event)
+
+    def size(self, event: Event) -> int:
+        return len(event.record.raw) + _VALUES if isinstance(event, LiveEvent) else 0
+
+    def load(self, requirements: Requirements, rules: Sequence[Rule] = ()) -> None:
+        self._loading = self._loader.submit(self._load_beside, requirements, rules)
+
+    def is_loading(self) -> bool:
+        return self._loading is not None and not self._loading.done()
+
+    def switch(self) -> list[Event]:
+        if self._loading is None:
+            raise ValueError("nothing was loaded")
+        loading, self._loading = self._loading, None
+        old, (new, rules) = self._watch, loading.result()
         unwatched_now = self._attach(new, rules)
         instant = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         wait_for_running_programs()
@@ -173,7 +188,6 @@ class Detector:
             Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
             Loss(LossCause.LOOKUP_UNANSWERED): self._lookups.unanswered,
             Loss(LossCause.PROCESS_TABLE_FULL): self._context.processes.evicted,
-            Loss(LossCause.RULES_CHANGING): self._intake.refused,
         }
         self._losses.add(self._watch.losses.read())
         lost = {loss: count for loss, count in lost.items() if count} | self._losses.totals()
@@ -191,6 +205,11 @@ class Detector:
         return Measured(dict(seen), self._watch.rule_counters.passed(), spent.run_time, spent.runs)
 
     def close(self) -> None:
+        loading, self._loading = self._loading, None
+        self._loader.shutdown()
+        if loading is not None:
+            with suppress(DetectorError):
+                loading.result()[0].close()
         self._watch.close()
         self._context.hostnames.close()
         self._context.accounts.close()
@@ -238,14 +257,10 @@ class Detector:
         except (CompileError, LibbpfError) as error:
             raise refused(error, self._machine) from error
 
-    def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> Watch:
-        """Loads new programs in a thread and goes on reading: the ring buffers in use would run full otherwise."""
-        with ThreadPoolExecutor(1) as loader:
-            loading = loader.submit(self._load, requirements, rules)
-            while not loading.done():
-                self._read(_READ_EVERY)
-                self._meanwhile()
-            return loading.result()
+    def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> tuple[Watch, Sequence[Rule]]:
+        """In a thread of its own, while this one goes on reading."""
+        with self._exemptions.expecting_compiler():
+            return self._load(requirements, rules), rules
 
     def _attach(self, watch: Watch, rules: Sequence[Rule]) -> Sequence[Unwatched]:
         """Attaches the programs, and returns what isn't seen all the same. Raises DetectorError, and has closed the

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tiercel_agent.detection.event_room import EventRoom
 from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.handover import Handover
 from tiercel_agent.detection.pending_events import PendingEvents
@@ -30,15 +29,11 @@ class Intake:
         self._exempt = exempt
         self._clock = BootClock()
         self._events: list[LiveEvent] = []
-        self._room = EventRoom()
+        self._undecided: list[LiveEvent] = []
+        """Those of children of the agent that may be compilers."""
         self._pending = PendingEvents()
         self.count = 0
         """Events so far."""
-
-    @property
-    def refused(self) -> int:
-        """Events so far for which there was no room."""
-        return self._room.refused
 
     @property
     def has_pending(self) -> bool:
@@ -47,19 +42,15 @@ class Intake:
 
     def take_events(self) -> list[Event]:
         """The events of the records so far, in the order of their times, without those that wait."""
+        if not self._exempt.expected:
+            self._decide()
         events, self._events = self._events, []
-        self._room.clear()
         for event in events:
             self.count += 1
             event.record.number = self.count
         ready = self._pending.sort(events)
         ready.sort(key=lambda event: event.time)
         return list(ready)
-
-    def drop_exempt(self) -> None:
-        """Drops the events of processes that are exempt by now."""
-        covers = self._exempt.covers
-        self._events = [event for event in self._events if not covers(event.record.header, event.record.process)]
 
     def finish(self) -> list[Event]:
         """The events that are left of the watch, whose programs are detached: in its rings, and waiting."""
@@ -72,6 +63,7 @@ class Intake:
         The times are as for ``Handover``.
         """
         self.watch.drain()
+        self._decide()
         reported = self._events
         self._events = [event for event in reported if event.record.header.time < instant]
         last = self._last_events()
@@ -124,14 +116,24 @@ class Intake:
         elif changes.containers:
             learner.forget(changes.containers)
 
+    def _decide(self) -> None:
+        """Events of children of the agent count, unless these are exempt by now."""
+        covers, undecided = self._exempt.covers, self._undecided
+        self._events += [each for each in undecided if not covers(each.record.header, each.record.process)]
+        self._undecided = []
+
     def _last_events(self) -> list[Event]:
         self.take_changes()
+        self._decide()
         return [*self.take_events(), *self._pending.release()]
 
     def _add(self, call: Syscall, header: records.Header, record: bytes, image: Image | None = None) -> None:
         process = records.process_at(record, records.SELF_OFFSET)
-        if self._exempt.covers(header, process) or not self._room.takes(header.cgroup, process.pid, len(record)):
+        if self._exempt.covers(header, process):
             return
         image = image or self._context.processes.image(process)
         moment = self._clock.wall_time(header.time)
-        self._events.append(LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context)))
+        event = LiveEvent(SyscallRecord(moment, call, header, process, record, image, self._context))
+        parent = records.process_at(record, records.ANCESTORS_OFFSET) if self._exempt.expected else None
+        may_be_exempt = parent is not None and self._exempt.is_child(parent)
+        (self._undecided if may_be_exempt else self._events).append(event)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from tiercel_agent import warning
-from tiercel_agent.detection.losses import joined
 from tiercel_agent.detection.source import Concerned, EventSource, Unwatched
 from tiercel_agent.events.syscalls import ONLY_FAILED, SYSCALLS, Syscall
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
+from tiercel_agent.name_list import joined
 from tiercel_engine.alert import Alert
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import event_types

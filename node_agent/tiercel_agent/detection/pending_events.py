@@ -37,7 +37,7 @@ class PendingEvents:
             if _is_settled(event):
                 ready.append(event)
                 continue
-            _read_while_it_runs(event)
+            read_while_it_runs(event)
             self._waiting.append(event)
             if len(self._waiting) > self._most:
                 ready.append(self._waiting.popleft())
@@ -64,7 +64,7 @@ def _is_settled(event: LiveEvent) -> bool:
     return container is None or record.context.containers.inventory.is_settled(container)
 
 
-def _read_while_it_runs(event: LiveEvent) -> None:
+def read_while_it_runs(event: LiveEvent) -> None:
     """Looks up now what is read from the files of the process, if rules ask for it: the process may end meanwhile."""
     requested = event.record.context.requested
     for key in _READ_WHILE_IT_RUNS:

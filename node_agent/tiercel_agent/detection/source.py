@@ -84,11 +84,25 @@ class EventSource(Protocol):
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""
 
-    def update(self, requirements: Requirements, rules: Sequence[Rule]) -> list[Event]:
-        """Watches for other rules from now on; the last events that are still for the rules before.
+    def load(self, requirements: Requirements, rules: Sequence[Rule]) -> None:
+        """Begins to make what watches for other rules, and watches as before meanwhile."""
+
+    def is_loading(self) -> bool:
+        """Whether that isn't made yet."""
+
+    def switch(self) -> list[Event]:
+        """Watches for the rules that were loaded last from now on; waits until that can be. The last events that are
+        still for the rules before.
 
         Raises DetectorError, and goes on watching as before.
         """
+
+    def hold(self, event: Event) -> None:
+        """Tells the source that it may take long until the event is evaluated: what can be read only while its process
+        runs is read now."""
+
+    def size(self, event: Event) -> int:
+        """The bytes that the event takes, about."""
 
     def evaluated(self, event: Event) -> None:
         """Tells the source that the rules were evaluated on an event: it may stop what is like it and matches none."""

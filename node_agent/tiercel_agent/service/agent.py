@@ -10,15 +10,15 @@ from dataclasses import replace
 
 from tiercel_agent.config import Config
 from tiercel_agent.delivery.fan_out import FanOut
-from tiercel_agent.detection.loop import HOUSEKEEPING, EngineLoop
 from tiercel_agent.detection.partial import restrictions
-from tiercel_agent.detection.rule_set import RuleSet, Signature
 from tiercel_agent.detection.source import EventSource
+from tiercel_agent.evaluation.loop import HOUSEKEEPING, EngineLoop
+from tiercel_agent.evaluation.rule_set import RuleSet
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.metrics import Metrics, Readings, by_rule
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter, status_of
-from tiercel_agent.service.reload import Reloader, log_diagnostics, log_refused
+from tiercel_agent.service.reload import Accepted, Reloader, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
 from tiercel_engine.resources.resource import time_text
 
@@ -66,6 +66,7 @@ class Agent:
         self._looked = self._told = clock()
         self._look_again = LOOK
         self._stop = self._reload = self._reopen = False
+        self._loading: Accepted | None = None
 
     def handle_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
@@ -115,7 +116,7 @@ class Agent:
         self._take_new_rules()
 
     def _look_for_rules(self) -> None:
-        if self._reloader.busy:
+        if self._reloader.busy or self._loading is not None:
             return
         asked, self._reload = self._reload, False
         if self._reloader.look(asked=asked):
@@ -123,31 +124,36 @@ class Agent:
             LOGGER.info("loading the rules anew")
 
     def _take_new_rules(self) -> None:
+        """Has rules loaded that were read, and goes on with them once they are. The old ones detect until then."""
         reloaded = self._reloader.result()
-        if reloaded is None:
-            return
-        log_diagnostics(reloaded.diagnostics)
-        if reloaded.config is None or reloaded.rules is None:
-            LOGGER.error("the new rules are refused, the old ones stay")
-        else:
-            self._apply(reloaded.config, reloaded.rules, reloaded.files)
-        self._announce()
+        if reloaded is not None:
+            log_diagnostics(reloaded.diagnostics)
+            self._loading = reloaded.accepted
+            if self._loading is not None:
+                self._loop.load(self._loading.rules)
+            else:
+                LOGGER.error("the new rules are refused, the old ones stay")
+                self._announce()
+        if self._loading is not None and not self._loop.is_loading():
+            loaded, self._loading = self._loading, None
+            self._apply(loaded)
+            self._announce()
 
-    def _apply(self, config: Config, rules: RuleSet, files: Signature) -> None:
+    def _apply(self, loaded: Accepted) -> None:
         try:
-            self._loop.replace(rules)
+            self._loop.switch()
         except DetectorError as error:
             LOGGER.error("the new rules are refused, the old ones stay: %s", error)
             return
-        if fixed(config) != fixed(self._reloader.config):
+        if fixed(loaded.config) != fixed(self._reloader.config):
             LOGGER.warning("only rules, priority and rule_matching change while it runs: the rest does at a restart")
         for line in restrictions(self._source):
             LOGGER.warning("%s", line)
-        log_refused(rules)
-        self._reloader.accept(config, files)
-        if rules.bundle != self._rules.bundle:
+        log_refused(loaded.rules)
+        self._reloader.accept(loaded)
+        if loaded.rules.bundle != self._rules.bundle:
             self._since = time_text()
-        self._rules = rules
+        self._rules = loaded.rules
         self._report()
 
     def _report(self) -> None:

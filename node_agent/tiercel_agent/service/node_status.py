@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from tiercel_agent.background import BackgroundThread
-from tiercel_agent.detection.loop import RuleAlerts
 from tiercel_agent.detection.partial import only_failed
-from tiercel_agent.detection.rule_set import RuleSet
 from tiercel_agent.detection.source import Counters, Unwatched
+from tiercel_agent.evaluation.loop import RuleAlerts
+from tiercel_agent.evaluation.rule_set import RuleSet
 from tiercel_agent.logs import located
 from tiercel_agent.loss import Losses
 from tiercel_agent.warning import AgentWarning, describe

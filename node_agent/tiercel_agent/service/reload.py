@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiercel_agent.config import Config, read_config
-from tiercel_agent.detection.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
+from tiercel_agent.evaluation.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
 from tiercel_engine.diagnostics import Diagnostic, Severity
 
 LOGGER = logging.getLogger(__name__)
@@ -17,12 +17,19 @@ _MOST_LOGGED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Reloaded:
-    """``config`` and ``rules`` are None where errors forbid their use."""
+class Accepted:
+    """Rules without errors, the configuration that names them, and the files that they were read from."""
 
-    config: Config | None
-    rules: RuleSet | None
+    config: Config
+    rules: RuleSet
     files: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """``accepted`` is None where errors forbid the use of what was read."""
+
+    accepted: Accepted | None
     diagnostics: tuple[Diagnostic, ...]
 
 
@@ -65,10 +72,10 @@ class Reloader:
         self._running = None
         return reloaded
 
-    def accept(self, config: Config, files: Signature) -> None:
-        """Takes note that the rules of this reload run now: later changes are compared with its files."""
-        self.config = config
-        self._loaded = self._seen = files
+    def accept(self, accepted: Accepted) -> None:
+        """Takes note that these rules run now: later changes are compared with their files."""
+        self.config = accepted.config
+        self._loaded = self._seen = accepted.files
 
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
@@ -103,9 +110,9 @@ def _reload(path: Path | None, config: Config) -> Reloaded:
         read = read_config(path)
         diagnostics = (*read.errors, *read.warnings)
         if read.config is None:
-            return Reloaded(None, None, frozenset(), diagnostics)
+            return Reloaded(None, diagnostics)
         config = read.config
     files = signature(config.rules, config.bundle)
     rules = load_configured(config)
     diagnostics = (*diagnostics, *rules.errors, *rules.warnings)
-    return Reloaded(config, None if rules.errors else rules, files, diagnostics)
+    return Reloaded(None if rules.errors else Accepted(config, rules, files), diagnostics)

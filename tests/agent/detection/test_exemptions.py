@@ -58,3 +58,15 @@ def test_no_number_of_compilers_makes_the_process_of_look_ups_watched(exemptions
     for number in range(1000, 1100):
         exemptions.begin_compiler(Child(number, 7000))
     assert covers(exemptions, 80, 6000)
+
+
+def test_while_a_compiler_is_expected_a_child_of_the_agent_may_be_it(exemptions):
+    with exemptions.expecting_compiler():
+        assert exemptions.expected
+        exemptions.begin_compiler(Child(78, 6000))
+        assert not exemptions.expected, "now it is known which child it is"
+    with exemptions.expecting_compiler():
+        pass
+    assert not exemptions.expected, "none was needed"
+    assert exemptions.is_child(SimpleNamespace(start=start_of("self") * TICK + 1))
+    assert not exemptions.is_child(SimpleNamespace(start=(start_of("self") + 1) * TICK))

@@ -17,8 +17,8 @@ from tiercel_agent.config import parse_config, read_config
 from tiercel_agent.delivery.dispatcher import Dispatcher
 from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
-from tiercel_agent.detection.loop import EngineLoop
 from tiercel_agent.detection.source import Concerned, Unwatched
+from tiercel_agent.evaluation.loop import EngineLoop
 from tiercel_agent.loss import Loss, LostBy
 from tiercel_agent.service.agent import Agent
 from tiercel_agent.service.alert_sinks import AlertSinks

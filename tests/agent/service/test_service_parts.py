@@ -37,10 +37,10 @@ def test_hostile_text_stays_on_its_line(written):
 
 def test_modules_write_to_their_own_loggers(written):
     logs.set_up(LogConfig("info"), {"JOURNAL_STREAM": "8:123"})
-    for name in ("tiercel_agent.detection.loop", "tiercel_engine.telemetry", "tiercel_cli.agent", "tiercel.operator"):
+    for name in ("tiercel_agent.evaluation.loop", "tiercel_engine.telemetry", "tiercel_cli.agent", "tiercel.operator"):
         logging.getLogger(name).warning("from %s", name)
     assert written() == (
-        "<4>from tiercel_agent.detection.loop\n<4>from tiercel_engine.telemetry\n"
+        "<4>from tiercel_agent.evaluation.loop\n<4>from tiercel_engine.telemetry\n"
         "<4>from tiercel_cli.agent\n<4>from tiercel.operator\n"
     )
 

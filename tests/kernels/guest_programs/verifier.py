@@ -12,8 +12,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tiercel_agent.detection.rule_set import default_rules, load_rule_set
 from tiercel_agent.detection.verification import statistics_of_rules
+from tiercel_agent.evaluation.rule_set import default_rules, load_rule_set
 from tiercel_agent.kernel.bytecode.provider import usual_programs
 from tiercel_engine.matching.requirements import Requirements
 

@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 from contextlib import closing, suppress
+from pathlib import Path
 
 import pytest
 
@@ -71,7 +72,9 @@ def _open_and_end() -> None:
 # Prints what was opened before the eyes of a detector by itself, by its compiler and by a child, the number that the
 # kernel excuses, and that of the child's parent.
 IN_A_NAMESPACE = """
-import json, os
+import json, os, sys
+sys.path.insert(0, sys.argv[1])
+from live_support.updating import update
 from tiercel_agent.detection.detector import open_detector
 from tiercel_engine.matching.requirements import Requirements
 
@@ -84,7 +87,7 @@ def touch(name):
 types = frozenset({"open", "openat"})
 detector = open_detector(Requirements(types, frozenset(), frozenset()))
 detector.poll(0)
-seen = detector.update(Requirements(types, frozenset({"proc.cwd"}), frozenset()))
+seen = update(detector, Requirements(types, frozenset({"proc.cwd"}), frozenset()))
 touch("/tc-own")
 if os.fork() == 0:
     touch("/tc-childs")
@@ -102,8 +105,9 @@ detector.close()
 
 
 def test_in_a_namespace_of_its_own_the_agent_excuses_itself_and_nobody_else():
+    support = str(Path(__file__).resolve().parents[2] / "support")
     result = subprocess.run(
-        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", IN_A_NAMESPACE],
+        ["unshare", "--pid", "--fork", "--mount-proc", sys.executable, "-c", IN_A_NAMESPACE, support],
         capture_output=True,
         text=True,
         check=False,

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from live_support.filter_rules import rules_of
 from live_support.flooded import FOLDER, RULES, child, in_child, open_often
+from live_support.updating import update
 
 from tiercel_agent.filter.rule_counters import SEVERAL_CGROUPS
 from tiercel_engine.matching.matcher import Matcher
@@ -85,7 +86,7 @@ def test_the_events_of_the_old_rules_are_counted_after_a_change_too(flooded):
     pid = in_child(("decided", 5000))
     os.waitpid(pid, 0)
     rules = rules_of(RULES)
-    for event in run.detector.update(Requirements.of(rules), rules):
+    for event in update(run.detector, Requirements.of(rules), rules):
         run.reported.update(rule.name for rule, _ in run.matcher.match(event))
     assert run.reported["decided"] + run.suppressed()["decided"] == 5000
 

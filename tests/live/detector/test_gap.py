@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 from live_support.filter_rules import rules_of
+from live_support.updating import update
 
 from tiercel_agent.detection.detector import open_detector
 from tiercel_agent.kernel.errors import DetectorError
@@ -96,7 +97,7 @@ def test_each_marker_is_alerted_exactly_once_while_rules_are_reloaded(detector):
             take(detector.poll(0.1))
         for number in range(RELOADS):
             rules = SETS[(number + 1) % 2]
-            take(detector.update(Requirements.of(rules), rules))
+            take(update(detector, Requirements.of(rules), rules))
             matcher = Matcher(rules)
             take(detector.poll(0.01))
         closed.append(True)

@@ -139,7 +139,7 @@ def test_a_refused_part_that_no_rule_needs_is_not_reported(refusing):
 def test_after_a_change_of_rules_it_is_reported_again_what_they_miss(refusing):
     refusing("message")
     with watching(RULES.partition("- rule: send")[0]) as watch:
-        watch.loop.replace(rule_set(RULES))
+        watch.replace(rule_set(RULES))
         watch.until(lambda: watch.of(RULE))
         for _ in range(3):
             watch.loop.turn(0.01)

@@ -6,13 +6,12 @@ import collections
 import os
 import signal
 import subprocess
+import threading
 
 import pytest
+from live_support.updating import update
 
-from tiercel_agent.detection.event_room import EventRoom
-from tiercel_agent.loss import Loss
 from tiercel_engine.matching.requirements import Requirements
-from tiercel_engine.resources.node_agent import LossCause
 
 OPENS = frozenset({"open"})
 MARKER = "/tiercel-test-marker/"
@@ -75,7 +74,7 @@ def test_markers(own, ticking, collect, others):
 
     seen = collect(own, marked)
     for requirements in others:
-        seen += filter(marked, own.update(requirements))
+        seen += filter(marked, update(own, requirements))
         seen += collect(own, marked)
     count = ticking()
     seen += collect(own, lambda event: event["fd.name"] == f"{MARKER}end")
@@ -87,7 +86,7 @@ def test_markers(own, ticking, collect, others):
 
 def test_other_types_from_then_on(own, collect, call):
     """What the new rules ask for comes, and what only the old ones asked for doesn't."""
-    own.update(Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
+    update(own, Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
     assert own.counters().system_calls == {"rmdir"}
     own.poll(0)
     pid = os.fork()
@@ -107,13 +106,13 @@ def test_other_types_from_then_on(own, collect, call):
 
 def test_processes_are_known_across_an_update(own, collect):
     """Their images come from exec records, which the old or the new programs may have sent."""
-    own.update(Requirements(frozenset({"openat"}), frozenset(), frozenset()))
+    update(own, Requirements(frozenset({"openat"}), frozenset(), frozenset()))
     ready, start = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.dup2(ready, 9)
         os.execv("/bin/sh", ["sh", "-c", "read line <&9; : </etc/hostname", "an argument"])
-    own.update(Requirements(frozenset({"openat"}), frozenset({"proc.env"}), frozenset()))
+    update(own, Requirements(frozenset({"openat"}), frozenset({"proc.env"}), frozenset()))
     os.write(start, b"go\n")
 
     def opens(event):
@@ -125,29 +124,33 @@ def test_processes_are_known_across_an_update(own, collect):
     assert event["proc.exepath"] == os.path.realpath("/bin/sh")
 
 
-def test_what_comes_while_programs_are_made_is_bounded_and_what_is_dropped_is_counted(own, collect, call, monkeypatch):
-    own.update(Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
-    own.poll(0)
-    load = own._load
-    calls = 2000
+def test_events_go_on_while_programs_are_made(own, collect, call, monkeypatch):
+    """However long that takes: it is up to the loader here."""
+    update(own, Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
+    made, load = threading.Event(), own._load
 
-    def load_in_a_flood(*rules):
-        pid = os.fork()
-        if pid == 0:
-            for number in range(calls):
-                call("rmdir", f"{MARKER}{number}")
-            os._exit(0)
-        os.waitpid(pid, 0)
+    def load_slowly(*rules):
+        assert made.wait(60)
         return load(*rules)
 
-    monkeypatch.setattr(own, "_load", load_in_a_flood)
-    monkeypatch.setattr(own._intake, "_room", EventRoom(256 << 10))
-    lost = Loss(LossCause.RULES_CHANGING)
-    seen = own.update(Requirements(frozenset({"rmdir"}), frozenset({"proc.name"}), frozenset()))
-    came = [event for event in seen if str(event["fs.path.name"]).startswith(MARKER)]
-    assert 0 < len(came) <= 256
-    assert own.counters().lost[lost] >= calls - len(came)
-    assert own.counters().lost[lost] - (calls - len(came)) < 100  # what else happened meanwhile
+    monkeypatch.setattr(own, "_load", load_slowly)
+    own.load(Requirements(frozenset({"rmdir", "mkdir"}), frozenset(), frozenset()))
+    try:
+        call("rmdir", f"{MARKER}meanwhile")
+        collect(own, lambda event: event["fs.path.name"] == f"{MARKER}meanwhile")
+        assert own.is_loading()
+    finally:
+        made.set()
+    own.switch()
+    assert own.counters().system_calls == {"rmdir", "mkdir"}
+
+
+def test_what_is_loaded_when_detection_ends_is_closed(opened_detectors):
+    detector = opened_detectors(Requirements(OPENS, frozenset(), frozenset()))
+    before = len(os.listdir("/proc/self/fd"))
+    detector.load(Requirements(OPENS, frozenset({"proc.name"}), frozenset()))
+    detector.close()
+    assert len(os.listdir("/proc/self/fd")) < before
 
 
 def test_closing_twice(opened_detectors):
@@ -161,9 +164,9 @@ def test_closing_twice(opened_detectors):
 
 def test_the_agents_own_loading_of_programs_is_no_event(own, collect):
     """Otherwise every change of the rules would raise alerts of rules about programs that load eBPF."""
-    own.update(Requirements(frozenset({"bpf", "execve"}), frozenset(), frozenset()))
+    update(own, Requirements(frozenset({"bpf", "execve"}), frozenset(), frozenset()))
     own.poll(0)
-    own.update(Requirements(frozenset({"bpf", "execve"}), frozenset({"proc.cwd"}), frozenset()))
+    update(own, Requirements(frozenset({"bpf", "execve"}), frozenset({"proc.cwd"}), frozenset()))
     seen = [event for event in own.poll(0) if os.getpid() in event["proc.apid"]]
     assert [event["proc.cmdline"] for event in seen] == []
     subprocess.run(["/bin/true", "tc-control"], check=True)

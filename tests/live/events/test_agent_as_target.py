@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from live_support.watching import Watching
 
-from tiercel_agent.detection.rule_set import default_rules
+from tiercel_agent.evaluation.rule_set import default_rules
 from tiercel_agent.events.own_process import own_process
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.workloads.settings import WorkloadSettings

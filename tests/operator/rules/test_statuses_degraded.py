@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from operator_support.checked import planned
 
-from tiercel_agent.detection.rule_set import load_rule_set
 from tiercel_agent.detection.source import Concerned, Counters, Unwatched
+from tiercel_agent.evaluation.rule_set import load_rule_set
 from tiercel_agent.loss import Loss, Losses
 from tiercel_agent.service.node_status import status_of
 from tiercel_agent.warning import AgentWarning

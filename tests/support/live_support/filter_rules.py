@@ -12,6 +12,7 @@ from contextlib import suppress
 
 import pytest
 
+from live_support.updating import update
 from tiercel_agent.detection.detector import Detector, open_detector
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.probes.call_event import needs_call_event
@@ -172,8 +173,8 @@ class Pair:
 
     def use(self, rules: Sequence[Rule]) -> None:
         requirements = Requirements.of(rules)
-        self.filtering.detector.update(requirements, rules)
-        self.seeing.detector.update(requirements)
+        update(self.filtering.detector, requirements, rules)
+        update(self.seeing.detector, requirements)
         self.filtering.use(rules)
         self.seeing.use(rules)
 

@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import TypeVar
 
 from tiercel_agent.detection.detector import Detector, open_detector
-from tiercel_agent.detection.loop import EngineLoop
-from tiercel_agent.detection.rule_set import RuleSet
+from tiercel_agent.evaluation.loop import EngineLoop
+from tiercel_agent.evaluation.rule_set import RuleSet
 from tiercel_agent.kernel.bytecode.provider import ProgramSettings
 from tiercel_agent.workloads.settings import WorkloadSettings
 from tiercel_engine.alert import Alert
@@ -90,6 +90,12 @@ class Watching:
 
     def of(self, rule: str) -> list[Alert]:
         return [alert for alert in self.alerts if alert.rule == rule]
+
+    def replace(self, rules: RuleSet) -> None:
+        """Goes on with other rules."""
+        self.loop.load(rules)
+        self.until(lambda: not self.loop.is_loading(), "end of loading")
+        self.loop.switch()
 
     def during(self, action: Callable[[], _T]) -> _T:
         """Runs ``action`` in another thread while events are taken. Returns its result."""

@@ -12,13 +12,14 @@ from dataclasses import dataclass, field
 from tiercel_agent.config.model import NamespaceBudget
 from tiercel_agent.delivery.fan_out import FanOut
 from tiercel_agent.delivery.worker import SinkWorker
-from tiercel_agent.detection.floods import Floods
-from tiercel_agent.detection.losses import LossWatch, loss_alert
 from tiercel_agent.detection.partial import ReportedParts, partial_alert
-from tiercel_agent.detection.rule_set import RuleSet
-from tiercel_agent.detection.shares import Shares
-from tiercel_agent.detection.shed import Shed, shed_alert
 from tiercel_agent.detection.source import EventSource
+from tiercel_agent.evaluation.floods import Floods
+from tiercel_agent.evaluation.losses import LossWatch, loss_alert
+from tiercel_agent.evaluation.namespace_queues import NamespaceQueues
+from tiercel_agent.evaluation.rule_set import RuleSet
+from tiercel_agent.evaluation.shares import Shares
+from tiercel_agent.evaluation.shed import Shed, shed_alert
 from tiercel_agent.logs import located
 from tiercel_agent.loss import Loss, Losses, listed
 from tiercel_agent.warning import AgentWarning, describe
@@ -40,6 +41,9 @@ REMIND = 600.0
 
 HOUSEKEEPING = 1.0
 """Seconds between two looks at the counters."""
+
+SLICE = 0.02
+"""Seconds for which rules of namespaces are evaluated, before the system's see what has come meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +122,19 @@ class EngineLoop:
         self._failures: Counter[Loss] = Counter()
         self._shares = Shares(budget, clock, used)
         self._shed = Shed()
+        self._waiting = NamespaceQueues()
+        self._behind = False
+        self._next: RuleSet | None = None
 
     def turn(self, timeout: float = POLL) -> None:
-        """Takes the events that are there, or waits for some for at most ``timeout`` seconds."""
-        for event in self._source.poll(timeout):
+        """Takes the events that are there, or waits for some for at most ``timeout`` seconds.
+
+        The system's rules are evaluated on all of them, then those of namespaces, as far as ``SLICE`` goes.
+        """
+        self._behind = bool(self._waiting)
+        for event in self._source.poll(0.0 if self._behind else timeout):
             self._take(event)
+        self._evaluate_waiting(self._clock() + SLICE)
         if self._clock() - self._checked >= HOUSEKEEPING:
             self._checked = self._clock()
             self._report_floods()
@@ -131,10 +143,23 @@ class EngineLoop:
             self._report_unwatched()
             self._log_warnings()
 
-    def replace(self, rules: RuleSet) -> None:
-        """Goes on with other rules. Raises DetectorError, and goes on with the old ones."""
-        for event in self._source.update(rules.requirements, rules.rules):
+    def load(self, rules: RuleSet) -> None:
+        """Begins to load other rules, and goes on with the old ones meanwhile."""
+        self._next = rules
+        self._source.load(rules.requirements, rules.rules)
+
+    def is_loading(self) -> bool:
+        """Whether other rules aren't loaded yet."""
+        return self._source.is_loading()
+
+    def switch(self) -> None:
+        """Goes on with the rules that were loaded. Raises DetectorError, and goes on with the old ones."""
+        rules, self._next = self._next, None
+        if rules is None:
+            raise ValueError("no rules were loaded")
+        for event in self._source.switch():
             self._take(event)
+        self._evaluate_waiting()
         self._report_floods()
         self._rules = rules
 
@@ -142,6 +167,7 @@ class EngineLoop:
         """Ends watching, takes the last events, raises the last alerts, and lets the outputs deliver what waits."""
         for event in self._source.finish():
             self._take(event)
+        self._evaluate_waiting()
         self._report_floods()
         self._report_losses(last=True)
         self._report_shed(last=True)
@@ -182,6 +208,18 @@ class EngineLoop:
         for alert, view in alerts:
             self._raise(event, alert, view)
         if namespace:
+            self._wait(event, namespace)
+
+    def _wait(self, event: Event, namespace: str) -> None:
+        if not self._waiting.put(namespace, event, self._source.size(event)):
+            self._shed.add(LossCause.EVALUATION_BUDGET_EXCEEDED, namespace)
+        elif self._behind:
+            self._source.hold(event)
+
+    def _evaluate_waiting(self, until: float = float("inf")) -> None:
+        """Evaluates the rules of namespaces on the events that wait; ``until`` is monotonic seconds."""
+        while self._waiting and self._clock() < until:
+            namespace, event = self._waiting.take()
             try:
                 self._take_of_namespace(event, namespace)
             except Exception as error:

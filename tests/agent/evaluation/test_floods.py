@@ -6,9 +6,9 @@ import pytest
 from agent_support.collected import Collected
 
 from tiercel_agent.delivery.fan_out import FanOut
-from tiercel_agent.detection.floods import COUNT
-from tiercel_agent.detection.loop import EngineLoop
-from tiercel_agent.detection.rule_set import load_rule_set
+from tiercel_agent.evaluation.floods import COUNT
+from tiercel_agent.evaluation.loop import EngineLoop
+from tiercel_agent.evaluation.rule_set import load_rule_set
 from tiercel_agent.filter.rule_counters import Suppressed
 
 RULE = """
@@ -74,7 +74,8 @@ def test_a_flood_of_a_rule_that_is_gone_is_summed_up(loop):
 
 def test_the_last_events_before_a_change_are_for_the_old_rules(loop, rules, opened):
     made, alerts = loop(last_events=[opened(), opened("/other")], batches=[[opened("/other"), opened()]])
-    made.replace(rules("Other read", "/other"))
+    made.load(rules("Other read", "/other"))
+    made.switch()
     made.turn()
     made.finish()
     assert [(alert.rule, alert.output_fields["fd.name"]) for alert in alerts] == [

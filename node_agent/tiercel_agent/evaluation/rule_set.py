@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tiercel_agent.detection.bundle_files import read_bundle
+from tiercel_agent.evaluation.bundle_files import read_bundle
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.matcher import Matcher

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
 from tiercel_agent.loss import Loss, Losses, listed
+from tiercel_agent.name_list import MOST_NAMES, joined
 from tiercel_engine.alert import Alert
 from tiercel_engine.priority import Priority
 
@@ -14,7 +14,6 @@ INTERVAL = 10.0
 """Seconds between two alerts."""
 LONGEST = 3600.0
 """Seconds between two alerts of lost alerts, at most."""
-_MOST_NAMES = 10
 
 
 class LossWatch:
@@ -90,11 +89,4 @@ def loss_alert(news: Losses, hostname: str, time: int) -> Alert:
 
 def _most(news: Losses) -> Losses:
     """Those of which most was lost, as many as an alert can list."""
-    return dict(sorted(news.items(), key=lambda item: -item[1])[:_MOST_NAMES])
-
-
-def joined(names: Iterable[str], most: int = _MOST_NAMES) -> str:
-    """The names once each, as one value of an alert's field: ``a, b and 3 more``. Empty names are left out."""
-    known = [name for name in dict.fromkeys(names) if name]
-    rest = len(known) - most
-    return ", ".join(known[:most]) + (f" and {rest} more" if rest > 0 else "")
+    return dict(sorted(news.items(), key=lambda item: -item[1])[:MOST_NAMES])

@@ -10,9 +10,9 @@ import pytest
 from agent_support.collected import Collected
 
 from tiercel_agent.delivery.fan_out import FanOut, local_worker
-from tiercel_agent.detection.loop import EngineLoop
-from tiercel_agent.detection.losses import LossWatch, loss_alert
-from tiercel_agent.detection.rule_set import load_rule_set
+from tiercel_agent.evaluation.loop import EngineLoop
+from tiercel_agent.evaluation.losses import LossWatch, loss_alert
+from tiercel_agent.evaluation.rule_set import load_rule_set
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.loss import Loss, LostBy
 from tiercel_agent.sinks.model import Sink
@@ -59,6 +59,11 @@ class Run:
         self.loop = EngineLoop(
             source, rules, self.outputs, hostname="node-1", clock=self.clock, now=lambda: 5, **options
         )
+
+    def replace(self, other) -> None:
+        """Goes on with other rules."""
+        self.loop.load(other)
+        self.loop.switch()
 
     def finish(self) -> list[Alert]:
         while self.source.batches:
@@ -208,7 +213,7 @@ def test_replaced_rules_count_from_the_next_event_and_the_source_learns_of_them(
     source = scripted_source([[opened()]])
     run = Run(source, rules())
     run.loop.turn()
-    run.loop.replace(rules(RULES.replace("openat", "openat2").replace("Shadow", "New")))
+    run.replace(rules(RULES.replace("openat", "openat2").replace("Shadow", "New")))
     assert source.requirements.event_types == frozenset({"openat2"})
     source.batches = [[opened(), opened(**{"evt.type": "openat2"})]]
     assert [alert.rule for alert in run.finish()] == ["Shadow read", "By cat", "New read", "By cat"]
@@ -218,7 +223,7 @@ def test_rules_that_the_source_refuses_change_nothing(scripted_source, opened, r
     source = scripted_source(refuse="the kernel lacks this")
     run = Run(source, rules())
     with pytest.raises(DetectorError):
-        run.loop.replace(rules("[]"))
+        run.replace(rules("[]"))
     source.batches = [[opened()]]
     assert len(run.finish()) == 2
 

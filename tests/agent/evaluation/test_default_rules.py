@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tiercel_agent.detection.rule_set import default_rules, load_rule_set
+from tiercel_agent.evaluation.rule_set import default_rules, load_rule_set
 from tiercel_engine.event import Event
 
 

@@ -13,8 +13,9 @@ from engine_support.rules import event
 
 from tiercel_agent.config.model import NamespaceBudget
 from tiercel_agent.delivery.fan_out import FanOut
-from tiercel_agent.detection.loop import EngineLoop
-from tiercel_agent.detection.rule_set import RuleSet, load_bundle
+from tiercel_agent.evaluation.loop import SLICE, EngineLoop
+from tiercel_agent.evaluation.namespace_queues import MOST
+from tiercel_agent.evaluation.rule_set import RuleSet, load_bundle
 from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.loss import Loss
 from tiercel_engine.alert import Alert
@@ -51,7 +52,8 @@ def executed(namespace: str, number: int = 0) -> Event:
 
 
 class Run:
-    """A loop over a scripted source. Each look at the CPU time finds ``tick`` seconds more used."""
+    """A loop over a scripted source. Each look at the CPU time finds ``tick`` seconds more used, and each at the clock
+    ``step`` seconds passed."""
 
     def __init__(self, source: Any, rules: RuleSet, tick: float = 0.0, budget: NamespaceBudget = BUDGET) -> None:
         self.source = source
@@ -59,12 +61,17 @@ class Run:
         self.time = 100.0
         self.used = 0.0
         self.tick = tick
+        self.step = 0.0
         outputs = FanOut()
         outputs.add("collected", self.collected.sink, 100_000)
         self.outputs = outputs
         self.loop = EngineLoop(
-            source, rules, outputs, hostname="n", budget=budget, clock=lambda: self.time, used=self._used, now=lambda: 5
+            source, rules, outputs, hostname="n", budget=budget, clock=self._clock, used=self._used, now=lambda: 5
         )
+
+    def _clock(self) -> float:
+        self.time += self.step
+        return self.time
 
     def _used(self) -> float:
         self.used += self.tick
@@ -214,3 +221,44 @@ def test_with_the_first_match_alone_a_namespaces_rule_hides_none_of_the_systems(
     run = Run(scripted_source(), a_set(tmp_path, rules, first_match=True))
     assert raised(run, executed("shop")) == {SYSTEMS: 1}
     assert len(run.source.evaluated_events) == 1
+
+
+def test_the_systems_rules_see_what_has_come_before_those_of_namespaces(scripted_source: Any, tmp_path: Path) -> None:
+    rules = {SYSTEM_NAMESPACE: [HOST_RULE], "shop": [a_rule("Mine", "evt.type = execve")]}
+    run = Run(scripted_source(), a_set(tmp_path, rules))
+    run.events(executed("shop"), executed("shop"), READ)
+    assert [alert.rule for alert in run.finish()] == ["Shadow read", "Mine", "Mine"]
+
+
+def test_namespaces_get_a_slice_of_time_between_two_looks_at_what_comes(scripted_source: Any, tmp_path: Path) -> None:
+    rules = {SYSTEM_NAMESPACE: [HOST_RULE], "shop": [a_rule("Mine", "evt.type = execve")]}
+    run = Run(scripted_source(), a_set(tmp_path, rules))
+    run.step = SLICE / 4
+    run.events(*[executed("shop")] * 40)
+    before = run.loop.summary().alerts["shop/Mine"]
+    assert 0 < before <= 4
+    later = executed("shop")
+    run.events(READ, later)
+    assert run.loop.summary().alerts[f"{SYSTEM_NAMESPACE}/Shadow read"] == 1
+    assert run.loop.summary().alerts["shop/Mine"] <= before + 4
+    assert run.source.held_events == [later]  # its process may have ended when its turn comes
+    run.step = 0.0
+    run.events()
+    assert run.loop.summary().alerts["shop/Mine"] == 41
+
+
+def test_what_finds_no_room_to_wait_is_told_to_its_namespace_alone(scripted_source: Any, tmp_path: Path) -> None:
+    rules = {SYSTEM_NAMESPACE: [ANY], "shop": [a_rule("Mine", "evt.type = execve")]}
+    run = Run(scripted_source(event_size=MOST // 10), a_set(tmp_path, rules))
+    assert raised(run, *[executed("shop")] * 15) == {SYSTEMS: 15, "shop/Mine": 10, TOLD: 1}
+    assert run.lost() == {Loss(LossCause.EVALUATION_BUDGET_EXCEEDED, namespace="shop"): 5}
+
+
+def test_what_waits_is_for_the_rules_before_when_these_are_exchanged(scripted_source: Any, tmp_path: Path) -> None:
+    run = Run(scripted_source(), a_set(tmp_path, {"shop": [a_rule("Old", "evt.type = execve")]}))
+    run.step = SLICE
+    run.events(executed("shop"))
+    assert not run.loop.summary().alerts
+    run.loop.load(a_set(tmp_path, {"shop": [a_rule("New", "evt.type = execve")]}))
+    run.loop.switch()
+    assert run.loop.summary().alerts == {"shop/Old": 1}

@@ -20,7 +20,7 @@ WITH_SUPPORT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2] / "sup
 WHOLE_WAY = """
 import pathlib, resource, sys, tempfile
 from operator_support.checked import planned
-from tiercel_agent.detection.rule_set import load_bundle
+from tiercel_agent.evaluation.rule_set import load_bundle
 from tiercel_agent.filter.tables import make_tables
 from tiercel_engine.rules.bundle import files_of
 from tiercel_operator.rules.plan import Planner

@@ -1,0 +1,1 @@
+"""Rules on events: alerts, what they may take, and what was lost."""
