@@ -12,10 +12,10 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from tiercel_operator.cluster.state import State
 from tiercel_operator.main import WORK, WORKERS
 from tiercel_operator.rules.checks import RuleChecks
 from tiercel_operator.rules.plan import Plan, Planner
-from tiercel_operator.state import State
 from tiercel_operator.workers.pool import WorkerPool
 from tiercel_operator.workers.slots import FairSlots
 

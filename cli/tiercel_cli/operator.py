@@ -19,8 +19,8 @@ from tiercel_operator import logs
 from tiercel_operator.admission.door import ClientCertificates
 from tiercel_operator.admission.service import Endpoint
 from tiercel_operator.agents.settings import AgentSettings, telemetry
+from tiercel_operator.cluster.budgets import TENANT, TOTAL, budget
 from tiercel_operator.main import Settings, run
-from tiercel_operator.rules.budgets import TENANT, TOTAL, Size
 
 
 def _networks(_context: click.Context, _option: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
@@ -136,7 +136,7 @@ def _sockets(_context: click.Context, _option: click.Parameter, given: Sequence[
     default=TENANT.unpacked // KIBIBYTE,
     show_default=True,
     metavar="KIB",
-    help="The most KiB of these SecurityRules, without what agents don't use.",
+    help="The most KiB of these SecurityRules, without what agents don't use; with it, twice as many.",
 )
 @click.option(
     "--namespace-rules-compressed-kib",
@@ -242,7 +242,7 @@ def operator(
             endpoint if webhook_port else None,
             _with_environment(settings) if agents else None,
             health_port or None,
-            Size(objects, unpacked * KIBIBYTE, packed * KIBIBYTE),
+            budget(objects, unpacked * KIBIBYTE, packed * KIBIBYTE),
         )
     )
 

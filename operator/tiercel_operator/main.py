@@ -27,13 +27,13 @@ from tiercel_operator.agents.policies import POLICIES_SINCE, agent_policies
 from tiercel_operator.agents.settings import AgentSettings
 from tiercel_operator.agents.watch import AgentWatch
 from tiercel_operator.bundle_config_maps import MOST_PARTS
+from tiercel_operator.cluster.budgets import TENANT, Size
+from tiercel_operator.cluster.kube import Kube
+from tiercel_operator.cluster.watch_session import bounded
+from tiercel_operator.cluster.watching import watch
 from tiercel_operator.health import serve_health
-from tiercel_operator.kube import Kube
 from tiercel_operator.leadership import Leadership
-from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.runner import Runner
-from tiercel_operator.watch_session import bounded
-from tiercel_operator.watching import watch
 from tiercel_operator.workers.pool import WorkerPool
 from tiercel_operator.workers.slots import FairSlots
 

@@ -10,16 +10,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from tiercel_operator.kube import API_ERRORS, Kube, error_text
+from tiercel_operator.cluster.budgets import TENANT, Size
+from tiercel_operator.cluster.kube import API_ERRORS, Kube, error_text
+from tiercel_operator.cluster.state import State
 from tiercel_operator.leadership import RENEW_EVERY, Leadership
 from tiercel_operator.reconciliation.gone_nodes import GoneNodes
 from tiercel_operator.reconciliation.listing import ClusterListing
 from tiercel_operator.reconciliation.rules import RuleReconciler
 from tiercel_operator.reconciliation.sinks import SinkReconciler
 from tiercel_operator.reconciliation.writer import Counts, ObjectWriter
-from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.rules.checks import RuleChecks
-from tiercel_operator.state import State
 from tiercel_operator.workers.pool import WorkerPool
 from tiercel_operator.workers.slots import FairSlots
 
@@ -55,7 +55,7 @@ class Runner:
         tenant: Size = TENANT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.state = State()
+        self.state = State(tenant=tenant)
         self.counts = Counts()
         self._leadership = leadership
         self._fixed_objects = fixed_objects

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from tiercel_agent.config.model import NamespaceBudget
 from tiercel_cli import operator as module
 from tiercel_operator import logs
+from tiercel_operator.cluster.budgets import TENANT, TOTAL, budget
 from tiercel_operator.main import Settings
-from tiercel_operator.rules.budgets import TENANT, TOTAL, Size
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_a_namespaces_budget_is_the_administrators(started: list[Settings]) -> N
     options = ["--namespace-rules=7", "--namespace-rules-kib=2048", "--namespace-rules-compressed-kib=100"]
     assert CliRunner().invoke(module.operator, options).exit_code == 0
     assert CliRunner().invoke(module.operator, []).exit_code == 0
-    assert [each.tenant for each in started] == [Size(7, 2 << 20, 100 << 10), TENANT]
+    assert [each.tenant for each in started] == [budget(7, 2 << 20, 100 << 10), TENANT]
 
 
 def test_no_namespace_can_have_more_than_there_is(started: list[Settings]) -> None:

@@ -9,8 +9,8 @@ import pytest
 from kubernetes.dynamic.exceptions import ForbiddenError
 
 from tiercel_operator.admission.keyring import begun
-from tiercel_operator.kube import error_text
-from tiercel_operator.state import State
+from tiercel_operator.cluster.kube import error_text
+from tiercel_operator.cluster.state import State
 
 
 def test_an_answer_of_the_api_server_is_logged_with_its_message_and_type() -> None:

@@ -21,10 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tiercel_agent.metrics.instruments import INSTRUMENTS as OF_AGENTS
 from tiercel_engine.telemetry import Instrument
+from tiercel_operator.cluster.state import State
 from tiercel_operator.health import UNHEALTHY_AFTER, serve_health
 from tiercel_operator.metrics import INSTRUMENTS as OF_OPERATOR
 from tiercel_operator.reconciliation.writer import Counts
-from tiercel_operator.state import State
 
 HOST = "127.0.0.1"
 CONFIG = Path(__file__).parents[2] / "config"

@@ -21,8 +21,11 @@ from kubernetes.dynamic.exceptions import (
 from operator_support import costly_checks
 
 from tiercel_engine.resources.sink_config import read_sinks
+from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import INDEX, Bundle, unpack
 from tiercel_operator.bundle_config_maps import written_bundle
+from tiercel_operator.cluster import state
+from tiercel_operator.cluster.budgets import TENANT
 from tiercel_operator.leadership import Leadership
 from tiercel_operator.reconciliation import gone_nodes, rules
 from tiercel_operator.rules import checks
@@ -54,9 +57,12 @@ class FakeKube:
         if self.errors:
             raise self.errors.pop(0)
 
-    def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+    def pages(self, api_version: str, kind: str) -> Iterator[Sequence[dict[str, Any]]]:
         self._fail()
-        return [item for item in self.items if item["kind"] == kind]
+        yield from ([item] for item in self.items if item["kind"] == kind)
+
+    def list(self, api_version: str, kind: str) -> list[dict[str, Any]]:
+        return [item for page in self.pages(api_version, kind) for item in page]
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> dict[str, Any] | None:
         self._fail()
@@ -173,16 +179,17 @@ def test_an_error_of_any_kind_is_tried_again(kind: type[Exception], monkeypatch:
 def test_nothing_is_written_before_all_rules_are_known() -> None:
     """A bundle of some would take the others out of force."""
     kube = FakeKube(security_rule("one"), security_rule("two"))
-    kube_list = kube.list
+    pages = kube.pages
     fails = [OSError("unreachable")]
 
-    def list_(api_version: str, kind: str) -> list[dict[str, Any]]:
-        if fails:
-            assert kube.writes == []
-            raise fails.pop()
-        return kube_list(api_version, kind)
+    def half(api_version: str, kind: str) -> Iterator[Sequence[dict[str, Any]]]:
+        for page in pages(api_version, kind):
+            yield page
+            if fails:
+                assert kube.writes == []
+                raise fails.pop()
 
-    kube.list = list_  # type: ignore[method-assign]
+    kube.pages = half  # type: ignore[method-assign]
     run(kube, lambda _runner: len(kube.statuses) == 2)
     assert kube.writes.count("ConfigMap tiercel-bundle-0") == 1
 
@@ -254,6 +261,29 @@ def test_what_comes_while_a_plan_is_made_is_no_part_of_it() -> None:
         return len(kube.statuses) == 2
 
     assert run(kube, done).counts.failures == 0
+
+
+def test_what_was_left_out_of_memory_is_in_force_once_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state, "LOOK_AFTER", 0)
+    first, second = (security_rule(name, creationTimestamp=name) for name in ("1", "2"))
+    first["spec"]["rules"][0]["desc"] = second["spec"]["rules"][0]["desc"] = "x" * (TENANT.applied - 1000)
+    kube = FakeKube(first, second)
+    kube.objects["SecurityRule", "2", "shop"] = second
+
+    def reason(name: str) -> str:
+        return next(each["reason"] for each in kube.statuses[name]["conditions"] if each["type"] == "Valid")
+
+    told: list[str] = []
+
+    def loaded(runner: Runner) -> bool:
+        if len(kube.statuses) == 2 and not told:
+            told.append(reason("2"))
+            assert runner.state.rules[Origin("shop", "2")].left_out
+            runner.rule_event(first, exists=False)
+        return bool(told) and reason("2") == "Loaded"
+
+    run(kube, loaded)
+    assert told == ["OverBudget"]
 
 
 def test_what_is_wrong_with_one_part_keeps_no_other_from_its_work() -> None:

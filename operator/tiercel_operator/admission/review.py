@@ -24,7 +24,7 @@ from tiercel_engine.rule_tests import run, tests_of
 from tiercel_engine.rules.documents.reader import MANIFEST_KIND
 from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
 from tiercel_engine.scope import SYSTEM_NAMESPACE
-from tiercel_operator.rules.budgets import NOTHING, TENANT, Size, budget_of, fits, size_of, total_of
+from tiercel_operator.cluster.budgets import NOTHING, TENANT, Size, budget_of, fits, size_of, total_of
 from tiercel_operator.rules.dependents import dependents, suspended
 from tiercel_operator.sinks.checks import sink_errors
 

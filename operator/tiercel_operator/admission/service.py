@@ -16,9 +16,9 @@ from tiercel_operator.admission.configuration import CONFIGURATION, KIND, trusts
 from tiercel_operator.admission.door import ClientCertificates
 from tiercel_operator.admission.keyring import Keyring, advanced, begun, to_secret
 from tiercel_operator.admission.webhook import Webhook
-from tiercel_operator.kube import API_ERRORS, Kube, error_text
-from tiercel_operator.rules.budgets import TENANT, Size
-from tiercel_operator.state import State
+from tiercel_operator.cluster.budgets import TENANT, Size
+from tiercel_operator.cluster.kube import API_ERRORS, Kube, error_text
+from tiercel_operator.cluster.state import State
 from tiercel_operator.workers.pool import WorkerPool
 from tiercel_operator.workers.slots import FairSlots
 

@@ -25,7 +25,7 @@ from tiercel_operator.admission.configuration import PATH, TIMEOUT
 from tiercel_operator.admission.door import ClientCertificates, Door, is_one_of
 from tiercel_operator.admission.request_head import HEAD, RequestHead
 from tiercel_operator.admission.review import NotAReview, Verdict, answer, concerned, reviewed
-from tiercel_operator.rules.budgets import TENANT, Size
+from tiercel_operator.cluster.budgets import TENANT, Size
 from tiercel_operator.workers.limits import Limits
 from tiercel_operator.workers.pool import NotDone, WorkerPool
 from tiercel_operator.workers.slots import FairSlots

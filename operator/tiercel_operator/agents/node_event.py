@@ -7,7 +7,7 @@ from typing import Any
 
 from tiercel_engine.resources.resource import time_text
 from tiercel_operator.agents.presence import Sign, SignKind
-from tiercel_operator.kube import MANAGER
+from tiercel_operator.cluster.kube import MANAGER
 
 _NAMESPACE = "default"
 """Where Events on what is in no namespace belong."""

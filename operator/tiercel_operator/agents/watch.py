@@ -13,7 +13,7 @@ from tiercel_engine.located import located
 from tiercel_operator.agents.metadata import AGENT_LABELS
 from tiercel_operator.agents.node_event import node_event
 from tiercel_operator.agents.presence import Presence, Sign, SignKind, agent_pod
-from tiercel_operator.kube import API_ERRORS, Expired, Kube, error_text
+from tiercel_operator.cluster.kube import API_ERRORS, Expired, Kube, error_text
 
 LOGGER = logging.getLogger(__name__)
 

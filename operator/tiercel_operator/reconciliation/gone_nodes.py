@@ -6,8 +6,8 @@ import logging
 import time
 
 from tiercel_engine.api_group import API_VERSION
+from tiercel_operator.cluster.state import State
 from tiercel_operator.reconciliation.writer import ObjectWriter
-from tiercel_operator.state import State
 
 LOGGER = logging.getLogger(__name__)
 

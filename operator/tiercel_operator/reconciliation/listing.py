@@ -12,8 +12,8 @@ from kubernetes.dynamic.exceptions import ForbiddenError, ResourceNotFoundError
 
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.rule import Origin
-from tiercel_operator.kube import Kube, error_text
-from tiercel_operator.state import State
+from tiercel_operator.cluster.kube import Kube, error_text
+from tiercel_operator.cluster.state import State
 
 LOGGER = logging.getLogger(__name__)
 
@@ -45,10 +45,12 @@ class ClusterListing:
             ("AlertSink", API_VERSION, lambda: dict(self._state.sinks)),
             ("Node", "v1", lambda: dict(self._state.nodes)),
         ):
-            items = await asyncio.to_thread(self._kube.list, version, kind)
-            listed = {_key(item) for item in items}
-            for item in items:
-                self._state.take(kind, item, exists=True)
+            listed: set[Origin | str] = set()
+            pages = self._kube.pages(version, kind)
+            while (page := await asyncio.to_thread(next, pages, None)) is not None:
+                listed.update(map(_key, page))
+                for item in page:
+                    self._state.take(kind, item, exists=True)
             for key in known():
                 if key not in listed:
                     self._state.take(kind, {"metadata": _metadata(key)}, exists=False)

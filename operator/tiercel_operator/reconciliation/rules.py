@@ -8,17 +8,19 @@ import logging
 import time
 from typing import Final
 
+from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.located import located
+from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import BundleError, unpack
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.bundle_config_maps import MOST_PARTS, bundle_config_maps, config_map_name, written_bundle
-from tiercel_operator.kube import Kube
+from tiercel_operator.cluster.budgets import TENANT, Size
+from tiercel_operator.cluster.kube import Kube
+from tiercel_operator.cluster.state import State
 from tiercel_operator.reconciliation.writer import Counts, ObjectWriter, all_of
-from tiercel_operator.rules.budgets import TENANT, Size
 from tiercel_operator.rules.checks import RuleChecks
 from tiercel_operator.rules.events import validity_event
 from tiercel_operator.rules.plan import Plan, Planner
-from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusWrite
 
 LOGGER = logging.getLogger(__name__)
@@ -55,12 +57,20 @@ class RuleReconciler:
             self.planner.begin_with(await asyncio.to_thread(self._written_objects))
             self._has_begun = True
         started = time.monotonic()
+        for origin in await asyncio.to_thread(self.planner.missing, self._state.snapshot()):
+            await self._bring_back(origin)
         self._checks.want(await asyncio.to_thread(self.planner.candidates, self._state.snapshot()))
         await self._checks.settle(PATIENCE)
         plan = await asyncio.to_thread(self.planner.plan, self._state.snapshot(), self._checks.verdicts())
         self._counts.plans += 1
         self._counts.plan_seconds = time.monotonic() - started
         return plan
+
+    async def _bring_back(self, origin: Origin) -> None:
+        """Has an object in memory again that was left out."""
+        body = await asyncio.to_thread(self._kube.get, API_VERSION, "SecurityRule", origin.name, origin.namespace)
+        if body is not None:
+            self._state.take_rule(body, exists=True, whole=True)
 
     def is_new(self, plan: Plan) -> bool:
         """Whether the plan's bundle is another one than was written last."""

@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from kubernetes.dynamic.exceptions import ForbiddenError
 
 from tiercel_engine.rule import Origin
-from tiercel_operator.kube import Kube
-from tiercel_operator.objects import StoredSink
+from tiercel_operator.cluster.kube import Kube
+from tiercel_operator.cluster.objects import StoredSink
+from tiercel_operator.cluster.state import State
 from tiercel_operator.reconciliation.writer import ObjectWriter, all_of
 from tiercel_operator.sinks.config import NoSecret, SecretName, referred, sinks_secret
 from tiercel_operator.sinks.plan import SinkPlanner
-from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusWrite
 
 CHECK_EVERY = 30.0

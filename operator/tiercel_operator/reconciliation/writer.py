@@ -14,7 +14,7 @@ from typing import Any
 from kubernetes.dynamic.exceptions import DynamicApiError
 
 from tiercel_operator.bundle_config_maps import is_there
-from tiercel_operator.kube import API_ERRORS, Kube, error_text
+from tiercel_operator.cluster.kube import API_ERRORS, Kube, error_text
 from tiercel_operator.status_schedule import StatusWrite
 
 LOGGER = logging.getLogger(__name__)

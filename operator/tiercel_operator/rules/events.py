@@ -9,9 +9,9 @@ from typing import Any
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.printable import printable
 from tiercel_engine.resources.resource import time_text
+from tiercel_operator.cluster.kube import MANAGER
+from tiercel_operator.cluster.objects import StoredRule
 from tiercel_operator.conditions import LONGEST_TEXT
-from tiercel_operator.kube import MANAGER
-from tiercel_operator.objects import StoredRule
 from tiercel_operator.rules.statuses import VALID, WAITING
 from tiercel_operator.status_schedule import StatusWrite
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Origin, rule_key
-from tiercel_operator.objects import Lost
+from tiercel_operator.cluster.objects import Lost
 from tiercel_operator.rules.checked import CheckedRule
 
 _EXECUTIONS = frozenset({"execve", "execveat"})

@@ -10,7 +10,7 @@ from tiercel_engine.resources.node_agent import NodeWarning, UnwatchedPart, Warn
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import SYSTEM_NAMESPACE, Scope
-from tiercel_operator.objects import Agent, Lost
+from tiercel_operator.cluster.objects import Agent, Lost
 
 _BUNDLES = 64
 

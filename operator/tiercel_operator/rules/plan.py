@@ -15,12 +15,12 @@ from tiercel_engine.rules.bundle import Bundle, pack
 from tiercel_engine.rules.carried import carried
 from tiercel_engine.rules.objects import RuleObject, same
 from tiercel_engine.scope import Scope
-from tiercel_operator.objects import IN_ORDER, Problem, StoredRule, check_failed
-from tiercel_operator.rules.budgets import NOTHING, TENANT, TOTAL, Size, Sized, larger, over_budget, size_of
+from tiercel_operator.cluster.budgets import NOTHING, TENANT, TOTAL, Size, Sized, larger, over_budget, size_of
+from tiercel_operator.cluster.objects import IN_ORDER, Problem, StoredRule, check_failed
+from tiercel_operator.cluster.state import State
 from tiercel_operator.rules.checked import CheckedObject, Verdict
 from tiercel_operator.rules.nodes import Fleet, History, alerts_of, is_for
 from tiercel_operator.rules.statuses import WAITING, Facts, differs, status_of, status_of_problem
-from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
 
 LOGGER = logging.getLogger(__name__)
@@ -77,7 +77,15 @@ class Planner:
     def candidates(self, state: State) -> list[RuleObject]:
         """The objects to check. The others have a problem that is known already."""
         problems = self._prepare_all(state)
-        return [stored.object for origin, stored in state.rules.items() if origin not in problems]
+        return [
+            stored.object for origin, stored in state.rules.items() if origin not in problems and not stored.left_out
+        ]
+
+    def missing(self, state: State) -> list[Origin]:
+        """The objects that were left out of memory, and for which there is room now."""
+        left_out = [origin for origin, stored in state.rules.items() if stored.left_out]
+        problems = self._prepare_all(state) if left_out else {}
+        return [origin for origin in left_out if origin not in problems]
 
     def plan(self, state: State, verdicts: Mapping[Origin, Verdict]) -> Plan:
         """``verdicts`` are those that there are. Nobody gets an object as it is now without one; what was in force of
@@ -158,7 +166,7 @@ class Planner:
         if wrong:
             return _Prepared(applied, applied, problem=("Refused", wrong))
         try:
-            return _Prepared(applied, carried(applied), size_of(applied))
+            return _Prepared(applied, carried(applied), size_of(applied) if stored.size == NOTHING else stored.size)
         except Exception as error:  # such as text that can't be JSON
             _log(stored, error)
             return _Prepared(applied, applied, problem=check_failed(error))

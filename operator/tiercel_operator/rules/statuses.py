@@ -19,8 +19,8 @@ from tiercel_engine.resources.security_rule import (
 )
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import SYSTEM_NAMESPACE
+from tiercel_operator.cluster.objects import Problem, StoredRule
 from tiercel_operator.conditions import LARGEST_COUNT, MOST_NAMED, and_more, condition, dated, listed, short
-from tiercel_operator.objects import Problem, StoredRule
 from tiercel_operator.rules.checked import CheckedObject
 from tiercel_operator.rules.losses import concerns
 from tiercel_operator.rules.nodes import Fleet, History

@@ -11,8 +11,8 @@ from tiercel_engine.printable import printable
 from tiercel_engine.resources.alert_sink import TestAlert
 from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.sink_config import WantedTest
+from tiercel_operator.cluster.objects import Agent, StoredSink
 from tiercel_operator.conditions import LONGEST_TEXT
-from tiercel_operator.objects import Agent, StoredSink
 from tiercel_operator.sinks.delivery_reports import DeliverySummary, is_silent, report_of
 
 LOGGER = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from tiercel_engine.rule import Origin
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 from tiercel_engine.units import KIBIBYTE
 from tiercel_operator.bundle_config_maps import LABELS
-from tiercel_operator.objects import Problem, StoredSink
+from tiercel_operator.cluster.objects import Problem, StoredSink
 from tiercel_operator.sinks.checks import MOST_SECRETS, is_reference, sink_errors
 
 SECRET = "tiercel-sinks"  # noqa: S105 (its name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tiercel_engine.resources.node_agent import SinkDeliveryReport
 from tiercel_engine.rule import Origin
-from tiercel_operator.objects import Agent, StoredSink
+from tiercel_operator.cluster.objects import Agent, StoredSink
 
 Error = tuple[str, str, str]
 """When it happened, in RFC 3339, on which node, and its message."""

@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from tiercel_engine.resources.resource import time_text
 from tiercel_engine.rule import Origin
-from tiercel_operator.objects import Problem, StoredSink, check_failed
+from tiercel_operator.cluster.objects import Problem, StoredSink, check_failed
+from tiercel_operator.cluster.state import State
 from tiercel_operator.sinks.alert_tests import test_alert_of, wanted_of
 from tiercel_operator.sinks.config import ClusterNetwork, Secrets, problem_of, sink_entries, sinks_file, too_many
 from tiercel_operator.sinks.delivery_reports import add_up
 from tiercel_operator.sinks.statuses import SinkFacts, differs, obstacle, sink_status, status_of_problem
-from tiercel_operator.state import State
 from tiercel_operator.status_schedule import StatusSchedule, StatusWrite
 
 LOGGER = logging.getLogger(__name__)

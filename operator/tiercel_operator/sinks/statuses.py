@@ -17,8 +17,8 @@ from tiercel_engine.resources.alert_sink import (
 )
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.resource import Condition, ConditionStatus, time_text
+from tiercel_operator.cluster.objects import Problem, StoredSink
 from tiercel_operator.conditions import LARGEST_COUNT, MOST_NAMED, and_more, condition, dated, listed, short
-from tiercel_operator.objects import Problem, StoredSink
 from tiercel_operator.sinks.checks import time_of
 from tiercel_operator.sinks.delivery_reports import DeliverySummary, Error
 

@@ -24,7 +24,7 @@ from tiercel_agent.evaluation.rule_set import load_bundle
 from tiercel_agent.filter.tables import make_tables
 from tiercel_engine.rules.bundle import files_of
 from tiercel_operator.rules.plan import Planner
-from tiercel_operator.state import State
+from tiercel_operator.cluster.state import State
 
 resource.setrlimit(resource.RLIMIT_CPU, (30, 30))
 condition, count = sys.argv[1], int(sys.argv[2])

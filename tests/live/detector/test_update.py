@@ -136,7 +136,11 @@ def test_events_go_on_while_programs_are_made(own, collect, call, monkeypatch):
     monkeypatch.setattr(own, "_load", load_slowly)
     own.load(Requirements(frozenset({"rmdir", "mkdir"}), frozenset(), frozenset()))
     try:
-        call("rmdir", f"{MARKER}meanwhile")
+        pid = os.fork()
+        if pid == 0:
+            call("rmdir", f"{MARKER}meanwhile")
+            os._exit(0)
+        os.waitpid(pid, 0)
         collect(own, lambda event: event["fs.path.name"] == f"{MARKER}meanwhile")
         assert own.is_loading()
     finally:

@@ -206,9 +206,11 @@ def test_what_exceeds_the_budget_of_its_namespace_is_refused() -> None:
     ]
     large = of("shop", "a", rule("r", GOOD, output=noise(400)))
     text = message(answered(large, *others))
-    assert text.startswith("with this SecurityRule of 400 KiB and 22")
-    assert "the namespace has more than 200 objects, 1,024 KiB and 256 KiB compressed (remove or shorten some)" in text
+    assert text.startswith("with this SecurityRule of 400 KiB, 22")
+    budget = "200 objects, 1,024 KiB, 256 KiB compressed, 2,048 KiB with descriptions and tests"
+    assert f"the namespace has more than {budget} (remove or shorten some)" in text
     assert answered(of("shop", "a", rule("r", GOOD, desc=noise(400))), *others)["allowed"], "no agent gets that"
+    assert not answered(of("shop", "a", rule("r", GOOD, desc=noise(1900))), *others)["allowed"], "the operator does"
     assert answered(of("shop", "a", *large.spec["rules"], suspend=True), *others)["allowed"]
     assert answered(of("other", "a", *large.spec["rules"]), *others)["allowed"]
     assert answered(of(SYSTEM, "a", *large.spec["rules"]), *others)["allowed"]

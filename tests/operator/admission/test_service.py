@@ -13,7 +13,7 @@ import pytest
 from tiercel_operator.admission.certificates import service_names
 from tiercel_operator.admission.keyring import begun, to_secret
 from tiercel_operator.admission.service import SECRET, AdmissionService, Endpoint
-from tiercel_operator.state import State
+from tiercel_operator.cluster.state import State
 from tiercel_operator.workers.pool import WorkerPool
 from tiercel_operator.workers.slots import FairSlots
 

@@ -12,8 +12,8 @@ from operator_support.rule_objects import GOOD, SYSTEM, macro, of, rule
 
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_operator.admission.review import review
+from tiercel_operator.cluster.state import State
 from tiercel_operator.rules.plan import Planner
-from tiercel_operator.state import State
 
 SECRETS = ("secret", "fd.name", "proc.exepath", "hidden-object")
 """What is in the system's macros and lists alone, and the name of their object. The tenant's rules name none of it."""

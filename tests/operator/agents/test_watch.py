@@ -12,7 +12,7 @@ from kubernetes.dynamic.exceptions import ForbiddenError
 
 from tiercel_operator.agents import watch
 from tiercel_operator.agents.watch import AgentWatch
-from tiercel_operator.kube import Expired
+from tiercel_operator.cluster.kube import Expired
 
 
 def pod(node: str, *, ready: bool = True, **metadata: Any) -> dict[str, Any]:

@@ -11,13 +11,15 @@ from operator_support.rule_objects import of, rule
 
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import unpack
+from tiercel_engine.units import MEBIBYTE
 from tiercel_operator.bundle_config_maps import MOST_PARTS
-from tiercel_operator.rules import budgets, checking
+from tiercel_operator.cluster import budgets
+from tiercel_operator.cluster.budgets import TENANT
+from tiercel_operator.cluster.state import LOOK_AFTER, State
+from tiercel_operator.rules import checking
 from tiercel_operator.rules import plan as plan_module
-from tiercel_operator.rules.budgets import TENANT
 from tiercel_operator.rules.checked import Verdict
 from tiercel_operator.rules.plan import Plan, Planner
-from tiercel_operator.state import State
 
 OPEN = "evt.type = open"
 SYSTEM = "tiercel-system"
@@ -97,7 +99,10 @@ def test_what_exceeds_its_namespaces_budget_is_left_out_alone_and_says_so() -> N
     assert (status, why) == ("False", "OverBudget")
     assert condition(state, "large-0", "Valid") == (status, why, message)
     assert "8 objects, 1,44" in message
-    assert "200 objects, 1,024 KiB and 256 KiB compressed is the most (remove or shorten some" in message
+    assert (
+        "200 objects, 1,024 KiB, 256 KiB compressed, 2,048 KiB with descriptions and tests is the most (remove or shorten some"
+        in message
+    )
     assert reason(state, "large-7", "Valid") == reason(state, "other", "Valid", "bank") == "Loaded"
 
     report(state, "n1", plan.bundle.hash)
@@ -160,13 +165,31 @@ def test_suspended_ones_take_no_room_from_those_in_force() -> None:
     assert reason(state, "old") == "Suspended"
 
 
-def test_descriptions_and_tests_take_no_room() -> None:
+def test_descriptions_and_tests_take_no_room_in_the_bundle() -> None:
     state, planner = State(), Planner(clock=lambda: 0.0)
     tests = [{"name": "t", "event": {"evt.type": "open", "proc.cmdline": noise(60)}, "expect": ["r0"]}]
     for number in range(8):
-        store(state, f"r{number}", desc=noise(1000, number), spec={"tests": tests} if not number else {})
+        store(state, f"r{number}", desc=noise(200, number), spec={"tests": tests} if not number else {})
     assert len(in_force(turn(planner, state))) == 8
     assert reason(state, "r0", "Valid") == "Loaded"
+    for number in range(8, 12):
+        store(state, f"r{number}", desc=noise(200, number), created=1)
+    assert len(in_force(turn(planner, state))) == 10
+    assert reason(state, "r11", "Valid") == "OverBudget"
+
+
+def test_what_was_left_out_of_memory_is_missed_when_there_is_room_for_it() -> None:
+    state, planner = State(), Planner(clock=lambda: 0.0)
+    for number in range(2 * LOOK_AFTER // MEBIBYTE):
+        store(state, f"r{number:02}", created=number, desc=noise(1000, number))
+    left_out = {origin.name for origin, stored in state.rules.items() if stored.left_out}
+    assert {"r02", "r10"} <= left_out
+    assert in_force(turn(planner, state)) == {"shop/r00", "shop/r01"}
+    assert planner.missing(state) == []
+    assert reason(state, "r02", "Valid") == "OverBudget"
+    state.rules.pop(Origin("shop", "r00"))
+    assert [origin.name for origin in planner.missing(state)] == ["r02"]
+    assert in_force(turn(planner, state)) == {"shop/r01"}
 
 
 def deep(levels: int) -> Any:

@@ -15,8 +15,8 @@ from tiercel_agent.service.node_status import status_of
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.resources.encoding import to_json
 from tiercel_engine.resources.node_agent import LossCause, WarningKind
+from tiercel_operator.cluster.state import State
 from tiercel_operator.rules.plan import Planner
-from tiercel_operator.state import State
 
 REASON = "the kernel's verifier refuses the program message"
 SENDING = Unwatched("message", REASON, "", ("sendto", "sendmsg", "recvfrom"), (Concerned("shop/Sends", 1, 1),))

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import SYSTEM_NAMESPACE
+from tiercel_operator.cluster.state import State
 from tiercel_operator.rules import checking
 from tiercel_operator.rules.checked import Verdict, from_json
 from tiercel_operator.rules.plan import Plan, Planner
-from tiercel_operator.state import State
 
 
 def verdicts_of(objects: Iterable[RuleObject]) -> dict[Origin, Verdict]:

@@ -8,9 +8,9 @@ from typing import Any
 from tiercel_engine.resources.alert_sink import SEND_TEST
 from tiercel_engine.resources.sink_config import SinkConfig, read_sinks
 from tiercel_engine.rule import Origin
+from tiercel_operator.cluster.state import State
 from tiercel_operator.sinks.config import Secrets
 from tiercel_operator.sinks.plan import SinkPlan, SinkPlanner
-from tiercel_operator.state import State
 
 START = datetime(2026, 11, 25, 12, tzinfo=UTC)
 

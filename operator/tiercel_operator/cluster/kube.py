@@ -21,6 +21,8 @@ from tiercel_engine.nesting import read_json
 MANAGER = "tiercel-operator"
 _TIMEOUT = 10.0  # seconds
 _LIST_TIMEOUT = 60.0
+PAGE = 25
+"""Objects in one answer, of which each may have 1.5 MiB."""
 _WATCH_FOR = 300
 """Seconds after which the server ends a watch, so that watches move between servers."""
 _LARGEST = 16 << 20  # bytes of one object
@@ -125,12 +127,27 @@ class Kube:
         except NotFoundError:
             return
 
+    def pages(self, api_version: str, kind: str, namespace: str | None = None) -> Iterator[Sequence[dict[str, Any]]]:
+        """All objects of a kind, of one namespace or of all: some at a time."""
+        resource, token = self._resource(api_version, kind), ""
+        while True:
+            answer = _object(
+                resource.get(
+                    namespace=namespace,
+                    limit=PAGE,
+                    _continue=token or None,
+                    serialize=False,
+                    _request_timeout=_LIST_TIMEOUT,
+                )
+            )
+            yield answer["items"] or []
+            token = answer["metadata"].get("continue") or ""
+            if not token:
+                return
+
     def list(self, api_version: str, kind: str, namespace: str | None = None) -> list[dict[str, Any]]:
-        """All objects of a kind, of one namespace or of all."""
-        answer = self._resource(api_version, kind).get(
-            namespace=namespace, serialize=False, _request_timeout=_LIST_TIMEOUT
-        )
-        return list(_object(answer)["items"] or ())
+        """The same, all at once."""
+        return [item for page in self.pages(api_version, kind, namespace) for item in page]
 
     def list_path(self, path: str, labels: str) -> tuple[Sequence[dict[str, Any]], str]:
         """The objects of a collection that have these labels, and the version from which a watch goes on."""

@@ -7,14 +7,14 @@ from hypothesis import strategies as st
 
 from tiercel_engine.rule import Origin
 from tiercel_operator.bundle_config_maps import MOST_PARTS
-from tiercel_operator.rules.budgets import SYSTEM, TENANT, TOTAL, Size, Sized, fits, over_budget, total_of
+from tiercel_operator.cluster.budgets import SYSTEM, TENANT, TOTAL, Size, Sized, fits, over_budget, total_of
 
 SYSTEM_NAMESPACE = "tiercel-system"
 KIB = 1 << 10
 
 
 def sized(namespace: str, name: str, unpacked: int = 1, packed: int = 1, created: int = 0) -> Sized:
-    return Sized(Origin(namespace, name), f"{created:04}", False, Size(1, unpacked, packed))
+    return Sized(Origin(namespace, name), f"{created:04}", False, Size(1, unpacked, packed, unpacked))
 
 
 OBJECTS = st.lists(
@@ -23,12 +23,12 @@ OBJECTS = st.lists(
         st.builds(Origin, st.sampled_from(["a", "b", "c", SYSTEM_NAMESPACE]), st.text("abc", min_size=1, max_size=3)),
         st.sampled_from("12345"),
         st.booleans(),
-        st.builds(Size, st.just(1), st.integers(0, 20 << 20), st.integers(0, 4 << 20)),
+        st.builds(Size, st.just(1), st.integers(0, 20 << 20), st.integers(0, 4 << 20), st.integers(0, 20 << 20)),
     ),
     unique_by=lambda each: each.origin,
     max_size=40,
 )
-LARGE = TENANT._replace(unpacked=TOTAL.unpacked, packed=TOTAL.packed)
+LARGE = TOTAL._replace(objects=TENANT.objects)
 """An administrator's: three namespaces of that budget don't fit together."""
 
 
@@ -55,7 +55,7 @@ def test_tenants_take_nothing_from_the_system(objects: list) -> None:
 @given(OBJECTS, st.integers(1, 900 * KIB))
 def test_what_is_created_later_takes_nothing_of_its_namespace_out_of_force(objects: list, size: int) -> None:
     before = over_budget(objects)
-    later = Sized(Origin("a", "zzzz"), "9", True, Size(1, size, size))
+    later = Sized(Origin("a", "zzzz"), "9", True, Size(1, size, size, size))
     after = over_budget([*objects, later])
     assert {origin for origin in after if origin.namespace == "a"} - {later.origin} == {
         origin for origin in before if origin.namespace == "a"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tiercel_engine.located import located
@@ -14,10 +14,14 @@ from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.resources.node_agent import NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject, scope_of
-from tiercel_operator.objects import LOSS_LASTS, Agent, Lost, StoredRule, StoredSink, wanted_test
+from tiercel_engine.units import MEBIBYTE
+from tiercel_operator.cluster.budgets import NOTHING, TENANT, Size, over_budget, size_of
+from tiercel_operator.cluster.objects import LOSS_LASTS, Agent, Lost, StoredRule, StoredSink, wanted_test
 
 LOGGER = logging.getLogger(__name__)
 
+LOOK_AFTER = 16 * MEBIBYTE
+"""Bytes of SecurityRules that come until the budgets are looked at. So much beyond them may be in memory."""
 _NUMERIC = ("InternalIP", "ExternalIP")
 
 
@@ -38,6 +42,10 @@ class State:
     """The networks of the cluster's Services, in CIDR notation."""
     delivery_changes: int = 0
     """How often a delivery report of an agent has changed."""
+    tenant: Size = TENANT
+    """The budget of each tenant's namespace. What is over it isn't kept whole."""
+    _unlooked: int = field(default=0, compare=False)
+    """Bytes of SecurityRules that came since the budgets were last looked at."""
 
     def snapshot(self) -> State:
         """A copy that later events don't change."""
@@ -50,31 +58,44 @@ class State:
             api_addresses=self.api_addresses,
             service_networks=self.service_networks,
             delivery_changes=self.delivery_changes,
+            tenant=self.tenant,
         )
 
     def cluster_addresses(self) -> set[str]:
         """The addresses of all nodes and of the API server."""
         return {*self.api_addresses, *(address for each in self.addresses.values() for address in each)}
 
-    def take_rule(self, body: Mapping[str, Any], *, exists: bool) -> bool:
-        """Takes an event of a SecurityRule, whose body is JSON. Returns whether it has changed anything."""
+    def take_rule(self, body: Mapping[str, Any], *, exists: bool, whole: bool = False) -> bool:
+        """Takes an event of a SecurityRule, whose body is JSON. Returns whether it has changed anything.
+
+        One that was left out of memory is left out again, unless it has changed or is wanted ``whole``.
+        """
         metadata = body["metadata"]
         origin = Origin(metadata["namespace"], metadata["name"])
         before = self.rules.get(origin)
         if not exists:
             return self.rules.pop(origin, None) is not None
-        spec = body.get("spec") or {}
-        if before is not None and before.object.spec == spec:
+        uid, generation, spec = metadata["uid"], metadata.get("generation", 0), body.get("spec") or {}
+        status, created = bounded(body.get("status") or {}), str(metadata.get("creationTimestamp") or "")
+        is_left_out = before is not None and before.left_out and before.is_version(uid, generation) and not whole
+        if before is not None and (is_left_out or (before.object.spec == spec and not before.left_out)):
             # The same object is kept, so that a change of the status alone doesn't have its rules resolved again.
-            rules, scope = before.object, before.scope
+            now = replace(before, uid=uid, generation=generation, status=status, created=created)
         else:
             rules = RuleObject(origin.namespace, origin.name, bounded(spec))
-            scope = scope_of(rules)
-        status = bounded(body.get("status") or {})
-        created = str(metadata.get("creationTimestamp") or "")
-        now = StoredRule(rules, metadata["uid"], metadata.get("generation", 0), status, scope, created)
+            now = StoredRule(rules, uid, generation, status, scope_of(rules), created, _size(rules))
+            self._unlooked += now.size.applied
         self.rules[origin] = now
+        if self._unlooked > LOOK_AFTER:
+            self._leave_out()
         return before != now
+
+    def _leave_out(self) -> None:
+        """Leaves out of memory what is over a budget."""
+        self._unlooked = 0
+        for origin in over_budget((stored.sized for stored in self.rules.values()), self.tenant):
+            if not self.rules[origin].left_out:
+                self.rules[origin] = self.rules[origin].without_spec()
 
     def take_sink(self, body: Mapping[str, Any], *, exists: bool) -> bool:
         """Takes an event of an AlertSink. Returns whether it has changed anything."""
@@ -141,7 +162,16 @@ class State:
             return False
 
     def objects(self) -> Iterator[RuleObject]:
-        return (stored.object for stored in self.rules.values())
+        """The SecurityRules that are kept whole."""
+        return (stored.object for stored in self.rules.values() if not stored.left_out)
+
+
+def _size(rule_object: RuleObject) -> Size:
+    """What an object takes of its namespace's budget. One that can't be in a bundle takes nothing of it."""
+    try:
+        return size_of(rule_object)
+    except Exception:  # text that can't be JSON, and what nobody foresaw
+        return NOTHING
 
 
 def _sinks_lost_at(before: Agent, status: NodeAgentStatus, now: float) -> dict[tuple[str, str], float]:

@@ -17,7 +17,7 @@ from concurrent.futures import Future
 import kopf
 
 from tiercel_engine.located import located
-from tiercel_operator.kube import Kube
+from tiercel_operator.cluster.kube import PAGE, Kube
 
 LOGGER = logging.getLogger(__name__)
 
@@ -92,4 +92,5 @@ def _settings() -> kopf.OperatorSettings:
     settings.process.ultimate_exiting_timeout = None  # else it kills the process some time after a turn has ended
     settings.watching.connect_timeout = 10
     settings.watching.server_timeout = 300
+    settings.watching.chunk_size = PAGE
     return settings

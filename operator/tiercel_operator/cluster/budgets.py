@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from operator import add, le, sub
 from typing import Final, NamedTuple
 
+import orjson
+
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import MOST_OF_A_PART, packed_size
 from tiercel_engine.rules.objects import RuleObject
@@ -24,26 +26,35 @@ from tiercel_operator.bundle_config_maps import MOST_PARTS
 
 
 class Size(NamedTuple):
-    """How many objects, and their bytes in the bundle when it is unpacked and as it is packed."""
+    """How many objects, their bytes in the bundle when it is unpacked and as it is packed, and as they were applied,
+    with descriptions and tests."""
 
     objects: int
     unpacked: int
     packed: int
+    applied: int
 
     def __str__(self) -> str:
         return f"{self.objects:,} objects, {self.kibibytes}"
 
     @property
     def kibibytes(self) -> str:
-        return f"{self.unpacked / KIBIBYTE:,.0f} KiB and {self.packed / KIBIBYTE:,.0f} KiB compressed"
+        unpacked, packed, applied = (f"{each / KIBIBYTE:,.0f} KiB" for each in self[1:])
+        return f"{unpacked}, {packed} compressed, {applied} with descriptions and tests"
 
 
-NOTHING: Final = Size(0, 0, 0)
-TENANT: Final = Size(200, MEBIBYTE, 256 * KIBIBYTE)
+def budget(objects: int, unpacked: int, packed: int) -> Size:
+    """A budget. With descriptions and tests, which no agent gets, objects may have twice as many bytes."""
+    return Size(objects, unpacked, packed, 2 * unpacked)
+
+
+NOTHING: Final = Size(0, 0, 0, 0)
+TENANT: Final = budget(200, MEBIBYTE, 256 * KIBIBYTE)
 """The budget of a namespace that isn't the system's, unless the administrator sets another. All rules that Falco comes
 with need a sixth of it."""
-TOTAL: Final = Size(10_000, 32 * MEBIBYTE, MOST_PARTS * MOST_OF_A_PART - KIBIBYTE)
-"""What all namespaces have together: the ConfigMaps hold no more, and each agent unpacks and compiles all of it."""
+TOTAL: Final = budget(10_000, 32 * MEBIBYTE, MOST_PARTS * MOST_OF_A_PART - KIBIBYTE)
+"""What all namespaces have together: the ConfigMaps hold no more, each agent unpacks and compiles all of it, and the
+operator has all of it in memory."""
 SYSTEM: Final = Size(*(each // 2 for each in TOTAL))
 """The budget of the system's namespace, so that there is always as much for tenants."""
 
@@ -85,7 +96,7 @@ def budget_of(namespace: str, tenant: Size) -> Size:
 
 def size_of(rule_object: RuleObject) -> Size:
     """What an object takes of its namespace's budget. Raises TypeError for what can't be JSON."""
-    return Size(1, *packed_size(rule_object))
+    return Size(1, *packed_size(rule_object), len(orjson.dumps(rule_object.spec)))
 
 
 def total_of(sizes: Iterable[Size]) -> Size:

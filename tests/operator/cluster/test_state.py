@@ -11,8 +11,9 @@ import pytest
 
 from tiercel_engine.resources.encoding import from_json
 from tiercel_engine.rule import Origin
-from tiercel_operator import state as module
-from tiercel_operator.state import State
+from tiercel_operator.cluster import state as module
+from tiercel_operator.cluster.budgets import TENANT
+from tiercel_operator.cluster.state import LOOK_AFTER, State
 
 KINDS = ("SecurityRule", "AlertSink", "NodeAgent", "Node")
 
@@ -75,3 +76,43 @@ def test_a_rule_is_noted_with_when_it_was_made() -> None:
     made["metadata"]["creationTimestamp"] = "2026-11-25T01:02:03Z"
     state.take("SecurityRule", made, exists=True)
     assert state.rules[Origin("shop", "one")].created == "2026-11-25T01:02:03Z"
+
+
+def large(number: int, generation: int = 1, text: str = "x") -> dict[str, Any]:
+    rule = {"rule": f"r{number}", "desc": text * (900 << 10), "condition": "evt.type = open", "output": "o"}
+    made = body("SecurityRule", spec={"rules": [rule]})
+    made["metadata"] |= {"name": f"r{number:03}", "generation": generation, "creationTimestamp": f"{number:03}"}
+    return made
+
+
+def kept(state: State) -> int:
+    """Bytes of the SecurityRules that are in memory."""
+    return sum(stored.size.applied for stored in state.rules.values() if not stored.left_out)
+
+
+def test_of_what_a_namespace_has_beyond_its_budget_little_is_kept_in_memory() -> None:
+    state = State()
+    most = 0
+    for number in range(100):
+        assert state.take("SecurityRule", large(number), exists=True)
+        most = max(most, kept(state))
+    assert most < TENANT.applied + LOOK_AFTER + (1 << 20)
+    assert len(state.rules) == 100
+    assert not any(stored.left_out for stored in list(state.rules.values())[:2]), "older ones come first"
+    assert all(stored.size.applied > 900 << 10 for stored in state.rules.values()), "it is known how much there is"
+    for number in range(100):  # as a listing tells them again
+        assert not state.take("SecurityRule", large(number), exists=True)
+    assert kept(state) <= most
+
+
+def test_what_was_left_out_is_taken_again_if_it_changes_or_is_wanted() -> None:
+    state = State()
+    for number in range(40):
+        state.take("SecurityRule", large(number), exists=True)
+    origin = Origin("shop", "r010")
+    assert state.rules[origin].left_out
+    assert state.take_rule(large(10), exists=True, whole=True)
+    assert not state.rules[origin].left_out
+    state.take_rule(large(11, generation=2, text="y"), exists=True)
+    assert not state.rules[Origin("shop", "r011")].left_out
+    assert {each.name for each in state.objects()} >= {"r010", "r011"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from tiercel_engine.located import located
@@ -13,6 +13,7 @@ from tiercel_engine.resources.node_agent import LossCause, NodeAgentStatus
 from tiercel_engine.rule import Origin
 from tiercel_engine.rules.objects import RuleObject
 from tiercel_engine.scope import Scope
+from tiercel_operator.cluster.budgets import NOTHING, Size, Sized
 
 _LONGEST_ID = 256
 
@@ -35,10 +36,26 @@ class StoredRule:
     scope: Scope
     created: str = ""
     """When, in RFC 3339."""
+    size: Size = NOTHING
+    left_out: bool = False
+    """Whether the object's spec isn't kept in memory: its namespace has more than it may."""
 
     @property
     def suspended(self) -> bool:
         return bool(self.object.spec.get("suspend"))
+
+    @property
+    def sized(self) -> Sized:
+        return Sized(self.object.origin, self.created, self.suspended, self.size)
+
+    def is_version(self, uid: str, generation: int) -> bool:
+        """Whether the object has this spec."""
+        return (self.uid, self.generation) == (uid, generation)
+
+    def without_spec(self) -> StoredRule:
+        """The same, left out of memory."""
+        spec = {"suspend": True} if self.suspended else {}
+        return replace(self, object=RuleObject(self.object.namespace, self.object.name, spec), left_out=True)
 
 
 class Lost(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from tiercel_engine.nesting import READ_LEVELS
-from tiercel_operator.watch_session import bounded
+from tiercel_operator.cluster.watch_session import bounded
 
 DEEP = "[" * 5000 + "]" * 5000
 
