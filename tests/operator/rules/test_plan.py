@@ -99,10 +99,8 @@ def test_what_exceeds_its_namespaces_budget_is_left_out_alone_and_says_so() -> N
     assert (status, why) == ("False", "OverBudget")
     assert condition(state, "large-0", "Valid") == (status, why, message)
     assert "8 objects, 1,44" in message
-    assert (
-        "200 objects, 1,024 KiB, 256 KiB compressed, 2,048 KiB with descriptions and tests is the most (remove or shorten some"
-        in message
-    )
+    budget = "200 objects, 1,024 KiB, 256 KiB compressed, 2,048 KiB with descriptions and tests"
+    assert f"{budget} is the most (remove or shorten some" in message
     assert reason(state, "large-7", "Valid") == reason(state, "other", "Valid", "bank") == "Loaded"
 
     report(state, "n1", plan.bundle.hash)
@@ -174,7 +172,7 @@ def test_descriptions_and_tests_take_no_room_in_the_bundle() -> None:
     assert reason(state, "r0", "Valid") == "Loaded"
     for number in range(8, 12):
         store(state, f"r{number}", desc=noise(200, number), created=1)
-    assert len(in_force(turn(planner, state))) == 10
+    assert len(in_force(turn(planner, state))) == 9
     assert reason(state, "r11", "Valid") == "OverBudget"
 
 
