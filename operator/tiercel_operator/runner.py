@@ -59,9 +59,9 @@ class Runner:
         self.counts = Counts()
         self._leadership = leadership
         self._fixed_objects = fixed_objects
-        self._writer = ObjectWriter(kube, namespace, self.counts)
-        self._listing = ClusterListing(kube, self.state)
         self._changed = asyncio.Event()
+        self._writer = ObjectWriter(kube, namespace, self.counts, self._changed.set, clock)
+        self._listing = ClusterListing(kube, self.state)
         self._checks = RuleChecks(workers, slots, self._changed.set)
         self.rules = RuleReconciler(kube, self._writer, self.state, self.counts, self._checks, tenant)
         self._sinks = SinkReconciler(kube, self._writer, self.state)

@@ -83,10 +83,13 @@ class _Content:
 
     async def iter_chunked(self, size: int) -> AsyncIterator[bytes]:
         """The content in chunks that end with a line."""
-        rest = b""
+        begun: list[bytes] = []
+        """Parts of a line that hasn't ended."""
         async for chunk in self._content.iter_chunked(size):
-            *lines, rest = (rest + chunk).split(b"\n")
-            for line in lines:
-                yield cut_json(line) + b"\n"
-        if rest:
+            first, *others = chunk.split(b"\n")
+            begun.append(first)
+            for other in others:
+                yield cut_json(b"".join(begun)) + b"\n"
+                begun = [other]
+        if rest := b"".join(begun):
             yield cut_json(rest)

@@ -17,7 +17,7 @@ from tiercel_operator.bundle_config_maps import MOST_PARTS, bundle_config_maps, 
 from tiercel_operator.cluster.budgets import TENANT, Size
 from tiercel_operator.cluster.kube import Kube
 from tiercel_operator.cluster.state import State
-from tiercel_operator.reconciliation.writer import Counts, ObjectWriter, all_of
+from tiercel_operator.reconciliation.writer import Counts, ObjectWriter
 from tiercel_operator.rules.checks import RuleChecks
 from tiercel_operator.rules.events import validity_event
 from tiercel_operator.rules.plan import Plan, Planner
@@ -101,7 +101,8 @@ class RuleReconciler:
             return ()
 
     async def write_statuses(self, plan: Plan) -> None:
-        await all_of(map(self._write_status, plan.statuses))
+        """Writes statuses of the plan for a moment. The next plan has those that are left, as they are then."""
+        await self._writer.write_in_turns(plan.statuses, self._write_status)
 
     async def _write_status(self, write: StatusWrite) -> None:
         if not await self._writer.write_status("SecurityRule", write):

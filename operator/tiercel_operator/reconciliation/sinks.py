@@ -12,7 +12,7 @@ from tiercel_engine.rule import Origin
 from tiercel_operator.cluster.kube import Kube
 from tiercel_operator.cluster.objects import StoredSink
 from tiercel_operator.cluster.state import State
-from tiercel_operator.reconciliation.writer import ObjectWriter, all_of
+from tiercel_operator.reconciliation.writer import ObjectWriter
 from tiercel_operator.sinks.config import NoSecret, SecretName, referred, sinks_secret
 from tiercel_operator.sinks.plan import SinkPlanner
 from tiercel_operator.status_schedule import StatusWrite
@@ -56,7 +56,8 @@ class SinkReconciler:
             owner = await self._writer.owner()
             await self._writer.keep(sinks_secret(plan.content, self._writer.namespace, owner))
         self._written = plan.content
-        await all_of(map(self._write_status, plan.statuses))
+        if not await self._writer.write_in_turns(plan.statuses, self._write_status):
+            return  # the next plan has the others
         self._handled, self._generations = current, generations
         if is_due:
             self._checked = time.monotonic()

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -20,6 +21,8 @@ from tiercel_operator.status_schedule import StatusWrite
 LOGGER = logging.getLogger(__name__)
 
 DEPLOYMENT = "tiercel-operator"
+STATUSES_FOR = 1.0
+"""Seconds for which statuses are written, before it is looked whether there is something more important to write."""
 _REQUESTS_AT_ONCE = 8
 _REFUSED = (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY)
 
@@ -37,22 +40,19 @@ class Counts:
     """When a status or an Event could last not be written, in monotonic seconds."""
 
 
-async def all_of(work: Iterable[Awaitable[None]]) -> None:
-    """Does all of the work, and raises the first error only then: what fails for one object must not keep back
-    others."""
-    for error in filter(None, await asyncio.gather(*work, return_exceptions=True)):
-        raise error
-
-
 class ObjectWriter:
     """Writes into one cluster, and counts what it writes. All methods belong to one event loop; the requests are made
-    in threads. Each method may raise one of ``kube.API_ERRORS``. ``namespace`` is the operator's own."""
+    in threads. Each method may raise one of ``kube.API_ERRORS``. ``namespace`` is the operator's own; ``again`` is
+    called when something is left to write."""
 
-    def __init__(self, kube: Kube, namespace: str, counts: Counts) -> None:
+    def __init__(
+        self, kube: Kube, namespace: str, counts: Counts, again: Callable[[], None], clock: Callable[[], float]
+    ) -> None:
         self.namespace = namespace
         self._kube = kube
         self._counts = counts
-        self._slots = asyncio.Semaphore(_REQUESTS_AT_ONCE)
+        self._again = again
+        self._clock = clock
 
     async def owner(self) -> dict[str, Any] | None:
         """An owner reference to the operator's Deployment: what it owns is deleted together with it. None if there is
@@ -73,11 +73,36 @@ class ObjectWriter:
             await asyncio.to_thread(self._kube.apply, body)
             self._counts.writes += 1
 
+    async def write_in_turns(
+        self, writes: Iterable[StatusWrite], write_one: Callable[[StatusWrite], Awaitable[None]]
+    ) -> bool:
+        """Writes statuses, each by ``write_one``, for ``STATUSES_FOR`` seconds; whether these were all. Namespaces take
+        turns, so that nobody's many objects keep others' from having theirs.
+
+        An error is raised at the end: what fails for one object must not keep back others.
+        """
+        waiting, errors = in_turns(writes), list[Exception]()
+        end = self._clock() + STATUSES_FOR
+
+        async def write_some() -> None:
+            while waiting and self._clock() < end:
+                try:
+                    await write_one(waiting.popleft())
+                except Exception as error:
+                    errors.append(error)
+
+        await asyncio.gather(*(write_some() for _ in range(_REQUESTS_AT_ONCE)))
+        if waiting:
+            self._again()
+        for error in errors:
+            raise error
+        return not waiting
+
     async def write_status(self, kind: str, write: StatusWrite) -> bool:
         """Writes a status; False if the object is gone, or the API server refuses this status."""
         origin = write.origin
         what = f"the status of the {kind} {origin.namespace}/{origin.name}"
-        async with self._slots, self._tolerant(what):
+        async with self._tolerant(what):
             is_written = await asyncio.to_thread(
                 self._kube.write_status, kind, origin.name, origin.namespace, write.status, write.before
             )
@@ -88,7 +113,7 @@ class ObjectWriter:
     async def post_event(self, event: Mapping[str, Any]) -> None:
         """Creates a Kubernetes Event, unless the API server refuses it."""
         about = event["involvedObject"]
-        async with self._slots, self._tolerant(f"an Event on {about['namespace']}/{about['name']}"):
+        async with self._tolerant(f"an Event on {about['namespace']}/{about['name']}"):
             await asyncio.to_thread(self._kube.post_event, event)
 
     @contextlib.asynccontextmanager
@@ -110,3 +135,13 @@ class ObjectWriter:
     async def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> None:
         """Deletes an object, which may be gone already."""
         await asyncio.to_thread(self._kube.delete, api_version, kind, name, namespace)
+
+
+def in_turns(writes: Iterable[StatusWrite]) -> deque[StatusWrite]:
+    """The first of each namespace, then the second of each …"""
+    numbers: Counter[str] = Counter()
+    numbered: list[tuple[int, StatusWrite]] = []
+    for each in writes:
+        numbered.append((numbers[each.origin.namespace], each))
+        numbers[each.origin.namespace] += 1
+    return deque(each for _, each in sorted(numbered, key=lambda pair: pair[0]))
