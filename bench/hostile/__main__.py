@@ -177,7 +177,7 @@ def _run(stack: ExitStack, binaries: Path, folder: Path, names: Sequence[str]) -
             print(f"{tenant.namespace}: {tenant.does}; {taken} of {len(tenant.objects)} objects taken", flush=True)
         change = _change(cluster, made[NEIGHBOUR], alerts, folder, "after")
         print(f"a neighbour's rule is in force after {change:.1f} s (at most 5)", flush=True)
-        with _load([made[namespace] for namespace in namespaces]):
+        with _load([made[namespace] for namespace in namespaces], folder):
             _read(folder, alerts)
     for namespace in namespaces:
         print(f"{namespace}: {cluster.conditions(namespace) or 'nothing is told'}")
@@ -217,23 +217,17 @@ def _change(cluster: Cluster, pod: Pod, alerts: AlertFile, folder: Path, name: s
 
 
 @contextmanager
-def _load(where: Sequence[Pod]) -> Iterator[None]:
-    """Each pod starts programs whose arguments are long, one after the other."""
-    ended = threading.Event()
-
-    def start_programs(pod: Pod) -> None:
-        while not ended.is_set():
-            pod.start(["/bin/true", arguments()]).wait()
-
-    threads = [threading.Thread(target=start_programs, args=(pod,)) for pod in where]
-    for thread in threads:
-        thread.start()
+def _load(where: Sequence[Pod], folder: Path) -> Iterator[None]:
+    """Each pod starts programs whose arguments are long, one after the other, as fast as a shell can."""
+    script = folder / "load.sh"
+    script.write_text("while :; do\n" + "".join(f"/bin/true {arguments()}\n" for _ in range(100)) + "done\n")
+    shells = [pod.start(["/bin/sh", str(script)]) for pod in where]
     try:
         yield
     finally:
-        ended.set()
-        for thread in threads:
-            thread.join()
+        for shell in shells:
+            shell.kill()
+            shell.wait()
 
 
 def _opens(folder: Path, name: str) -> dict[str, Any]:

@@ -33,7 +33,9 @@ class Pod:
     def start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         """A process in the container's control group."""
         enter = ["/bin/sh", "-c", 'echo $$ >"$0" && exec "$@"', str(self.group / "cgroup.procs")]
-        return subprocess.Popen([*enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        return subprocess.Popen(
+            [*enter, *command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True
+        )
 
 
 @contextmanager
