@@ -105,6 +105,7 @@ int begin(struct call_context *ctx)
 		families.call(ctx, FAMILY_IMAGE); /* which comes back here */
 	}
 	record->header.type = call.number;
+	record->header.flags |= record->flags;
 	record->header.result = (s64)ctx->result;
 	if (call.compat) {
 		record->header.flags |= FLAG_COMPAT;

@@ -99,6 +99,7 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 	facts->as_of = 0;
 	record->rule.rule = 0;
 	record->filtered = 0;
+	record->flags = 0;
 	if (!READ_ONCE(plan->words))
 		return FAMILY_ADMIT;
 	record->filtered = 1;

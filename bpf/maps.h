@@ -141,6 +141,7 @@ BPF_ARRAY(changed, u64, PROCESS_SLOTS); /* when something of a process of the sl
 #define UNCLASSIFIED 0xffffff /* as the number: too little is known of the call to tell which rule it may match */
 #define EXACT 0x80000000      /* the signals decide the clause, */
 #define NEEDS(entry) ((entry) >> 24 & 0xf) /* if these are known (KNOWN_…) */
+#define OF_SYSTEM 0x10000000  /* the clause is of the system's rules; these come first */
 BPF_ARRAY(clause_rules, u32, 1024);
 
 struct rule_key {

@@ -103,6 +103,7 @@ static __always_inline u32 admitted(struct record *record, u32 limit, u32 room, 
 	struct rule_key *key = &record->rule;
 	u64 second = bpf_ktime_get_boot_ns() / 1000000000;
 	u32 crowd = candidates->count > MAX_CANDIDATES, answer = NOT_ADMITTED;
+	u32 namespaces_room = namespaces_have_room(ring);
 
 	key->cgroup = bpf_get_current_cgroup_id();
 	for (u32 i = 0; i < MAX_CANDIDATES; i++) {
@@ -120,6 +121,10 @@ static __always_inline u32 admitted(struct record *record, u32 limit, u32 room, 
 			counter->second = second;
 			counter->in_second = counter->unlike_in_second = 0;
 		}
+		if (i == 0 && !(*rule & OF_SYSTEM))
+			record->flags = FLAG_NAMESPACES;
+		if (!(*rule & OF_SYSTEM))
+			room &= namespaces_room;
 		if (rule_has_room(record, ring) & room) {
 			if (!exact || counter->in_second < limit) {
 				if (exact) /* calls that only may match must not use up what is there for matches */

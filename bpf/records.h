@@ -89,6 +89,7 @@ struct cgroup_record {
 #define FLAG_BY_DESCRIPTOR 8 /* exec of an open descriptor: execveat or fexecve */
 #define FLAG_LINEAGE_ENDS 16 /* an ancestor is about to end: its children will soon have another parent */
 #define FLAG_OTHER_ROOT 32   /* the process's root directory isn't that of the machine's first process */
+#define FLAG_NAMESPACES 64   /* no rule of the system can match, only rules of namespaces */
 
 struct section {
 	u16 kind;   /* SECTION_… */

@@ -95,6 +95,7 @@ struct record {
 	struct filter_facts filter;
 	struct signal_sets sets;
 	u32 filtered;    /* the filter has looked at the call */
+	u32 flags;       /* FLAG_NAMESPACES, or none */
 	u32 call_number; /* the call that on_return() has found worth a look */
 	u32 call_compat;
 	u32 call_socketcall;

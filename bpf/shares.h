@@ -22,6 +22,7 @@
 #define OF_PARENT 12
 #define OF_PROCESS 6
 #define OF_RULE 3
+#define OF_NAMESPACES 16 /* a sixteenth of the ring */
 
 #define SHARES_OF_STARTS 4 /* cgroup, user, session, parent */
 #define SHARE_OF_PROCESS 4 /* the index of its key */
@@ -84,6 +85,13 @@ static __always_inline u64 unread_of(u64 key, struct ring_state *ring)
 static __always_inline u64 free_in(struct ring_state *ring)
 {
 	return ring->size - (ring->written - ring->read);
+}
+
+/* Whether there is room for calls that only rules of namespaces may match. However many these are, those that the
+ * system's rules wait for come soon: user space reads them in the order in which they were written. */
+static __always_inline u32 namespaces_have_room(struct ring_state *ring)
+{
+	return ring->written - ring->read < ring->size / OF_NAMESPACES;
 }
 
 /* Whether a share that may take so many sixths of what is free may take more. */

@@ -81,6 +81,8 @@ class ScriptedSource:
     """What a change of rules hands out for the rules before."""
     loads: bool = False
     loaded: Requirements | None = None
+    for_namespaces: list[Event] = field(default_factory=list)
+    """Events that concern no rule of the system."""
     event_size: int = 0
     """Bytes that each event takes."""
     held_events: list[Event] = field(default_factory=list)
@@ -119,6 +121,9 @@ class ScriptedSource:
 
     def evaluated(self, event: Event) -> None:
         self.evaluated_events.append(event)
+
+    def concerns_system(self, event: Event) -> bool:
+        return event not in self.for_namespaces
 
     def cgroup(self, event: Event) -> int:
         return 1

@@ -24,7 +24,7 @@ from tiercel_agent.service.agent import Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter
 from tiercel_agent.service.pid_file import AlreadyRunning, pid_file
-from tiercel_agent.service.reload import Reloader, load_configured, log_diagnostics, log_refused
+from tiercel_agent.service.reload import Reloader, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
 from tiercel_agent.sinks.factory import check_sink
 from tiercel_agent.sinks.local.outputs import open_output
@@ -103,7 +103,7 @@ def _allow_more_files() -> None:
 def _run(path: Path, config: Config) -> None:
     _allow_more_files()
     reloader = Reloader(path, config)
-    rules = load_configured(config)
+    rules = reloader.load_now()
     log_diagnostics((*rules.errors, *rules.warnings))
     log_refused(rules)
     if rules.errors and config.bundle is None:  # a new bundle may come later

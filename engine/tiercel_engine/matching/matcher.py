@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -28,6 +28,10 @@ class Matches:
 
     found: Sequence[Match]
     complete: bool = True
+
+
+Steps = Generator[None, None, Matches]
+"""Ends with what was found."""
 
 
 class Matcher:
@@ -71,6 +75,10 @@ class Matcher:
         """Those of a namespace's rules that match an event of the namespace's pods."""
         return self._of_namespaces[namespace].match(event, self.first_only)
 
+    def steps(self, namespace: str, event: Event) -> Steps:
+        """The same in steps of some rules each, between which something else can be done."""
+        return self._of_namespaces[namespace].steps(event, self.first_only)
+
     @contextmanager
     def looking(self, namespace: str, look: Look) -> Iterator[None]:
         """Meanwhile ``look`` is called as rules of the namespace are evaluated."""
@@ -110,6 +118,15 @@ class _OwnedRules:
                 self._programs[source].of(event_type)
 
     def match(self, event: Event, first_only: bool) -> Matches:
+        steps = self.steps(event, first_only)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                matches: Matches = end.value
+                return matches
+
+    def steps(self, event: Event, first_only: bool) -> Steps:
         programs = self._programs.get(event.source)
         if programs is None:
             return _NO_MATCHES
@@ -120,11 +137,11 @@ class _OwnedRules:
             for view in event.views():
                 matched: list[int] = []
                 try:
-                    self._evaluate(of_type, view, matched)
+                    yield from self._evaluate(of_type, view, matched)
                     if event.uncertain or view.uncertain:
                         view.uncertain = True
                         matched.clear()
-                        self._evaluate(programs.for_uncertain(event[EVENT_TYPE]), view, matched)
+                        yield from self._evaluate(programs.for_uncertain(event[EVENT_TYPE]), view, matched)
                 finally:
                     for position in matched:
                         views.setdefault(position, view)
@@ -135,9 +152,11 @@ class _OwnedRules:
         positions = sorted(views)[: 1 if first_only else None]
         return Matches([(self._rules[position], views[position]) for position in positions], complete)
 
-    def _evaluate(self, programs: Sequence[Program], view: Event, matched: list[int]) -> None:
+    def _evaluate(self, programs: Sequence[Program], view: Event, matched: list[int]) -> Iterator[None]:
         """Adds the positions of the rules that match. Raises OutOfTime, with those added that matched before."""
-        for program in programs:
+        for number, program in enumerate(programs):
+            if number:
+                yield
             if self.look is not None:
                 self.look()
             matched += program(view)

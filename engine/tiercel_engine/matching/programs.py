@@ -16,8 +16,8 @@ from tiercel_engine.regexes import Regexes
 MOST_WORK = 200_000
 """So many nodes of a namespace's conditions are handled to make programs for single event types: a second or two. What
 remains is evaluated by programs that test the event type themselves."""
-PART = 1000
-"""A program of a namespace's rules has about so many nodes, so that evaluation can be ended after each program."""
+PART = 100
+"""A program of a namespace's rules has about so many nodes, so that evaluation can be interrupted after each."""
 
 Conditions = Sequence[tuple[int, int]]
 """Positions of rules, each with a node."""

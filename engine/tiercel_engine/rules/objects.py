@@ -8,12 +8,14 @@ names, like the files of a folder.
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Mapping as MappingOf
 from dataclasses import dataclass, replace
 from typing import Any
 
+import orjson
 import yaml
 
 from tiercel_engine.api_group import API_VERSION
@@ -82,17 +84,31 @@ class Resolved:
         return tuple(rule for resolved in self.objects.values() for rule in resolved.rules)
 
 
+_Results = MappingOf[Origin, ResolvedObject]
+
+
 def resolve(objects: Iterable[RuleObject]) -> Resolved:
     """The rules of all objects. A wrong object does not affect others. Raises nothing, whatever the specs contain."""
     return Resolver().resolve(objects)
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A namespace as it was resolved last. ``shared`` is what its rules could use of the system's, or what others can
+    use of it."""
+
+    digest: bytes
+    shared: Sequence[Statement]
+    results: _Results
+
+
 class Resolver:
-    """Resolves objects repeatedly. Only namespaces that are affected by a change are resolved again."""
+    """Resolves objects repeatedly. Only namespaces that are affected by a change are resolved again; the rules of the
+    others are the same objects as before."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[Sequence[RuleObject], Sequence[Statement], MappingOf[Origin, ResolvedObject]]] = {}
-        self._system: tuple[Sequence[RuleObject], Sequence[Statement], MappingOf[Origin, ResolvedObject]] | None = None
+        self._known: dict[str, _Known] = {}
+        self._system: _Known | None = None
 
     def resolve(self, objects: Iterable[RuleObject]) -> Resolved:
         """The same as the function ``resolve``."""
@@ -100,29 +116,37 @@ class Resolver:
         for rule_object in sorted(objects, key=lambda each: (each.namespace, each.name)):
             by_namespace.setdefault(rule_object.namespace, []).append(rule_object)
         members = by_namespace.pop(SYSTEM_NAMESPACE, [])
-        if self._system is None or not same(self._system[0], members):
+        digest, system = _digest(members), self._system
+        if system is None or not digest or system.digest != digest:
             statements, results = _isolated(members, ())
-            self._system = members, tuple(each for each in statements if not _is_rule(each)), results
-        _, shared, of_system = self._system
-        known = self._known
-        self._known = {}
+            system = self._system = _Known(digest, tuple(each for each in statements if not _is_rule(each)), results)
+        known: dict[str, _Known] = {}
         for namespace, members in by_namespace.items():
-            before = known.get(namespace)
-            if before is None or before[1] is not shared or not same(before[0], members):
-                before = members, shared, _isolated(members, shared)[1]
-            self._known[namespace] = before
-        resolved = dict(of_system)
-        for _, _, of_namespace in self._known.values():
-            resolved |= of_namespace
+            digest, before = _digest(members), self._known.get(namespace)
+            if before is None or not digest or before.digest != digest or before.shared is not system.shared:
+                before = _Known(digest, system.shared, _isolated(members, system.shared)[1])
+            known[namespace] = before
+        self._known = known
+        resolved = dict(system.results)
+        for each in known.values():
+            resolved |= each.results
         return Resolved(resolved)
+
+
+def _digest(objects: Iterable[RuleObject]) -> bytes:
+    """Of all that objects have; empty if they can't be told apart from others, since they can't be JSON."""
+    digest = hashlib.sha256()
+    try:
+        for each in objects:
+            digest.update(orjson.dumps([each.name, each.spec]))
+    except TypeError:
+        return b""
+    return digest.digest()
 
 
 def same(some: Sequence[RuleObject], others: Sequence[RuleObject]) -> bool:
     """Whether these are the same objects by identity: objects are never changed in place."""
     return len(some) == len(others) and all(one is other for one, other in zip(some, others, strict=True))
-
-
-_Results = MappingOf[Origin, ResolvedObject]
 
 
 def _isolated(objects: Sequence[RuleObject], shared: Sequence[Statement]) -> tuple[Sequence[Statement], _Results]:

@@ -22,7 +22,7 @@ from tiercel_agent.detection.loss_totals import LossTotals
 from tiercel_agent.detection.partial import unwatched
 from tiercel_agent.detection.pending_events import LOOK, read_while_it_runs
 from tiercel_agent.detection.source import Counters, Measured, Unwatched
-from tiercel_agent.detection.watch import FLOOD_LIMIT, MOST, Watch, program_macros, rule_macros
+from tiercel_agent.detection.watch import FLOOD_LIMIT, Watch, program_macros, rule_macros
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.own_process import own_process
@@ -32,10 +32,11 @@ from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.kernel.loading.libbpf import BATCH, LibbpfError
+from tiercel_agent.kernel.loading.libbpf import LibbpfError
 from tiercel_agent.kernel.loading.program_set import ON_CALLS
 from tiercel_agent.kernel.machine import Machine, probe_machine, refused
 from tiercel_agent.kernel.memory import give_back_memory
+from tiercel_agent.kernel.records import NAMESPACES
 from tiercel_agent.kernel.refusals import in_short
 from tiercel_agent.kernel.running import wait_for_running_programs
 from tiercel_agent.lookups.lookups import Lookups
@@ -50,7 +51,7 @@ from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
-_CGROUPS_AT_ONCE = 256
+_AT_ONCE = 2 << 20  # bytes of records of calls: rules see them before more are read
 _VALUES = 4096  # bytes that the fields of an event take, about
 _LOOKUPS_READY = 60.0  # seconds
 
@@ -171,6 +172,9 @@ class Detector:
         wait_for_running_programs()
         return self._intake.finish()
 
+    def concerns_system(self, event: Event) -> bool:
+        return not (isinstance(event, LiveEvent) and event.record.header.flags & NAMESPACES)
+
     def cgroup(self, event: Event) -> int:
         return event.record.header.cgroup if isinstance(event, LiveEvent) else 0
 
@@ -220,15 +224,19 @@ class Detector:
 
     def _read(self, timeout: float) -> None:
         self._poller.poll(timeout * 1000)
-        self._watch.programs.cgroups.consume(_CGROUPS_AT_ONCE)
+        programs = self._watch.programs
+        programs.cgroups.consume(programs.cgroups.unread())
         self._intake.take_changes()
         begun = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-        self._drain_processes()
-        if self._watch.programs.calls.consume() < BATCH:  # all that were there have been read
+        calls = programs.calls.unread()
+        self._drain_processes()  # which are written before the calls that they make
+        programs.calls.consume(min(calls, _AT_ONCE))
+        if calls <= _AT_ONCE:  # all that were there have been read
             self._context.processes.forget(begun)
 
     def _drain_processes(self) -> None:
-        self._intake.watch.programs.processes.consume(MOST)
+        processes = self._intake.watch.programs.processes
+        processes.consume(processes.unread())
 
     def _request_image(self, pid: int) -> None:
         self._intake.watch.programs.request_image(pid)

@@ -107,6 +107,9 @@ class EventSource(Protocol):
     def evaluated(self, event: Event) -> None:
         """Tells the source that the rules were evaluated on an event: it may stop what is like it and matches none."""
 
+    def concerns_system(self, event: Event) -> bool:
+        """Whether rules of the system may match the event. If not, only those of a namespace can."""
+
     def cgroup(self, event: Event) -> int:
         """The id of the cgroup in which the event occurred."""
 

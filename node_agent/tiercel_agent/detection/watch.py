@@ -42,9 +42,6 @@ possible began with 6.13, where tracepoints of system calls may fault."""
 _DATA_BYTES = 256
 _CHANGE_TAKES = 1_000_000  # ns: bpf/changes.h
 
-MOST = _CALLS_PAGES * 4096 // 64
-"""So many records fit into the largest ring buffer, at most: the smallest, of a process's end, takes 64 bytes."""
-
 Take = Callable[["Watch", bytes], None]
 
 
@@ -116,7 +113,7 @@ class Watch:
     def drain(self) -> None:
         """Reads all records that are there, and not endlessly what comes meanwhile."""
         for ring in (self.programs.cgroups, self.programs.processes, self.programs.calls):
-            ring.consume(MOST)
+            ring.consume(ring.unread())
 
     def call_of(self, number: int) -> Syscall | None:
         """The system call with this number; None if no rule asks for it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -25,6 +25,7 @@ from tiercel_agent.loss import Loss, Losses, listed
 from tiercel_agent.warning import AgentWarning, describe
 from tiercel_engine.alert import Alert
 from tiercel_engine.event import Event
+from tiercel_engine.matching.matcher import Matches
 from tiercel_engine.matching.owners import SYSTEM, namespace_of
 from tiercel_engine.regexes import OutOfTime
 from tiercel_engine.rendering.alerts import make_alert
@@ -39,6 +40,7 @@ POLL = 0.2
 REMIND = 600.0
 """Seconds between two lines of the log on a warning that lasts."""
 
+_DONE = object()
 HOUSEKEEPING = 1.0
 """Seconds between two looks at the counters."""
 
@@ -124,6 +126,8 @@ class EngineLoop:
         self._shed = Shed()
         self._waiting = NamespaceQueues()
         self._behind = False
+        self._at_work: Iterator[None] | None = None
+        """The evaluation of rules of a namespace that has begun."""
         self._next: RuleSet | None = None
 
     def turn(self, timeout: float = POLL) -> None:
@@ -131,7 +135,7 @@ class EngineLoop:
 
         The system's rules are evaluated on all of them, then those of namespaces, as far as ``SLICE`` goes.
         """
-        self._behind = bool(self._waiting)
+        self._behind = bool(self._waiting) or self._at_work is not None
         for event in self._source.poll(0.0 if self._behind else timeout):
             self._take(event)
         self._evaluate_waiting(self._clock() + SLICE)
@@ -194,7 +198,7 @@ class EngineLoop:
             self._recording.put([Event(event.source, event.time, event.materialize())])
         matcher, outputs = self._rules.matcher, self._rules.outputs
         try:
-            found = matcher.match_system(event)
+            found = matcher.match_system(event) if self._source.concerns_system(event) else ()
             namespace = "" if found and matcher.first_only else matcher.namespace(event)
             if not namespace:
                 self._learn(event)
@@ -218,32 +222,48 @@ class EngineLoop:
 
     def _evaluate_waiting(self, until: float = float("inf")) -> None:
         """Evaluates the rules of namespaces on the events that wait; ``until`` is monotonic seconds."""
-        while self._waiting and self._clock() < until:
-            namespace, event = self._waiting.take()
-            try:
-                self._take_of_namespace(event, namespace)
-            except Exception as error:
-                self._failed(error, namespace)
+        while self._clock() < until:
+            if self._at_work is None:
+                if not self._waiting:
+                    return
+                self._at_work = self._evaluation(*self._waiting.take())
+            if next(self._at_work, _DONE) is _DONE:
+                self._at_work = None
 
-    def _take_of_namespace(self, event: Event, namespace: str) -> None:
-        """Evaluates the rules of the namespace in whose pods the event happened, as far as they have time."""
-        matcher, outputs, shares = self._rules.matcher, self._rules.outputs, self._shares
-        if shares.is_used_up(namespace):
-            self._shed.add(LossCause.EVALUATION_BUDGET_EXCEEDED, namespace)
-            return
-        with shares.spending(namespace) as look, matcher.looking(namespace, look):
-            matches = matcher.match_namespace(namespace, event)
-            for rule, view in matches.found:
-                if shares.takes_alert(namespace):
-                    alert = make_alert(rule, view, outputs[rule.key], self._hostname, secrets=self._secrets)
-                    self._raise(event, alert, view)
-                else:
-                    self._shed.add(LossCause.ALERT_BUDGET_EXCEEDED, namespace)
-            if matches.complete:
-                with suppress(OutOfTime):
-                    self._learn(event)
-            else:
+    def _evaluation(self, namespace: str, event: Event) -> Iterator[None]:
+        """Evaluates the rules of the namespace in whose pods the event happened, as far as they have time: in steps."""
+        try:
+            if self._shares.is_used_up(namespace):
                 self._shed.add(LossCause.EVALUATION_BUDGET_EXCEEDED, namespace)
+            else:
+                yield from self._evaluate(namespace, event)
+        except Exception as error:
+            self._failed(error, namespace)
+
+    def _evaluate(self, namespace: str, event: Event) -> Iterator[None]:
+        matcher = self._rules.matcher
+        steps = matcher.steps(namespace, event)
+        while True:
+            with self._shares.spending(namespace) as look, matcher.looking(namespace, look):
+                try:
+                    next(steps)
+                except StopIteration as end:
+                    self._take_matches(namespace, event, end.value)
+                    return
+            yield
+
+    def _take_matches(self, namespace: str, event: Event, matches: Matches) -> None:
+        for rule, view in matches.found:
+            if self._shares.takes_alert(namespace):
+                output = self._rules.outputs[rule.key]
+                self._raise(event, make_alert(rule, view, output, self._hostname, secrets=self._secrets), view)
+            else:
+                self._shed.add(LossCause.ALERT_BUDGET_EXCEEDED, namespace)
+        if matches.complete:
+            with suppress(OutOfTime):
+                self._learn(event)
+        else:
+            self._shed.add(LossCause.EVALUATION_BUDGET_EXCEEDED, namespace)
 
     def _learn(self, event: Event) -> None:
         if self._recording is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from tiercel_engine.event import Event
 
-MOST = 16 << 20
+MOST = 8 << 20
 """Bytes of the events that wait. It is as much again where many namespaces have little."""
 
 

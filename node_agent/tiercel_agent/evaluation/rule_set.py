@@ -19,7 +19,7 @@ from tiercel_engine.rule import Origin, Rule
 from tiercel_engine.rules import load, read_rules
 from tiercel_engine.rules.bundle import BundleError
 from tiercel_engine.rules.documents.files import SUFFIXES
-from tiercel_engine.rules.objects import one_line, resolve
+from tiercel_engine.rules.objects import Resolver, one_line
 
 BUNDLE = "LOAD_ERR_BUNDLE"
 Signature = frozenset[tuple[str, int, int, int]]
@@ -70,15 +70,24 @@ def load_rule_set(
     return replace(ready, errors=(*unreadable, *loaded.errors), warnings=loaded.warnings)
 
 
-def load_bundle(folder: Path, *, priority: Priority = Priority.DEBUG, first_match: bool = False) -> RuleSet:
+def load_bundle(
+    folder: Path,
+    *,
+    priority: Priority = Priority.DEBUG,
+    first_match: bool = False,
+    resolver: Resolver | None = None,
+) -> RuleSet:
     """Loads the bundle in a folder. Raises nothing: the good rules of its objects run, and those with errors are in
-    ``refused``. A bundle that isn't whole is an error, and has no rules."""
+    ``refused``. A bundle that isn't whole is an error, and has no rules.
+
+    What a ``resolver`` has resolved before is taken from it.
+    """
     try:
         hash_, objects = read_bundle(folder)
     except BundleError as error:
         place = Location(os.fspath(folder), 1, 1)
         return replace(_ready((), priority), errors=(Diagnostic(Severity.ERROR, BUNDLE, str(error), place, "bundle"),))
-    resolved = resolve(objects)
+    resolved = (resolver or Resolver()).resolve(objects)
     refused = tuple(
         Refused(origin, one_line(error))
         for origin, resolved_object in resolved.objects.items()

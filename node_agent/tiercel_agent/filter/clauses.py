@@ -5,12 +5,14 @@ namespace have more clauses than it may have there, its conditions are first tak
 are too many even then are widened: in place of their clauses there is one that holds for all processes in the pods
 of such namespaces, so that their calls go to user space, and nobody else's do. Rules of the system may watch anything:
 in place of those that are too many for its own budget, there is a clause that holds for all calls.
+
+The clauses of the system's rules come first: so the kernel knows of a call whether it may concern them.
 """
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -43,6 +45,8 @@ class Partition:
     decidable: DecidableFields
     clauses: tuple[Clause, ...]
     signals: Mapping[int, Signal]
+    of_system: int
+    """How many of the clauses, the first ones, are of the system's rules."""
 
     @cached_property
     def words(self) -> int:
@@ -100,8 +104,10 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, bud
     left: dict[str, dict[str, None]] = {}
     for (conditions, decidable), of_partition in alike.items():
         cutters = tuple(Cutter(graph, decidable, most) for most in (_MOST_OF_A_RULE, 1))
-        clauses, too_many = _admitted(graph, cutters, rules, conditions, budget)
-        partitions.append(Partition(tuple(of_partition), decidable, clauses, cutters[0].signals_of(clauses)))
+        of_system, of_namespaces, too_many = _admitted(graph, cutters, rules, conditions, budget)
+        clauses = (*of_system, *of_namespaces)
+        signals = cutters[0].signals_of(clauses)
+        partitions.append(Partition(tuple(of_partition), decidable, clauses, signals, len(of_system)))
         for namespace, positions in too_many.items():
             left.setdefault(namespace, {}).update(dict.fromkeys(rules[position].key for position in positions))
     over_budget = {namespace: tuple(keys) for namespace, keys in sorted(left.items())}
@@ -149,9 +155,9 @@ def _name_tests(graph: Graph, partitions: Sequence[Partition]) -> dict[int, Name
 
 def _admitted(
     graph: Graph, cutters: Sequence[Cutter], rules: Sequence[Rule], conditions: Conditions, budget: FilterBudget
-) -> tuple[tuple[Clause, ...], dict[str, list[int]]]:
-    """The clauses of a partition, with those of one rule behind each other; and by namespace, the positions of the
-    rules that are too many."""
+) -> tuple[list[Clause], list[Clause], dict[str, list[int]]]:
+    """The clauses of a partition, those of the system's rules and those of namespaces', with those of one rule behind
+    each other; and by namespace, the positions of the rules that are too many."""
     by_namespace: dict[str, list[tuple[int, int]]] = {}
     for rule, root in conditions:
         by_namespace.setdefault(namespace_of(rules[rule]), []).append((rule, root))
@@ -162,16 +168,21 @@ def _admitted(
     for name, fit in wanted.items():
         fits = fit.cost <= shares[name]
         fitted[name] = fit if fits else _fit(cutters, by_namespace[name], shares[name], budget.parts)
-    clauses = sorted((clause for fit in fitted.values() for clause in fit.clauses), key=lambda clause: clause.rule)
     too_many = {name: [rule for rule, _ in fit.left] for name, fit in fitted.items() if fit.left}
+    of_system = _in_order(fitted.pop(SYSTEM).clauses)
+    of_namespaces = _in_order(chain.from_iterable(fit.clauses for fit in fitted.values()))
     widened = frozenset(too_many) - {SYSTEM}
     if widened:
         inside = Scope(namespaces=widened, pods=()).condition
         assert inside is not None
-        clauses.append(Clause(-1, (graph.add(inside),), False))
+        of_namespaces.append(Clause(-1, (graph.add(inside),), False))
     if SYSTEM in too_many:
-        clauses.append(Clause(-1, (), False))
-    return tuple(clauses), too_many
+        of_system.append(Clause(-1, (), False))
+    return of_system, of_namespaces, too_many
+
+
+def _in_order(clauses: Iterable[Clause]) -> list[Clause]:
+    return sorted(clauses, key=lambda clause: clause.rule)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,8 @@ from tiercel_agent.filter.name_automata import Names, name_automata
 from tiercel_engine.rule import Rule
 
 UNCLASSIFIED = 0xFFFFFF
-EXACT = 0x80000000  # both: bpf/maps.h
+EXACT = 0x80000000
+OF_SYSTEM = 0x10000000  # all three: bpf/maps.h
 RULE = 0xFFFFFF
 _KNOWN = {
     Signal.OWN: 1,
@@ -71,8 +72,9 @@ class Tables:
     plans: Mapping[int, FilterPlan]
     """By the number that the call has on this machine."""
     clause_rules: Sequence[int]
-    """By clause (64 times the word, plus the bit): the rule's position + 1, and for an exact clause EXACT and the
-    signals that must be known, as ``KNOWN_…`` of bpf/records.h, shifted by 24 bits."""
+    """By clause (64 times the word, plus the bit): the rule's position + 1, OF_SYSTEM for a rule of the system, and
+    for an exact clause EXACT and the signals that must be known, as ``KNOWN_…`` of bpf/records.h, shifted by 24
+    bits."""
     first_words: Mapping[Partition, int]
     """The word at which each partition begins in the candidate set of a process."""
 
@@ -99,7 +101,9 @@ def make_tables(rules: Sequence[Rule], budget: FilterBudget = BUDGET) -> Tables:
                 names[index] = len(candidate_sets)
                 which = floating if signal in (Signal.FLOATING_NAME, Signal.RAW_FLOATING_NAME) else begun
                 _add_sets(candidate_sets, clauses, partition, signal, which)
-        clause_rules += [*map(_entry, partition.clauses), *[0] * (-len(partition.clauses) % 64)]
+        entries = [_entry(clause) for clause in partition.clauses]
+        entries[: partition.of_system] = [entry | OF_SYSTEM for entry in entries[: partition.of_system]]
+        clause_rules += [*entries, *[0] * (-len(entries) % 64)]
         plans.update(dict.fromkeys(partition.numbers(), FilterPlan(first, partition.words, all_clauses, *names)))
     return Tables(clauses, _encoded(begun, floating), candidate_sets, plans, clause_rules, first_words)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.evaluation.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
 from tiercel_engine.diagnostics import Diagnostic, Severity
+from tiercel_engine.rules.objects import Resolver
 
 LOGGER = logging.getLogger(__name__)
 _MOST_LOGGED = 20
@@ -45,6 +46,7 @@ class Reloader:
         self._path = path
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="reload")
         self._running: Future[Reloaded] | None = None
+        self._resolver = Resolver()
         self._loaded = self._seen = signature(config.rules, config.bundle)
 
     @property
@@ -59,7 +61,7 @@ class Reloader:
         if not asked and (seen == self._loaded or not settled):
             return False
         self._loaded = seen
-        self._running = self._pool.submit(_reload, self._path if asked else None, self.config)
+        self._running = self._pool.submit(_reload, self._path if asked else None, self.config, self._resolver)
         return True
 
     def result(self, timeout: float | None = None) -> Reloaded | None:
@@ -77,14 +79,18 @@ class Reloader:
         self.config = accepted.config
         self._loaded = self._seen = accepted.files
 
+    def load_now(self) -> RuleSet:
+        """The rules that the configuration names, loaded at once: the first ones."""
+        return load_configured(self.config, self._resolver)
+
     def close(self) -> None:
         self._pool.shutdown(cancel_futures=True)
 
 
-def load_configured(config: Config) -> RuleSet:
-    """The bundle or the files of rules that the configuration names."""
+def load_configured(config: Config, resolver: Resolver | None = None) -> RuleSet:
+    """The bundle or the files of rules that the configuration names; ``resolver`` is as for ``load_bundle``."""
     if config.bundle is not None:
-        return load_bundle(config.bundle, priority=config.priority, first_match=config.first_match)
+        return load_bundle(config.bundle, priority=config.priority, first_match=config.first_match, resolver=resolver)
     return load_rule_set(config.rules, priority=config.priority, first_match=config.first_match)
 
 
@@ -104,7 +110,7 @@ def log_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
         LOGGER.log(level, "%s: %s%s: %s%s", each.location, each.code, item, each.message, hint)
 
 
-def _reload(path: Path | None, config: Config) -> Reloaded:
+def _reload(path: Path | None, config: Config, resolver: Resolver) -> Reloaded:
     diagnostics: tuple[Diagnostic, ...] = ()
     if path is not None:
         read = read_config(path)
@@ -113,6 +119,6 @@ def _reload(path: Path | None, config: Config) -> Reloaded:
             return Reloaded(None, diagnostics)
         config = read.config
     files = signature(config.rules, config.bundle)
-    rules = load_configured(config)
+    rules = load_configured(config, resolver)
     diagnostics = (*diagnostics, *rules.errors, *rules.warnings)
     return Reloaded(None if rules.errors else Accepted(config, rules, files), diagnostics)

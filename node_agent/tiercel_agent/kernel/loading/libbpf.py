@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import logging
+import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from tiercel_engine.located import located
 RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
 LOGGER = logging.getLogger(__name__)
 _ENOTSUPP = 524
-BATCH = 512
 _ENOUGH = -1000
+_POSITION = mmap.PAGESIZE  # one page has the position of who reads, the next one that of who writes
+_RECORD_HEAD = 8  # bytes
 
 
 class LibbpfError(OSError):
@@ -182,28 +184,39 @@ class Ring:
                 if (place := located(error)) not in logged:
                     logged.add(place)
                     LOGGER.error("a record of the kernel could not be read: %s", place)
-            self._left -= 1
-            return _ENOUGH if self._left == 0 else 0
+            self._left -= -(-(size + _RECORD_HEAD) // 8) * 8
+            return _ENOUGH if self._left <= 0 else 0
 
         self._callback = RingCallback(callback)  # kept here: the only other reference is in C
         self._ring = library().ring_buffer__new(fd, self._callback, None, None)
         if not self._ring:
             raise LibbpfError(ctypes.get_errno(), "ring buffer: " + os.strerror(ctypes.get_errno()))
         self.fileno = library().ring_buffer__epoll_fd(self._ring)
+        self._read, self._written = (
+            memoryview(mmap.mmap(fd, _POSITION, mmap.MAP_SHARED, mmap.PROT_READ, offset=page * _POSITION)).cast("Q")
+            for page in range(2)
+        )
 
-    def consume(self, most: int = BATCH) -> int:
-        """Takes the records that are there now, at most ``most``, and returns their number. Raises LibbpfError.
+    def unread(self) -> int:
+        """The bytes of the records that are there now."""
+        return self._written[0] - self._read[0]
+
+    def consume(self, size: int) -> None:
+        """Takes the records in the first ``size`` bytes that are unread. Raises LibbpfError.
 
         Without a limit, a writer that is faster than the reader would keep the reader here.
         """
-        self._left = most
+        if size <= 0:
+            return
+        self._left = size
         result = library().ring_buffer__consume(self._ring)
         if result != _ENOUGH:
             check(result, "ring buffer")
-        return most - self._left
 
     def close(self) -> None:
         if self._ring:
+            self._read.release()
+            self._written.release()
             library().ring_buffer__free(self._ring)
             self._ring = None
 
