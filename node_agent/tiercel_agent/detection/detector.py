@@ -91,7 +91,7 @@ class Detector:
         self._context = LookupContext(
             ask=self._lookups.ask,
             own=own_process(),
-            processes=ProcessTable(self._drain_processes, self._lookups.ask, self._request_image, process_memory),
+            processes=ProcessTable(self._lookups.ask, self._request_image, process_memory),
             accounts=Accounts(self._lookups.ask, host_root=host_root()),
             containers=Containers(CgroupTable(), MountNamespaces(host_mount_namespace()), inventory),
             hostnames=HostNames(),
@@ -229,14 +229,10 @@ class Detector:
         self._intake.take_changes()
         begun = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         calls = programs.calls.unread()
-        self._drain_processes()  # which are written before the calls that they make
+        programs.processes.consume(programs.processes.unread())  # which are written before the calls that they make
         programs.calls.consume(min(calls, _AT_ONCE))
         if calls <= _AT_ONCE:  # all that were there have been read
             self._context.processes.forget(begun)
-
-    def _drain_processes(self) -> None:
-        processes = self._intake.watch.programs.processes
-        processes.consume(processes.unread())
 
     def _request_image(self, pid: int) -> None:
         self._intake.watch.programs.request_image(pid)

@@ -112,8 +112,10 @@ class Watch:
 
     def drain(self) -> None:
         """Reads all records that are there, and not endlessly what comes meanwhile."""
-        for ring in (self.programs.cgroups, self.programs.processes, self.programs.calls):
+        calls = self.programs.calls.unread()
+        for ring in (self.programs.cgroups, self.programs.processes):  # what these tell precedes the calls
             ring.consume(ring.unread())
+        self.programs.calls.consume(calls)
 
     def call_of(self, number: int) -> Syscall | None:
         """The system call with this number; None if no rule asks for it."""

@@ -51,21 +51,19 @@ class Process:
 
 
 class ProcessTable:
-    """Images by process. ``refill`` takes the records that wait in the kernel, ``ask`` makes look-ups that may never
-    end, ``request`` has the kernel report what a process executes, by its pid, before the next record of it.
+    """Images by process. ``ask`` makes look-ups that may never end, ``request`` has the kernel report what a process
+    executes, by its pid, before the next record of it.
 
-    A record of one ring may be read before an earlier record of the other, and long after it was made: so images that
-    are over are kept until half a minute after the last record of their time was read, as long as there is room.
+    What processes do is told before the calls that they make then, and perhaps long before these are read: so images
+    that are over are kept until half a minute after the last record of their time was read, as long as there is room.
     """
 
     def __init__(
         self,
-        refill: Callable[[], None],
         ask: Ask,
         request: Callable[[int], None] = lambda _pid: None,
         memory: int = MEMORY,
     ) -> None:
-        self._refill = refill
         self._ask = ask
         self._request = request
         self._budget = ImageBudget(memory)
@@ -142,8 +140,7 @@ class ProcessTable:
         """What this process executed at the time of the record that names it; NO_IMAGE if that isn't known."""
         known = self._known.get((ref.pid, ref.start, ref.execs))
         if known is None:
-            self._refill()
-            known = self._known.get((ref.pid, ref.start, ref.execs)) or self._scanned_one(ref)
+            known = self._scanned_one(ref)
         if known is not None:
             return known.image
         self.misses += 1
@@ -157,7 +154,6 @@ class ProcessTable:
     def at(self, pid: int, time: int) -> Process | None:
         """The process that had that pid at that time, with the image that it had then; for leaders of sessions and
         groups, of which records have the pid only. None if that isn't certain."""
-        self._refill()
         processes = self._of_pid.get(pid, [])
         place = bisect_right(processes, time, key=lambda process: process.since)
         if not place:

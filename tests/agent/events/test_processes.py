@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import tracemalloc
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,18 +33,11 @@ def image(name: str, size: int = 0) -> Image:
 
 @dataclass
 class Table:
-    """A table, and what comes of the ring when it is read again."""
-
     memory: int = 1 << 20
-    waiting: list[Callable[[], None]] = field(default_factory=list)
     requested: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.of = ProcessTable(self.refill, at_once, self.requested.append, self.memory)
-
-    def refill(self) -> None:
-        while self.waiting:
-            self.waiting.pop(0)()
+        self.of = ProcessTable(at_once, self.requested.append, self.memory)
 
     def executes(self, process: ProcessRef, what: Image, time: int = 2 * S, cgroup: int = SHOP) -> None:
         self.of.executed(process, what, time, cgroup)
@@ -85,11 +77,6 @@ def test_a_reused_pid_is_another_process(table: Table) -> None:
     assert table.of.image(ref(7, 1, start=5 * S)) is NO_IMAGE
 
 
-def test_a_record_that_still_waits_is_read_first(table: Table) -> None:
-    table.waiting.append(lambda: table.executes(ref(7, 1), image("cat")))
-    assert table.of.image(ref(7, 1)).exe_path == "/bin/cat"
-
-
 # processes that ran before the agent
 
 
@@ -120,7 +107,7 @@ def test_a_process_that_executes_after_it_was_read(table: Table) -> None:
 def test_a_process_that_executed_before_it_was_read(table: Table) -> None:
     """The record of that exec is read later. What was read is of the later image."""
     table.of.scan()
-    table.waiting.append(lambda: table.executes(own(4), image("su"), time=1))
+    table.executes(own(4), image("su"), time=1)
     assert table.of.image(own(3)) is NO_IMAGE
     assert table.of.image(own(4)).exe_path == "/bin/su"
 

@@ -86,7 +86,7 @@ def test_a_program_that_is_not_known_is_unknown_until_the_kernel_has_told_it(det
         assert process.stdout.read(1) == b"x"
         collect(detector, Opens(process.pid, 1))
         kept = context.processes
-        context.processes = ProcessTable(detector._drain_processes, lookups.ask, detector._request_image)
+        context.processes = ProcessTable(lookups.ask, detector._request_image)
         try:
             opened = []
             for _ in range(2):
