@@ -51,8 +51,8 @@ from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
-_AT_ONCE = 2 << 20  # bytes of records of calls: rules see them before more are read
-_VALUES = 4096  # bytes that the fields of an event take, about
+_AT_ONCE = 1 << 20  # bytes of records of calls: rules see them before more are read
+_VALUES = 8192  # bytes that the fields of an event take, about
 _LOOKUPS_READY = 60.0  # seconds
 
 

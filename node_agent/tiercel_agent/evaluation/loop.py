@@ -166,6 +166,8 @@ class EngineLoop:
         self._evaluate_waiting()
         self._report_floods()
         self._rules = rules
+        running = {(rule.origin, rule.name) for rule in rules.rules}
+        self._of_rules = {key: alerts for key, alerts in self._of_rules.items() if key in running}
 
     def finish(self) -> None:
         """Ends watching, takes the last events, raises the last alerts, and lets the outputs deliver what waits."""
@@ -185,8 +187,6 @@ class EngineLoop:
 
     def alerts_by_rule(self) -> list[RuleAlerts]:
         """One entry for each rule of a SecurityRule that runs now and has raised an alert."""
-        running = {(rule.origin, rule.name) for rule in self._rules.rules}
-        self._of_rules = {key: alerts for key, alerts in self._of_rules.items() if key in running}
         return list(self._of_rules.values())
 
     def not_evaluated(self) -> dict[Loss, int]:
@@ -289,8 +289,9 @@ class EngineLoop:
         self._outputs.put(alert, event)
 
     def _report_floods(self) -> None:
-        rules = {rule.key: rule for rule in self._rules.rules}
-        for suppressed in self._source.suppressed():
+        news = self._source.suppressed()
+        rules = {rule.key: rule for rule in self._rules.rules} if news else {}
+        for suppressed in news:
             self._suppressed[suppressed.rule] += suppressed.count
             rule = rules.get(suppressed.rule)
             alert = self._floods.alert(suppressed, rule, self._hostname, self._now())

@@ -15,6 +15,7 @@ from tiercel_agent.detection.source import EventSource
 from tiercel_agent.evaluation.loop import HOUSEKEEPING, EngineLoop
 from tiercel_agent.evaluation.rule_set import RuleSet
 from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.kernel.memory import keep_out_of_collections
 from tiercel_agent.metrics import Metrics, Readings, by_rule
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter, status_of
@@ -84,6 +85,7 @@ class Agent:
     def run(self) -> None:
         self._sinks.look()
         self._announce()
+        keep_out_of_collections()
         while not self._stop and not self._outputs.ended:
             self.turn()
         LOGGER.info("stopping")
@@ -154,6 +156,7 @@ class Agent:
         if loaded.rules.bundle != self._rules.bundle:
             self._since = time_text()
         self._rules = loaded.rules
+        keep_out_of_collections()
         self._report()
 
     def _report(self) -> None:

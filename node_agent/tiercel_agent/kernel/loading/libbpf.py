@@ -26,6 +26,7 @@ _ENOTSUPP = 524
 _ENOUGH = -1000
 _POSITION = mmap.PAGESIZE  # one page has the position of who reads, the next one that of who writes
 _RECORD_HEAD = 8  # bytes
+_BATCH = 4096  # entries of a map that are read at once
 
 
 class LibbpfError(OSError):
@@ -82,7 +83,7 @@ def library() -> ctypes.CDLL:
             ),
             "bpf_prog_test_run_opts": (integer, [integer, pointer]),
             "bpf_enable_stats": (integer, [integer]),
-            "bpf_map_get_next_key": (integer, [integer, pointer, pointer]),
+            "bpf_map_lookup_batch": (integer, [integer, *[pointer] * 6]),
             "bpf_map_update_elem": (integer, [integer, pointer, pointer, ctypes.c_uint64]),
             "bpf_map_lookup_elem": (integer, [integer, pointer, pointer]),
             "bpf_map_delete_elem": (integer, [integer, pointer]),
@@ -123,6 +124,10 @@ def check(result: int, what: str) -> int:
     return result
 
 
+def _pieces(content: bytes, size: int, count: int) -> list[bytes]:
+    return [content[at : at + size] for at in range(0, count * size, size)]
+
+
 class Map:
     """A BPF map by its descriptor; keys and values are bytes of the sizes that the map has."""
 
@@ -144,16 +149,23 @@ class Map:
         library().bpf_map_delete_elem(self.fd, key)
 
     def items(self, key_size: int, value_size: int) -> list[tuple[bytes, bytes]]:
-        """All keys and values of a hash map, as far as one pass finds them while others write."""
-        pairs = []
-        key: Any = None
-        following = ctypes.create_string_buffer(key_size)
-        while library().bpf_map_get_next_key(self.fd, key, following) == 0:
-            key = following.raw
-            value = self.find(key, value_size)
-            if value is not None:
-                pairs.append((key, value))
-        return pairs
+        """All keys and values of a hash map, as far as one pass finds them while others write. Raises LibbpfError."""
+        pairs: list[tuple[bytes, bytes]] = []
+        keys, values = (ctypes.create_string_buffer(_BATCH * size) for size in (key_size, value_size))
+        place = ctypes.create_string_buffer(max(8, key_size))
+        begun: Any = None
+        while True:
+            count = ctypes.c_uint32(_BATCH)
+            result = library().bpf_map_lookup_batch(self.fd, begun, place, keys, values, ctypes.byref(count), None)
+            is_last = result < 0 and code_of(result) == errno.ENOENT
+            if not is_last:
+                check(result, f"map {self.name}")
+            pairs += zip(
+                _pieces(keys.raw, key_size, count.value), _pieces(values.raw, value_size, count.value), strict=True
+            )
+            if is_last:
+                return pairs
+            begun = place
 
     def lookup(self, key: bytes, size: int) -> bytes:
         """The value of ``size`` bytes; for a per-CPU map those of all possible CPUs, one after the other. Raises
