@@ -262,3 +262,29 @@ def test_what_waits_is_for_the_rules_before_when_these_are_exchanged(scripted_so
     run.loop.load(a_set(tmp_path, {"shop": [a_rule("New", "evt.type = execve")]}))
     run.loop.switch()
     assert run.loop.summary().alerts == {"shop/Old": 1}
+
+
+def test_the_rules_of_a_namespace_are_evaluated_in_steps(scripted_source: Any, tmp_path: Path) -> None:
+    """However many they are, and however long each takes: the system's rules see what comes in between."""
+    many = [a_rule(f"r{number}", f"evt.type = execve and proc.pid != {number}") for number in range(1000)]
+    budget = NamespaceBudget(1.0, 1.0, 2000)
+    run = Run(scripted_source(), a_set(tmp_path, {SYSTEM_NAMESPACE: [HOST_RULE], "shop": many}), budget=budget)
+    run.step = SLICE / 2
+    shadow = f"{SYSTEM_NAMESPACE}/Shadow read"
+    run.events(executed("shop", 1000))
+    for turn in range(1, 4):
+        run.events(READ)
+        assert run.loop.summary().alerts == {shadow: turn}
+    run.step = 0.0
+    run.events()
+    assert len(run.loop.summary().alerts) == 1001
+
+
+def test_what_concerns_no_rule_of_the_system_isnt_shown_to_any(scripted_source: Any, tmp_path: Path) -> None:
+    run = Run(
+        scripted_source(), a_set(tmp_path, {SYSTEM_NAMESPACE: [ANY], "shop": [a_rule("Mine", "evt.type = execve")]})
+    )
+    shop = executed("shop", 7)
+    run.source.for_namespaces = [shop]
+    assert raised(run, shop) == {"shop/Mine": 1}
+    assert raised(run, executed("shop", 8)) == {SYSTEMS: 1, "shop/Mine": 1}

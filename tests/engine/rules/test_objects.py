@@ -15,7 +15,7 @@ from tiercel_engine.rule import Origin
 from tiercel_engine.rules.bundle import Bundle, BundleError, pack, packed_size, unpack
 from tiercel_engine.rules.carried import carried
 from tiercel_engine.rules.compiler import RuleCompiler
-from tiercel_engine.rules.objects import Resolved, RuleObject, one_line, refusal, resolve
+from tiercel_engine.rules.objects import Resolved, Resolver, RuleObject, one_line, refusal, resolve
 
 SYSTEM = "tiercel-system"
 
@@ -310,3 +310,24 @@ def test_a_bundle_that_is_not_whole_is_refused() -> None:
     for parts in (one.parts[:-1], one.parts[1:], (), (b"nonsense",), (*one.parts[:-1], other.parts[-1]), other.parts):
         with pytest.raises(BundleError):
             unpack(Bundle(one.hash, parts))
+
+
+def test_what_has_not_changed_is_not_resolved_again() -> None:
+    """Objects are new ones each time: they are read from the same bundle."""
+
+    def objects(shop: str = "open", shared: str = "x") -> list[RuleObject]:
+        return [
+            of("shop", "one", rule("shop", f"evt.type = {shop} and proc.name in (names)")),
+            of("bank", "one", rule("bank", "evt.type = open and proc.name in (names)")),
+            of(SYSTEM, "lists", listed("names", shared)),
+        ]
+
+    resolver = Resolver()
+    first, same, other, shared = (
+        {each.name: each for each in resolver.resolve(given).rules}
+        for given in (objects(), objects(), objects("openat"), objects("openat", "y"))
+    )
+    assert same["shop"] is first["shop"]
+    assert (other["bank"] is first["bank"], other["shop"] is first["shop"]) == (True, False)
+    assert (shared["bank"] is first["bank"], shared["shop"] is other["shop"]) == (False, False)
+    assert set(resolver.resolve(objects()[:1]).rules) == set(resolve(objects()[:1]).rules)

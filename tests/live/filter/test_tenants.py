@@ -7,18 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from agent_support.cri_server import CriServer, cgroup
+from agent_support.cri_server import ID, CriServer, cgroup
 from live_support.filter_rules import DEADLINE, MARK, Pair, open_at
 
 from tiercel_agent.context.cgroups import mount_point
 from tiercel_agent.filter.budget import BUDGET
 from tiercel_agent.workloads.settings import WorkloadSettings
-from tiercel_engine.resources.node_agent import WarningKind
+from tiercel_engine.resources.node_agent import LossCause, WarningKind
 from tiercel_engine.rules.objects import RuleObject, resolve
 from tiercel_engine.scope import SYSTEM_NAMESPACE
 
 WATCHED, OF_SHOP = "/tc-watched-by-the-system", "/tc-watched-by-the-shop"
 RULES = 300
+RING = 8 << 20  # bytes
 
 
 def security_rule(namespace, name, conditions):
@@ -104,3 +105,23 @@ def test_the_namespace_and_its_rules_are_named(pair):
     assert warning.detail == "shop"
     assert warning.names == (*(f"shop/many {number}" for number in range(BUDGET.namespace, RULES)), "shop/last")
     assert not [each for each in pair.opened[0].lasting_warnings if each.kind is WarningKind.TOO_MANY_RULES]
+
+
+def test_what_only_a_tenants_rules_wait_for_has_a_small_part_of_the_ring(pair, group, collect, drain):
+    """Nobody reads it meanwhile. So what the system's rules wait for is always among the next that is read."""
+    detector = pair.opened[0]
+    drain(detector)
+    pid = os.fork()
+    if pid == 0:
+        Path(group, "cgroup.procs").write_text(str(os.getpid()))
+        for _ in range(20_000):
+            open_at(OF_SHOP)
+        open_at(WATCHED)
+        os._exit(0)
+    os.waitpid(pid, 0)
+    ring = detector._watch.programs.calls
+    assert ring.unread() < RING / 16 + 4096
+    seen = collect(detector, lambda event: event["fd.name"] == WATCHED)
+    own = [event for event in seen if event["proc.pid"] == pid and event["fd.name"] in (OF_SHOP, WATCHED)]
+    assert {(event["fd.name"], detector.concerns_system(event)) for event in own} == {(OF_SHOP, False), (WATCHED, True)}
+    assert {loss.by.container for loss in detector.counters().lost if loss.cause is LossCause.RATE_LIMIT} >= {ID[:12]}
