@@ -55,7 +55,7 @@ def begun(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Any]]]
             visits["service"] = workers.submit(run_in_guest, _usual_kernel(), service_steps(), systemd=True)
         for kernel in _kernels():
             if kernel.name in names:
-                visits[kernel.name] = workers.submit(visit_kernel, kernel, full=_FULL)
+                visits[kernel.name] = workers.submit(_visit, kernel)
         if "crash" in asked:
             visits["crash"] = workers.submit(run_in_guest, _usual_kernel(), MISBEHAVIOUR, files=FILES)
         if "containers_visit" in asked and _FULL:
@@ -64,6 +64,14 @@ def begun(request: pytest.FixtureRequest) -> Iterator[Mapping[str, Future[Any]]]
         yield visits
         for visit in visits.values():
             visit.cancel()
+
+
+def _visit(kernel: Kernel) -> Findings:
+    """What is found in a full run is kept at once: others may take hours still."""
+    found = visit_kernel(kernel, full=_FULL)
+    if _FULL:
+        keep(result_of(found))
+    return found
 
 
 def _result(visit: Future[_T]) -> _T:
@@ -76,10 +84,7 @@ def _result(visit: Future[_T]) -> _T:
 @pytest.fixture(scope="session")
 def findings(begun: Mapping[str, Future[Findings]], kernel_name: str) -> Findings:
     """Of the guest of one kernel; waits for its end."""
-    found = _result(begun[kernel_name])
-    if _FULL:
-        keep(result_of(found))
-    return found
+    return _result(begun[kernel_name])
 
 
 @pytest.fixture(scope="session")
