@@ -16,6 +16,7 @@ from typing import Any, Final
 import kopf
 
 from tiercel_engine.api_group import API_GROUP, VERSION
+from tiercel_engine.memory import keep_large_pieces_apart
 from tiercel_engine.resources.alert_sink import ALERT_SINK
 from tiercel_engine.resources.node_agent import NODE_AGENT
 from tiercel_engine.resources.security_rule import SECURITY_RULE
@@ -63,6 +64,7 @@ class Settings:
 
 def run(settings: Settings) -> None:
     """Runs the operator until SIGTERM or SIGINT."""
+    keep_large_pieces_apart()  # such as SecurityRules of a megabyte that come and are left out
     if settings.kubeconfig is not None:
         os.environ["KUBECONFIG"] = str(settings.kubeconfig)  # kopf's own login reads it
     asyncio.run(operate(settings))

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 
 from tiercel_agent.context import account_files, paths, procfs
 from tiercel_agent.context.accounts import Accounts, host_root
@@ -27,6 +28,7 @@ from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.lookup_context import LookupContext
 from tiercel_agent.events.own_process import own_process
 from tiercel_agent.events.processes import MEMORY, ProcessTable
+from tiercel_agent.filter.budget import BUDGET
 from tiercel_agent.filter.rule_counters import Suppressed
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.bytecode.compiler import CompileError
@@ -35,7 +37,6 @@ from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading.libbpf import LibbpfError
 from tiercel_agent.kernel.loading.program_set import ON_CALLS
 from tiercel_agent.kernel.machine import Machine, probe_machine, refused
-from tiercel_agent.kernel.memory import give_back_memory
 from tiercel_agent.kernel.records import NAMESPACES
 from tiercel_agent.kernel.refusals import in_short
 from tiercel_agent.kernel.running import wait_for_running_programs
@@ -48,6 +49,7 @@ from tiercel_agent.workloads.settings import NoCluster, WorkloadSettings
 from tiercel_agent.workloads.start import start_inventory
 from tiercel_engine.event import Event
 from tiercel_engine.matching.requirements import Requirements
+from tiercel_engine.memory import give_back_memory
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
@@ -225,11 +227,12 @@ class Detector:
     def _read(self, timeout: float) -> None:
         self._poller.poll(timeout * 1000)
         programs = self._watch.programs
-        programs.cgroups.consume(programs.cgroups.unread())
-        self._intake.take_changes()
         begun = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
         calls = programs.calls.unread()
-        programs.processes.consume(programs.processes.unread())  # which are written before the calls that they make
+        # What is told of control groups and processes was written before the calls that are made in them.
+        programs.cgroups.consume(programs.cgroups.unread())
+        self._intake.take_changes()
+        programs.processes.consume(programs.processes.unread())
         programs.calls.consume(min(calls, _AT_ONCE))
         if calls <= _AT_ONCE:  # all that were there have been read
             self._context.processes.forget(begun)
@@ -242,7 +245,7 @@ class Detector:
     def _load(
         self, requirements: Requirements, rules: Sequence[Rule], meanwhile: Callable[[], None] = lambda: None
     ) -> Watch:
-        tables = make_tables(rules) if rules else None
+        tables = make_tables(rules, replace(BUDGET, map_bytes=self._machine.largest_value)) if rules else None
         try:
             macros = program_macros(self._machine, requirements, tables, measuring=self._measuring)
             bytecode = self._bytecode.get(macros, meanwhile)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from tiercel_agent.detection.watch import map_sizes, program_macros
+from tiercel_agent.filter.budget import BUDGET
 from tiercel_agent.filter.tables import make_tables
 from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.bytecode.provider import BytecodeProvider, ProgramSettings
@@ -35,7 +36,7 @@ def statistics_of_rules(
     machine = probe_machine()
     if with_helpers:
         machine = replace(machine, direct_reads=None)
-    tables = make_tables(rules) if rules else None
+    tables = make_tables(rules, replace(BUDGET, map_bytes=machine.largest_value)) if rules else None
     macros = program_macros(machine, requirements, tables, measuring=measuring)
     try:
         bytecode = BytecodeProvider(programs or ProgramSettings()).get(macros)

@@ -32,6 +32,9 @@ class FilterBudget:
     floating_states: int = 6_000
     """Of the automaton for names that contain or end with something, beyond those that its literals need at least."""
 
+    map_bytes: int = 8 << 20
+    """Of the automata together, and of all candidate sets: each is one value of a map, and some kernels take less."""
+
     def for_namespaces(self, of_system: int) -> int:
         """What is left for all other namespaces together if the system's rules have so many clauses."""
         return max(0, self.shared - _ADDED - of_system)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from tiercel_agent.filter.automaton import UNKNOWN
@@ -20,6 +20,7 @@ from tiercel_agent.filter.decidability import Signal
 from tiercel_agent.filter.name_automata import Names, name_automata
 from tiercel_engine.rule import Rule
 
+_FEWEST_STATES = 64
 UNCLASSIFIED = 0xFFFFFF
 EXACT = 0x80000000
 OF_SYSTEM = 0x10000000  # all three: bpf/maps.h
@@ -86,6 +87,15 @@ class Tables:
 
 def make_tables(rules: Sequence[Rule], budget: FilterBudget = BUDGET) -> Tables:
     """The tables for these rules, in the order that rules are numbered in."""
+    while True:
+        tables = _made(rules, budget)
+        size = max(automaton_size(tables), 8 * candidate_set_words(tables))
+        if size <= budget.map_bytes or budget.states < _FEWEST_STATES:
+            return tables
+        budget = replace(budget, states=budget.states * budget.map_bytes // size * 9 // 10)
+
+
+def _made(rules: Sequence[Rule], budget: FilterBudget) -> Tables:
     clauses, begun, floating = name_automata(make_clauses(rules, budget=budget), rules, budget)
     candidate_sets = array("Q", [0])
     plans: dict[int, FilterPlan] = {}

@@ -14,6 +14,7 @@ from tiercel_agent.kernel.loading.loader import Features
 from tiercel_agent.kernel.probes.btf import Btf
 from tiercel_agent.kernel.probes.call_event import NEEDED, call_event, needs_call_event
 from tiercel_agent.kernel.probes.direct_reads import DirectReads, direct_reads
+from tiercel_agent.kernel.probes.map_values import largest_value
 from tiercel_agent.kernel.probes.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.probes.permissions import Facts, allow_locked_memory, blind_spots, read_facts, refusal
 from tiercel_agent.kernel.refusals import explained
@@ -24,13 +25,14 @@ from tiercel_engine.resources.node_agent import WarningKind
 @dataclass(frozen=True, slots=True)
 class Machine:
     """``offsets`` are those of probes/offsets.py, ``direct_reads`` says how programs may read the kernel's memory,
-    ``call_event`` where programs of calls run (probes/call_event.py), and ``warnings`` name what is missing and not
-    indispensable."""
+    ``call_event`` where programs of calls run (probes/call_event.py), ``largest_value`` how many bytes a value of a map
+    may have (probes/map_values.py), and ``warnings`` name what is missing and not indispensable."""
 
     facts: Facts
     offsets: Mapping[str, int]
     direct_reads: DirectReads | None
     call_event: int | None
+    largest_value: int
     warnings: Sequence[AgentWarning]
 
     @property
@@ -56,7 +58,7 @@ def probe_machine() -> Machine:
             event = call_event(facts.version)
             if event is None and needs_call_event(facts.version):
                 warnings.append(AgentWarning(WarningKind.KERNEL_LACKS, detail=NEEDED))
-            return Machine(facts, offsets, direct_reads(btf), event, warnings)
+            return Machine(facts, offsets, direct_reads(btf), event, largest_value(), warnings)
     except LibbpfError as error:
         raise DetectorError(str(error.strerror)) from error
     except MissingMembers as error:

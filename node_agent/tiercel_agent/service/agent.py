@@ -15,12 +15,12 @@ from tiercel_agent.detection.source import EventSource
 from tiercel_agent.evaluation.loop import HOUSEKEEPING, EngineLoop
 from tiercel_agent.evaluation.rule_set import RuleSet
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.kernel.memory import keep_out_of_collections
 from tiercel_agent.metrics import Metrics, Readings, by_rule
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter, status_of
 from tiercel_agent.service.reload import Accepted, Reloader, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
+from tiercel_engine.memory import keep_out_of_collections
 from tiercel_engine.resources.resource import time_text
 
 LOGGER = logging.getLogger(__name__)

@@ -14,6 +14,7 @@ from live_support.watching import Watching
 
 import tiercel_agent.kernel.machine
 from tiercel_agent.kernel.probes.call_event import INTERRUPTED_SINCE, call_event
+from tiercel_agent.kernel.probes.permissions import read_facts
 from tiercel_agent.workloads.settings import WorkloadSettings
 
 
@@ -29,6 +30,8 @@ def test_every_family_is_watched_at_the_trace_event(
         event = call_event(INTERRUPTED_SINCE, (str(tracefs),))
     finally:
         subprocess.run(["umount", tracefs], capture_output=True, check=False)
+    if read_facts().version < (5, 11):
+        pytest.skip("programs at the trace event call a helper that Linux 5.11 brought")
     if event is None:
         pytest.skip(f"tracefs shows no event of system calls: {mounted.stderr.strip()}")
     monkeypatch.setattr(tiercel_agent.kernel.machine, "call_event", lambda _version: event)

@@ -130,7 +130,8 @@ def test_a_parent_that_ends(pair, file, memory):
             os._exit(len(held) & 1)
         signal.pause()
 
-    assert set(pair(body)) == {"adopted"}  # once, or twice if the loop saw it late
+    # Once, or twice if the loop saw it late: it may get its other parent between the looks of two programs at a call.
+    assert set(pair(body, how_often=False)) == {"adopted"}
 
 
 def test_execution(pair, file):

@@ -102,6 +102,9 @@ class _MapOptions(ctypes.Structure):
     )
 
 
+_ARRAY = 2  # BPF_MAP_TYPE_ARRAY
+
+
 class ProgramType(IntEnum):
     """BPF_PROG_TYPE_… of the kernel's include/uapi/linux/bpf.h."""
 
@@ -229,6 +232,16 @@ def _linked_programs(
             features.direct_reads,
         )
         yield name, ProgramType.RAW_TRACEPOINT, linked
+
+
+def takes_value(size: int) -> bool:
+    """Whether an array map may have a value of so many bytes."""
+    try:
+        made = _create("probe", MapSpec(-1, _ARRAY, 4, size, 1, 0))
+    except Refused as refused:
+        return refused.errno != errno.E2BIG
+    os.close(made)
+    return True
 
 
 def _create(name: str, spec: MapSpec) -> int:
