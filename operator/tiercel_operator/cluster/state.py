@@ -167,11 +167,12 @@ class State:
 
 
 def _size(rule_object: RuleObject) -> Size:
-    """What an object takes of its namespace's budget. One that can't be in a bundle takes nothing of it."""
+    """What an object takes of its namespace's budget. One that can't be in a bundle takes memory alone, it isn't known
+    how much."""
     try:
         return size_of(rule_object)
     except Exception:  # text that can't be JSON, and what nobody foresaw
-        return NOTHING
+        return NOTHING._replace(applied=MEBIBYTE)
 
 
 def _sinks_lost_at(before: Agent, status: NodeAgentStatus, now: float) -> dict[tuple[str, str], float]:

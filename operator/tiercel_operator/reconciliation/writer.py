@@ -92,10 +92,10 @@ class ObjectWriter:
                     errors.append(error)
 
         await asyncio.gather(*(write_some() for _ in range(_REQUESTS_AT_ONCE)))
-        if waiting:
-            self._again()
         for error in errors:
             raise error
+        if waiting:
+            self._again()
         return not waiting
 
     async def write_status(self, kind: str, write: StatusWrite) -> bool:

@@ -166,7 +166,7 @@ class Planner:
         if wrong:
             return _Prepared(applied, applied, problem=("Refused", wrong))
         try:
-            return _Prepared(applied, carried(applied), size_of(applied) if stored.size == NOTHING else stored.size)
+            return _Prepared(applied, carried(applied), stored.size if stored.size.objects else size_of(applied))
         except Exception as error:  # such as text that can't be JSON
             _log(stored, error)
             return _Prepared(applied, applied, problem=check_failed(error))

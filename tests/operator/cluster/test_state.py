@@ -116,3 +116,10 @@ def test_what_was_left_out_is_taken_again_if_it_changes_or_is_wanted() -> None:
     state.take_rule(large(11, generation=2, text="y"), exists=True)
     assert not state.rules[Origin("shop", "r011")].left_out
     assert {each.name for each in state.objects()} >= {"r010", "r011"}
+
+
+def test_what_cannot_be_measured_takes_memory_too() -> None:
+    state = State()
+    for number in range(100):
+        state.take("SecurityRule", large(number, text="\ud800"), exists=True)
+    assert sum(not stored.left_out for stored in state.rules.values()) < 20
