@@ -34,7 +34,7 @@ many once more that are unlike those."""
 
 _SETTINGS = Struct("=2IQ")
 _CALLS_PAGES = 2048  # 8 MiB
-_PROCESSES_PAGES = 1024  # 4 MiB
+_PROCESSES_PAGES = 512  # 2 MiB: what is in it is read before calls are, and so makes alerts late
 _CGROUPS_PAGES = 64  # 256 KiB
 _PREEMPTED_SINCE = (6, 13)
 """Kernels in which other tasks' programs may run in the midst of a program: at the latest those of 7, and what made it

@@ -18,7 +18,7 @@ from tiercel_engine.resources.node_agent import LossCause
 FLOOD = 30_000
 """Calls, of which each takes some hundred bytes of a ring of 8 MiB."""
 STARTS = 1000
-"""Starts of programs, of which each takes some 5 KiB of a ring of 4 MiB."""
+"""Starts of programs, of which each takes some 5 KiB of a ring of 2 MiB."""
 STARTER = """
     #include <stdlib.h>
     #include <string.h>
