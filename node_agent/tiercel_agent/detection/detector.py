@@ -193,9 +193,11 @@ class Detector:
             Loss(LossCause.PROCESSES_SKIPPED): totals["skipped processes"],
             Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
             Loss(LossCause.LOOKUP_UNANSWERED): self._lookups.unanswered,
-            Loss(LossCause.PROCESS_TABLE_FULL): self._context.processes.evicted,
         }
         self._losses.add(self._watch.losses.read())
+        evicted = self._context.processes.evicted
+        while evicted:
+            self._losses.count(Loss(LossCause.PROCESS_TABLE_FULL), *evicted.popitem())
         lost = {loss: count for loss, count in lost.items() if count} | self._losses.totals()
         return Counters(self._intake.count, lost, self._watch.types, totals["filtered calls"])
 

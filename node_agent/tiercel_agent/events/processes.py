@@ -9,7 +9,7 @@ only tells what a process executes by then.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -73,8 +73,8 @@ class ProcessTable:
         self._requested: OrderedDict[ProcessRef, None] = OrderedDict()
         self.misses = 0
         """How often it wasn't known what a process executes."""
-        self.evicted = 0
-        """Entries for which there was no room, of those that may have been needed."""
+        self.evicted: Counter[Owner] = Counter()
+        """Entries for which there was no room, by the owner: for whoever takes them out."""
         self.with_environment = False
 
     def __len__(self) -> int:
@@ -197,8 +197,8 @@ class ProcessTable:
         place(process.pid, process)
         self._budget.add(process.key, owner, process.image)
         for key in self._budget.excess():
+            self.evicted[self._budget.owner(key)] += 1
             self._drop(self._known[key])  # type: ignore[index]
-            self.evicted += 1
 
     def _drop(self, process: Process) -> None:
         self._budget.remove(process.key)

@@ -28,3 +28,14 @@ def test_places_without_number_take_bounded_memory(monkeypatch):
     full = LossCause.CALL_BUFFER_FULL
     named = {Loss(full, by=LostBy(f"/{cgroup}")): 1 for cgroup in range(3)}
     assert totals.totals() == {**named, Loss(full): 97}
+
+
+def test_what_the_process_table_forgot_is_told_by_whose_it_was():
+    totals = LossTotals(lambda cgroup: LostBy(f"/{cgroup}", pod="shop/web"))
+    forgot = Loss(LossCause.PROCESS_TABLE_FULL)
+    for where, count in ((7, 2), ("/system.slice/ssh.service", 1), (7, 3)):
+        totals.count(forgot, where, count)
+    assert totals.totals() == {
+        Loss(LossCause.PROCESS_TABLE_FULL, by=LostBy("/7", pod="shop/web")): 5,
+        Loss(LossCause.PROCESS_TABLE_FULL, by=LostBy("/system.slice/ssh.service")): 1,
+    }
