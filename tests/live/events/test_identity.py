@@ -179,14 +179,17 @@ def test_container_by_its_control_group(run, call):
     if parse_membership(Path("/proc/self/cgroup").read_text()).container():
         pytest.skip("the tests run in a container")
     identity = os.urandom(32).hex()
-    group = Path(root, f"docker-{identity}.scope")
+    # One that isn't the root: of processes in that, the container is looked up later.
+    outside, group = Path(root, "tiercel-test-outside"), Path(root, f"docker-{identity}.scope")
     try:
+        outside.mkdir(exist_ok=True)
         group.mkdir()
     except OSError as error:
         pytest.skip(f"no control groups can be made: {error}")
 
     def body():
         home = Path(root, parse_membership(Path("/proc/self/cgroup").read_text()).unified.strip("/"))
+        (outside / "cgroup.procs").write_text(str(os.getpid()))
         call("open", "/etc/hostname", os.O_RDONLY)
         (group / "cgroup.procs").write_text(str(os.getpid()))
         call("open", "/etc/hosts", os.O_RDONLY)
@@ -204,3 +207,4 @@ def test_container_by_its_control_group(run, call):
         )
     finally:
         group.rmdir()
+        outside.rmdir()
