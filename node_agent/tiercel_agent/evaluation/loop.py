@@ -40,12 +40,13 @@ POLL = 0.2
 REMIND = 600.0
 """Seconds between two lines of the log on a warning that lasts."""
 
-_DONE = object()
 HOUSEKEEPING = 1.0
 """Seconds between two looks at the counters."""
 
 SLICE = 0.02
 """Seconds for which rules of namespaces are evaluated, before the system's see what has come meanwhile."""
+
+_DONE = object()
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,9 +138,7 @@ class ProcessTable:
 
     def image(self, ref: ProcessRef) -> Image:
         """What this process executed at the time of the record that names it; NO_IMAGE if that isn't known."""
-        known = self._known.get((ref.pid, ref.start, ref.execs))
-        if known is None:
-            known = self._scanned_one(ref)
+        known = self._known.get((ref.pid, ref.start, ref.execs)) or self._scanned_one(ref)
         if known is not None:
             return known.image
         self.misses += 1

@@ -149,7 +149,10 @@ class Map:
         library().bpf_map_delete_elem(self.fd, key)
 
     def items(self, key_size: int, value_size: int) -> list[tuple[bytes, bytes]]:
-        """All keys and values of a hash map, as far as one pass finds them while others write. Raises LibbpfError."""
+        """All keys and values of a hash map, as far as one pass finds them while others write.
+
+        Where the kernel is short of memory these are fewer, and the next pass finds the others.
+        """
         pairs: list[tuple[bytes, bytes]] = []
         keys, values = (ctypes.create_string_buffer(_BATCH * size) for size in (key_size, value_size))
         place = ctypes.create_string_buffer(max(8, key_size))
@@ -157,13 +160,12 @@ class Map:
         while True:
             count = ctypes.c_uint32(_BATCH)
             result = library().bpf_map_lookup_batch(self.fd, begun, place, keys, values, ctypes.byref(count), None)
-            is_last = result < 0 and code_of(result) == errno.ENOENT
-            if not is_last:
-                check(result, f"map {self.name}")
+            if result < 0 and code_of(result) != errno.ENOENT:  # which says that these are the last
+                return pairs
             pairs += zip(
                 _pieces(keys.raw, key_size, count.value), _pieces(values.raw, value_size, count.value), strict=True
             )
-            if is_last:
+            if result < 0:
                 return pairs
             begun = place
 
