@@ -3,6 +3,7 @@ the reason."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,8 +17,10 @@ from container_support.watching import Watch
 from live_support.watching import Watching
 
 from tiercel_agent.kernel.errors import DetectorError
-from tiercel_agent.workloads.settings import WorkloadSettings
+from tiercel_agent.workloads.settings import PATIENCE, WorkloadSettings
 
+# Seconds for which events wait for their containers. Runtimes of emulated machines answer later.
+_PATIENCE = float(os.environ.get("TIERCEL_TEST_PATIENCE", PATIENCE))
 _R = TypeVar("_R", ContainerdServer, Podman)
 
 
@@ -64,7 +67,8 @@ def watch() -> Iterator[Watch]:
         def begin(rules: str, *sockets: object, **settings: Any) -> Watching:
             paths = tuple(Path(str(socket)) for socket in sockets)
             try:
-                return stack.enter_context(Watching(rules, WorkloadSettings(paths, **settings)))
+                workloads = WorkloadSettings(paths, **{"patience": _PATIENCE, **settings})
+                return stack.enter_context(Watching(rules, workloads))
             except DetectorError as error:
                 if error.log:
                     raise

@@ -46,6 +46,7 @@ _PROGRAMS = "tests/kernels/guest_programs"
 _STOCK = CHECKOUT.parent / "shared/falco-rules"
 _STOCK_FILES = ("falco_rules", "falco-incubating_rules", "falco-sandbox_rules")
 _THOUSAND = "/run/thousand.yaml"
+_SETTINGS = "TIERCEL_TEST_DEADLINE=900 TIERCEL_TEST_PATIENCE=20 TIERCEL_TEST_RELOADS=3 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
 _VERIFIER, _LIVE = "the verifier", "live tests"
 
 
@@ -125,8 +126,7 @@ def run_tests(name: str, which: Sequence[str], deadline: float, without: Sequenc
     """
     left_out = [word for test in without for word in ("--deselect", test)]
     pytest = [".venv/bin/pytest", "-p", "no:cacheprovider", "--durations=15", "--junitxml=/run/tests.xml"]
-    settings = "TIERCEL_TEST_DEADLINE=900 TIERCEL_TEST_RELOADS=3 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
-    return Step(name, f"{settings} {shlex.join([*pytest, *left_out, *which])}", deadline, ["/run/tests.xml"])
+    return Step(name, f"{_SETTINGS} {shlex.join([*pytest, *left_out, *which])}", deadline, ["/run/tests.xml"])
 
 
 def _findings(kernel: Kernel, version: str, visit: Visit, why: str) -> Findings:
