@@ -17,37 +17,33 @@ class AgentWarning:
     detail: str = ""
 
 
+_TEXTS = {
+    WarningKind.FIELDS_WITHOUT_SOURCE: "{detail}: rules that ask for {names} can't match",
+    WarningKind.RUNTIME_FAILS: "containers are named as far as they are known: {detail}",
+    WarningKind.UNKNOWN_CONTAINERS: "containers that no runtime vouches for: {names}",
+    WarningKind.LOOKUPS_UNANSWERED: "files or processes don't answer, so that events lack names: {names}",
+    WarningKind.KUBERNETES_FAILS: "the Kubernetes API can't be read, pods are named as far as they are known: {detail}",
+    WarningKind.OUTPUT_LOSES_ALERTS: "output {names} has lost alerts: the agent's log tells why",
+    WarningKind.SINK_LOSES_ALERTS: "sink {names} has lost alerts: the agent's log tells why",
+    WarningKind.SPOOL_UNUSABLE: "alerts that wait for sinks are in memory and not on the disk: {detail}",
+    WarningKind.RULES_UNREAD: "the files of rules can't be read, their disk doesn't answer: {names}: the rules stay",
+}
+
+
 def describe(warning: AgentWarning) -> str:
     """One line for people."""
     names, detail = warning.names, warning.detail
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     match warning.kind:
         case WarningKind.TOO_MANY_RULES:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             return f"too many rules for the kernel, every call that they ask for goes to user space: {names[0]}{more}"
         case WarningKind.FILTER_BUDGET_EXCEEDED:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
             return (
                 f"the rules of namespace {detail} exceed its budget in the kernel's filter, "
                 f"more calls of its pods go to user space for these: {names[0]}{more}"
             )
-        case WarningKind.FIELDS_WITHOUT_SOURCE:
-            return f"{detail}: rules that ask for {', '.join(names)} can't match"
-        case WarningKind.RUNTIME_FAILS:
-            return f"containers are named as far as they are known: {detail}"
-        case WarningKind.UNKNOWN_CONTAINERS:
-            return f"containers that no runtime vouches for: {', '.join(names)}"
-        case WarningKind.LOOKUPS_UNANSWERED:
-            return f"files or processes don't answer, so that events lack names: {', '.join(names)}"
-        case WarningKind.KUBERNETES_FAILS:
-            return f"the Kubernetes API can't be read, pods are named as far as they are known: {detail}"
         case WarningKind.NODE_NAME_DIFFERS:
             pod, node = names
             return f"{pod} runs here, and is none of the pods of {node}: is this node {node}?"
-        case WarningKind.OUTPUT_LOSES_ALERTS:
-            return f"output {names[0]} has lost alerts: the agent's log tells why"
-        case WarningKind.SINK_LOSES_ALERTS:
-            return f"sink {names[0]} has lost alerts: the agent's log tells why"
-        case WarningKind.SPOOL_UNUSABLE:
-            return f"alerts that wait for sinks are in memory and not on the disk: {detail}"
-        case _:
-            return detail
+        case kind:
+            return _TEXTS.get(kind, "{detail}").format(names=", ".join(names), detail=detail)

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 import tiercel_cli.agent
 import tiercel_cli.detect
 from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.logs import LOGGER
 from tiercel_agent.loss import Loss
 from tiercel_agent.warning import AgentWarning
 from tiercel_cli.live_view import LiveView, Sighting, sighting
@@ -289,6 +290,8 @@ def run_agent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scripted_source, 
             main(["agent", "--config", str(tmp_path / "config.yaml")])
         except SystemExit as ended:
             status = int(ended.code or 0)
+        for handler in LOGGER.handlers:  # as at the end of a process
+            handler.flush()
         captured = capfd.readouterr()
         return status, captured.out, captured.err
 

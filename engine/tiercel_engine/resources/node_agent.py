@@ -86,6 +86,8 @@ class WarningKind(Enum):
     """A sink of the agent's own has lost alerts."""
     SPOOL_UNUSABLE = "SpoolUnusable"
     """Alerts that wait are not kept on the disk."""
+    RULES_UNREAD = "RulesUnread"
+    """Looking at the files of rules doesn't end, so that changes of them are not noticed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,18 @@ from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.node_status import Reporter, status_of
 from tiercel_agent.service.reload import Accepted, Reloader, log_diagnostics, log_refused
 from tiercel_agent.service.sd_notify import Notifier
+from tiercel_agent.warning import AgentWarning, describe
 from tiercel_engine.memory import keep_out_of_collections
+from tiercel_engine.resources.node_agent import WarningKind
 from tiercel_engine.resources.resource import time_text
 
 LOGGER = logging.getLogger(__name__)
 
 LOOK = 0.25
 """Seconds between two looks at the rules files: a change is in force within two seconds."""
+
+HANGS = 30.0
+"""Seconds after which a look at the rules files counts as one that doesn't end."""
 
 LOOK_SHARE = 200
 """Where there are so many files that looking takes long, at most one part in so many of the time is spent on it."""
@@ -65,8 +70,8 @@ class Agent:
         self._since = time_text()
         self._clock = clock
         self._looked = self._told = clock()
-        self._look_again = LOOK
         self._stop = self._reload = self._reopen = False
+        self._hanging: tuple[AgentWarning, ...] = ()
         self._loading: Accepted | None = None
 
     def handle_signals(self) -> None:
@@ -83,7 +88,7 @@ class Agent:
             self._stop = True
 
     def run(self) -> None:
-        self._sinks.look()
+        self._sinks.start()
         self._announce()
         keep_out_of_collections()
         while not self._stop and not self._outputs.ended:
@@ -92,6 +97,7 @@ class Agent:
         self._notifier.stopping()
         self._loop.finish()
         self._reloader.close()
+        self._sinks.close()
         if self._reporter is not None:
             self._reporter.close()
         if self._metrics is not None:
@@ -108,26 +114,34 @@ class Agent:
         if self._clock() - self._told >= HOUSEKEEPING:
             self._told = self._clock()
             self._notifier.alive()
-            self._sinks.look()
+            self._notice_hanging()
             self._report()
-        if self._clock() - self._looked >= self._look_again or self._reload:
-            begun = self._clock()
-            self._look_for_rules()
-            self._looked = self._clock()
-            self._look_again = max(LOOK, LOOK_SHARE * (self._looked - begun))
         self._take_new_rules()
+        if self._clock() - self._looked >= max(LOOK, LOOK_SHARE * self._reloader.look_took) or self._reload:
+            self._look_for_rules()
 
     def _look_for_rules(self) -> None:
         if self._reloader.busy or self._loading is not None:
             return
+        self._looked = self._clock()
         asked, self._reload = self._reload, False
-        if self._reloader.look(asked=asked):
-            self._notifier.reloading()
-            LOGGER.info("loading the rules anew")
+        self._reloader.look(asked=asked)
+
+    def _notice_hanging(self) -> None:
+        hangs = self._reloader.busy and self._clock() - self._looked >= HANGS
+        config = self._reloader.config
+        paths = (config.bundle,) if config.bundle is not None else config.rules
+        warning = AgentWarning(WarningKind.RULES_UNREAD, tuple(map(str, paths)))
+        if hangs and not self._hanging:
+            LOGGER.warning("%s", describe(warning))
+        self._hanging = (warning,) if hangs else ()
 
     def _take_new_rules(self) -> None:
         """Has rules loaded that were read, and goes on with them once they are. The old ones detect until then."""
         reloaded = self._reloader.result()
+        if self._reloader.has_begun():
+            self._notifier.reloading()
+            LOGGER.info("loading the rules anew")
         if reloaded is not None:
             log_diagnostics(reloaded.diagnostics)
             self._loading = reloaded.accepted
@@ -166,7 +180,7 @@ class Agent:
         counters = replace(counters, lost={**counters.lost, **self._loop.not_evaluated()})
         if self._reporter is not None:
             source = self._source
-            warnings = [*source.lasting_warnings, *source.current_warnings(), *self._outputs.warnings()]
+            warnings = [*source.lasting_warnings, *source.current_warnings(), *self._outputs.warnings(), *self._hanging]
             alert_sinks = tuple(each for each in sinks if each.namespace)
             alerts = self._loop.alerts_by_rule()
             unwatched = source.unwatched()

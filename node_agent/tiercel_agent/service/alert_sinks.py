@@ -6,13 +6,17 @@ The kubelet changes the mounted file under the agent, some time after the operat
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tiercel_agent.background import BackgroundThread
 from tiercel_agent.delivery.dispatcher import DeliveryReport, Dispatcher
 from tiercel_agent.delivery.totals import Failure, TestResult
+from tiercel_agent.logs import located
 from tiercel_agent.sinks.model import Place, SinkSettings
 from tiercel_engine.alert import Alert
 from tiercel_engine.printable import printable
@@ -26,13 +30,28 @@ from tiercel_engine.scope import SYSTEM_NAMESPACE
 LOGGER = logging.getLogger(__name__)
 
 RULE = "Tiercel: test alert"
+LOOK = 1.0
+"""Seconds between two looks at the file."""
 _LONGEST = 1024
+_FIRST_LOOK = 5.0  # seconds for which an agent that starts waits for its sinks
 
 Key = tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What stood in the file; ``at`` is seconds since the epoch."""
+
+    configs: Mapping[Key, SinkConfig] = field(default_factory=dict)
+    unread: Sequence[UnreadSink] = ()
+    at: float = 0.0
+
+
 class AlertSinks:
-    """Tells the dispatcher which sinks there are: the agent's ``own``, and those of the file. One thread calls it."""
+    """Tells the dispatcher which sinks there are: the agent's ``own``, and those of the file.
+
+    Between ``start`` and ``close``, the file is looked at in a thread: a disk may not answer.
+    """
 
     def __init__(
         self,
@@ -51,12 +70,22 @@ class AlertSinks:
         self._now = now
         self._content: bytes | None = None
         self._warning = ""
-        self._unread: Sequence[UnreadSink] = ()
-        self._read_at = 0.0
-        self._configs: Mapping[Key, SinkConfig] = {}
+        self._last = _Read()
         self._tested: dict[Key, str] = {}
+        self._looked = threading.Event()
+        self._thread = BackgroundThread("sinks", self._run)
         if path is None:
             dispatcher.use(own)
+
+    def start(self) -> None:
+        """Begins to look at the file. Has looked at it once afterwards, unless that takes very long."""
+        if self._path is not None:
+            self._thread.start()
+            self._looked.wait(_FIRST_LOOK)
+
+    def close(self) -> None:
+        """Ends it, without waiting for a look that hangs."""
+        self._thread.stop()
 
     def look(self) -> None:
         """Reads the file if it has changed. Nothing changes while it isn't there or can't be read."""
@@ -79,31 +108,41 @@ class AlertSinks:
         self._content, self._warning = content, ""
         for each in configs.unread:
             LOGGER.error("AlertSink %s/%s: %s", each.namespace, each.name, each.message)
-        self._unread, self._read_at = configs.unread, self._now() / 1e9
         self._set_cluster(configs.cluster_addresses, configs.service_networks)
-        self._use(configs.sinks)
+        self._use(configs.sinks, configs.unread)
 
     def delivery_reports(self) -> tuple[SinkDeliveryReport, ...]:
         """What became of the alerts of each sink; the agent's own are in no namespace."""
-        reports = [_unread_report(each, self._read_at, self._place.node) for each in self._unread if each.namespace]
+        read, node = self._last, self._place.node
+        reports = [_unread_report(each, read.at, node) for each in read.unread if each.namespace]
         for each in self._dispatcher.delivery_reports():
-            config = self._configs.get((each.settings.namespace, each.settings.name))
+            config = read.configs.get((each.settings.namespace, each.settings.name))
             if config is not None or not each.settings.namespace:
-                reports.append(_delivery_report(each, config.generation if config is not None else 0, self._place.node))
+                reports.append(_delivery_report(each, config.generation if config is not None else 0, node))
         return tuple(reports)
 
-    def _use(self, sinks: Sequence[SinkConfig]) -> None:
-        self._configs = {(each.namespace, each.name): each for each in sinks}
+    def _run(self) -> None:
+        while not self._thread.stopping:
+            try:
+                self.look()
+            except Exception as error:  # the sinks that there are go on
+                self._warn(f"the AlertSinks could not be taken: {located(error)}")
+            self._looked.set()
+            self._thread.pause(LOOK)
+
+    def _use(self, sinks: Sequence[SinkConfig], unread: Sequence[UnreadSink] = ()) -> None:
+        configs = {(each.namespace, each.name): each for each in sinks}
+        self._last = _Read(configs, unread, self._now() / 1e9)
         has_events = any(each.namespace == SYSTEM_NAMESPACE and each.spec.events is not None for each in sinks)
         # An AlertSink that says how the cluster's Events are to be takes the place of those that are there by default.
         own = [each for each in self._own if not (has_events and each.spec.events is not None)]
         given = [SinkSettings(each.name, each.spec, each.namespace, each.secrets) for each in sinks]
         self._dispatcher.use([*own, *given])
-        for key, each in self._configs.items():
+        for key, each in configs.items():
             if each.test is not None and each.test.node == self._place.node and self._tested.get(key) != each.test.id:
                 self._tested[key] = each.test.id
                 self._dispatcher.send_test(key, each.test.id, self._test_alert(each))
-        self._tested = {key: value for key, value in self._tested.items() if key in self._configs}
+        self._tested = {key: value for key, value in self._tested.items() if key in configs}
         LOGGER.info("%d AlertSinks", len(sinks))
 
     def _test_alert(self, sink: SinkConfig) -> Alert:

@@ -1,12 +1,15 @@
-"""New rules for a running agent: loaded in a thread while detection goes on with the old ones."""
+"""New rules for a running agent: looked for and loaded in a thread, while detection goes on with the old ones."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.evaluation.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
@@ -37,42 +40,54 @@ class Reloaded:
 class Reloader:
     """Begins a reload when it is asked to, and when a rules file has changed and is the same at two looks.
 
-    A reload that is asked for (SIGHUP) reads the configuration file anew; one for a changed rules file doesn't.
+    A reload that is asked for (SIGHUP) reads the configuration file anew; one for a changed rules file doesn't. All
+    files are looked at and read in a thread: a disk may not answer.
     """
 
-    def __init__(self, path: Path, config: Config) -> None:
-        """To be made before the first rules are loaded, so that no change is missed."""
+    def __init__(self, path: Path, config: Config, used: Callable[[], float] = time.thread_time) -> None:
+        """To be made before the first rules are loaded, so that no change is missed. ``used`` is a thread's seconds of
+        CPU time."""
         self.config = config
+        self.look_took = 0.0
+        """Seconds of CPU time that the last look has taken."""
+        self._used = used
         self._path = path
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="reload")
-        self._running: Future[Reloaded] | None = None
+        self._looking: Future[Reloaded | None] | None = None
+        self._asked_for: SimpleQueue[tuple[bool, Future[Reloaded | None]] | None] = SimpleQueue()
+        # A daemon: the end of the process doesn't wait for a look that hangs.
+        self._thread = threading.Thread(target=self._run, name="reload", daemon=True)
+        self._begun = False
         self._resolver = Resolver()
         self._loaded = self._seen = signature(config.rules, config.bundle)
 
     @property
     def busy(self) -> bool:
-        return self._running is not None
+        """Whether a look has begun whose result hasn't been taken."""
+        return self._looking is not None
 
-    def look(self, *, asked: bool) -> bool:
-        """Begins a reload if there is a reason, and returns whether it did. Not to be called while one runs."""
-        seen = signature(self.config.rules, self.config.bundle)
-        settled = seen == self._seen
-        self._seen = seen
-        if not asked and (seen == self._loaded or not settled):
-            return False
-        self._loaded = seen
-        self._running = self._pool.submit(_reload, self._path if asked else None, self.config, self._resolver)
-        return True
+    def look(self, *, asked: bool) -> None:
+        """Begins to look whether there is a reason to reload, and reloads then. Not to be called while it is busy."""
+        if not self._thread.is_alive():
+            self._thread.start()
+        self._looking = Future()
+        self._asked_for.put((asked, self._looking))
 
-    def result(self, timeout: float | None = None) -> Reloaded | None:
-        """The result of a reload, which is returned once; None while it runs. Waits for at most ``timeout`` seconds."""
-        if self._running is None:
+    def has_begun(self) -> bool:
+        """Whether a reload has begun since the last call."""
+        begun, self._begun = self._begun, False
+        return begun
+
+    def result(self) -> Reloaded | None:
+        """The result of a reload, once; None where there was no reason for one, and while it runs."""
+        if self._looking is None or not self._looking.done():
             return None
-        if timeout is None and not self._running.done():
-            return None
-        reloaded = self._running.result(timeout)
-        self._running = None
-        return reloaded
+        looked, self._looking = self._looking, None
+        return looked.result()
+
+    def wait(self, timeout: float) -> None:
+        """Waits until the look that has begun is over, for ``timeout`` seconds at most."""
+        if self._looking is not None:
+            wait([self._looking], timeout)
 
     def accept(self, accepted: Accepted) -> None:
         """Takes note that these rules run now: later changes are compared with their files."""
@@ -84,7 +99,28 @@ class Reloader:
         return load_configured(self.config, self._resolver)
 
     def close(self) -> None:
-        self._pool.shutdown(cancel_futures=True)
+        """Ends the thread after the look at which it is."""
+        self._asked_for.put(None)
+
+    def _run(self) -> None:
+        while (asked_for := self._asked_for.get()) is not None:
+            asked, looking = asked_for
+            try:
+                looking.set_result(self._look(asked))
+            except Exception as error:  # it is raised where the result is taken
+                looking.set_exception(error)
+
+    def _look(self, asked: bool) -> Reloaded | None:
+        begun = self._used()
+        seen = signature(self.config.rules, self.config.bundle)
+        self.look_took = self._used() - begun
+        settled = seen == self._seen
+        self._seen = seen
+        if not asked and (seen == self._loaded or not settled):
+            return None
+        self._loaded = seen
+        self._begun = True
+        return _reload(self._path if asked else None, self.config, self._resolver)
 
 
 def load_configured(config: Config, resolver: Resolver | None = None) -> RuleSet:

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from tiercel_agent.logs import located
@@ -14,10 +15,14 @@ LOGGER = logging.getLogger(__name__)
 
 _PATIENCE = 120  # seconds: loading alone may take as long on a slow machine
 _AGAIN = 1.0  # seconds
+_MOST_UNSENT = 16
 
 
 class Notifier:
-    """Sends to ``$NOTIFY_SOCKET``. Does nothing without one, or when it is gone."""
+    """Sends to ``$NOTIFY_SOCKET``, and never waits. Does nothing without one, or when it is gone.
+
+    What systemd doesn't take is sent again with the next message, or by ``alive``.
+    """
 
     def __init__(
         self, environment: Mapping[str, str] = os.environ, clock: Callable[[], float] = time.monotonic
@@ -28,6 +33,7 @@ class Notifier:
         self._watchdog = _watchdog_interval(environment)
         self._watchdog_at = clock()
         self._asked_at = float("-inf")
+        self._unsent: deque[str] = deque(maxlen=_MOST_UNSENT)
 
     def ready(self, status: str) -> None:
         self._send(f"READY=1\nSTATUS={status}")
@@ -48,6 +54,8 @@ class Notifier:
         if self._watchdog is not None and self._clock() - self._watchdog_at >= self._watchdog / 2:
             self._watchdog_at = self._clock()
             self._send("WATCHDOG=1")
+        elif self._unsent:
+            self._send_all()
 
     def busy(self) -> None:
         """Asks for more time to start or reload. To be called more often than each ``_PATIENCE`` seconds."""
@@ -57,15 +65,23 @@ class Notifier:
         self.alive()
 
     def _send(self, message: str) -> None:
-        if not self._address:
-            return
+        if self._address:
+            self._unsent.append(message)
+            self._send_all()
+
+    def _send_all(self) -> None:
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-                out.settimeout(1)
+                out.setblocking(False)
                 out.connect(self._address)
-                out.send(message.encode())
+                while self._unsent:
+                    out.send(self._unsent[0].encode())
+                    self._unsent.popleft()
+        except BlockingIOError:  # systemd is busy
+            return
         except OSError as error:
-            LOGGER.debug("systemd was not told %s: %s", message.partition("\n")[0], located(error))
+            LOGGER.debug("systemd was not told %s: %s", self._unsent[0].partition("\n")[0], located(error))
+            self._unsent.clear()
 
 
 def _watchdog_interval(environment: Mapping[str, str]) -> float | None:

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 from agent_support.collected import Collected
+from agent_support.file_server import file_server
 from agent_support.waiting import eventually
 
 from tiercel_agent.config import parse_config, read_config
@@ -20,7 +21,7 @@ from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.detection.source import Concerned, Unwatched
 from tiercel_agent.evaluation.loop import EngineLoop
 from tiercel_agent.loss import Loss, LostBy
-from tiercel_agent.service.agent import Agent
+from tiercel_agent.service.agent import HANGS, Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.reload import Reloader, load_configured
 from tiercel_agent.service.sd_notify import Notifier
@@ -49,7 +50,7 @@ class Running:
         self.rules_file.write_text(GOOD.format(name="Old"))
         config = read_config(self.config_file).config
         assert config is not None
-        self.reloader = Reloader(self.config_file, config)
+        self.reloader = Reloader(self.config_file, config, used=lambda: 0.0)
         rules = load_configured(config)
         self.source = source
         self.collected = Collected()
@@ -74,12 +75,11 @@ class Running:
         )
 
     def turns(self, count: int = 1) -> None:
-        """Turns a second apart; a reload that began is over before the next one."""
+        """Turns a second apart; a look or a reload that began is over before the next one."""
         for _ in range(count):
             self.time += 1
             self.agent.turn()
-            if self.reloader._running is not None:
-                self.reloader._running.exception(30)
+            self.reloader.wait(30)
 
     def told(self) -> list[str]:
         """What systemd was told."""
@@ -128,6 +128,30 @@ def test_a_file_that_comes_to_a_folder_is_loaded_too(running, opened):
     (running.rules_file.parent / "20.yaml").write_text(GOOD.format(name="Added"))
     running.turns(3)
     assert running.rules_that_fired(opened()) == ["Old", "Added"]
+
+
+def test_a_disk_that_does_not_answer_costs_no_detection(running, opened, tmp_path, log, monkeypatch):
+    """Rules are read anew from a folder whose file server has fallen silent."""
+    offered = []
+    monkeypatch.setattr(running.agent, "_reporter", SimpleNamespace(offer=offered.append))
+    server = file_server(tmp_path / "served", GOOD.format(name="Served").encode())
+    try:
+        running.config_file.write_text(f"rules: {server.file}\n")
+        running.agent.take_signal(signal.SIGHUP)
+        running.turns(2)
+        assert running.rules_that_fired(opened()) == ["Served"]
+        server.fall_silent()
+        for _ in range(int(HANGS) + 3):
+            running.time += 1
+            running.source.batches = [[opened()]]
+            running.agent.turn()
+        assert running.loop.summary().alerts == {"Served": int(HANGS) + 4}
+        assert [each.kind for each in offered[-1].warnings] == [WarningKind.RULES_UNREAD]
+        assert log.text.count("the files of rules can't be read") == 1
+    finally:
+        server.close()
+    running.turns(3)
+    assert offered[-1].warnings == ()
 
 
 def test_bad_rules_are_refused_with_their_errors_in_the_log_and_the_old_ones_stay(running, opened, log):
@@ -246,6 +270,30 @@ def test_systemd_waits_as_long_as_the_agent_says_that_it_is_busy(tmp_path: Path)
             while True:
                 told.append(systemd.recv(4096).decode())
     assert told == ["EXTEND_TIMEOUT_USEC=120000000"] * 3, "once a second, however often it is called"
+
+
+def test_a_systemd_that_takes_nothing_holds_nobody_up(tmp_path: Path):
+    address = str(tmp_path / "systemd")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(address)
+        systemd.setblocking(False)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other, suppress(BlockingIOError):
+            other.setblocking(False)
+            other.connect(address)
+            while True:
+                other.send(b"full")
+        notifier = Notifier({"NOTIFY_SOCKET": address})
+        notifier.reloading()
+        notifier.ready("watching")
+        told = []
+        for _ in range(2):
+            with suppress(BlockingIOError):
+                while True:
+                    told.append(systemd.recv(4096))
+            notifier.alive()
+    begun, ended = (message for message in told if message != b"full")
+    assert begun.startswith(b"RELOADING=1\n"), "it is told once there is room"
+    assert ended == b"READY=1\nSTATUS=watching"
 
 
 def test_a_falco_configuration_reloads_too(tmp_path: Path):

@@ -6,19 +6,31 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from tiercel_agent import logs
 from tiercel_agent.config import LogConfig
+from tiercel_agent.log_queue import LONGEST, MOST_WAITING
 from tiercel_agent.service.pid_file import pid_file
 
 
 @pytest.fixture
-def written(capsys: pytest.CaptureFixture[str]):
-    """What stands on standard error."""
-    return lambda: capsys.readouterr().err
+def written(capfd: pytest.CaptureFixture[str]):
+    """What stands on standard error, once all that was logged is written."""
+
+    def read() -> str:
+        flush()
+        return capfd.readouterr().err
+
+    return read
+
+
+def flush() -> None:
+    for handler in logs.LOGGER.handlers:
+        handler.flush()
 
 
 def test_the_journal_gets_levels_and_no_time(written):
@@ -50,6 +62,7 @@ def test_warnings_go_to_a_function_as_safe_lines(written):
     logs.send_warnings_to(lines.append)
     logging.getLogger("tiercel_agent.delivery").info("unseen")
     logging.getLogger("tiercel_agent.delivery").warning("name: %s", "a\nb\x1b[2J")
+    flush()
     assert (lines, written()) == (["name: a\\nb\\x1b[2J"], "")
 
 
@@ -75,6 +88,48 @@ def test_an_unreachable_syslog_is_said_and_the_log_is_kept(written, monkeypatch:
     logs.set_up(LogConfig("info", ("syslog",)), {"JOURNAL_STREAM": "1:1"})
     logs.LOGGER.info("still here")
     assert written() == ("<4>syslog can't be reached at /dev/log: No such file or directory\n<6>still here\n")
+
+
+def test_whoever_logs_does_not_wait_for_whoever_reads():
+    """A pipe holds 64 KiB: a program that waited for its reader would not end."""
+    program = "import logging; from tiercel_agent import logs; from tiercel_agent.config import LogConfig\n"
+    program += "logs.set_up(LogConfig('info'))\nfor n in range(5000): logs.LOGGER.info('%d %s', n, 'x' * 100)\n"
+    program += "print('went on', flush=True)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"went on\n"
+        assert process.wait(60) == 0, "nor does its end wait longer than some seconds"
+
+
+def test_lines_that_nobody_takes_in_time_are_counted():
+    taken: list[str] = []
+    free = threading.Event()
+
+    def take(line: str) -> None:
+        free.wait()
+        taken.append(line)
+
+    logs.send_warnings_to(take)
+    for number in range(MOST_WAITING + 101):
+        logs.LOGGER.warning("%d", number)
+    free.set()
+    flush()
+    logs.LOGGER.warning("the next")
+    flush()
+    written = int(taken[-3]) + 1
+    left_out = (
+        f"{MOST_WAITING + 101 - written} lines of the log were left out here: those before were not taken in time"
+    )
+    assert taken == [*map(str, range(written)), left_out, "the next"]
+    assert written >= MOST_WAITING
+
+
+def test_a_line_has_a_longest_length():
+    taken: list[str] = []
+    logs.send_warnings_to(taken.append)
+    logs.LOGGER.warning("%s", "x" * 10 * LONGEST)
+    flush()
+    assert [len(line) for line in taken] == [LONGEST]
 
 
 def test_the_pid_file_is_there_while_it_is_held(tmp_path: Path):
