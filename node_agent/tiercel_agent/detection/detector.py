@@ -40,6 +40,7 @@ from tiercel_agent.kernel.machine import Machine, probe_machine, refused
 from tiercel_agent.kernel.records import NAMESPACES
 from tiercel_agent.kernel.refusals import in_short
 from tiercel_agent.kernel.running import wait_for_running_programs
+from tiercel_agent.logs import located
 from tiercel_agent.lookups.lookups import Lookups
 from tiercel_agent.loss import Loss
 from tiercel_agent.warning import AgentWarning
@@ -267,9 +268,14 @@ class Detector:
             raise refused(error, self._machine) from error
 
     def _load_beside(self, requirements: Requirements, rules: Sequence[Rule]) -> tuple[Watch, Sequence[Rule]]:
-        """In a thread of its own, while this one goes on reading."""
-        with self._exemptions.expecting_compiler():
-            return self._load(requirements, rules), rules
+        """In a thread of its own, while this one goes on reading. Raises DetectorError."""
+        try:
+            with self._exemptions.expecting_compiler():
+                return self._load(requirements, rules), rules
+        except DetectorError:
+            raise
+        except Exception as error:  # nobody foresaw it: the rules that run go on
+            raise DetectorError(f"the rules could not be loaded: unexpected error: {located(error)}") from error
 
     def _attach(self, watch: Watch, rules: Sequence[Rule]) -> Sequence[Unwatched]:
         """Attaches the programs, and returns what isn't seen all the same. Raises DetectorError, and has closed the

@@ -13,6 +13,7 @@ from queue import SimpleQueue
 
 from tiercel_agent.config import Config, read_config
 from tiercel_agent.evaluation.rule_set import RuleSet, Signature, load_bundle, load_rule_set, signature
+from tiercel_agent.logs import located
 from tiercel_engine.diagnostics import Diagnostic, Severity
 from tiercel_engine.rules.objects import Resolver
 
@@ -107,8 +108,9 @@ class Reloader:
             asked, looking = asked_for
             try:
                 looking.set_result(self._look(asked))
-            except Exception as error:  # it is raised where the result is taken
-                looking.set_exception(error)
+            except Exception as error:  # nobody foresaw it: the rules that run go on
+                LOGGER.error("the rules could not be loaded: unexpected error: %s", located(error))
+                looking.set_result(Reloaded(None, ()))
 
     def _look(self, asked: bool) -> Reloaded | None:
         begun = self._used()

@@ -21,6 +21,7 @@ from tiercel_agent.delivery.queues.spool_folders import SpoolSettings
 from tiercel_agent.detection.source import Concerned, Unwatched
 from tiercel_agent.evaluation.loop import EngineLoop
 from tiercel_agent.loss import Loss, LostBy
+from tiercel_agent.service import reload
 from tiercel_agent.service.agent import HANGS, Agent
 from tiercel_agent.service.alert_sinks import AlertSinks
 from tiercel_agent.service.reload import Reloader, load_configured
@@ -128,6 +129,22 @@ def test_a_file_that_comes_to_a_folder_is_loaded_too(running, opened):
     (running.rules_file.parent / "20.yaml").write_text(GOOD.format(name="Added"))
     running.turns(3)
     assert running.rules_that_fired(opened()) == ["Old", "Added"]
+
+
+def test_rules_that_trip_the_loader_leave_the_old_ones(running, opened, log, monkeypatch: pytest.MonkeyPatch):
+    def tripped(*_: object) -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(reload, "load_configured", tripped)
+    running.rules_file.write_text(GOOD.format(name="New"))
+    running.turns(3)
+    assert "unexpected error: RecursionError at " in log.text
+    assert "the new rules are refused, the old ones stay" in log.text
+    assert running.rules_that_fired(opened()) == ["Old"]
+    monkeypatch.undo()
+    running.rules_file.write_text(GOOD.format(name="Mended"))
+    running.turns(3)
+    assert running.rules_that_fired(opened()) == ["Old", "Mended"]
 
 
 def test_a_disk_that_does_not_answer_costs_no_detection(running, opened, tmp_path, log, monkeypatch):

@@ -11,6 +11,7 @@ import threading
 import pytest
 from live_support.updating import update
 
+from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.matching.requirements import Requirements
 
 OPENS = frozenset({"open"})
@@ -143,6 +144,19 @@ def test_events_go_on_while_programs_are_made(own, collect, monkeypatch):
         made.set()
     own.switch()
     assert own.counters().system_calls == {"rmdir", "mkdir"}
+
+
+def test_an_error_that_nobody_foresaw_leaves_the_old_rules(own, collect, monkeypatch):
+    update(own, Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
+
+    def tripped(*_):
+        raise RecursionError
+
+    monkeypatch.setattr(own, "_load", tripped)
+    with pytest.raises(DetectorError, match="unexpected error: RecursionError at"):
+        update(own, Requirements(frozenset({"mkdir"}), frozenset(), frozenset()))
+    subprocess.run(["sh", "-c", f"rmdir {MARKER}after; :"], check=True, stderr=subprocess.DEVNULL)
+    collect(own, lambda event: event["fs.path.name"] == f"{MARKER}after")
 
 
 def test_what_is_loaded_when_detection_ends_is_closed(opened_detectors):

@@ -145,7 +145,7 @@ def test_it_isnt_started_again_without_a_pause() -> None:
     with HttpReceiver() as receiver, alone(clock=lambda: now[0]) as sinks:
         sink = sinks.open(http(receiver.url))
         os.kill(sinks.pid, signal.SIGKILL)
-        with pytest.raises(Unavailable, match="has ended|about to be started again"):  # it may be gone already
+        with pytest.raises(Unavailable, match=r"has ended|about to be started again"):  # it may be gone already
             sink.send([alert()])
         with pytest.raises(Unavailable, match="about to be started again") as raised:
             sink.send([alert()])
