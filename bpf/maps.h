@@ -61,9 +61,10 @@ struct plan {
  * counts. arm64 has no socketcall: the same places are for the calls that only 32-bit programs can make there. */
 #define SOCKETCALL 512
 #define SOCKETCALLS 32
+#define PLANS (SOCKETCALL + 64)
 #define SOCKETCALL_SEND 9 /* these two are sendto and recvfrom without an address */
 #define SOCKETCALL_RECV 10
-BPF_ARRAY(plans, struct plan, SOCKETCALL + SOCKETCALLS);
+BPF_ARRAY(plans, struct plan, PLANS);
 BPF_PROG_ARRAY(families, FAMILIES);
 
 /* Three rings: a flood of calls or of cgroups must not displace the records that the process table is made from. */

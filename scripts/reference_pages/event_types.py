@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reference_pages.markdown import code, table
 from tiercel_agent.events.syscalls import SYSCALLS, Syscall
+from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 
 _HEAD = """# Event types
 
 An event is one system call at its return, whether it succeeded or not. `evt.type` holds its name. Arguments are asked
 for as `evt.arg.NAME`, and stand in `evt.args` in this order.
 
+Rules can ask for every system call of Linux. Those of the first table are watched for a rule that names no event type,
+or all but some, such as `evt.type != open`. Those of the second are frequent, or seldom of interest: they are watched
+only for rules that name them, as in `evt.type in (read, write)`, and such a call is an event for no other rule.
+
+A rule that can only match event types that are no system calls is an error. Falco has some: `signaldeliver`,
+`page_fault`, `switch`, `drop`, `useradded` and others.
+
 The numbers are those of the system call on each architecture; `i386` and `arm` are those of 32-bit programs. A dash
 means that the architecture doesn't have the call. The numbers from 513 on stand for the calls that i386 programs make
-through `socketcall`."""
+through `socketcall`. 32-bit calls that differ in the width of an argument alone, such as `stat64`, are events of the
+type `stat`."""
 
 
 def page() -> str:
-    rows = ((code(call.name), _arguments(call), *_numbers(call)) for call in SYSCALLS)
+    usual = [call for call in SYSCALLS if call.name in SYSCALL_EVENT_TYPES]
+    others = [call for call in SYSCALLS if call.name not in SYSCALL_EVENT_TYPES]
+    return "\n\n".join((_HEAD, _section("Usual event types", usual), _section("For rules that name them", others)))
+
+
+def _section(title: str, calls: Iterable[Syscall]) -> str:
+    rows = ((code(call.name), _arguments(call), *_numbers(call)) for call in calls)
     headings = ("Event type", "Arguments", "x86-64", "arm64", "i386", "arm")
-    return f"{_HEAD}\n\n{table(headings, rows)}"
+    return f"## {title}\n\n{table(headings, rows)}"
 
 
 def _arguments(call: Syscall) -> str:

@@ -29,6 +29,7 @@ from tiercel_agent.detection.detector import Detector, open_detector
 from tiercel_agent.events.syscalls import BY_NAME, native_numbers
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.event import Event
+from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import Requirements
 
 # Seconds until a test gives up on an event; nothing is ever waited out. Emulated machines take longer.
@@ -47,7 +48,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def everything() -> Requirements:
-    return Requirements(None, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())
+    return Requirements(SYSCALL_EVENT_TYPES, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,12 @@ from difflib import get_close_matches
 
 from tiercel_engine import fields
 from tiercel_engine.condition import Constant, FieldOperand, Operator, Transformed
-from tiercel_engine.event_types import EVENT_TYPES
+from tiercel_engine.event_types import FALCO_ALONE, OBSERVABLE
 from tiercel_engine.language.lexer import shown
+from tiercel_engine.system_calls import REPORTED_AS
 
 _EQUALITY = frozenset({Operator.EQ, Operator.NE, Operator.IN, Operator.INTERSECTS})
-_KNOWN_EVENT_TYPES = frozenset[str]().union(*EVENT_TYPES.values())
+_KNOWN_EVENT_TYPES = frozenset[str]().union(*OBSERVABLE.values())
 _EVENT_TYPE_FIELDS = frozenset({"evt.type", "syscall.type"})
 
 
@@ -59,10 +60,18 @@ def _direction(operator: Operator, texts: list[str]) -> Iterator[Suspicion]:
 def _event_types(texts: list[str]) -> Iterator[Suspicion]:
     for text in texts:
         if text not in _KNOWN_EVENT_TYPES:
-            names = get_close_matches(text[:32], _KNOWN_EVENT_TYPES, n=1, cutoff=0.75)
-            hint = f"did you mean {names[0]}?" if names else ""
-            yield Suspicion("LOAD_UNKNOWN_ITEM", f"events of type {shown(text)} are not observed", hint)
+            yield Suspicion("LOAD_UNKNOWN_ITEM", f"events of type {shown(text)} are not observed", instead_of(text))
             return
+
+
+def instead_of(event_type: str) -> str:
+    """A hint for an event type that isn't observed; "" if there is none."""
+    if event_type in REPORTED_AS:
+        return f"such calls are reported as {REPORTED_AS[event_type]}"
+    if event_type in FALCO_ALONE:
+        return "Falco has such events, and Tiercel hasn't: leave it out"
+    names = get_close_matches(event_type[:32], _KNOWN_EVENT_TYPES, n=1, cutoff=0.75)
+    return f"did you mean {names[0]}?" if names else ""
 
 
 def _fields_as_text(texts: list[str]) -> Iterator[Suspicion]:

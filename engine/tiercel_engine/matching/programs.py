@@ -9,8 +9,8 @@ from tiercel_engine.evaluation.codegen import Program, compile_program
 from tiercel_engine.evaluation.graph import FALSE, Graph
 from tiercel_engine.evaluation.operators import compile_test
 from tiercel_engine.evaluation.uncertainty import bounds
-from tiercel_engine.event_types import EVENT_TYPES
-from tiercel_engine.matching.requirements import tests_event_type
+from tiercel_engine.event_types import EVENT_TYPES, OBSERVABLE
+from tiercel_engine.matching.requirements import named_event_types, tests_event_type
 from tiercel_engine.regexes import Regexes
 
 MOST_WORK = 200_000
@@ -19,7 +19,7 @@ remains is evaluated by programs that test the event type themselves."""
 PART = 100
 """A program of a namespace's rules has about so many nodes, so that evaluation can be interrupted after each."""
 
-Conditions = Sequence[tuple[int, int]]
+Conditions = tuple[tuple[int, int], ...]
 """Positions of rules, each with a node."""
 
 
@@ -47,16 +47,18 @@ class Programs:
         self._of_uncertain: Programs | None = None
         self._work = 0
         self._graph = Graph()
-        self._conditions = [(position, self._graph.add(condition)) for position, condition in rules]
+        self._conditions = tuple((position, self._graph.add(condition)) for position, condition in rules)
         self._type_atoms = [
             (number, compile_test(part))
             for number, part in enumerate(self._graph.parts)
             if isinstance(part, Atom) and tests_event_type(part)
         ]
-        self._known_types = EVENT_TYPES.get(source, frozenset())
+        self._known_types = OBSERVABLE.get(source, frozenset())
+        self._usual_types = EVENT_TYPES.get(source, frozenset())
+        self._named_types = {position: named_event_types(condition) for position, condition in rules}
         # Event types for which the tests of types come out the same, or the same folded conditions are left, share
         # programs.
-        self._by_tests: dict[tuple[bool, ...], Sequence[Program]] = {}
+        self._by_tests: dict[tuple[Conditions, tuple[bool, ...]], Sequence[Program]] = {}
         self._by_conditions: dict[Conditions, Sequence[Program]] = {}
         self._unfolded: Sequence[Program] | None = None
         self._by_type: dict[object, Sequence[Program]] = {}
@@ -81,18 +83,23 @@ class Programs:
         return self._of_uncertain.of(event_type)
 
     def _made(self, event_type: object) -> Sequence[Program]:
+        conditions = self._conditions
+        if event_type not in self._usual_types:
+            conditions = tuple(each for each in conditions if event_type in self._named_types[each[0]])
+            if not conditions:
+                return ()
         tests = tuple(test(event_type) for _, test in self._type_atoms)
-        if tests not in self._by_tests:
-            self._by_tests[tests] = self._folded(tests)
-        return self._by_tests[tests]
+        if (conditions, tests) not in self._by_tests:
+            self._by_tests[conditions, tests] = self._folded(conditions, tests)
+        return self._by_tests[conditions, tests]
 
-    def _folded(self, tests: tuple[bool, ...]) -> Sequence[Program]:
+    def _folded(self, conditions: Conditions, tests: tuple[bool, ...]) -> Sequence[Program]:
         self._work += len(self._graph.parts)
         if self._exhausted:
             return self._for_all_types()
         known = dict(zip((number for number, _ in self._type_atoms), tests, strict=True))
-        folded = self._graph.fold([node for _, node in self._conditions], known)
-        possible = tuple((position, folded[node]) for position, node in self._conditions if folded[node] != FALSE)
+        folded = self._graph.fold([node for _, node in conditions], known)
+        possible = tuple((position, folded[node]) for position, node in conditions if folded[node] != FALSE)
         if possible not in self._by_conditions:
             self._work += len(self._graph.reachable(node for _, node in possible))
             if self._exhausted:
@@ -120,7 +127,7 @@ class Programs:
             part.append((position, node))
             size += len(self._graph.reachable([node]))
             if size >= PART:
-                yield part
+                yield tuple(part)
                 part, size = [], 0
         if part:
-            yield part
+            yield tuple(part)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from tiercel_engine.condition import And, Atom, Constant, FieldOperand, ListConstants, Node, Not, Operator, Or
 from tiercel_engine.evaluation.operators import compile_test
 from tiercel_engine.evaluation.walk import atom_fields, postorder
-from tiercel_engine.event_types import EVENT_TYPES
+from tiercel_engine.event_types import EVENT_TYPES, OBSERVABLE
 from tiercel_engine.rendering.output import compile_output
 from tiercel_engine.rule import Rule
 
 EVENT_TYPE = "evt.type"
-_EVENT_TYPES: frozenset[Constant] = frozenset().union(*EVENT_TYPES.values())
+_EVENT_TYPES: frozenset[Constant] = frozenset().union(*OBSERVABLE.values())
 
 
 def tests_event_type(atom: Atom) -> bool:
@@ -22,26 +22,31 @@ def tests_event_type(atom: Atom) -> bool:
 
 
 def named_event_types(node: Node) -> frozenset[str]:
-    """The event types that the condition names; of a long list only those that some source has."""
+    """The event types that the condition names; of a long list only those that some source has. A pattern names those
+    that it matches."""
     return frozenset(
-        constant
+        name
         for atom in postorder(node)
         if isinstance(atom, Atom) and tests_event_type(atom) and isinstance(atom.right, tuple)
-        for constant in (_EVENT_TYPES & atom.right.members if isinstance(atom.right, ListConstants) else atom.right)
-        if isinstance(constant, str) and atom.operator in (Operator.EQ, Operator.NE, Operator.IN, Operator.INTERSECTS)
+        for name in (_constants(atom.right) if atom.operator in _BY_NAME else filter(compile_test(atom), _EVENT_TYPES))
+        if isinstance(name, str)
     )
 
 
-def event_types(node: Node, source: str) -> frozenset[str] | None:
-    """The event types of ``source`` that the condition can match; None if it can match all of them.
+_BY_NAME = (Operator.EQ, Operator.NE, Operator.IN, Operator.INTERSECTS, Operator.EXISTS)
+
+
+def _constants(right: tuple[Constant, ...]) -> Iterable[Constant]:
+    return _EVENT_TYPES & right.members if isinstance(right, ListConstants) else right
+
+
+def event_types(node: Node, source: str) -> frozenset[str]:
+    """The event types of ``source`` that the condition can match, of the usual ones and of those that it names.
 
     Types that the condition names but the source does not have are included. An atom that tests anything but
     ``evt.type`` counts as one that may hold or not. The time is linear in the number of distinct nodes.
     """
-    known = EVENT_TYPES.get(source)
-    if known is None:
-        return None
-    universe = sorted(known | named_event_types(node))
+    universe = sorted(EVENT_TYPES.get(source, frozenset()) | named_event_types(node))
     everything = (1 << len(universe)) - 1
     # For each node two bit sets over the universe: the types for which it may be true, and for which it may be false.
     truth: dict[int, tuple[int, int]] = {}
@@ -68,8 +73,7 @@ def event_types(node: Node, source: str) -> frozenset[str] | None:
                     true |= truth[id(operand)][0]
                     false &= truth[id(operand)][1]
                 truth[id(inner)] = true, false
-    possible = {name for bit, name in enumerate(universe) if truth[id(node)][0] >> bit & 1}
-    return None if possible >= known else frozenset(possible)
+    return frozenset(name for bit, name in enumerate(universe) if truth[id(node)][0] >> bit & 1)
 
 
 def fields(node: Node) -> frozenset[str]:
@@ -96,8 +100,8 @@ def host_names(nodes: Iterable[Node]) -> frozenset[str]:
 class Requirements:
     """What several rules of one event source need together."""
 
-    event_types: frozenset[str] | None
-    """The event types that the rules can match; None if one of them can match every type."""
+    event_types: frozenset[str]
+    """The event types that the rules can match."""
     condition_fields: frozenset[str]
     """The keys that conditions read; they are needed for every event."""
     output_fields: frozenset[str]
@@ -108,14 +112,13 @@ class Requirements:
     @classmethod
     def of(cls, rules: Iterable[Rule], source: str = "syscall") -> Requirements:
         """The requirements of the enabled rules of a source. Their outputs are valid: loading has checked them."""
-        types: frozenset[str] | None = frozenset()
+        types: set[str] = set()
         read: set[str] = set()
         printed: set[str] = set()
         concerned = [rule for rule in rules if rule.enabled and rule.source == source]
         for rule in concerned:
-            possible = event_types(rule.condition, source)
-            types = None if types is None or possible is None else types | possible
+            types |= event_types(rule.condition, source)
             read |= fields(rule.condition)
             printed |= compile_output(rule.output).fields
         names = host_names(rule.condition for rule in concerned)
-        return cls(types, frozenset(read), frozenset(printed), names)
+        return cls(frozenset(types), frozenset(read), frozenset(printed), names)

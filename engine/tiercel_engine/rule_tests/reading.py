@@ -12,7 +12,7 @@ import yaml
 from tiercel_engine.api_group import API_VERSION
 from tiercel_engine.condition import Node
 from tiercel_engine.event import Event, Value
-from tiercel_engine.event_types import EVENT_TYPES
+from tiercel_engine.event_types import EVENT_TYPES, OBSERVABLE
 from tiercel_engine.replay import Malformed, read_events
 from tiercel_engine.rule_tests.model import RuleTest, RuleTests, Suite
 from tiercel_engine.rules.definitions import DEFAULT_SOURCE
@@ -212,7 +212,7 @@ class _SuiteReader:
             except _FieldError as error:
                 self._field_error(key, value, given, error.malformed)
         event_type = event["evt.type"]
-        types = EVENT_TYPES.get(event.source)
+        types = OBSERVABLE.get(event.source)
         if isinstance(event_type, str) and types is not None and event_type not in types:
             hint = self._report.similar(event_type, sorted(types))
             place = node.get("evt.type") or node

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from tiercel_engine.condition import And, Node, Not
 from tiercel_engine.diagnostics import Diagnostic, Severity
-from tiercel_engine.event_types import EVENT_TYPES
+from tiercel_engine.event_types import EVENT_TYPES, OBSERVABLE
 from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.matching.requirements import event_types
 from tiercel_engine.rendering.output import OutputError, compile_output
 from tiercel_engine.rule import Rule
 from tiercel_engine.rules.conditions import (
+    COMPILE_CONDITION,
     ConditionCompiler,
     ParsedCondition,
     broken_lists,
@@ -86,7 +87,7 @@ class RuleCompiler:
             return None
         node = self._condition(rule, parsed, exceptions)
         output_is_good = self._check_output(rule)
-        if node is None or not output_is_good:
+        if node is None or not output_is_good or not self._can_happen(rule, node):
             return None
         if rule.warn_evttypes is not False:
             self._warn_of_event_types(rule, node)
@@ -103,12 +104,25 @@ class RuleCompiler:
             enabled=rule.enabled is not False,
         )
 
+    def _can_happen(self, rule: RuleItem, node: Node) -> bool:
+        """Whether the condition can hold for events that are observed. If not, that is an error: nobody would notice
+        that the rule is silent."""
+        assert rule.condition is not None
+        possible = event_types(node, source_of(rule))
+        if not possible or possible & OBSERVABLE[source_of(rule)]:
+            return True
+        message = "the condition can only hold for events that are not observed, so that the rule would never alert"
+        place = rule.condition.span(0, len(rule.condition.text))
+        hint = "tiercel lint says which of its event types aren't; docs/reference/event-types.md lists those that are"
+        self._report.error(COMPILE_CONDITION, message, place, ("rule", rule.name), hint)
+        return False
+
     def _warn_of_event_types(self, rule: RuleItem, node: Node) -> None:
         """Adds a warning for a rule that has to test most event types."""
         assert rule.condition is not None
         known = EVENT_TYPES[source_of(rule)]
         possible = event_types(node, source_of(rule))
-        count = len(known if possible is None else possible & known)
+        count = len(possible & known)
         if count > len(known) // 2:
             message = f"the condition can hold for {count} of {len(known)} event types, so most events are looked at"
             hint = "add a condition such as evt.type = openat, or warn_evttypes: false"

@@ -10,7 +10,6 @@ from tiercel_agent.events.syscalls import ONLY_FAILED, SYSCALLS, Syscall
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.name_list import joined
 from tiercel_engine.alert import Alert
-from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import event_types
 from tiercel_engine.priority import Priority
 from tiercel_engine.rule import Rule
@@ -35,21 +34,15 @@ def is_silent(call: Syscall, lost: frozenset[int]) -> bool:
     return not is_reported(call, lost) and not call.flags & ONLY_FAILED
 
 
-def unwatched(
-    missing: Mapping[str, str], rules: Sequence[Rule], wanted: frozenset[str] | None
-) -> tuple[Unwatched, ...]:
+def unwatched(missing: Mapping[str, str], rules: Sequence[Rule], wanted: frozenset[str]) -> tuple[Unwatched, ...]:
     """What isn't seen without the programs ``missing``, of which each has a reason.
 
-    ``wanted`` are the types of events that the rules ask for, None for all. Programs that they don't need are left out.
+    ``wanted`` are the types of events that the rules ask for. Programs that they don't need are left out.
     """
     parts = []
     for name, reason in missing.items():
         part = OPTIONAL[name]
-        calls = tuple(
-            call.name
-            for call in SYSCALLS
-            if not is_reported(call, part.families) and (wanted is None or call.name in wanted)
-        )
+        calls = tuple(call.name for call in SYSCALLS if not is_reported(call, part.families) and call.name in wanted)
         if calls or not part.families:
             parts.append(Unwatched(name, reason, part.cost, calls, tuple(_concerned(rules, frozenset(calls)))))
     return tuple(parts)
@@ -58,7 +51,6 @@ def unwatched(
 def _concerned(rules: Sequence[Rule], calls: frozenset[str]) -> Iterable[Concerned]:
     for rule in rules:
         types = event_types(rule.condition, rule.source)
-        types = SYSCALL_EVENT_TYPES if types is None else types
         if types & calls:
             yield Concerned(rule.key, len(types & calls), len(types))
 

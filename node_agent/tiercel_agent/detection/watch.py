@@ -23,7 +23,6 @@ from tiercel_agent.kernel.loading.program_set import ProgramSet
 from tiercel_agent.kernel.machine import Machine
 from tiercel_agent.kernel.probes.own_number import own_number
 from tiercel_agent.warning import AgentWarning
-from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import WarningKind
 from tiercel_engine.rule import Rule
@@ -67,7 +66,6 @@ class Watch:
         self.requirements = requirements
         self.warnings = too_many_rules(tables.clauses) if tables is not None else []
         machine = platform.machine()
-        wanted = SYSCALL_EVENT_TYPES if requirements.event_types is None else requirements.event_types
         self.programs = ProgramSet(
             bytecode,
             map_sizes(tables, rules),
@@ -77,7 +75,7 @@ class Watch:
             take_cgroup,
         )
         lost = families_lost(self.programs.missing)
-        seen = [call for call in SYSCALLS if call.name in wanted and not is_silent(call, lost)]
+        seen = [call for call in SYSCALLS if call.name in requirements.event_types and not is_silent(call, lost)]
         asked = [call for call in seen if is_reported(call, lost)]
         self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in known_numbers(call, machine)}
         self.types = frozenset(call.name for call in seen)
@@ -189,7 +187,7 @@ def rule_macros(requirements: Requirements) -> dict[str, int]:
         wanted["WANT_CWD"] = 1
     if fields & {"evt.buffer", "evt.buflen", "evt.arg.data", "evt.args", "evt.info"}:
         wanted["WANT_DATA"] = _DATA_BYTES
-    if requirements.event_types is None or "procexit" in requirements.event_types:
+    if "procexit" in requirements.event_types:
         wanted["WANT_EXIT"] = 1
     return wanted
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from tiercel_agent.evaluation.bundle_files import read_bundle
 from tiercel_engine.diagnostics import Diagnostic, Location, Severity
-from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.matcher import Matcher
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.priority import Priority
@@ -110,7 +109,7 @@ def _ready(rules: Iterable[Rule], priority: Priority, first_match: bool = False,
     matcher = Matcher(rules, first_only=first_match)
     requirements = Requirements.of(rules)
     # It is prepared now, while nothing waits for it, rather than when the first event of a type comes.
-    matcher.prepare(sorted(requirements.event_types or SYSCALL_EVENT_TYPES))
+    matcher.prepare(sorted(requirements.event_types))
     return RuleSet(
         rules=rules,
         matcher=matcher,

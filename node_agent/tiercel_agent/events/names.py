@@ -10,12 +10,31 @@ from tiercel_agent.context import paths
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.images import text
 from tiercel_agent.events.kernel_record import KernelRecord
-from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, Family
+from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, TEXT_BEHIND, Family
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
 from tiercel_engine.uncertain import UNKNOWN, Beginning, Ending, Uncertain, Unknown, like
 
-_AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW, _UMOUNT_NOFOLLOW = 0x100, 0x400, 8
+_AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW = 0x100, 0x400
+_FOLLOWING = frozenset(
+    "chmod fchmodat chown truncate chdir chroot pivot_root mount execve execveat setxattr removexattr stat access "
+    "faccessat utime utimes futimesat swapon swapoff acct quotactl".split()
+)
+"""Calls that follow a link at the end of a path."""
+_FOLLOWING_UNLESS = {
+    **{"fchownat": (4, _AT_SYMLINK_NOFOLLOW), "umount2": (1, 8), "newfstatat": (3, _AT_SYMLINK_NOFOLLOW)},
+    **{"statx": (2, _AT_SYMLINK_NOFOLLOW), "faccessat2": (3, _AT_SYMLINK_NOFOLLOW)},
+    **{"utimensat": (3, _AT_SYMLINK_NOFOLLOW), "open_tree": (2, _AT_SYMLINK_NOFOLLOW)},
+    **{"mount_setattr": (2, _AT_SYMLINK_NOFOLLOW), "fspick": (2, 2), "fanotify_mark": (1, 4)},
+    **{"inotify_add_watch": (2, 0x02000000)},
+}
+"""Those that do unless an argument, here by its index, has a bit."""
+_FOLLOWING_IF = {
+    **{("linkat", 0): (4, _AT_SYMLINK_FOLLOW), ("name_to_handle_at", 0): (4, _AT_SYMLINK_FOLLOW)},
+    **{("move_mount", 0): (4, 1), ("move_mount", 1): (4, 0x10)},
+}
+"""The same for the first or second path of a call, if the argument has the bit."""
+_FIRST_ARGUMENT = records.Header._fields.index("arg0")
 REFUSED = (-errno.EACCES, -errno.EPERM)
 """Results of failed calls for which the resolved name is looked up all the same."""
 _TOWARDS = frozenset({"connect", "sendto", "sendmsg", "sendmmsg"})  # with the address that the socket talks to
@@ -80,7 +99,7 @@ def names_of(record: KernelRecord, resolve: Resolve) -> Names:
         if call.descriptor == RETURNED:
             opened = _opened(record, resolve)
             return Names(fd=opened, path=opened)
-        if call.path[1] < 0:
+        if call.path[1] < 0 or call.flags & TEXT_BEHIND:
             return Names() if call.flags & FREE_TEXT else Names(path=_by_path(record, 0, resolve))
         target = _by_path(record, 1, resolve)
         if not call.flags & FREE_TEXT:
@@ -146,28 +165,18 @@ def _by_path(record: KernelRecord, slot: int, resolve: Resolve) -> Name:
 
 def _follows(record: KernelRecord, slot: int) -> bool:
     """Whether the call follows a link, if the last name of the path is one."""
-    header = record.header
-    match record.call.name:
-        case (
-            "chmod"
-            | "fchmodat"
-            | "chown"
-            | "truncate"
-            | "chdir"
-            | "chroot"
-            | "pivot_root"
-            | "mount"
-            | "execve"
-            | "execveat"
-        ):
-            return True
-        case "fchownat":
-            return not header.arg4 & _AT_SYMLINK_NOFOLLOW
-        case "umount2":
-            return not header.arg1 & _UMOUNT_NOFOLLOW
-        case "linkat":
-            return slot == 0 and bool(header.arg4 & _AT_SYMLINK_FOLLOW)
-    return False
+    name = record.call.name
+    if name in _FOLLOWING_UNLESS:
+        index, bit = _FOLLOWING_UNLESS[name]
+        return not _argument(record, index) & bit
+    if (name, slot) in _FOLLOWING_IF:
+        index, bit = _FOLLOWING_IF[name, slot]
+        return bool(_argument(record, index) & bit)
+    return name in _FOLLOWING
+
+
+def _argument(record: KernelRecord, index: int) -> int:
+    return int(record.header[_FIRST_ARGUMENT + index])
 
 
 def _executed(record: KernelRecord, resolve: Resolve) -> Name:

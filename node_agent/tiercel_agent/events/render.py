@@ -300,6 +300,20 @@ def result_name(result: int) -> str:
     return errno.errorcode.get(-result, str(result))
 
 
+_FCNTL = {
+    **dict(enumerate("F_DUPFD F_GETFD F_SETFD F_GETFL F_SETFL F_GETLK F_SETLK F_SETLKW F_SETOWN F_GETOWN".split())),
+    **dict(enumerate("F_SETSIG F_GETSIG F_GETLK F_SETLK F_SETLKW F_SETOWN_EX F_GETOWN_EX F_GETOWNER_UIDS".split(), 10)),
+    **dict(enumerate("F_OFD_GETLK F_OFD_SETLK F_OFD_SETLKW".split(), 36)),
+    **{1024: "F_SETLEASE", 1025: "F_GETLEASE", 1026: "F_NOTIFY", 1029: "F_CANCELLK", 1030: "F_DUPFD_CLOEXEC"},
+    **{1031: "F_SETPIPE_SZ", 1032: "F_GETPIPE_SZ", 1033: "F_ADD_SEALS", 1034: "F_GET_SEALS"},
+}
+"""include/uapi/linux/fcntl.h and asm-generic/fcntl.h"""
+_FSCONFIG = (
+    "FSCONFIG_SET_FLAG FSCONFIG_SET_STRING FSCONFIG_SET_BINARY FSCONFIG_SET_PATH FSCONFIG_SET_PATH_EMPTY "
+    "FSCONFIG_SET_FD FSCONFIG_CMD_CREATE FSCONFIG_CMD_RECONFIGURE FSCONFIG_CMD_CREATE_EXCL".split()
+)
+"""include/uapi/linux/mount.h"""
+
 KINDS: dict[str, Callable[[int], str]] = {
     "int": lambda value: str(signed32(value)),
     "long": lambda value: str(signed64(value)),
@@ -336,5 +350,14 @@ KINDS: dict[str, Callable[[int], str]] = {
     ),
     "memfd": _flags({1: "MFD_CLOEXEC", 2: "MFD_ALLOW_SEALING", 4: "MFD_HUGETLB", 8: "MFD_NOEXEC_SEAL", 16: "MFD_EXEC"}),
     "bpf": _enum(dict(enumerate(_BPF))),
+    "request": lambda value: f"{value & 0xFFFFFFFF:X}",
+    "upper_hex": lambda value: f"{value:X}",
+    "fcntl": _enum(_FCNTL),
+    "flock": _flags({1: "LOCK_SH", 2: "LOCK_EX", 4: "LOCK_NB", 8: "LOCK_UN"}),
+    "access": _flags({1: "X_OK", 2: "W_OK", 4: "R_OK"}),
+    "fsconfig": _enum(dict(enumerate(_FSCONFIG))),
+    "shutdown": _enum({0: "SHUT_RD", 1: "SHUT_WR", 2: "SHUT_RDWR"}),
+    "prot": _flags({1: "PROT_READ", 2: "PROT_WRITE", 4: "PROT_EXEC", 8: "PROT_SEM"}),
+    "xattr": _flags({1: "XATTR_CREATE", 2: "XATTR_REPLACE"}),
 }
 """How an argument's number is printed, by ``syscalls.Parameter.kind``."""

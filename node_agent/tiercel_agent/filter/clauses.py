@@ -25,8 +25,9 @@ from tiercel_agent.filter.name_tests import NameTest, name_test
 from tiercel_engine.condition import Atom
 from tiercel_engine.evaluation.graph import FALSE, Graph
 from tiercel_engine.evaluation.operators import compile_test
+from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.owners import SYSTEM, namespace_of
-from tiercel_engine.matching.requirements import tests_event_type
+from tiercel_engine.matching.requirements import named_event_types, tests_event_type
 from tiercel_engine.rule import Rule
 from tiercel_engine.scope import Scope
 
@@ -87,8 +88,11 @@ def make_clauses(rules: Sequence[Rule], calls: Sequence[Syscall] = SYSCALLS, bud
     graph = Graph()
     roots = [graph.add(rule.condition) for rule in rules]
     namespaces = tuple(map(namespace_of, rules))
+    named = {position: named_event_types(rule.condition) for position, rule in enumerate(rules)}
     left_for = [
-        _LeftConditions(graph, [(rule, root) for rule, root in enumerate(roots) if namespaces[rule] == namespace])
+        _LeftConditions(
+            graph, tuple((rule, root) for rule, root in enumerate(roots) if namespaces[rule] == namespace), named
+        )
         for namespace in dict.fromkeys(namespaces)
     ]
     alike: dict[tuple[Conditions, DecidableFields], list[Syscall]] = {}
@@ -119,25 +123,30 @@ class _LeftConditions:
     """What is left of the conditions of one namespace's rules for calls of each type. Only types that these rules tell
     apart are looked at one by one: how many others name makes no difference."""
 
-    def __init__(self, graph: Graph, conditions: Sequence[tuple[int, int]]) -> None:
+    def __init__(self, graph: Graph, conditions: Conditions, named: Mapping[int, frozenset[str]]) -> None:
+        """``named`` has by the position of a rule the event types that it names."""
         self._graph = graph
         self._conditions = conditions
+        self._named = named
         self._types = [
             (number, compile_test(part))
             for number in sorted(graph.reachable(root for _, root in conditions))
             if isinstance(part := graph.parts[number], Atom) and tests_event_type(part)
         ]
-        self._known: dict[tuple[bool, ...], Conditions] = {}
+        self._known: dict[tuple[Conditions, tuple[bool, ...]], Conditions] = {}
 
     def conditions(self, call: Syscall) -> Conditions:
+        asked = self._conditions
+        if call.name not in SYSCALL_EVENT_TYPES:  # these are for rules that name them
+            asked = tuple(each for each in asked if call.name in self._named[each[0]])
+            if not asked:
+                return ()
         results = tuple(test(call.name) for _, test in self._types)
-        if results not in self._known:
+        if (asked, results) not in self._known:
             known = dict(zip((number for number, _ in self._types), results, strict=True))
-            folded = self._graph.fold([root for _, root in self._conditions], known)
-            self._known[results] = tuple(
-                (rule, folded[root]) for rule, root in self._conditions if folded[root] != FALSE
-            )
-        return self._known[results]
+            folded = self._graph.fold([root for _, root in asked], known)
+            self._known[asked, results] = tuple((rule, folded[root]) for rule, root in asked if folded[root] != FALSE)
+        return self._known[asked, results]
 
 
 def _name_tests(graph: Graph, partitions: Sequence[Partition]) -> dict[int, NameTest]:

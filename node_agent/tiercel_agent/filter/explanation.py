@@ -10,6 +10,7 @@ from tiercel_agent.filter.clauses import Clauses, make_clauses
 from tiercel_agent.filter.decidability import Signal, decidable_fields
 from tiercel_agent.filter.expense import Expense, expenses
 from tiercel_engine.condition import And, Atom, Node, Not, Or
+from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.language.printer import print_node
 from tiercel_engine.matching.requirements import event_types, tests_event_type
 from tiercel_engine.rule import Rule
@@ -54,8 +55,9 @@ def explain(rules: Sequence[Rule]) -> list[Explanation]:
     explained = []
     for position, rule in enumerate(rules):
         types = event_types(rule.condition, "syscall")
-        calls = [call for call in SYSCALLS if types is None or call.name in types]
-        names = tuple(call.name for call in calls) if types is not None else ("all",)
+        calls = [call for call in SYSCALLS if call.name in types]
+        others = tuple(call.name for call in calls if call.name not in SYSCALL_EVENT_TYPES)
+        names = ("all", *others) if types >= SYSCALL_EVENT_TYPES else tuple(call.name for call in calls)
         always_reported = tuple(call.name for call in calls if call.name in _ALWAYS_REPORTED)
         decided = tuple(
             call.name for call in calls if call.name in exact[position] and call.name not in _ALWAYS_REPORTED

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from tiercel_engine.diagnostics import Diagnostic
-from tiercel_engine.event_types import EVENT_TYPES
 from tiercel_engine.language.withheld import Withheld
 from tiercel_engine.located import located
 from tiercel_engine.matching.requirements import event_types, fields
@@ -83,5 +82,4 @@ def _fields(rule: Rule) -> frozenset[str]:
 
 def _types(rule: Rule) -> frozenset[str]:
     """The types of events that the rule can match."""
-    types = event_types(rule.condition, rule.source)
-    return EVENT_TYPES.get(rule.source, frozenset()) if types is None else types
+    return event_types(rule.condition, rule.source)

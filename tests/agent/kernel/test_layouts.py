@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tiercel_agent.detection import watch
-from tiercel_agent.events import syscalls
+from tiercel_agent.events.syscalls import kernel_plans, model
 from tiercel_agent.filter import learner, lost_records, rule_counters, tables
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.bytecode.compiler import MAPS
@@ -48,7 +48,7 @@ LAYOUTS: dict[str, tuple[Struct, ...]] = {
     "socket_facts": (records._SOCKET,),
     "call_key": (Struct("=Ii4I"),),
     "filter_facts": (learner._FACTS,),
-    "plan": (syscalls._PLAN, syscalls._FILTERED),
+    "plan": (kernel_plans._PLAN, kernel_plans._FILTERED),
     "settings": (watch._SETTINGS,),
     "connection_key": (learner._CONNECTION,),
     "process_class": (learner._PROCESS,),
@@ -230,11 +230,11 @@ def test_kinds_of_sections() -> None:
 def test_flags_of_plans() -> None:
     flags = constants("PLAN")
     assert flags
-    assert flags == {name: getattr(syscalls, name) for name in flags}
+    assert flags == {name: getattr(model, name) for name in flags}
 
 
 def test_families_of_calls() -> None:
     families = constants("FAMILY")
-    assert {family.name: family.value for family in syscalls.Family if family.value} == {
+    assert {family.name: family.value for family in model.Family if family.value} == {
         name: families[name] for name in ("PLAIN", "PATHS", "DESCRIPTOR", "MESSAGE", "EXEC")
     }

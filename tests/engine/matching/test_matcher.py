@@ -225,8 +225,12 @@ def test_constants_never_become_code() -> None:
 
 def test_event_types_of_conditions() -> None:
     assert event_types(OPENS, "syscall") == {"open", "openat"}
-    assert event_types(CAT, "syscall") is None
-    assert event_types(Or((OPENS, CAT)), "syscall") is None
+    assert event_types(CAT, "syscall") == SYSCALL_EVENT_TYPES
+    assert event_types(Or((OPENS, CAT)), "syscall") == SYSCALL_EVENT_TYPES
+    read = atom("evt.type", "=", "read")
+    assert event_types(Or((read, CAT)), "syscall") == SYSCALL_EVENT_TYPES | {"read"}
+    assert event_types(Not(read), "syscall") == SYSCALL_EVENT_TYPES
+    assert event_types(atom("evt.type", "startswith", "pread"), "syscall") == {"pread", "preadv", "preadv2"}
     assert event_types(Or((And((OPENS, CAT)), atom("evt.type", "=", "connect"))), "syscall") == {
         "open",
         "openat",
@@ -238,8 +242,8 @@ def test_event_types_of_conditions() -> None:
     assert event_types(atom("evt.type", "startswith", "exec"), "syscall") == {"execve", "execveat"}
     assert event_types(atom("evt.type", "in", "made_up", "open"), "syscall") == {"made_up", "open"}
     assert event_types(And((OPENS, atom("evt.type", "=", "connect"))), "syscall") == frozenset()
-    assert event_types(atom("evt.type", "exists"), "syscall") is None
-    assert event_types(OPENS, "another source") is None
+    assert event_types(atom("evt.type", "exists"), "syscall") == SYSCALL_EVENT_TYPES
+    assert event_types(OPENS, "another source") == {"open", "openat"}
 
 
 def test_requirements_of_rules() -> None:
@@ -253,7 +257,7 @@ def test_requirements_of_rules() -> None:
     assert required.event_types == {"open", "openat", "connect"}
     assert required.condition_fields == {"evt.type", "proc.name", "fd.sport"}
     assert required.output_fields == {"fd.name", "proc.aname[2]", "proc.pname"}
-    assert Requirements.of([*rules, rule(CAT)]).event_types is None
+    assert Requirements.of([*rules, rule(CAT)]).event_types == SYSCALL_EVENT_TYPES
     assert Requirements.of([]).event_types == frozenset()
 
 
@@ -324,6 +328,17 @@ def test_evaluating_a_namespaces_rules_can_be_ended_between_and_within_rules() -
     with slow.looking("shop", lambda: end_at(2)):
         assert not slow.match_namespace("shop", long).complete
     assert slow.match_namespace("shop", long).complete
+
+
+def test_types_that_are_not_usual_are_for_rules_that_name_them() -> None:
+    """Otherwise one rule on `read` would have all the others look at each read."""
+    reads = rule(And((atom("evt.type", "in", "read", "open"), CAT)), "reads")
+    matcher = Matcher([reads, rule(CAT, "any type"), rule(Not(atom("evt.type", "=", "open")), "no open")])
+    cat = {"proc.name": "cat"}
+    assert names(matcher, event({"evt.type": "read", **cat})) == ["reads"]
+    assert names(matcher, event({"evt.type": "open", **cat})) == ["reads", "any type"]
+    assert names(matcher, event({"evt.type": "close", **cat})) == ["any type", "no open"]
+    assert names(matcher, event({"evt.type": "nanosleep", **cat})) == []
 
 
 def test_many_types_and_many_rules_of_any_type_dont_multiply(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,21 @@ def test_a_rule_has_what_its_item_says() -> None:
     assert str(rule.location) == "rules.yaml:1:9"
 
 
+@pytest.mark.parametrize("condition", ["evt.type = signaldeliver", "evt.type in (mmap2, page_fault) and proc.name = x"])
+def test_a_rule_that_could_never_alert_is_an_error(condition: str) -> None:
+    loaded = load_text(rule(condition) + rule("evt.type = open", "Other"))
+    (error,) = loaded.errors
+    assert str(error.location) == "rules.yaml:2:14"
+    assert "only hold for events that are not observed" in error.message
+    assert names(loaded) == ["Other"]
+
+
+def test_a_rule_that_names_other_event_types_too_is_good() -> None:
+    loaded = load_text(rule("evt.type in (signaldeliver, open, fcntl)"))
+    assert loaded.errors == ()
+    assert [warning.code for warning in loaded.warnings] == ["LOAD_UNKNOWN_ITEM"]
+
+
 def test_the_line_break_of_a_folded_output_is_not_printed() -> None:
     text = "- rule: R\n  desc: d\n  condition: evt.type = open\n  output: >\n    one\n    two\n  priority: INFO\n"
     assert load_text(text).rules[0].output == "one two"

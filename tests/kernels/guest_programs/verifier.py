@@ -15,9 +15,10 @@ from typing import Any
 from tiercel_agent.detection.verification import statistics_of_rules
 from tiercel_agent.evaluation.rule_set import default_rules, load_rule_set
 from tiercel_agent.kernel.bytecode.provider import usual_programs
+from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 from tiercel_engine.matching.requirements import Requirements
 
-_EVERYTHING = Requirements(None, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())
+_EVERYTHING = Requirements(SYSCALL_EVENT_TYPES, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())
 
 
 def main(result: str, *sets: str) -> None:

@@ -22,20 +22,35 @@ from tiercel_engine.uncertain import Beginning, Uncertain, is_uncertain
 
 _S = 1_000_000_000
 _OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
-_READS = frozenset({"recvfrom", "recvmsg", "recvmmsg"})
-_WRITES = frozenset({"sendto", "sendmsg", "sendmmsg"})
+_READS = frozenset("read readv pread preadv preadv2 recvfrom recvmsg recvmmsg".split())
+_WRITES = frozenset("write writev pwrite pwritev pwritev2 sendto sendmsg sendmmsg".split())
 _CREAT = 0o1101  # O_CREAT | O_WRONLY | O_TRUNC, what creat(2) stands for
 _O_CREAT, _O_ACCMODE, _O_WRONLY = 0o100, 3, 1
 _EXECUTABLE = 0o111
 _CATEGORIES = {
     "file": "open openat openat2 creat open_by_handle_at unlink unlinkat rmdir mkdir mkdirat rename renameat renameat2 "
     "link linkat symlink symlinkat mknod mknodat chmod fchmod fchmodat chown fchown lchown fchownat truncate ftruncate "
-    "mount umount2 chroot pivot_root chdir fchdir",
-    "net": "socket bind connect listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg",
+    "mount umount2 chroot pivot_root chdir fchdir name_to_handle_at stat lstat fstat newfstatat statx access faccessat "
+    "faccessat2 readlink readlinkat getdents getdents64 getcwd lseek flock setxattr lsetxattr fsetxattr removexattr "
+    "lremovexattr fremovexattr utime utimes futimesat utimensat fsopen fsconfig fsmount fspick move_mount open_tree "
+    "mount_setattr swapon swapoff fallocate",
+    "net": "socket bind connect listen accept accept4 sendto sendmsg sendmmsg recvfrom recvmsg recvmmsg shutdown "
+    "setsockopt getsockopt getsockname getpeername",
     "process": "execve execveat clone clone3 fork vfork procexit setns unshare ptrace prctl seccomp capset "
-    "process_vm_readv process_vm_writev",
-    "user": "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid",
-    "signal": "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal",
+    "process_vm_readv process_vm_writev process_madvise pidfd_open pidfd_getfd setsid setpgid getrlimit setrlimit "
+    "prlimit personality",
+    "user": "setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups getuid geteuid getgid "
+    "getegid getresuid getresgid quotactl",
+    "signal": "kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo pidfd_send_signal signalfd signalfd4",
+    "memory": "brk mmap munmap mprotect pkey_mprotect mlock mlock2 mlockall munlock munlockall "
+    "memfd_create memfd_secret",
+    "ipc": "futex pipe pipe2 eventfd eventfd2 socketpair inotify_init inotify_init1 inotify_add_watch inotify_rm_watch",
+    "wait": "poll ppoll select pselect6 epoll_create epoll_create1 epoll_wait epoll_pwait epoll_pwait2",
+    "sleep": "nanosleep clock_nanosleep",
+    "time": "timerfd_create",
+    "io-read": "read readv pread preadv preadv2",
+    "io-write": "write writev pwrite pwritev pwritev2 sendfile",
+    "io-other": "fcntl ioctl splice tee vmsplice copy_file_range close_range io_uring_enter io_uring_register",
 }
 _CATEGORY = {name: category for category, names in _CATEGORIES.items() for name in names.split()}
 
@@ -178,6 +193,13 @@ def _exe_flags(record: SyscallRecord) -> str | None:
     return "|".join(names) or "0"
 
 
+def _clone3_flags(record: SyscallRecord) -> str | None:
+    section = record.sections.get(Section.ADDRESS)
+    if section is None or len(section[1]) < 8:
+        return None
+    return render.KINDS["clone"](int.from_bytes(section[1][:8], "little"))
+
+
 def _bpf_id(record: SyscallRecord) -> str | None:
     number = bpf_id(record)
     return None if number is None else str(number)
@@ -187,6 +209,8 @@ _TEXTS: dict[str, Callable[[SyscallRecord], str | None]] = {
     "path0": _first_path,
     "path1": _second_path,
     "text0": _string(Section.PATH_0),
+    "text1": _string(Section.PATH_1),
+    "clone3_flags": _clone3_flags,
     "file": lambda record: record.names.fd.given,
     "address": _passed_address,
     "tuple": fd.name,
