@@ -5,7 +5,7 @@
 #include "records.h"
 
 /* The maps that user space reads or writes, with the layouts of their keys and values. Python packs the same layouts
- * (events/syscalls.py, filter/, detection/watch.py), and tests/agent/kernel/test_layouts.py compares both. */
+ * (events/syscalls/, filter/, detection/watch.py), and tests/agent/kernel/test_layouts.py compares both. */
 
 /* What is to be recorded of a system call; the index is its number. User space fills in the calls that a loaded rule can
  * match; a call whose family is 0 is not recorded. `compat` belongs to the call that 32-bit programs (i386, arm) make by
