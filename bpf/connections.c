@@ -4,6 +4,19 @@
 #include "filter.h"
 #include "socket.h"
 
+#define SOCK_STREAM 1
+#define SOCK_SEQPACKET 5
+
+/* Where a datagram is sent to, whatever its socket is connected to; 0: there it goes. */
+static __always_inline u64 sent_elsewhere(struct record *record, struct plan *plan, u16 type)
+{
+	if (!(plan->flags & PLAN_SENDS) || type == SOCK_STREAM || type == SOCK_SEQPACKET)
+		return 0;
+	if (plan->flags & PLAN_MSGHDR)
+		return READ_USER(u64, saved_argument(record, 1)); /* msg_name */
+	return saved_argument(record, plan->address);
+}
+
 /* The candidate set of a connection, by the call, the kind of socket and its ends; user space makes the same key from the
  * record. The client's port is left out of a connect and an accept: it is a different one each time, and no condition that
  * is decided here depends on it. */
@@ -36,7 +49,7 @@ static __always_inline u32 connection_set(struct record *record, struct plan *pl
 			key->role = socket_role(sock, protocol);
 		if (accepts || messages)
 			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
-		if (!remote_port) { /* what was passed counts, up to the end of the address */
+		if (!remote_port || sent_elsewhere(record, plan, key->type)) { /* what was passed counts */
 			u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
 			u16 passed_family = READ_USER(u16, passed);
 			if (passed_family == AF_INET)

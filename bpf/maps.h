@@ -56,6 +56,7 @@ struct plan {
 #define PLAN_MMSGHDR 16      /* that msghdr is the first of several, each followed by the length of its data */
 #define PLAN_SUBJECT_PATH 32 /* the filter looks at the path that was passed and the file that was opened */
 #define PLAN_SUBJECT_END 64  /* the filter looks at the ends of the connection */
+#define PLAN_SENDS 128       /* datagrams go to the address that is passed, even if the socket is connected to another */
 
 /* Behind the plans of all calls come those of the operations of i386's socketcall (linux/net.h), of which only `compat`
  * counts. arm64 has no socketcall: the same places are for the calls that only 32-bit programs can make there. */
@@ -116,7 +117,7 @@ struct connection_key {
 	u32 role;        /* ROLE_… */
 	u8 local[16];
 	u8 remote[16];
-	u8 passed[24]; /* the socket address that was passed, where the socket has no other end */
+	u8 passed[24]; /* the socket address that was passed, where it counts */
 };
 BPF_TABLE("lru_hash", struct connection_key, u32, connection_sets, 8192);
 

@@ -12,9 +12,9 @@ from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import FileFacts, Section, Sections, SocketFacts
 
 AF_NETLINK, AF_PACKET = 16, 17
-_SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW = 1, 2, 3
+_SOCK_STREAM, _SOCK_DGRAM, _SOCK_RAW, _SOCK_SEQPACKET = 1, 2, 3, 5
 _TCP_ESTABLISHED = 1
-_L4 = {6: "tcp", 17: "udp", 1: "icmp", 58: "icmp", 255: "raw"}
+_L4 = {6: "tcp", 262: "tcp", 17: "udp", 1: "icmp", 58: "icmp", 255: "raw"}  # 262: MPTCP
 _ANONYMOUS = {  # names of anonymous inodes (fs/anon_inodes.c and its users) -> type, character
     "[eventfd]": ("event", "e"),
     "[eventpoll]": ("eventpoll", "l"),
@@ -81,6 +81,11 @@ class OpenSocket:
         return _L4.get(self.facts.protocol)
 
     @property
+    def sends_anywhere(self) -> bool:
+        """Whether an address that is passed counts, even if the socket is connected to another."""
+        return self.facts.type not in (_SOCK_STREAM, _SOCK_SEQPACKET)
+
+    @property
     def connected(self) -> bool:
         return self.facts.state == _TCP_ESTABLISHED or bool(self.remote and self.remote.port)
 
@@ -106,9 +111,12 @@ def address_text(family: int, raw: bytes) -> str:
     return str(mapped) if mapped is not None else inet_ntop(AF_INET6, raw)
 
 
-def read_sockaddr(payload: bytes) -> End | str | None:
-    """The socket address that a program passed: an end, the path of a Unix socket, or None for other families."""
-    family = int.from_bytes(payload[:2], "little")
+def read_sockaddr(payload: bytes, unspecified: int = 0) -> End | str | None:
+    """The socket address that a program passed: an end, the path of a Unix socket, or None for other families.
+
+    ``unspecified`` is the family that AF_UNSPEC stands for.
+    """
+    family = int.from_bytes(payload[:2], "little") or unspecified
     if family == AF_INET and len(payload) >= 8:
         return End(address_text(AF_INET, payload[4:8]), int.from_bytes(payload[2:4], "big"))
     if family == AF_INET6 and len(payload) >= 24:

@@ -10,7 +10,7 @@ from tiercel_agent.context import paths
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.images import text
 from tiercel_agent.events.kernel_record import KernelRecord
-from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, TEXT_BEHIND, Family
+from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, SENDS, TEXT_BEHIND, Family
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
 from tiercel_engine.uncertain import UNKNOWN, Beginning, Ending, Uncertain, Unknown, like
@@ -211,6 +211,8 @@ def _connected(record: KernelRecord) -> Name:
     bound = descriptor.path if isinstance(descriptor, OpenSocket) and descriptor.path else None
     if not isinstance(passed, str) or not passed:
         return Name(None, bound)
+    if record.call.flags & SENDS:  # whatever the socket is bound or connected to
+        return Name(passed, clean(passed) if passed.startswith("/") else passed)
     if not passed.startswith("/"):
         return Name(passed, bound or passed)
     return _name(passed, clean(passed), bound if bound and bound.startswith("/") else None)

@@ -19,7 +19,7 @@ from tiercel_agent.events.descriptor import OpenSocket
 from tiercel_agent.events.images import NO_IMAGE
 from tiercel_agent.events.live import LiveEvent
 from tiercel_agent.events.syscall_record import SyscallRecord
-from tiercel_agent.events.syscalls import RETURNED, SUBJECT_END, Family
+from tiercel_agent.events.syscalls import RETURNED, SENDS, SUBJECT_END, Family
 from tiercel_agent.filter.candidates import CandidateSets, to_words
 from tiercel_agent.filter.clauses import Partition
 from tiercel_agent.filter.decidability import Signal
@@ -299,9 +299,11 @@ def _connection(call: int, record: SyscallRecord) -> bytes | None:
         return _CONNECTION.pack(*kind, 0, 0, 0, b"", b"", b"")
     width = 4 if facts.family == AF_INET else 16
     accepts, messages = record.call.descriptor == RETURNED, record.call.family is Family.MESSAGE
-    passed = b""
-    if not facts.remote_port:
-        passed = record.sections.get(Section.ADDRESS, (0, b""))[1]
+    passed = record.sections.get(Section.ADDRESS, (0, b""))[1]
+    elsewhere = record.call.flags & SENDS and socket.sends_anywhere and passed
+    if facts.remote_port and not elsewhere:
+        passed = b""
+    else:
         used = _USED.get(int.from_bytes(passed[:2], byteorder))
         if used is None or len(passed) < used or record.call.address < 0:
             return None

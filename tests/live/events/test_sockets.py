@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from contextlib import suppress
 
 import pytest
 
@@ -207,6 +208,40 @@ def test_connected_datagrams(run, call):
     for event in (done.one("connect"), done.one("sendto")):
         assert (event["evt.failed"], event["fd.l4proto"], event["fd.typechar"]) == (False, "udp", "6")
         assert (event["fd.sip"], event["fd.sport"], event["fd.connected"]) == ("::1", done.value, True)
+
+
+def test_datagrams_go_where_they_are_sent(run, call):
+    """Whatever the socket is connected to. An address without a family is one of IPv4."""
+    unspecified = struct.pack("=H", 0) + struct.pack("!H4s8x", 9, socket.inet_aton("127.0.0.9"))
+
+    def body():
+        client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        client.connect(("127.0.0.1", 7))
+        for send in (
+            lambda: client.sendto(b"one", ("127.0.0.9", 9)),
+            lambda: client.sendmsg([b"two"], (), 0, ("127.0.0.9", 9)),
+            lambda: call("sendto", client.fileno(), b"three", 5, 0, unspecified, len(unspecified)),
+        ):
+            with suppress(OSError):
+                send()
+
+    done = run(body)
+    for name, data in (("sendto", b"one"), ("sendmsg", b"two"), ("sendto", b"three")):
+        event = done.one(name, {"evt.buffer": data})
+        assert (event["fd.sip"], event["fd.sport"], event["fd.rip"]) == ("127.0.0.9", 9, "127.0.0.9")
+        assert event["fd.name"].endswith("->127.0.0.9:9")
+
+
+def test_multipath_tcp_is_tcp(run):
+    def body():
+        try:
+            client = socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262)
+        except OSError:
+            pytest.skip("this kernel has no MPTCP")
+        with suppress(OSError):
+            client.connect(("127.0.0.1", 1))
+
+    assert run(body).one("connect")["fd.l4proto"] == "tcp"
 
 
 def test_messages(run, call):

@@ -102,6 +102,23 @@ def test_datagrams_to_another_address(pair):
         assert pair(body) == {"sent datagram": 2}
 
 
+def test_datagrams_of_a_connected_socket_to_another_address(pair):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.connect(("127.0.0.1", 7))
+
+        def attempt(send):
+            with suppress(OSError):  # nobody received the one before
+                send()
+
+        def body(learn):
+            learn(lambda: (attempt(lambda: sender.send(b"x")), attempt(lambda: sender.sendmsg([b"x"]))))
+            attempt(lambda: sender.sendto(b"x", ("127.0.0.1", 9)))
+            attempt(lambda: sender.sendmsg([b"x"], (), 0, ("127.0.0.1", 9)))
+            attempt(lambda: sender.send(b"x"))
+
+        assert pair(body) == {"sent datagram": 2}
+
+
 def test_messages_that_stay_on_the_machine(pair):
     one, _other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
 

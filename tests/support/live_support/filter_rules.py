@@ -76,7 +76,7 @@ CONNECTIONS = {
     "IPv6": "evt.type = connect and fd.sip = ::1 and fd.sport = 3",
     "datagrams": "evt.type = connect and fd.l4proto = udp",
     "sent": "evt.type = sendto and fd.l4proto = tcp and fd.sip = 127.0.0.9",
-    "sent datagram": "evt.type = sendto and fd.l4proto = udp and fd.sport = 9",
+    "sent datagram": "evt.type in (sendto, sendmsg) and fd.l4proto = udp and fd.sport = 9",
     "sent locally": "evt.type = sendto and fd.typechar = u and proc.name = tc-any",
     "received": "evt.type = recvfrom and fd.cip = 127.0.0.5",
     "accepted": "evt.type in (accept, accept4) and fd.cip = 127.0.0.5",

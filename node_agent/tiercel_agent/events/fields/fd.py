@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import AF_INET
 
 from tiercel_agent.events.descriptor import End, OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.fields import container
 from tiercel_agent.events.syscall_record import SyscallRecord
+from tiercel_agent.events.syscalls import SENDS
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
 from tiercel_engine.event import Value
 from tiercel_engine.uncertain import Uncertain, directory_of, last_component, prefixed
 
 _ACCEPTS = frozenset({"accept", "accept4"})
-_SENDS = frozenset({"sendto", "sendmsg", "sendmmsg"})
 _OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 
 
 def ends(record: SyscallRecord) -> tuple[End | None, End | None]:
     """The socket's local and remote end. Where the socket isn't connected, the remote end is the address that the call
-    passed or received. That is so for a failed connect too, since the kernel then drops the address."""
+    passed or received. That is so for a failed connect too, since the kernel then drops the address. A datagram goes to
+    the address that is passed in any case."""
     descriptor = record.descriptor
     if not isinstance(descriptor, OpenSocket):
         return None, None
-    local, remote = descriptor.local, descriptor.remote
-    if remote is None or not remote.port:
-        passed = record.sections.get(Section.ADDRESS)
-        address = read_sockaddr(passed[1]) if passed and record.call.name != "bind" else None
-        if isinstance(address, End):
-            remote = address
-    return local, remote
+    return descriptor.local, _passed_end(record, descriptor) or descriptor.remote
+
+
+def _passed_end(record: SyscallRecord, socket: OpenSocket) -> End | None:
+    """The address that was passed, if it counts."""
+    sends = bool(record.call.flags & SENDS)
+    if socket.remote is not None and socket.remote.port and not (sends and socket.sends_anywhere):
+        return None
+    passed = record.sections.get(Section.ADDRESS)
+    if passed is None or record.call.name == "bind":
+        return None
+    # Linux sends to AF_UNSPEC as if it were AF_INET (net/ipv4/udp.c).
+    address = read_sockaddr(passed[1], socket.facts.family if sends and socket.facts.family == AF_INET else 0)
+    return address if isinstance(address, End) else None
 
 
 def is_server(record: SyscallRecord) -> bool | None:
@@ -42,8 +51,8 @@ def is_server(record: SyscallRecord) -> bool | None:
         return False
     if name in _ACCEPTS or name in ("bind", "listen"):
         return True
-    if descriptor.remote is None or not descriptor.remote.port:  # datagrams: the sender is the client
-        return name not in _SENDS
+    if _passed_end(record, descriptor) or descriptor.remote is None or not descriptor.remote.port:
+        return not record.call.flags & SENDS  # datagrams: the sender is the client
     return descriptor.is_server
 
 

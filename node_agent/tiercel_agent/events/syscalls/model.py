@@ -8,11 +8,11 @@ from enum import IntEnum
 from tiercel_engine.system_calls import SYSTEM_CALLS, Numbers
 
 RETURNED = 100  # bpf/maps.h
-OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED, MMSGHDR, SUBJECT_PATH, SUBJECT_END = (1 << bit for bit in range(7))
+OPEN_HOW, MSGHDR, FREE_TEXT, ONLY_FAILED, MMSGHDR, SUBJECT_PATH, SUBJECT_END, SENDS = (1 << bit for bit in range(8))
 """PLAN_… of bpf/maps.h"""
-FOR_KERNEL = (1 << 7) - 1
+FOR_KERNEL = (1 << 8) - 1
 """The flags that plans have."""
-TEXT_BEHIND = 1 << 7
+TEXT_BEHIND = 1 << 8
 """The second path is no path but a text, which belongs to the first."""
 
 

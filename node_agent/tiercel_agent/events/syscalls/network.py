@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tiercel_agent.events.syscalls.model import MMSGHDR, MSGHDR, RETURNED, SUBJECT_END, message, on, plain
+from tiercel_agent.events.syscalls.model import MMSGHDR, MSGHDR, RETURNED, SENDS, SUBJECT_END, message, on, plain
 
 CALLS = (
     on(RETURNED, "socket", "fd=res:result domain=0:domain type=1:socket_type proto=2"),
@@ -17,10 +17,10 @@ CALLS = (
     on(0, "getsockopt", "fd=0:fd level=1 optname=2"),
     on(0, "getsockname", "fd=0:fd"),
     on(0, "getpeername", "fd=0:fd"),
-    message("sendto", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
+    message("sendto", "fd=0:fd size=2:size tuple=tuple:text data=data:text", SENDS),
     message("recvfrom", "fd=0:fd size=2:size tuple=tuple:text data=data:text"),
-    message("sendmsg", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
+    message("sendmsg", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR | SENDS),
     message("recvmsg", "fd=0:fd tuple=tuple:text data=data:text", MSGHDR),
-    message("sendmmsg", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
+    message("sendmmsg", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR | SENDS),
     message("recvmmsg", "fd=0:fd size=2 tuple=tuple:text data=data:text", MSGHDR | MMSGHDR),
 )
