@@ -100,6 +100,7 @@ class Watch:
         limit = flood_limit or 0xFFFF_FFFF
         maps["settings"].update(_u32(0), _SETTINGS.pack(limit, own_number(), 0))
         self.programs.set_plans(plans(asked, machine, filtered))
+        self.programs.freeze()
 
     def attach(self) -> None:
         """Attaches the programs: from now on there are records. Raises LibbpfError."""

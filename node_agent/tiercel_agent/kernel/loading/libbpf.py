@@ -84,6 +84,7 @@ def library() -> ctypes.CDLL:
             "bpf_prog_test_run_opts": (integer, [integer, pointer]),
             "bpf_enable_stats": (integer, [integer]),
             "bpf_map_lookup_batch": (integer, [integer, *[pointer] * 6]),
+            "bpf_map_freeze": (integer, [integer]),
             "bpf_map_update_elem": (integer, [integer, pointer, pointer, ctypes.c_uint64]),
             "bpf_map_lookup_elem": (integer, [integer, pointer, pointer]),
             "bpf_map_delete_elem": (integer, [integer, pointer]),
@@ -138,6 +139,10 @@ class Map:
     def update(self, key: bytes, value: bytes) -> None:
         """Sets the value of a key. Raises LibbpfError."""
         check(library().bpf_map_update_elem(self.fd, key, value, 0), f"map {self.name}")
+
+    def freeze(self) -> None:
+        """From now on, nobody can change the map from user space. Raises LibbpfError."""
+        check(library().bpf_map_freeze(self.fd), f"map {self.name}")
 
     def find(self, key: bytes, size: int) -> bytes | None:
         """The value of ``size`` bytes, or None if the key isn't there."""

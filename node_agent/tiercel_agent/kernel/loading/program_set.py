@@ -36,6 +36,7 @@ _TRACEPOINTS = {
     "cgroup_rmdir": "cgroup_gone",
     "sys_exit": ON_CALLS,
 }
+_WRITTEN_ONCE = ("families", "plans", "settings", "automaton", "clause_rules", "pool_of_rule")
 _MOST_CALLS = 512
 _COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
 
@@ -108,6 +109,13 @@ class ProgramSet:
         """Sets which system calls are recorded, by their numbers, and what each record has (``struct plan``)."""
         for number, plan in plans.items():
             self.maps["plans"].update(_u32(number), plan)
+
+    def freeze(self) -> None:
+        """Ends all writing to the maps that say what is watched: not even root can switch it off there. Raises
+        LibbpfError."""
+        for name in (*_WRITTEN_ONCE, EVENT_CHAIN):
+            if name in self.maps:
+                self.maps[name].freeze()
 
     def request_image(self, pid: int) -> None:
         """Has the kernel report what the process of that pid executes, before the next record of it."""
