@@ -37,7 +37,8 @@ static __always_inline struct call_memo *memo_of(struct record *record, struct c
 	return memo;
 }
 
-/* The kind of the file that was opened. A file without a place in the tree may be anything: KIND_UNKNOWN. */
+/* The kind of the file that was opened, and whether it was created. A file without a place in the tree may be anything:
+ * KIND_UNKNOWN. */
 static __always_inline u32 kind_of(struct record *record, const char *file)
 {
 	if (!file)
@@ -48,7 +49,8 @@ static __always_inline u32 kind_of(struct record *record, const char *file)
 	record->names_key.file = place;
 	if (READ_POINTER(place.dentry, DENTRY_PARENT) == place.dentry)
 		return KIND_UNKNOWN;
-	return (READ(u16, inode, INODE_MODE) & S_IFMT) >> 12;
+	u32 created = READ(u32, opened, FILE_MODE) & FMODE_CREATED;
+	return (READ(u16, inode, INODE_MODE) & S_IFMT) >> 12 | created / (FMODE_CREATED / KIND_CREATED);
 }
 
 static __always_inline u64 current_cgroup(const char *task)

@@ -119,6 +119,8 @@ static __always_inline u32 walk_paths(struct record *record)
 
 #define OVERLAYFS_SUPER_MAGIC 0x794c7630
 
+#define FMODE_CREATED 0x100000 /* include/linux/fs.h: this open has made the file */
+
 static __always_inline void section_file_facts(struct record *record, u16 kind, const char *file, u32 number)
 {
 	struct file_facts *facts = (struct file_facts *)section_payload(record);
@@ -144,6 +146,7 @@ static __always_inline void section_file_facts(struct record *record, u16 kind, 
 	if (READ_POINTER(dentry, DENTRY_PARENT) == dentry &&
 	    READ_POINTER(READ_POINTER(file, FILE_PATH + PATH_MNT), VFSMOUNT_ROOT) != dentry)
 		facts->traits |= TRAIT_DETACHED;
+	facts->traits |= (READ(u32, file, FILE_MODE) & FMODE_CREATED) / (FMODE_CREATED / TRAIT_CREATED);
 	section_end(record, kind, sizeof(*facts), number);
 }
 

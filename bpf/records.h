@@ -135,6 +135,7 @@ struct file_facts {
 #define TRAIT_UPPER_LAYER 1 /* of an overlay file system */
 #define TRAIT_LOWER_LAYER 2
 #define TRAIT_DETACHED 4    /* a file without a place in the tree: memfd, pipe, anonymous inode */
+#define TRAIT_CREATED 8     /* it was made by this open */
 
 struct socket_facts {
 	u64 inode;
@@ -164,6 +165,7 @@ struct call_key {
 _Static_assert(sizeof(struct call_key) == 3 * sizeof(u64), "filter.h compares keys by words");
 
 #define KIND_NONE 0 /* no file was opened */
+#define KIND_CREATED 16 /* beside the kind: the file is new */
 #define KIND_UNKNOWN 0xff
 
 /* What the filter knew of the call: enough for user space to learn from it. */

@@ -69,8 +69,10 @@ class Event(dict[str, Value | None]):
 
 
 _PATH_FIELDS = ("fs.path.name", "evt.abspath", *(f"evt.arg.{name}" for name in ("name", "path", "filename", "dir")))
-_SOURCE_FIELDS = ("fs.path.source", "evt.abspath.src", "evt.arg.oldpath")
-_TARGET_FIELDS = ("fs.path.target", "evt.abspath.dst", "evt.arg.newpath", "evt.arg.linkpath")
+_FIRST_FIELDS = ("evt.abspath.src", "evt.arg.oldpath")
+_SECOND_FIELDS = ("evt.abspath.dst", "evt.arg.newpath", "evt.arg.linkpath")
+LINKS = frozenset({"link", "linkat", "symlink", "symlinkat"})
+"""Event types whose first path is the target, and the second, the new name, the source."""
 
 
 class ResolvedView(Event):
@@ -100,14 +102,17 @@ def resolved_view(
     """A view of the event with the names that the kernel resolved, or None if no name differs.
 
     ``fd_name`` is the name of the descriptor's file, ``path`` that of the path that the call acts on, ``source`` and
-    ``target`` are where a rename or link starts from and leads to. A name that is None, or equal to the one in the
+    ``target`` those of ``fs.path.source`` and ``fs.path.target``. A name that is None, or equal to the one in the
     event, changes nothing. If only one of ``fd_name`` and ``path`` is given, it is used for both. Only fields that
     have a value are replaced.
     """
+    first, second = (target, source) if event["evt.type"] in LINKS else (source, target)
     names: dict[str, Value | None] = {
         **dict.fromkeys(_PATH_FIELDS, path or fd_name),
-        **dict.fromkeys(_SOURCE_FIELDS, source),
-        **dict.fromkeys(_TARGET_FIELDS, target),
+        "fs.path.source": source,
+        "fs.path.target": target,
+        **dict.fromkeys(_FIRST_FIELDS, first),
+        **dict.fromkeys(_SECOND_FIELDS, second),
     }
     if isinstance(name := fd_name or path, str):
         container = str(event["container.id"])

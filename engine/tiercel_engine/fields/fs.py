@@ -15,25 +15,25 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "fs.path.source",
         FieldType.STRING,
-        "The path that a rename or link starts from, absolute and cleaned.",
+        "The path that a rename starts from, the new name of a link, or the device of a mount, absolute and cleaned.",
         names_file=True,
     ),
-    Field("fs.path.sourceraw", FieldType.STRING, "The path that a rename or link starts from, as the caller gave it."),
+    Field("fs.path.sourceraw", FieldType.STRING, "The same, as the caller gave it."),
     Field(
         "fs.path.realsource",
         FieldType.STRING,
-        "The starting path as the kernel resolved it, links followed, if it differs from fs.path.source.",
+        "The same as the kernel resolved it, links followed, if it differs from fs.path.source.",
     ),
     Field(
         "fs.path.target",
         FieldType.STRING,
-        "The path that a rename or link leads to, absolute and cleaned.",
+        "The path that a rename or link leads to, or the folder of a mount, absolute and cleaned.",
         names_file=True,
     ),
-    Field("fs.path.targetraw", FieldType.STRING, "The path that a rename or link leads to, as the caller gave it."),
+    Field("fs.path.targetraw", FieldType.STRING, "The same, as the caller gave it."),
     Field(
         "fs.path.realtarget",
         FieldType.STRING,
-        "The path led to as the kernel resolved it, links followed, if it differs from fs.path.target.",
+        "The same as the kernel resolved it, links followed, if it differs from fs.path.target.",
     ),
 )

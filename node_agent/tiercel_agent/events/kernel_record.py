@@ -30,6 +30,14 @@ class KernelRecord:
         self._descriptor: Descriptor | Literal[False] | None = False
 
     @property
+    def may_write_executable(self) -> bool | None:
+        """Whether the process's user may write to the file that it executes; None if that isn't known."""
+        facts = self.image.exe
+        if facts is None:
+            return None
+        return self.header.uid in (0, facts.owner) or bool(facts.mode & 0o002)
+
+    @property
     def sections(self) -> Sections:
         if self._sections is None:
             self._sections = records.sections(self.raw)

@@ -10,9 +10,11 @@ from tiercel_agent.context import paths
 from tiercel_agent.events.descriptor import OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.images import text
 from tiercel_agent.events.kernel_record import KernelRecord
+from tiercel_agent.events.opens import makes_nameless
 from tiercel_agent.events.syscalls import FREE_TEXT, RETURNED, SENDS, TEXT_BEHIND, Family
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.records import Section
+from tiercel_engine.event import LINKS
 from tiercel_engine.uncertain import UNKNOWN, Beginning, Ending, Uncertain, Unknown, like
 
 _AT_SYMLINK_NOFOLLOW, _AT_SYMLINK_FOLLOW = 0x100, 0x400
@@ -83,12 +85,17 @@ def _in_folder(folder: str, name: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Names:
     """``fd`` is the descriptor's file, ``path`` the one that the call acts on by name, ``source`` and ``target`` those
-    of a rename or link."""
+    of a rename, link or mount. The target of a link is what it leads to."""
 
     fd: Name = NOTHING
     path: Name = NOTHING
     source: Name = NOTHING
     target: Name = NOTHING
+
+
+def in_order(record: KernelRecord, names: Names) -> tuple[Name, Name]:
+    """The first and the second path of a call with two."""
+    return (names.target, names.source) if record.call.name in LINKS else (names.source, names.target)
 
 
 def names_of(record: KernelRecord, resolve: Resolve) -> Names:
@@ -101,12 +108,11 @@ def names_of(record: KernelRecord, resolve: Resolve) -> Names:
             return Names(fd=opened, path=opened)
         if call.path[1] < 0 or call.flags & TEXT_BEHIND:
             return Names() if call.flags & FREE_TEXT else Names(path=_by_path(record, 0, resolve))
-        target = _by_path(record, 1, resolve)
-        if not call.flags & FREE_TEXT:
-            return Names(source=_by_path(record, 0, resolve), target=target)
+        second = _by_path(record, 1, resolve)
         if call.name == "mount":
-            return Names(path=target)
-        return Names(source=_link_text(record, target), target=target)
+            return Names(path=second, source=_device(record), target=second)
+        first = _link_text(record, second) if call.flags & FREE_TEXT else _by_path(record, 0, resolve)
+        return Names(source=second, target=first) if call.name in LINKS else Names(source=first, target=second)
     if call.family is Family.EXEC:
         return Names(path=_executed(record, resolve))
     if call.name in _TOWARDS:
@@ -144,6 +150,8 @@ def _opened(record: KernelRecord, resolve: Resolve) -> Name:
     if passed is None:
         return Name(None, real)
     raw, full = passed
+    if makes_nameless(record):
+        real = None
     if record.header.result in REFUSED:
         real = resolve(full, True)
     if not full.startswith("/") and not isinstance(full, Uncertain):
@@ -190,6 +198,11 @@ def _executed(record: KernelRecord, resolve: Resolve) -> Name:
         return Name(raw, clean(raw))
     cwd = record.image.cwd
     return Name(raw, clean(_in_folder(cwd, raw)) if cwd or isinstance(cwd, Unknown) else raw)
+
+
+def _device(record: KernelRecord) -> Name:
+    section = record.sections.get(Section.PATH_0)
+    return Name(raw := text(section[1]), raw) if section is not None else NOTHING
 
 
 def _link_text(record: KernelRecord, link: Name) -> Name:

@@ -23,7 +23,7 @@ SECTIONS_OFFSET = ANCESTORS_OFFSET + _ANCESTORS * _PROCESS.size
 
 EXEC, FORK, EXIT, CGROUP_MADE, CGROUP_REMOVED = range(0xFF00, 0xFF05)
 COMPAT, TRUNCATED, AGAIN, BY_DESCRIPTOR, LINEAGE_ENDS, OTHER_ROOT, NAMESPACES = 1, 2, 4, 8, 16, 32, 64
-UPPER_LAYER, LOWER_LAYER, DETACHED = 1, 2, 4
+UPPER_LAYER, LOWER_LAYER, DETACHED, CREATED = 1, 2, 4, 8
 ROLE_BOUND, ROLE_ACCEPTED, ROLE_CONNECTED = 1, 2, 4
 
 
@@ -81,7 +81,8 @@ class Header(NamedTuple):
 
 
 class FileFacts(NamedTuple):
-    """``struct file_facts``; times in seconds and nanoseconds, ``traits`` of UPPER_LAYER, LOWER_LAYER, DETACHED."""
+    """``struct file_facts``; times in seconds and nanoseconds, ``traits`` of UPPER_LAYER, LOWER_LAYER, DETACHED,
+    CREATED."""
 
     inode: int
     ctime_s: int

@@ -97,7 +97,7 @@ def test_open_by_handle_at(run, call, file):
         (os.O_RDONLY, 0, True, False, False, False),
         (os.O_WRONLY, 0, False, True, False, False),
         (os.O_RDWR, 0, True, True, False, False),
-        (os.O_WRONLY | os.O_CREAT, 0o644, False, True, True, False),
+        (os.O_WRONLY | os.O_CREAT, 0o644, False, True, False, False),  # it was there
         (os.O_RDONLY | os.O_CREAT | os.O_EXCL, 0o711, True, False, True, True),
         (os.O_WRONLY, 0o711, False, True, False, False),  # without O_CREAT the mode means nothing
     ],
@@ -110,6 +110,28 @@ def test_what_an_open_asks_for(run, call, tmp_path, flags, mode, read, write, cr
     assert event["evt.rawres"] >= 0
     asked = ("evt.is_open_read", "evt.is_open_write", "evt.is_open_create", "evt.is_open_exec")
     assert [event[key] for key in asked] == [read, write, create, executable]
+
+
+@pytest.mark.parametrize("name", ["open", "creat", "openat", "openat2"])
+def test_whether_an_open_makes_the_file(run, call, tmp_path, name):
+    path = tmp_path / "file"
+    flags = os.O_WRONLY | os.O_CREAT
+    how = OpenHow(flags, 0o600, 0)
+    arguments = {
+        "open": (path, flags, 0o600),
+        "creat": (path, 0o600),
+        "openat": (AT_FDCWD, path, flags, 0o600),
+        "openat2": (AT_FDCWD, path, how, 24),
+    }
+
+    def body():
+        for _ in range(2):
+            call(name, *arguments[name])
+        call("open", tmp_path / "missing" / "file", flags, 0o600)
+
+    done = run(body)
+    assert [event["evt.is_open_create"] for event in done.all(name, {"fd.name": str(path)})] == [True, False]
+    assert done.one("open", {"evt.failed": True})["evt.is_open_create"] is False
 
 
 @pytest.mark.parametrize("name", ["open", "creat", "openat", "openat2"])
@@ -156,9 +178,10 @@ def test_a_nameless_file(run, call, tmp_path):
     event = run(lambda: call("open", tmp_path, os.O_TMPFILE | os.O_RDWR, 0o600)).one("open")
     assert event["evt.rawres"] >= 0
     assert event["fd.name"] == str(tmp_path)
-    assert event["fd.typechar"] == "f"
+    assert (event["fd.type"], event["fd.typechar"]) == ("directory", "d"), "no file has that name"
+    assert event["evt.is_open_create"] is True
     assert "O_TMPFILE" in event["evt.arg.flags"].split("|")
-    assert event["fd.realname"].startswith(f"{tmp_path}/")
+    assert event["fd.realname"] is None
 
 
 def test_a_path_only_open(run, call, file):

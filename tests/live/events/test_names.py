@@ -44,16 +44,16 @@ BY_PATH = [
         (AT_FDCWD, "%s/file", AT_FDCWD, "%s/new", 1),
         {"fs.path.source": "%s/file", "fs.path.target": "%s/new", "evt.arg.flags": "RENAME_NOREPLACE"},
     ),
-    ("link", ("%s/file", "%s/new"), {"fs.path.source": "%s/file", "evt.arg.newpath": "%s/new"}),
+    ("link", ("%s/file", "%s/new"), {"fs.path.target": "%s/file", "evt.arg.newpath": "%s/new"}),
     (
         "linkat",
         (AT_FDCWD, "%s/file", AT_FDCWD, "%s/new", 0x400),
-        {"evt.arg.oldpath": "%s/file", "fs.path.target": "%s/new", "evt.arg.flags": "AT_SYMLINK_FOLLOW"},
+        {"evt.arg.oldpath": "%s/file", "fs.path.source": "%s/new", "evt.arg.flags": "AT_SYMLINK_FOLLOW"},
     ),
     (
         "symlink",
         ("../x/file", "%s/new"),
-        {"evt.arg.target": "../x/file", "evt.arg.linkpath": "%s/new", "fs.path.target": "%s/new"},
+        {"evt.arg.target": "../x/file", "evt.arg.linkpath": "%s/new", "fs.path.source": "%s/new"},
     ),
     ("symlinkat", ("/etc/shadow", AT_FDCWD, "%s/new"), {"evt.arg.target": "/etc/shadow", "evt.arg.linkpath": "%s/new"}),
 ]
@@ -81,7 +81,7 @@ def test_failed_call_by_path(run, call, tmp_path, name, arguments):
     filled = [argument.replace("%s", gone) if isinstance(argument, str) else argument for argument in arguments]
     event = run(lambda: call(name, *filled)).one(name)
     assert (event["evt.res"], event["evt.rawres"]) == ("ENOENT", -2)
-    shown = event["fs.path.name"] or event["fs.path.target"]
+    shown = event["fs.path.name"] or event["evt.abspath.dst"]
     assert shown.startswith(f"{gone}/")
 
 
@@ -99,14 +99,16 @@ def test_names_from_descriptors(run, call, tmp_path):
 
     done = run(body)
     event = done.one("linkat")
-    assert (event["fs.path.source"], event["fs.path.target"]) == (f"{tmp_path}/a/file", f"{tmp_path}/b/linked")
+    assert (event["fs.path.source"], event["fs.path.target"]) == (f"{tmp_path}/b/linked", f"{tmp_path}/a/file")
+    assert (event["fs.path.sourceraw"], event["fs.path.targetraw"]) == ("linked", "file")
+    assert (event["evt.abspath.src"], event["evt.abspath.dst"]) == (f"{tmp_path}/a/file", f"{tmp_path}/b/linked")
     event = done.one("renameat")
     assert (event["fs.path.source"], event["fs.path.target"]) == (f"{tmp_path}/a/file", f"{tmp_path}/b/moved")
     assert (event["fs.path.sourceraw"], event["fs.path.targetraw"]) == ("file", "moved")
     event = done.one("unlinkat")
     assert (event["fs.path.name"], event["fs.path.nameraw"]) == (f"{tmp_path}/b/moved", "./moved")
     event = done.one("symlinkat")
-    assert (event["fs.path.source"], event["fs.path.target"]) == (f"{tmp_path}/b/moved", f"{tmp_path}/b/symbolic")
+    assert (event["fs.path.source"], event["fs.path.target"]) == (f"{tmp_path}/b/symbolic", f"{tmp_path}/b/moved")
 
 
 def test_mounts(run, call, tmp_path):

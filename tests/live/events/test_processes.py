@@ -101,6 +101,7 @@ def test_relative_program(run, tmp_path, spawned):
     assert (event["proc.name"], event["proc.exe"], event["proc.exepath"]) == ("link", "./link", str(program))
     assert event["proc.cwd"] == f"{tmp_path}/"
     assert event["proc.is_exe_writable"] is True
+    assert "EXE_WRITABLE" in event["evt.arg.flags"].split("|")
 
 
 def test_execveat_of_a_memfd(run, call, spawned):

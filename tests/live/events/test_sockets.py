@@ -45,6 +45,8 @@ def test_socket(run, call):
     )
     assert event["fd.num"] == event["evt.rawres"]
     assert event["fd.name"] is None
+    assert [event[key] for key in ("fd.sip", "fd.cip", "fd.lip", "fd.rip", "fd.sport", "fd.snet")] == [None] * 6
+    assert event["fd.is_server"] is False
     assert done.one("socket", {"evt.arg.domain": "AF_PACKET"})["evt.arg.type"] == "SOCK_RAW"
     assert done.one("socket", {"evt.arg.domain": "AF_INET", "evt.arg.proto": "1"})["fd.l4proto"] == "icmp"
     assert done.one("socket", {"evt.arg.domain": "AF_INET6"})["evt.res"] == "EINVAL"

@@ -74,6 +74,19 @@ def test_the_same_file_called_for_otherwise(pair, file, otherwise):
     assert len(pair(body)) == 1
 
 
+def test_a_file_that_is_new_this_time(pair, tmp_path):
+    path = tmp_path / "tc-new"
+    path.touch()
+
+    def body(learn):
+        learn(lambda: open_at(path, os.O_RDWR | os.O_CREAT, mode=0o600))
+        path.unlink()
+        for _ in range(2):
+            open_at(path, os.O_RDWR | os.O_CREAT, mode=0o600)
+
+    assert pair(body) == {"new": 1}
+
+
 def test_a_pipe_in_place_of_a_file(pair, file):
     def body(learn):
         learn(lambda: open_at(file, os.O_RDONLY | os.O_NONBLOCK))

@@ -57,6 +57,7 @@ RULES = {
     "other name": "fd.name endswith /tc-harmless and not fd.nameraw endswith tc-harmless",
     "written": "fd.filename = tc-harmless and evt.is_open_write = true",
     "created": "fd.filename = tc-harmless and evt.arg.flags contains O_CREAT",
+    "new": "fd.filename = tc-new and evt.is_open_create = true",
     "missing": "fd.filename = tc-harmless and evt.res = ENOENT",
     "refused": "fd.filename = tc-secret-refused and evt.res = EACCES",
     "a directory": "fd.filename = tc-harmless and fd.typechar = d",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
-from struct import unpack_from
 
 from tiercel_agent.context.words import Words
 from tiercel_agent.events import render
@@ -13,6 +12,8 @@ from tiercel_agent.events.aimed import bpf_id, is_aimed_at
 from tiercel_agent.events.descriptor import End, OpenFile, read_sockaddr
 from tiercel_agent.events.fields import fd, identity
 from tiercel_agent.events.images import text
+from tiercel_agent.events.names import in_order
+from tiercel_agent.events.opens import CREAT_FLAGS, creation_mode, makes_nameless, open_flags, open_how
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import BY_NAME, Parameter
 from tiercel_agent.kernel import records
@@ -21,10 +22,8 @@ from tiercel_engine.event import Value
 from tiercel_engine.uncertain import Beginning, Uncertain, is_uncertain
 
 _S = 1_000_000_000
-_OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 _READS = frozenset("read readv pread preadv preadv2 recvfrom recvmsg recvmmsg".split())
 _WRITES = frozenset("write writev pwrite pwritev pwritev2 sendto sendmsg sendmmsg".split())
-_CREAT = 0o1101  # O_CREAT | O_WRONLY | O_TRUNC, what creat(2) stands for
 _O_CREAT, _O_ACCMODE, _O_WRONLY = 0o100, 3, 1
 _EXECUTABLE = 0o111
 _CATEGORIES = {
@@ -55,40 +54,6 @@ _CATEGORIES = {
 _CATEGORY = {name: category for category, names in _CATEGORIES.items() for name in names.split()}
 
 
-def open_flags(record: SyscallRecord) -> int | None:
-    """The flags of a call of the open family; None for other calls."""
-    header = record.header
-    match record.call.name:
-        case "open":
-            return header.arg1
-        case "openat" | "open_by_handle_at":
-            return header.arg2
-        case "openat2":
-            return _open_how(record, 0)
-        case "creat":
-            return _CREAT
-    return None
-
-
-def _open_how(record: SyscallRecord, index: int) -> int:
-    section = record.sections.get(Section.OPEN_HOW)
-    return int(unpack_from("=3Q", section[1])[index]) if section and len(section[1]) >= 24 else 0
-
-
-def _creation_mode(record: SyscallRecord) -> int:
-    header = record.header
-    match record.call.name:
-        case "open":
-            return header.arg2
-        case "openat":
-            return header.arg3
-        case "openat2":
-            return _open_how(record, 1)
-        case "creat":
-            return header.arg1
-    return 0
-
-
 def _reads(record: SyscallRecord) -> Value | None:
     flags = open_flags(record)
     return None if flags is None else flags & _O_ACCMODE != _O_WRONLY
@@ -100,13 +65,16 @@ def _writes(record: SyscallRecord) -> Value | None:
 
 
 def _creates(record: SyscallRecord) -> Value | None:
-    flags = open_flags(record)
-    return None if flags is None else bool(flags & _O_CREAT)
+    if open_flags(record) is None:
+        return None
+    opened = record.descriptor
+    created = isinstance(opened, OpenFile) and bool(opened.facts.traits & records.CREATED)
+    return created or makes_nameless(record)
 
 
 def _creates_executable(record: SyscallRecord) -> Value | None:
     flags = open_flags(record)
-    return None if flags is None else bool(flags & _O_CREAT and _creation_mode(record) & _EXECUTABLE)
+    return None if flags is None else bool(flags & _O_CREAT and creation_mode(record) & _EXECUTABLE)
 
 
 def _raw(record: SyscallRecord, parameter: Parameter) -> int | None:
@@ -115,11 +83,11 @@ def _raw(record: SyscallRecord, parameter: Parameter) -> int | None:
     if len(source) == 1:
         return int(record.header[5 + int(source)])
     if source.startswith("how"):
-        return _open_how(record, int(source[3]))
+        return open_how(record, int(source[3]))
     if source == "res":
         return record.header.result
     if source == "creat":
-        return _CREAT
+        return CREAT_FLAGS
     descriptor = record.descriptor
     if isinstance(descriptor, OpenFile) and source in ("ino", "dev"):
         return descriptor.facts.inode if source == "ino" else descriptor.facts.device
@@ -152,12 +120,12 @@ def _string(kind: int) -> Callable[[SyscallRecord], str | None]:
 
 def _first_path(record: SyscallRecord) -> str | None:
     names = record.names
-    return names.path.given or names.source.given
+    return names.path.given or in_order(record, names)[0].given
 
 
 def _second_path(record: SyscallRecord) -> str | None:
     names = record.names
-    return names.target.given or names.path.given
+    return in_order(record, names)[1].given or names.path.given
 
 
 def _passed_address(record: SyscallRecord) -> str | None:
@@ -183,7 +151,8 @@ def _exe_flags(record: SyscallRecord) -> str | None:
     facts = record.image.exe
     if facts is None:
         return None
-    names = [
+    names = ["EXE_WRITABLE"] if record.may_write_executable else []
+    names += [
         name
         for trait, name in ((records.UPPER_LAYER, "EXE_UPPER_LAYER"), (records.LOWER_LAYER, "EXE_LOWER_LAYER"))
         if facts.traits & trait

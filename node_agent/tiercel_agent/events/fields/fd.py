@@ -7,6 +7,7 @@ from socket import AF_INET
 
 from tiercel_agent.events.descriptor import End, OpenFile, OpenSocket, read_sockaddr
 from tiercel_agent.events.fields import container
+from tiercel_agent.events.opens import OPENS, makes_nameless
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import SENDS
 from tiercel_agent.kernel import records
@@ -15,7 +16,6 @@ from tiercel_engine.event import Value
 from tiercel_engine.uncertain import Uncertain, directory_of, last_component, prefixed
 
 _ACCEPTS = frozenset({"accept", "accept4"})
-_OPENS = frozenset({"open", "openat", "openat2", "creat", "open_by_handle_at"})
 
 
 def ends(record: SyscallRecord) -> tuple[End | None, End | None]:
@@ -23,7 +23,7 @@ def ends(record: SyscallRecord) -> tuple[End | None, End | None]:
     passed or received. That is so for a failed connect too, since the kernel then drops the address. A datagram goes to
     the address that is passed in any case."""
     descriptor = record.descriptor
-    if not isinstance(descriptor, OpenSocket):
+    if not isinstance(descriptor, OpenSocket) or record.call.name == "socket":
         return None, None
     return descriptor.local, _passed_end(record, descriptor) or descriptor.remote
 
@@ -48,6 +48,8 @@ def is_server(record: SyscallRecord) -> bool | None:
         return None
     name = record.call.name
     if name == "connect":
+        return False
+    if name == "socket":
         return False
     if name in _ACCEPTS or name in ("bind", "listen"):
         return True
@@ -110,7 +112,7 @@ def number(record: SyscallRecord) -> int | None:
     descriptor = record.descriptor
     if descriptor is not None:
         return descriptor.number
-    if record.call.name in _OPENS:
+    if record.call.name in OPENS:
         return record.header.result
     return None
 
@@ -124,6 +126,8 @@ def _carries_ipv4(record: SyscallRecord) -> bool:
 
 def _type(record: SyscallRecord) -> str | None:
     descriptor = record.descriptor
+    if makes_nameless(record):
+        return "directory"
     if _carries_ipv4(record):
         return "ipv4"
     return descriptor.type if descriptor else None
@@ -131,12 +135,14 @@ def _type(record: SyscallRecord) -> str | None:
 
 def _typechar(record: SyscallRecord) -> str | None:
     descriptor = record.descriptor
+    if makes_nameless(record):
+        return "d"
     if _carries_ipv4(record):
         return "4"
     if descriptor is not None:
         return descriptor.typechar
     # as for a failed open: it would have been a file
-    return "f" if record.call.name in _OPENS else None
+    return "f" if record.call.name in OPENS else None
 
 
 def _name_changed(record: SyscallRecord) -> bool | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tiercel_agent.events.names import in_order
 from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_engine.event import Value
 
@@ -18,7 +19,7 @@ FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "fs.path.targetraw": lambda record: record.names.target.raw,
     "fs.path.realtarget": lambda record: record.names.target.real,
     "evt.abspath": lambda record: record.names.path.given,
-    "evt.abspath.src": lambda record: record.names.source.given,
-    "evt.abspath.dst": lambda record: record.names.target.given,
+    "evt.abspath.src": lambda record: in_order(record, record.names)[0].given,
+    "evt.abspath.dst": lambda record: in_order(record, record.names)[1].given,
 }
 WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {}

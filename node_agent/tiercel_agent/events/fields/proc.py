@@ -146,13 +146,6 @@ def _trait(bit: int) -> Callable[[SyscallRecord], Value | None]:
     return extract
 
 
-def _writable(record: SyscallRecord) -> Value | None:
-    facts = record.image.exe
-    if facts is None:
-        return None
-    return record.header.uid in (0, facts.owner) or bool(facts.mode & 0o002)
-
-
 def _from_memfd(record: SyscallRecord) -> Value | None:
     image = record.image
     return bool(image.exe and image.exe.traits & records.DETACHED and image.exe_path.startswith("memfd:"))
@@ -267,7 +260,7 @@ FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "proc.ppid.ts": _parent_started,
     "proc.duration": lambda record: record.header.time - record.process.start,
     "proc.ppid.duration": lambda record: record.header.time - record.ancestors[0].start if record.ancestors else None,
-    "proc.is_exe_writable": _writable,
+    "proc.is_exe_writable": lambda record: record.may_write_executable,
     "proc.is_exe_upper_layer": _trait(records.UPPER_LAYER),
     "proc.is_exe_lower_layer": _trait(records.LOWER_LAYER),
     "proc.is_exe_from_memfd": _from_memfd,

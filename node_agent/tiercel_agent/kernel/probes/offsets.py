@@ -89,6 +89,7 @@ REQUIRED = {
     "FILE_PATH": ("file.f_path",),
     "FILE_INODE": ("file.f_inode",),
     "FILE_FLAGS": ("file.f_flags",),
+    "FILE_MODE": ("file.f_mode",),
     "FILE_PRIVATE": ("file.private_data",),
     "FILES_FDT": ("files_struct.fdt",),
     "FDTABLE_MAX": ("fdtable.max_fds",),
