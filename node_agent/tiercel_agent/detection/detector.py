@@ -54,7 +54,7 @@ from tiercel_engine.memory import give_back_memory
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
-_AT_ONCE = 1 << 20  # bytes of records of calls: rules see them before more are read
+_AT_ONCE = 128  # events: rules see them before more are read
 _VALUES = 8192  # bytes that the fields of an event take, about
 _LOOKUPS_READY = 60.0  # seconds
 
@@ -134,8 +134,9 @@ class Detector:
         return self._unwatched
 
     def poll(self, timeout: float) -> list[Event]:
-        self._read(min(timeout, LOOK) if self._intake.has_pending else timeout)
-        return self._intake.take_events()
+        intake = self._intake
+        self._read(0.0 if intake.calls else min(timeout, LOOK) if intake.has_pending else timeout)
+        return intake.take_events(_AT_ONCE)
 
     def evaluated(self, event: Event) -> None:
         if self._watch.learner is not None and isinstance(event, LiveEvent):
@@ -192,10 +193,13 @@ class Detector:
             Loss(LossCause.PROCESS_BUFFER_FULL): totals["lost processes"],
             Loss(LossCause.CALLS_SKIPPED): totals["skipped calls"],
             Loss(LossCause.PROCESSES_SKIPPED): totals["skipped processes"],
-            Loss(LossCause.UNREADABLE_RECORD): totals["failed records"],
+            Loss(LossCause.UNREADABLE_RECORD): totals["failed records"] + self._intake.unreadable.count,
             Loss(LossCause.LOOKUP_UNANSWERED): self._lookups.unanswered,
         }
         self._losses.add(self._watch.losses.read())
+        unread = self._intake.calls.lost
+        while unread:
+            self._losses.count(Loss(LossCause.CALL_BUFFER_FULL), *unread.popitem())
         evicted = self._context.processes.evicted
         while evicted:
             self._losses.count(Loss(LossCause.PROCESS_TABLE_FULL), *evicted.popitem())
@@ -236,9 +240,11 @@ class Detector:
         programs.cgroups.consume(programs.cgroups.unread())
         self._intake.take_changes()
         programs.processes.consume(programs.processes.unread())
-        programs.calls.consume(min(calls, _AT_ONCE))
-        if calls <= _AT_ONCE:  # all that were there have been read
-            self._context.processes.forget(begun)
+        waiting = self._intake.calls
+        room = waiting.room
+        programs.calls.consume(min(calls, room))
+        if calls <= room:  # all that were there have been read
+            self._context.processes.forget(waiting.oldest() or begun)
 
     def _request_image(self, pid: int) -> None:
         self._intake.watch.programs.request_image(pid)

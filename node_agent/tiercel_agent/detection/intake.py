@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tiercel_agent.detection.call_queue import CallQueue
 from tiercel_agent.detection.exemptions import Exemptions
 from tiercel_agent.detection.handover import Handover
 from tiercel_agent.detection.pending_events import PendingEvents
@@ -13,6 +14,7 @@ from tiercel_agent.events.syscall_record import SyscallRecord
 from tiercel_agent.events.syscalls import BY_NAME, Syscall
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.boot_clock import BootClock
+from tiercel_agent.kernel.unreadable import UnreadableRecords
 from tiercel_engine.event import Event
 
 
@@ -28,6 +30,8 @@ class Intake:
         self._context = context
         self._exempt = exempt
         self._clock = BootClock()
+        self.calls = CallQueue()
+        self.unreadable = UnreadableRecords()
         self._events: list[LiveEvent] = []
         self._undecided: list[LiveEvent] = []
         """Those of children of the agent that may be compilers."""
@@ -40,8 +44,10 @@ class Intake:
         """Whether events wait until more is known of their containers."""
         return bool(self._pending)
 
-    def take_events(self) -> list[Event]:
-        """The events of the records so far, in the order of their times, without those that wait."""
+    def take_events(self, most: int | None = None) -> list[Event]:
+        """The events of the records so far, in the order of their times, without those that wait; of calls, the next
+        ``most`` whose turn it is."""
+        self._make(most)
         if not self._exempt.expected:
             self._decide()
         events, self._events = self._events, []
@@ -63,22 +69,21 @@ class Intake:
         The times are as for ``Handover``.
         """
         self.watch.drain()
+        self._make()
         self._decide()
         reported = self._events
         self._events = [event for event in reported if event.record.header.time < instant]
         last = self._last_events()
         self.watch = new
         new.drain()  # all that both may have seen
+        self._make()
         handover = Handover(reported, instant, settled)
         self._events = [event for event in self._events if handover.counts(event)]
         return last
 
     def take_call(self, watch: Watch, record: bytes) -> None:
         """Takes a record of a system call, or of the end of a process as an event."""
-        header = records.header(record)
-        call = PROCEXIT if header.type == records.EXIT else watch.call_of(header.type)
-        if call is not None:
-            self._add(call, header, record)
+        self.calls.put(watch, record)
 
     def take_process(self, watch: Watch, record: bytes) -> None:
         """Takes a record of the start, the end or a new program of a process."""
@@ -90,9 +95,8 @@ class Intake:
                 image = image_of(records.sections(record), 0 if again else header.time)
                 self._context.processes.executed(process, image, header.time, header.cgroup, told_late=again)
                 self._context.containers.executed(header, process)
-                name = "execveat" if header.flags & records.BY_DESCRIPTOR else "execve"
-                if name in watch.types and not again:
-                    self._add(BY_NAME[name], header, record, image)
+                if _exec(header).name in watch.types and not again:
+                    self.calls.put(watch, record, image)
             case records.FORK:
                 self._context.processes.forked(records.fork_record(record))
             case records.EXIT:
@@ -116,6 +120,15 @@ class Intake:
         elif changes.containers:
             learner.forget(changes.containers)
 
+    def _make(self, most: int | None = None) -> None:
+        """Makes events of records of calls that wait: of all, or of the next ``most``."""
+        while self.calls and (most is None or most > 0):
+            try:
+                self._add(*self.calls.take())
+            except Exception as error:  # that of others goes on
+                self.unreadable.note(error)
+            most = most - 1 if most is not None else None
+
     def _decide(self) -> None:
         """Events of children of the agent count, unless these are exempt by now."""
         covers, undecided = self._exempt.covers, self._undecided
@@ -127,7 +140,11 @@ class Intake:
         self._decide()
         return [*self.take_events(), *self._pending.release()]
 
-    def _add(self, call: Syscall, header: records.Header, record: bytes, image: Image | None = None) -> None:
+    def _add(self, watch: Watch, record: bytes, image: Image | None) -> None:
+        header = records.header(record)
+        call = _call(watch, header)
+        if call is None:
+            return
         process = records.process_at(record, records.SELF_OFFSET)
         if self._exempt.covers(header, process):
             return
@@ -137,3 +154,17 @@ class Intake:
         parent = records.process_at(record, records.ANCESTORS_OFFSET) if self._exempt.expected else None
         may_be_exempt = parent is not None and self._exempt.is_child(parent)
         (self._undecided if may_be_exempt else self._events).append(event)
+
+
+def _call(watch: Watch, header: records.Header) -> Syscall | None:
+    match header.type:
+        case records.EXEC:
+            return _exec(header)
+        case records.EXIT:
+            return PROCEXIT
+        case number:
+            return watch.call_of(number)
+
+
+def _exec(header: records.Header) -> Syscall:
+    return BY_NAME["execveat" if header.flags & records.BY_DESCRIPTOR else "execve"]

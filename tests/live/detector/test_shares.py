@@ -175,6 +175,28 @@ def test_what_a_container_loses_is_told_by_its_cgroup_and_costs_others_nothing(f
     assert count + run.reported["asks"] == FLOOD + 10
 
 
+def test_a_flood_makes_nobody_elses_event_late(flooded):
+    """What came last, of another session, is among the first that are evaluated."""
+
+    def apart(count: int) -> int:
+        def body() -> None:
+            os.setsid()
+            open_often(("asks", count))
+
+        return child(body)
+
+    run = flooded(flood_limit=0xFFFF_FFFF)
+    flooder = apart(2000)
+    after(flooder)
+    other = apart(1)
+    after(other)
+    run.take()
+    assert run.openers("asks") == {flooder, other}
+    after(in_child(("end", 1)))
+    run.until_end()
+    assert run.reported["asks"] == 2001
+
+
 def test_the_kernels_counts_of_what_is_lost_are_read_once(flooded):
     run = flooded()
     after(in_child(("asks", FLOOD)))

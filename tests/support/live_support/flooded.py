@@ -44,7 +44,8 @@ class Flooded:
             self.detector.evaluated(event)
 
     def until_end(self) -> None:
-        while not self.reported["end"]:
+        """Takes everything up to the event that ends it. Other sessions' events may come later than their time."""
+        while not self.reported["end"] or self.detector._intake.calls:
             self.take()
 
     def suppressed(self) -> Counter[str]:

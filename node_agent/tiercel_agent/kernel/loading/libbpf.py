@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import logging
 import mmap
 import os
 from collections.abc import Callable
@@ -18,10 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tiercel_engine.located import located
+from tiercel_agent.kernel.unreadable import UnreadableRecords
 
 RingCallback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t)
-LOGGER = logging.getLogger(__name__)
 _ENOTSUPP = 524
 _ENOUGH = -1000
 _POSITION = mmap.PAGESIZE  # one page has the position of who reads, the next one that of who writes
@@ -185,24 +183,19 @@ class Map:
 class Ring:
     """The reading end of a BPF ring buffer; ``take`` is called with each record.
 
-    ``failed`` counts the records for which ``take`` raised an error. They are lost, and only they; each different error
-    is logged once, by its type and place.
+    ``unreadable`` are the records for which ``take`` raised an error.
     """
 
     def __init__(self, fd: int, take: Callable[[bytes], None]) -> None:
         string_at = ctypes.string_at
-        self.failed = 0
+        self.unreadable = UnreadableRecords()
         self._left = 0
-        logged: set[str] = set()
 
         def callback(_context: int, data: int, size: int) -> int:
             try:
                 take(string_at(data, size))
             except Exception as error:  # it must not get into libbpf, which called this
-                self.failed += 1
-                if (place := located(error)) not in logged:
-                    logged.add(place)
-                    LOGGER.error("a record of the kernel could not be read: %s", place)
+                self.unreadable.note(error)
             self._left -= -(-(size + _RECORD_HEAD) // 8) * 8
             return _ENOUGH if self._left <= 0 else 0
 

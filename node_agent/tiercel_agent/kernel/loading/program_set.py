@@ -127,7 +127,7 @@ class ProgramSet:
         for index, name in enumerate(_COUNTERS):
             raw = self.maps["counters"].lookup(_u32(index), 8 * self._cpus)
             totals[name] = sum(int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8))
-        totals["failed records"] = sum(ring.failed for ring in self._rings)
+        totals["failed records"] = sum(ring.unreadable.count for ring in self._rings)
         totals["skipped calls"] = self.statistics(ON_CALLS).skipped
         others = [name for name in _TRACEPOINTS.values() if name != ON_CALLS and name not in self._missing]
         totals["skipped processes"] = sum(self.statistics(name).skipped for name in others)
