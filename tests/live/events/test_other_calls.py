@@ -122,7 +122,7 @@ def test_a_call_of_which_only_the_result_is_told(run, call):
 class TestRareOnes:
     """The usual detector watches them."""
 
-    @pytest.fixture
+    @pytest.fixture(scope="class")
     def detector(self, elder, opened_detectors):
         return opened_detectors(
             Requirements(SYSCALL_EVENT_TYPES, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())

@@ -88,9 +88,11 @@ def hangs(process: int) -> bool:
 
 def _serve(fuse: int, told: int, confirm: int, content: bytes) -> None:
     answered: set[int] | None = None
+    poll = select.poll()  # descriptors may have numbers that select() doesn't take
+    for descriptor in (fuse, told):
+        poll.register(descriptor, select.POLLIN)
     while True:
-        ready, _, _ = select.select([fuse, told], [], [])
-        if told in ready:
+        if told in dict(poll.poll()):
             count = os.read(told, 4)
             if not count:
                 return
