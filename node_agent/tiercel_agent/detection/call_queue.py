@@ -13,9 +13,9 @@ from struct import Struct
 from tiercel_agent.detection.watch import Watch
 from tiercel_agent.events.images import Image
 
-MOST = 8 << 20
-"""Bytes of records that wait. Calls beyond it wait in the kernel, which shares its room out in the same way. Execs
-don't, since their images must be known: as many bytes again may wait of them."""
+MOST = 4 << 20
+"""Bytes of records that wait. Calls beyond it wait in the kernel for a moment longer, but execs don't, since their
+images must be known. So as many bytes again may wait for a while."""
 _AT_ONCE = 32
 """Part of the limit that is made free at a time, so that finding who has most costs little for each record."""
 _WHOSE = Struct("=8xQ56xQ48xI")  # struct header of bpf/records.h: time, cgroup, sid

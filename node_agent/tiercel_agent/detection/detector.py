@@ -55,6 +55,7 @@ from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
 _AT_ONCE = 128  # events: rules see them before more are read
+_READ_ALL = 100_000_000  # ns in which all records of calls are read once, even if there is no room for them
 _VALUES = 8192  # bytes that the fields of an event take, about
 _LOOKUPS_READY = 60.0  # seconds
 
@@ -88,6 +89,7 @@ class Detector:
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
         self._loading: Future[tuple[Watch, Sequence[Rule]]] | None = None
         self._retired: Counter[str] = Counter()
+        self._all_read_at = 0
         self._suppressed: list[Suppressed] = []
         looked_up_by = [module.__name__ for module in (account_files, paths, procfs)]
         self._lookups = Lookups(looked_up_by, exemptions.begin_lookups)
@@ -241,9 +243,11 @@ class Detector:
         self._intake.take_changes()
         programs.processes.consume(programs.processes.unread())
         waiting = self._intake.calls
-        room = waiting.room
-        programs.calls.consume(min(calls, room))
-        if calls <= room:  # all that were there have been read
+        # Where a flood fills the queue, others' calls are found behind it all the same, and it loses what is too much.
+        read_all = calls <= waiting.room or begun - self._all_read_at >= _READ_ALL
+        programs.calls.consume(calls if read_all else waiting.room)
+        if read_all:
+            self._all_read_at = begun
             self._context.processes.forget(waiting.oldest() or begun)
 
     def _request_image(self, pid: int) -> None:

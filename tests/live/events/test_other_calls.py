@@ -33,6 +33,12 @@ def detector(elder, opened_detectors):
     return opened_detectors(Requirements(ASKED, frozenset(), frozenset()))
 
 
+@pytest.fixture(scope="module")
+def usual(elder, opened_detectors):
+    """Watches the usual calls."""
+    return opened_detectors(Requirements(SYSCALL_EVENT_TYPES, frozenset({"proc.cwd"}), frozenset()))
+
+
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     path = tmp_path / "file"
@@ -122,11 +128,9 @@ def test_a_call_of_which_only_the_result_is_told(run, call):
 class TestRareOnes:
     """The usual detector watches them."""
 
-    @pytest.fixture(scope="class")
-    def detector(self, elder, opened_detectors):
-        return opened_detectors(
-            Requirements(SYSCALL_EVENT_TYPES, frozenset({"proc.env", "proc.cwd", "evt.buffer"}), frozenset())
-        )
+    @pytest.fixture
+    def detector(self, usual):
+        return usual
 
     def test_extended_attributes(self, run, call, file):
         event = run(lambda: call("setxattr", file, b"user.mark", b"value", 5, 0)).one("setxattr")
