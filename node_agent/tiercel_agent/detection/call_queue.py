@@ -13,7 +13,7 @@ from struct import Struct
 from tiercel_agent.detection.watch import Watch
 from tiercel_agent.events.images import Image
 
-MOST = 4 << 20
+MOST = 2 << 20
 """Bytes of records that wait. Calls beyond it wait in the kernel for a moment longer, but execs don't, since their
 images must be known. So as many bytes again may wait for a while."""
 _AT_ONCE = 32

@@ -54,7 +54,7 @@ from tiercel_engine.memory import give_back_memory
 from tiercel_engine.resources.node_agent import LossCause
 from tiercel_engine.rule import Rule
 
-_AT_ONCE = 128  # events: rules see them before more are read
+_AT_ONCE = 64  # events: rules see them before more are read
 _READ_ALL = 100_000_000  # ns in which all records of calls are read once, even if there is no room for them
 _VALUES = 8192  # bytes that the fields of an event take, about
 _LOOKUPS_READY = 60.0  # seconds

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 import pytest
+from live_support.filter_rules import AT_FDCWD
 
 from tiercel_agent.kernel.loading import libbpf, program_set
 from tiercel_agent.loss import Loss
@@ -26,7 +27,7 @@ def lost_by(detector, cause):
 @pytest.fixture
 def own(opened_detectors):
     detector = opened_detectors(
-        Requirements(frozenset({"open", "openat", "execve"}), frozenset({"proc.cwd", "proc.env"}), frozenset())
+        Requirements(frozenset({"openat", "execve"}), frozenset({"proc.cwd", "proc.env"}), frozenset())
     )
     yield detector
     detector.close()  # each test starts with empty rings
@@ -35,7 +36,7 @@ def own(opened_detectors):
 def open_once(call, path):
     pid = os.fork()
     if pid == 0:
-        call("open", path, os.O_RDONLY)
+        call("openat", AT_FDCWD, path, os.O_RDONLY)
         os._exit(0)
     os.waitpid(pid, 0)
     return pid
@@ -52,10 +53,10 @@ def test_flood_of_calls(own, call, collect):
         done = 0
         while not done:
             for _ in range(1000):
-                call("open", name, os.O_RDONLY)
+                call("openat", AT_FDCWD, name, os.O_RDONLY)
             with suppress(BlockingIOError):
                 done = len(os.read(stop, 1))
-        call("open", "/flood-end", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/flood-end", os.O_RDONLY)
         os._exit(0)
     while not lost_by(own, LossCause.CALL_BUFFER_FULL):
         os.sched_yield()

@@ -9,12 +9,16 @@ import subprocess
 import threading
 
 import pytest
+from live_support.filter_rules import AT_FDCWD
 from live_support.updating import update
 
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_engine.matching.requirements import Requirements
 
-OPENS = frozenset({"open"})
+OPENS = frozenset({"openat"})
+REMOVES = frozenset({"rmdir", "unlinkat"})
+"""What programs call to remove a folder depends on the machine."""
+AT_REMOVEDIR = 0x200
 MARKER = "/tiercel-test-marker/"
 
 
@@ -34,10 +38,10 @@ def ticking(call):
         ended = []
         signal.signal(signal.SIGTERM, lambda *_: ended.append(1))
         while not ended:
-            call("open", f"{MARKER}{number}", os.O_RDONLY)
+            call("openat", AT_FDCWD, f"{MARKER}{number}", os.O_RDONLY)
             number += 1
             signal.sigtimedwait([], 0.001)
-        call("open", f"{MARKER}end", os.O_RDONLY)
+        call("openat", AT_FDCWD, f"{MARKER}end", os.O_RDONLY)
         os.write(reporting, b"%d" % number)
         os._exit(0)
     os.close(reporting)
@@ -59,7 +63,7 @@ def markers(events):
     "others",
     [
         [
-            Requirements(frozenset({"open", "mkdir"}), frozenset(), frozenset()),
+            Requirements(frozenset({"openat", "mkdirat"}), frozenset(), frozenset()),
             Requirements(OPENS, frozenset({"proc.name"}), frozenset()),
         ],
         [
@@ -87,14 +91,14 @@ def test_markers(own, ticking, collect, others):
 
 def test_other_types_from_then_on(own, collect, call):
     """What the new rules ask for comes, and what only the old ones asked for doesn't."""
-    update(own, Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
-    assert own.counters().system_calls == {"rmdir"}
+    update(own, Requirements(frozenset({"unlinkat"}), frozenset(), frozenset()))
+    assert own.counters().system_calls == {"unlinkat"}
     own.poll(0)
     pid = os.fork()
     if pid == 0:
-        call("open", f"{MARKER}late", os.O_RDONLY)
-        call("rmdir", f"{MARKER}first")
-        call("rmdir", f"{MARKER}last")
+        call("openat", AT_FDCWD, f"{MARKER}late", os.O_RDONLY)
+        call("unlinkat", AT_FDCWD, f"{MARKER}first", AT_REMOVEDIR)
+        call("unlinkat", AT_FDCWD, f"{MARKER}last", AT_REMOVEDIR)
         os._exit(0)
     os.waitpid(pid, 0)
     events = [
@@ -102,7 +106,7 @@ def test_other_types_from_then_on(own, collect, call):
         for event in collect(own, lambda event: event["fs.path.name"] == f"{MARKER}last")
         if event["proc.pid"] == pid
     ]
-    assert [event["evt.type"] for event in events] == ["rmdir", "rmdir"]
+    assert [event["evt.type"] for event in events] == ["unlinkat", "unlinkat"]
 
 
 def test_processes_are_known_across_an_update(own, collect):
@@ -127,7 +131,7 @@ def test_processes_are_known_across_an_update(own, collect):
 
 def test_events_go_on_while_programs_are_made(own, collect, monkeypatch):
     """However long that takes: it is up to the loader here."""
-    update(own, Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
+    update(own, Requirements(REMOVES, frozenset(), frozenset()))
     made, load = threading.Event(), own._load
 
     def load_slowly(*rules):
@@ -135,7 +139,7 @@ def test_events_go_on_while_programs_are_made(own, collect, monkeypatch):
         return load(*rules)
 
     monkeypatch.setattr(own, "_load", load_slowly)
-    own.load(Requirements(frozenset({"rmdir", "mkdir"}), frozenset(), frozenset()))
+    own.load(Requirements(REMOVES | {"mkdirat"}, frozenset(), frozenset()))
     try:
         subprocess.run(["sh", "-c", f"rmdir {MARKER}meanwhile; :"], check=True, stderr=subprocess.DEVNULL)
         collect(own, lambda event: event["fs.path.name"] == f"{MARKER}meanwhile")
@@ -143,18 +147,18 @@ def test_events_go_on_while_programs_are_made(own, collect, monkeypatch):
     finally:
         made.set()
     own.switch()
-    assert own.counters().system_calls == {"rmdir", "mkdir"}
+    assert own.counters().system_calls == REMOVES | {"mkdirat"}
 
 
 def test_an_error_that_nobody_foresaw_leaves_the_old_rules(own, collect, monkeypatch):
-    update(own, Requirements(frozenset({"rmdir"}), frozenset(), frozenset()))
+    update(own, Requirements(REMOVES, frozenset(), frozenset()))
 
     def tripped(*_):
         raise RecursionError
 
     monkeypatch.setattr(own, "_load", tripped)
     with pytest.raises(DetectorError, match="unexpected error: RecursionError at"):
-        update(own, Requirements(frozenset({"mkdir"}), frozenset(), frozenset()))
+        update(own, Requirements(frozenset({"mkdirat"}), frozenset(), frozenset()))
     subprocess.run(["sh", "-c", f"rmdir {MARKER}after; :"], check=True, stderr=subprocess.DEVNULL)
     collect(own, lambda event: event["fs.path.name"] == f"{MARKER}after")
 
