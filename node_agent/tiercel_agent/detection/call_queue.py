@@ -13,9 +13,10 @@ from struct import Struct
 from tiercel_agent.detection.watch import Watch
 from tiercel_agent.events.images import Image
 
-MOST = 2 << 20
-"""Bytes of records that wait. Calls beyond it wait in the kernel for a moment longer, but execs don't, since their
-images must be known. So as many bytes again may wait for a while."""
+ENOUGH = 2 << 20
+"""Bytes of records that wait. While there are more, further calls stay in the kernel a moment longer."""
+MOST = 10 << 20
+"""Bytes of records, so many that the whole ring of calls can be read. Who has most loses what is more than that."""
 _AT_ONCE = 32
 """Part of the limit that is made free at a time, so that finding who has most costs little for each record."""
 _WHOSE = Struct("=8xQ56xQ48xI")  # struct header of bpf/records.h: time, cgroup, sid
@@ -45,12 +46,12 @@ class _Group:
 class CallQueue:
     """Each session's records keep their order."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, enough: int = ENOUGH, most: int = MOST) -> None:
         self.size = 0
         """Bytes of the records that wait."""
         self.lost: Counter[int] = Counter()
         """Records for which there was no room, by the control group: for whoever takes them out."""
-        self._most = most
+        self._enough, self._most = enough, most
         self._groups: dict[int, _Group] = {}
         """In the order of their turns."""
 
@@ -59,8 +60,8 @@ class CallQueue:
 
     @property
     def room(self) -> int:
-        """Bytes of records of calls for which there is room."""
-        return max(0, self._most - self.size)
+        """Bytes of records of calls that may be read at any time."""
+        return max(0, self._enough - self.size)
 
     def put(self, watch: Watch, record: bytes, image: Image | None = None) -> None:
         """Where there is no room, whoever has most loses the oldest records."""
@@ -69,7 +70,7 @@ class CallQueue:
         group.sessions.setdefault(session, deque()).append((time, (watch, record, image)))
         group.size += len(record)
         self.size += len(record)
-        if self.size > 2 * self._most:
+        if self.size > self._most:
             self._shed()
 
     def take(self) -> Read:
@@ -88,12 +89,12 @@ class CallQueue:
         return min((time for time, _ in heads), default=None)
 
     def _shed(self) -> None:
-        enough = 2 * self._most - self._most // _AT_ONCE
-        while self.size > enough:
+        most = self._most - self._most // _AT_ONCE
+        while self.size > most:
             number = max(self._groups, key=lambda number: self._groups[number].size)
             group = self._groups[number]
             second = max((other.size for other in self._groups.values() if other is not group), default=0)
-            while self.size > enough and group.sessions and group.size >= second:
+            while self.size > most and group.sessions and group.size >= second:
                 self.size -= len(group.take()[1])
                 self.lost[number] += 1
             if not group.sessions:

@@ -30,7 +30,7 @@ def taken(queue: CallQueue, most: int = 1_000_000) -> list[tuple[int, int, int]]
 
 @pytest.fixture
 def queue() -> CallQueue:
-    return CallQueue(most=100 * SIZE)
+    return CallQueue(enough=100 * SIZE, most=200 * SIZE)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_one_record_comes_soon_however_many_wait_of_others(queue: CallQueue, put
     assert (2, 1, 1000) in taken(queue, 2)
 
 
-def test_there_is_room_until_it_is_full(queue: CallQueue, put) -> None:
+def test_there_is_room_until_there_is_enough(queue: CallQueue, put) -> None:
     for number in range(100):
         assert queue.room == (100 - number) * SIZE
         put(1, 1, number)
