@@ -15,7 +15,8 @@ for as `evt.arg.NAME`, and stand in `evt.args` in this order.
 
 Rules can ask for every system call of Linux. Those of the first table are watched for a rule that names no event type,
 or all but some, such as `evt.type != open`. Those of the second are frequent, or seldom of interest: they are watched
-only for rules that name them, as in `evt.type in (read, write)`, and such a call is an event for no other rule.
+only for rules that name them, as in `evt.type in (read, write)`, and such a call is an event for no other rule. In a
+cluster, only rules of `tiercel-system` can ask for these: each such call costs every process of the nodes.
 
 A rule that can only match event types that are no system calls is an error. Falco has some: `signaldeliver`,
 `page_fault`, `switch`, `drop`, `useradded` and others.

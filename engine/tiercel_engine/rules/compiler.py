@@ -28,6 +28,7 @@ from tiercel_engine.rules.documents.report import Report
 from tiercel_engine.rules.exceptions import ExceptionCondition, exception_condition
 from tiercel_engine.rules.lists import expand_lists
 from tiercel_engine.rules.references import References, find_references
+from tiercel_engine.scope import SYSTEM_NAMESPACE
 
 COMPILE_OUTPUT = "LOAD_ERR_COMPILE_OUTPUT"
 
@@ -37,11 +38,15 @@ class RuleCompiler:
 
     ``own`` are the names of the files whose macros are checked even if no rule uses them, and whose macros and lists
     may be shown to whoever wrote the rules. None if those of all files may be, and none is checked without a use.
+    ``usual_types``: only the usual event types may be asked for.
     """
 
-    def __init__(self, definitions: Definitions, report: Report, own: Container[str] | None = None) -> None:
+    def __init__(
+        self, definitions: Definitions, report: Report, own: Container[str] | None = None, *, usual_types: bool = False
+    ) -> None:
         self._definitions = definitions
         self._report = report
+        self._usual_types = usual_types
         self._lists = expand_lists(definitions, report)
         self._conditions = ConditionCompiler(definitions, self._lists, report.suggester, own)
         self._used_lists = set(self._lists.used)
@@ -105,15 +110,23 @@ class RuleCompiler:
         )
 
     def _can_happen(self, rule: RuleItem, node: Node) -> bool:
-        """Whether the condition can hold for events that are observed. If not, that is an error: nobody would notice
-        that the rule is silent."""
+        """Whether the rule may ask for the event types that it asks for, and one of them is observed. If not, that is
+        an error: nobody would notice that the rule is silent."""
         assert rule.condition is not None
-        possible = event_types(node, source_of(rule))
-        if not possible or possible & OBSERVABLE[source_of(rule)]:
+        source, possible = source_of(rule), event_types(node, source_of(rule))
+        unusual = sorted((possible & OBSERVABLE[source]) - EVENT_TYPES[source])
+        if possible and not possible & OBSERVABLE[source]:
+            message = "the condition can only hold for events that are not observed, so that the rule would never alert"
+            hint = (
+                "tiercel lint says which of its event types aren't; docs/reference/event-types.md lists those that are"
+            )
+        elif self._usual_types and unusual:
+            named = [name for name in unusual if name in rule.condition.text] or ["such calls"]
+            message = f"only rules of {SYSTEM_NAMESPACE} can ask for {named[0]}: it costs every process of the nodes"
+            hint = "docs/reference/event-types.md lists the event types that others can ask for"
+        else:
             return True
-        message = "the condition can only hold for events that are not observed, so that the rule would never alert"
         place = rule.condition.span(0, len(rule.condition.text))
-        hint = "tiercel lint says which of its event types aren't; docs/reference/event-types.md lists those that are"
         self._report.error(COMPILE_CONDITION, message, place, ("rule", rule.name), hint)
         return False
 

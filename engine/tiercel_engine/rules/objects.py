@@ -255,7 +255,10 @@ class _Read:
         Macros that no rule uses are checked too, because rules of other namespaces, and later ones, rely on them.
         """
         compiler = RuleCompiler(
-            collect_definitions((*shared, *self.statements), self.report), self.report, self.origins
+            collect_definitions((*shared, *self.statements), self.report),
+            self.report,
+            self.origins,
+            usual_types=any(origin.namespace != SYSTEM_NAMESPACE for origin in self.origins.values()),
         )
         rules = compiler.rules()
         self._report_rules_broken_elsewhere(rules)

@@ -133,6 +133,30 @@ def test_a_rule_that_anothers_macro_spoils_is_told_with_its_own_object(namespace
         assert told.endswith("(did you mean proc.name?), in shop/terms")
 
 
+@pytest.mark.parametrize(
+    ("condition", "named"),
+    [
+        ("evt.type in (open, read) and fd.name = /a", "read"),
+        ("evt.type = futex", "futex"),
+        ("hidden and proc.name = x", "such calls"),
+        ("evt.type startswith pread", "pread"),
+    ],
+)
+def test_only_the_systems_rules_may_ask_for_calls_that_cost_everybody(condition: str, named: str) -> None:
+    """Every read of every process of the node would be looked at."""
+    hidden = macro("hidden", "evt.type in (write, open)")
+    resolved = resolve(
+        [
+            of(SYSTEM, "one", hidden, rule("R", condition)),
+            of("shop", "one", rule("R", condition), rule("Other", "evt.type = open")),
+        ]
+    )
+    assert names(resolved, SYSTEM, "one") == ["R"]
+    assert names(resolved, "shop", "one") == ["Other"]
+    (error,) = errors(resolved, "shop", "one")
+    assert f"only rules of tiercel-system can ask for {named}:" in error
+
+
 def test_a_refusal_shows_the_place() -> None:
     resolved = resolve([of("shop", "a", rule("r", "evt.type = open and proc.nmae = x"))])
     text = refusal(resolved.objects[Origin("shop", "a")].errors)
