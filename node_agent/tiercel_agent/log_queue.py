@@ -61,17 +61,17 @@ class QueueHandler(logging.Handler):
                 self._changed.wait(left)
 
     def close(self) -> None:
-        self.flush()
+        """Ends it once what waits is written. ``flush`` waits for that."""
         with self._changed:
             self._ending = True
             self._changed.notify_all()
-        self._target.close()
         super().close()
 
     def _write(self) -> None:
         while (line := self._next()) is not None:
             with suppress(Exception):  # where nobody listens, the next line is tried all the same
                 self._target.emit(line)
+        self._target.close()
 
     def _next(self) -> logging.LogRecord | None:
         """Waits for a line; None at the end."""

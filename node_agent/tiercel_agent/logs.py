@@ -99,6 +99,7 @@ def _use(handlers: Iterable[logging.Handler], level: str) -> None:
     for handler in {handler for logger in _OWN for handler in logger.handlers}:
         for logger in _OWN:
             logger.removeHandler(handler)
+        handler.flush()
         handler.close()
     for logger in _OWN:
         logger.setLevel(level)

@@ -92,10 +92,13 @@ class RuleCompiler:
             return None
         node = self._condition(rule, parsed, exceptions)
         output_is_good = self._check_output(rule)
-        if node is None or not output_is_good or not self._can_happen(rule, node):
+        if node is None or not output_is_good:
+            return None
+        types = event_types(node, source_of(rule))
+        if not self._may_ask_for(rule, types):
             return None
         if rule.warn_evttypes is not False:
-            self._warn_of_event_types(rule, node)
+            self._warn_of_event_types(rule, types)
         scope = rule.scope.condition if rule.scope is not None else None
         return Rule(
             name=rule.name,
@@ -109,13 +112,13 @@ class RuleCompiler:
             enabled=rule.enabled is not False,
         )
 
-    def _can_happen(self, rule: RuleItem, node: Node) -> bool:
-        """Whether the rule may ask for the event types that it asks for, and one of them is observed. If not, that is
-        an error: nobody would notice that the rule is silent."""
+    def _may_ask_for(self, rule: RuleItem, types: frozenset[str]) -> bool:
+        """Whether a rule may match these event types, and one of them is observed. If not, that is an error: nobody
+        would notice that the rule is silent."""
         assert rule.condition is not None
-        source, possible = source_of(rule), event_types(node, source_of(rule))
-        unusual = sorted((possible & OBSERVABLE[source]) - EVENT_TYPES[source])
-        if possible and not possible & OBSERVABLE[source]:
+        observed = types & OBSERVABLE[source_of(rule)]
+        unusual = sorted(observed - EVENT_TYPES[source_of(rule)])
+        if types and not observed:
             message = "the condition can only hold for events that are not observed, so that the rule would never alert"
             hint = (
                 "tiercel lint says which of its event types aren't; docs/reference/event-types.md lists those that are"
@@ -130,12 +133,11 @@ class RuleCompiler:
         self._report.error(COMPILE_CONDITION, message, place, ("rule", rule.name), hint)
         return False
 
-    def _warn_of_event_types(self, rule: RuleItem, node: Node) -> None:
+    def _warn_of_event_types(self, rule: RuleItem, types: frozenset[str]) -> None:
         """Adds a warning for a rule that has to test most event types."""
         assert rule.condition is not None
         known = EVENT_TYPES[source_of(rule)]
-        possible = event_types(node, source_of(rule))
-        count = len(possible & known)
+        count = len(types & known)
         if count > len(known) // 2:
             message = f"the condition can hold for {count} of {len(known)} event types, so most events are looked at"
             hint = "add a condition such as evt.type = openat, or warn_evttypes: false"

@@ -199,9 +199,9 @@ class Detector:
             Loss(LossCause.LOOKUP_UNANSWERED): self._lookups.unanswered,
         }
         self._losses.add(self._watch.losses.read())
-        unread = self._intake.calls.lost
-        while unread:
-            self._losses.count(Loss(LossCause.CALL_BUFFER_FULL), *unread.popitem())
+        shed = self._intake.calls.lost
+        while shed:
+            self._losses.count(Loss(LossCause.CALL_BUFFER_FULL), *shed.popitem())
         evicted = self._context.processes.evicted
         while evicted:
             self._losses.count(Loss(LossCause.PROCESS_TABLE_FULL), *evicted.popitem())
@@ -244,9 +244,9 @@ class Detector:
         programs.processes.consume(programs.processes.unread())
         waiting = self._intake.calls
         # Where a flood fills the queue, others' calls are found behind it all the same, and it loses what is too much.
-        read_all = calls <= waiting.room or begun - self._all_read_at >= _READ_ALL
-        programs.calls.consume(calls if read_all else waiting.room)
-        if read_all:
+        is_due = begun - self._all_read_at >= _READ_ALL
+        programs.calls.consume(calls if is_due else min(calls, waiting.room))
+        if is_due:
             self._all_read_at = begun
             self._context.processes.forget(waiting.oldest() or begun)
 

@@ -128,13 +128,13 @@ class Agent:
         self._reloader.look(asked=asked)
 
     def _notice_hanging(self) -> None:
-        hangs = self._reloader.busy and self._clock() - self._looked >= HANGS
-        config = self._reloader.config
-        paths = (config.bundle,) if config.bundle is not None else config.rules
-        warning = AgentWarning(WarningKind.RULES_UNREAD, tuple(map(str, paths)))
-        if hangs and not self._hanging:
-            LOGGER.warning("%s", describe(warning))
-        self._hanging = (warning,) if hangs else ()
+        if not self._reloader.busy or self._clock() - self._looked < HANGS:
+            self._hanging = ()
+        elif not self._hanging:
+            config = self._reloader.config
+            paths = (config.bundle,) if config.bundle is not None else config.rules
+            self._hanging = (AgentWarning(WarningKind.RULES_UNREAD, tuple(map(str, paths))),)
+            LOGGER.warning("%s", describe(*self._hanging))
 
     def _take_new_rules(self) -> None:
         """Has rules loaded that were read, and goes on with them once they are. The old ones detect until then."""
