@@ -40,6 +40,23 @@ static __always_inline struct call saved_call(struct call_context *ctx, struct r
 	return call;
 }
 
+/* Finds the file that the call has opened, and what the kernel's hooks have seen of it. */
+static __always_inline void look_at_subject(struct record *record, struct call *call, u32 number, s64 result)
+{
+	record->file = NULL;
+	if (call->plan->family == FAMILY_PATHS && call->plan->descriptor == RETURNED && result >= 0)
+		record->file = opened_file(OBJECT(bpf_get_current_task()), result);
+#ifdef HOOKS
+	u32 hooks = call->plan->hooks;
+	record->seen.file = NULL;
+	record->captured.call = NO_CALL;
+	if ((hooks & CAPTURES_FILE) && shares_descriptors(OBJECT(bpf_get_current_task())))
+		compare_opened(record, number);
+	if (hooks & CAPTURES_CALL)
+		take_captured(record, number);
+#endif
+}
+
 int on_return(struct call_context *ctx)
 {
 	struct call call = current_call(ctx);
@@ -67,6 +84,7 @@ int on_return(struct call_context *ctx)
 		return 0;
 	}
 	save_call(record, &call);
+	look_at_subject(record, &call, CALL_NUMBER(number_of(ctx)), result);
 	/* The index of each program is a constant, so that the kernel jumps to the program directly. */
 	switch (next_program(record, &call, result, now, pid)) {
 	case FAMILY_WALK_NAME:
@@ -105,7 +123,7 @@ int begin(struct call_context *ctx)
 		families.call(ctx, FAMILY_IMAGE); /* which comes back here */
 	}
 	record->header.type = call.number;
-	record->header.flags |= record->flags;
+	record->header.flags |= record->flags | (is_exchanged(record) ? FLAG_EXCHANGED : 0);
 	record->header.result = (s64)ctx->result;
 	if (call.compat) {
 		record->header.flags |= FLAG_COMPAT;
@@ -212,6 +230,12 @@ int paths(struct call_context *ctx)
 		section_path_argument(record, plan, 0);
 	if (plan->path[1] >= 0)
 		section_path_argument(record, plan, 1);
+#ifdef HOOKS
+	want_captured(record, 0);
+	want_captured(record, 1);
+	if (record->captured.call != NO_CALL && record->captured.device.device)
+		section_kernel_string(record, SECTION_DEVICE, record->captured.device.name, record->captured.device.device);
+#endif
 	if (plan->flags & PLAN_OPEN_HOW)
 		section_user_bytes(record, SECTION_OPEN_HOW, record->header.args[2], 24, 32);
 	if (plan->descriptor == RETURNED)
@@ -228,7 +252,9 @@ int descriptor(struct call_context *ctx)
 		return 0;
 	if (plan->descriptor >= 0)
 		section_descriptor(record, subject(record, plan));
-	if (plan->address >= 0) /* its length is the argument behind it */
+	if (is_captured(record))
+		section_captured_address(record);
+	else if (plan->address >= 0) /* its length is the argument behind it */
 		section_user_bytes(record, SECTION_ADDRESS, argument(record, plan->address),
 				   (u32)argument(record, plan->address + 1), 129);
 	families.call(ctx, FAMILY_SEND);

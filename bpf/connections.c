@@ -17,6 +17,28 @@ static __always_inline u64 sent_elsewhere(struct record *record, struct plan *pl
 	return saved_argument(record, plan->address);
 }
 
+/* Writes the address that was passed; returns its length, 0 if it is none of IP. */
+static __always_inline u32 read_passed(struct record *record, struct plan *plan, void *address)
+{
+#ifdef HOOKS
+	if (is_captured(record)) {
+		struct captured_socket *captured = &record->captured.socket;
+		u32 length = captured->family == AF_INET ? 8 : 24;
+		if (*(u16 *)captured->address != captured->family || captured->length < length)
+			return 0;
+		bpf_probe_read_kernel(address, length, captured->address);
+		return length;
+	}
+#endif
+	u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
+	u16 family = READ_USER(u16, passed);
+	if (family != AF_INET && family != AF_INET6)
+		return 0;
+	u32 length = family == AF_INET ? 8 : 24;
+	bpf_probe_read_user(address, length, (const void *)passed);
+	return length;
+}
+
 /* The candidate set of a connection, by the call, the kind of socket and its ends; user space makes the same key from the
  * record. The client's port is left out of a connect and an accept: it is a different one each time, and no condition that
  * is decided here depends on it. */
@@ -24,6 +46,11 @@ static __always_inline u32 connection_set(struct record *record, struct plan *pl
 {
 	u32 accepts = plan->descriptor == RETURNED, messages = plan->family == FAMILY_MESSAGE;
 	const char *file = file_of(accepts ? (s32)result : (s32)saved_argument(record, plan->descriptor));
+	if (is_other_socket(record, file)) {
+		record->filter.known |= NOT_TO_BE_LEARNED;
+		return NOTHING_KNOWN;
+	}
+	record->file = file; /* is not looked up again */
 	if (!file || (READ(u16, READ_POINTER(file, FILE_INODE), INODE_MODE) & S_IFMT) != S_IFSOCK)
 		return NOTHING_KNOWN;
 	const char *sock = READ_POINTER(READ_POINTER(file, FILE_PRIVATE), SOCKET_SK);
@@ -50,13 +77,8 @@ static __always_inline u32 connection_set(struct record *record, struct plan *pl
 		if (accepts || messages)
 			key->local_port = READ(u16, sock, SOCK_LOCAL_PORT);
 		if (!remote_port || sent_elsewhere(record, plan, key->type)) { /* what was passed counts */
-			u64 passed = plan->address < 0 ? 0 : saved_argument(record, plan->address);
-			u16 passed_family = READ_USER(u16, passed);
-			if (passed_family == AF_INET)
-				bpf_probe_read_user(key->passed, 8, (const void *)passed);
-			else if (passed_family == AF_INET6)
-				bpf_probe_read_user(key->passed, 24, (const void *)passed);
-			else
+			u32 length = read_passed(record, plan, key->passed);
+			if (!length)
 				return NOTHING_KNOWN;
 		}
 	}

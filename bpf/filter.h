@@ -107,7 +107,7 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 	record->filtered = 1;
 	sets->process = sets->call = sets->given = sets->given_floating = all_clauses;
 	sets->real = sets->real_floating = sets->raw = sets->raw_floating = sets->connection = all_clauses;
-	if (call->compat)
+	if (call->compat | is_exchanged(record))
 		return FAMILY_ADMIT;
 
 	const char *task = OBJECT(bpf_get_current_task());
@@ -122,12 +122,9 @@ static __always_inline u32 next_program(struct record *record, struct call *call
 	key->args[1] = ARGUMENT_KEY(1);
 	key->args[2] = ARGUMENT_KEY(2);
 	key->kind = KIND_NONE;
-	record->file = NULL;
 	record->names_key.file.mount = record->names_key.file.dentry = NULL;
-	if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0) {
-		record->file = opened_file(task, result);
+	if ((plan->flags & PLAN_SUBJECT_PATH) && result >= 0)
 		key->kind = kind_of(record, record->file);
-	}
 	struct call_memo *memo = memo_of(record, key);
 	if (memo->set != NOTHING_KNOWN) {
 		sets->call = memo->set;

@@ -20,9 +20,9 @@ struct plan {
 	s8 keyed[3];   /* indexes of the arguments in the filter's call_key, -1: none */
 	u8 changes;    /* 1: the call changes something that conditions on the process depend on */
 	u16 compat;    /* native number of the 32-bit call of this index, 0: not recorded; for SOCKETCALL see there */
+	u16 hooks;     /* CAPTURES_…: what the kernel's hooks capture of the call (capture.h) */
 	u16 first;     /* the word of a process's candidate set where the clauses of this call begin */
 	u16 words;     /* length of this call's candidate sets in words; 0: the call isn't filtered */
-	u16 padding;
 	u32 all_clauses; /* the candidate set of all clauses */
 	/* Where the candidate sets of names begin, ordered by the number of the accept set; 0: no rule asks for them. */
 	u32 names;        /* by the automaton of patterns that begin with a literal */
@@ -57,6 +57,9 @@ struct plan {
 #define PLAN_SUBJECT_PATH 32 /* the filter looks at the path that was passed and the file that was opened */
 #define PLAN_SUBJECT_END 64  /* the filter looks at the ends of the connection */
 #define PLAN_SENDS 128       /* datagrams go to the address that is passed, even if the socket is connected to another */
+
+#define CAPTURES_FILE 1 /* the file that it opens */
+#define CAPTURES_CALL 2 /* the places in the tree that it changes, or the socket and the address */
 
 /* Behind the plans of all calls come those of the operations of i386's socketcall (linux/net.h), of which only `compat`
  * counts. arm64 has no socketcall: the same places are for the calls that only 32-bit programs can make there. */

@@ -13,18 +13,24 @@
 #define STEPS 64
 #define ROUNDS 10
 
-/* Asks for the path of a struct path. walk_paths() writes all that were asked for, so that its code is there once. */
-static __always_inline void want_path(struct record *record, u16 kind, const char *path)
+/* Asks for the path of a place. walk_paths() writes all that were asked for, so that its code is there once. */
+static __always_inline void want_place(struct record *record, u16 kind, const char *mount, const char *dentry)
 {
-	u32 slot = record->pending & 3;
-	const char *mount = READ_POINTER(path, PATH_MNT);
-	const char *dentry = READ_POINTER(path, PATH_DENTRY);
-	if (!mount || !dentry)
-		return;
-	record->path[slot].mount = mount - MOUNT_MNT;
+	u32 slot = record->pending & (MOST_PATHS - 1);
+
+	record->path[slot].mount = mount;
 	record->path[slot].dentry = dentry;
 	record->path[slot].kind = kind;
 	record->pending = slot + 1;
+}
+
+/* The same for a struct path. */
+static __always_inline void want_path(struct record *record, u16 kind, const char *path)
+{
+	const char *mount = READ_POINTER(path, PATH_MNT);
+	const char *dentry = READ_POINTER(path, PATH_DENTRY);
+	if (mount && dentry)
+		want_place(record, kind, mount - MOUNT_MNT, dentry);
 }
 
 #define WALK_ENDED 0
@@ -92,6 +98,24 @@ static __always_inline void section_path(struct record *record, u16 kind, u32 cu
 	section_end(record, kind, length, cut);
 }
 
+#ifdef HOOKS
+/* A path that a hook has captured is a folder and the name in it. */
+static __always_inline void write_last_name(struct record *record, u64 kind)
+{
+	u32 which = kind - SECTION_REAL_0;
+	if (which > 1)
+		return;
+	struct captured_name *name = &record->captured.name[which & 1];
+	u32 length = name->length & 255;
+	if (!length)
+		return;
+	u32 at = PIECE - length;
+	bpf_probe_read_kernel(record->walk + (at & (PIECE - 1)), length, name->last);
+	record->walk[(at - 1) & (PIECE - 1)] = '/';
+	record->walk_at = at - 1;
+}
+#endif
+
 /* One round of writing the paths that were asked for. Returns 0 if another round is needed. */
 static __always_inline u32 walk_paths(struct record *record)
 {
@@ -103,10 +127,14 @@ static __always_inline u32 walk_paths(struct record *record)
 		record->walk_at = PIECE;
 	record->rounds++;
 #pragma clang loop unroll(disable)
-	for (u32 i = 0; i < 4; i++) {
-		u32 slot = record->walked & 3;
+	for (u32 i = 0; i < MOST_PATHS; i++) {
+		u32 slot = record->walked & (MOST_PATHS - 1);
 		if (record->walked >= record->pending)
 			break;
+#ifdef HOOKS
+		if (record->walk_at == PIECE)
+			write_last_name(record, record->path[slot].kind);
+#endif
 		u32 end = walk(record, slot, root_mount, root_dentry);
 		if (end == WALK_GOES_ON && record->rounds < ROUNDS)
 			return 0;
@@ -121,12 +149,31 @@ static __always_inline u32 walk_paths(struct record *record)
 
 #define FMODE_CREATED 0x100000 /* include/linux/fs.h: this open has made the file */
 
-static __always_inline void section_file_facts(struct record *record, u16 kind, const char *file, u32 number)
+/* What is told of an open file; the same is known of one that was captured. */
+struct open_file {
+	const char *mount; /* struct mount */
+	const char *dentry;
+	const char *inode;
+	u32 flags;
+	u32 mode; /* FMODE_… */
+};
+
+static __always_inline struct open_file open_file(const char *pointer)
+{
+	const char *file = OBJECT(pointer);
+	struct open_file open = {.mount = MEMBER_POINTER(file, FILE_PATH + PATH_MNT) - MOUNT_MNT,
+				 .dentry = MEMBER_POINTER(file, FILE_PATH + PATH_DENTRY),
+				 .inode = MEMBER_POINTER(file, FILE_INODE),
+				 .flags = MEMBER(u32, file, FILE_FLAGS),
+				 .mode = MEMBER(u32, file, FILE_MODE)};
+	return open;
+}
+
+static __always_inline void section_file_facts(struct record *record, u16 kind, struct open_file *file, u32 number)
 {
 	struct file_facts *facts = (struct file_facts *)section_payload(record);
-	const char *inode = READ_POINTER(file, FILE_INODE);
+	const char *inode = file->inode, *dentry = file->dentry;
 	const char *super = READ_POINTER(inode, INODE_SB);
-	const char *dentry = READ_POINTER(file, FILE_PATH + PATH_DENTRY);
 	if (!facts)
 		return;
 	facts->inode = READ(u64, inode, INODE_INO);
@@ -136,7 +183,7 @@ static __always_inline void section_file_facts(struct record *record, u16 kind, 
 	facts->mtime_ns = READ(u32, inode, INODE_MTIME_NS);
 	facts->device = READ(u32, super, SUPER_DEV);
 	facts->mode = READ(u16, inode, INODE_MODE);
-	facts->flags = READ(u32, file, FILE_FLAGS);
+	facts->flags = file->flags;
 	facts->links = READ(u32, inode, INODE_NLINK);
 	facts->owner = READ(u32, inode, INODE_UID);
 	facts->traits = 0;
@@ -144,9 +191,9 @@ static __always_inline void section_file_facts(struct record *record, u16 kind, 
 	if (READ(u64, super, SUPER_MAGIC) == OVERLAYFS_SUPER_MAGIC)
 		facts->traits |= READ(u64, inode, INODE_END) ? TRAIT_UPPER_LAYER : TRAIT_LOWER_LAYER;
 	if (READ_POINTER(dentry, DENTRY_PARENT) == dentry &&
-	    READ_POINTER(READ_POINTER(file, FILE_PATH + PATH_MNT), VFSMOUNT_ROOT) != dentry)
+	    READ_POINTER(file->mount, MOUNT_MNT + VFSMOUNT_ROOT) != dentry)
 		facts->traits |= TRAIT_DETACHED;
-	facts->traits |= (READ(u32, file, FILE_MODE) & FMODE_CREATED) / (FMODE_CREATED / TRAIT_CREATED);
+	facts->traits |= (file->mode & FMODE_CREATED) / (FMODE_CREATED / TRAIT_CREATED);
 	section_end(record, kind, sizeof(*facts), number);
 }
 
@@ -166,6 +213,76 @@ static __always_inline const char *opened_file(const char *task, s32 descriptor)
 	const char *table = READ_POINTER(MEMBER_POINTER(task, TASK_FILES), FILES_FDT);
 	return (const char *)READ_AT(u64, READ_POINTER(table, FDTABLE_FD) + (u64)descriptor * 8);
 }
+
+/* Whether another file is behind the descriptor than the one that the call has opened. */
+static __always_inline u32 is_exchanged(struct record *record)
+{
+#ifdef HOOKS
+	return record->seen.file != NULL;
+#else
+	return 0;
+#endif
+}
+
+#ifdef HOOKS
+/* Whether a dentry that was captured still stands for the same inode. */
+static __always_inline u32 still_is(const char *dentry, u64 number, u32 device)
+{
+	const char *inode = READ_POINTER(dentry, DENTRY_INODE);
+	return inode && READ(u64, inode, INODE_INO) == number &&
+	       READ(u32, READ_POINTER(inode, INODE_SB), SUPER_DEV) == device;
+}
+
+/* The file that was opened, if it is still there; else there is no section, and user space knows that it knows nothing. */
+static __always_inline void section_seen_file(struct record *record, u32 number)
+{
+	struct captured_file *seen = &record->seen;
+	struct open_file open = {.mount = seen->mount, .dentry = seen->dentry, .inode = seen->inode,
+				 .flags = seen->flags, .mode = seen->mode};
+	if (!still_is(seen->dentry, seen->number, seen->device) || READ_POINTER(seen->dentry, DENTRY_INODE) != seen->inode)
+		return;
+	section_file_facts(record, SECTION_FILE, &open, number);
+	want_place(record, SECTION_FILE_PATH, seen->mount, seen->dentry);
+}
+
+/* Asks for the path where the call's path `slot` led to. */
+static __always_inline void want_captured(struct record *record, u32 slot)
+{
+	struct captured_name *name = &record->captured.name[slot];
+	if (record->captured.call != NO_CALL && name->mount && still_is(name->dentry, name->number, name->device))
+		want_place(record, SECTION_REAL_0 + slot, name->mount, name->dentry);
+}
+
+/* Finds out whether the file behind the descriptor that was returned is the one that was opened. */
+static __always_inline void compare_opened(struct record *record, u32 number)
+{
+	struct captured_files *captured = CAPTURED(CAPTURED_FILES, 0);
+	if (!captured || captured->call != number)
+		return;
+	captured->call = NO_CALL;
+	if (!record->file || !captured->count)
+		return;
+	const char *dentry = READ_POINTER(record->file, FILE_PATH + PATH_DENTRY);
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < MOST_FILES; i++) {
+		struct captured_file *one = &captured->file[i];
+		if (i < captured->count && one->file == record->file && one->dentry == dentry)
+			return;
+	}
+	record->seen = captured->file[0];
+}
+
+/* Takes what was captured of the call out of the thread's storage. */
+static __always_inline void take_captured(struct record *record, u32 number)
+{
+	struct captured_call *captured = CAPTURED(CAPTURED_CALLS, 0);
+	if (!captured)
+		return;
+	if (captured->call == number)
+		bpf_probe_read_kernel(&record->captured, sizeof(record->captured), captured);
+	FORGET(CAPTURED_CALLS);
+}
+#endif
 
 /* Asks for the path of the folder that a relative path starts from. */
 static __always_inline void want_base(struct record *record, u16 kind, s32 descriptor)

@@ -44,7 +44,8 @@ int image(struct call_context *ctx)
 	section_memory(record, SECTION_ENV, READ(u64, mm, MM_ENV_START), READ(u64, mm, MM_ENV_END));
 #endif
 	if (file) {
-		section_file_facts(record, SECTION_EXE, file, 0);
+		struct open_file exe = open_file(file);
+		section_file_facts(record, SECTION_EXE, &exe, 0);
 		want_path(record, SECTION_EXE_PATH, file + FILE_PATH);
 	}
 	want_base(record, SECTION_CWD, AT_FDCWD);

@@ -38,6 +38,10 @@ static void *(*readable)(const void *pointer, u32 type) = (void *)DIRECT_READS;
 		value_;                                                                        \
 	})
 
+/* Helpers that kernels have from 5.15 on; programs for older ones don't call them. */
+static void *(*current_task_btf)(void) = (void *)158; /* bpf_get_current_task_btf */
+static void *(*task_registers)(void *task) = (void *)175; /* bpf_task_pt_regs */
+
 #define S_IFMT 0170000
 #define S_IFSOCK 0140000
 #define AT_FDCWD -100

@@ -90,6 +90,7 @@ struct cgroup_record {
 #define FLAG_LINEAGE_ENDS 16 /* an ancestor is about to end: its children will soon have another parent */
 #define FLAG_OTHER_ROOT 32   /* the process's root directory isn't that of the machine's first process */
 #define FLAG_NAMESPACES 64   /* no rule of the system can match, only rules of namespaces */
+#define FLAG_EXCHANGED 128   /* another thread has put something else behind the descriptor; what is told is what was there */
 
 struct section {
 	u16 kind;   /* SECTION_… */
@@ -117,6 +118,9 @@ _Static_assert(sizeof(struct section) == 8, "payloads begin at multiples of 8");
 #define SECTION_OPEN_HOW 17  /* flags, mode, resolve: three u64 */
 #define SECTION_FILTER 18    /* struct filter_facts */
 #define SECTION_ARGUMENT_COUNT 19 /* nothing but its number: argc */
+#define SECTION_REAL_0 20    /* where the first path led, as the kernel's hook saw it; number: 1 if it is cut */
+#define SECTION_REAL_1 21    /* the second one */
+#define SECTION_DEVICE 22    /* the name of the block device that is mounted; number: its device number */
 
 struct file_facts {
 	u64 inode;

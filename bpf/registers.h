@@ -10,15 +10,13 @@
  *
  * Programs at the raw tracepoint get the registers. Where the kernel lets other tasks interrupt those, the programs are at
  * the trace event of the same name (kernel/probes/call_event.py), which gives number and result. */
+
 #ifdef CALLS_BY_EVENT
 struct call_context { /* events/raw_syscalls/sys_exit/format of tracefs */
 	u64 common;
 	s64 number;
 	s64 result;
 };
-
-static void *(*current_task_btf)(void) = (void *)158; /* bpf_get_current_task_btf */
-static void *(*task_registers)(void *task) = (void *)175; /* bpf_task_pt_regs */
 
 static __always_inline const char *registers_of(struct call_context *ctx)
 {
@@ -44,6 +42,13 @@ static __always_inline u32 number_of(struct call_context *ctx)
 {
 	return READ(u32, registers_of(ctx), REGS_NUMBER);
 }
+#endif
+
+/* The number by which the caller makes it. x32 marks its calls with a bit. */
+#ifdef X86
+#define CALL_NUMBER(number) ((number) & ~0x40000000u)
+#else
+#define CALL_NUMBER(number) (number)
 #endif
 
 /* A call; `plan` is NULL if it isn't to be recorded. */
@@ -76,14 +81,22 @@ static __always_inline void save_arguments(struct record *record, struct call *c
 #endif
 
 #ifdef X86
+#define TS_COMPAT 2
+
+/* Whether the thread's call is one of a 32-bit program. */
+static __always_inline u32 is_compat(const char *regs)
+{
+	return READ(u32, bpf_get_current_task(), TASK_STATUS) & TS_COMPAT;
+}
+
 static __always_inline struct call current_call(struct call_context *ctx)
 {
-	struct call call = {.number = number_of(ctx) & ~0x40000000u}; /* x32 marks its calls with that bit */
+	struct call call = {.number = CALL_NUMBER(number_of(ctx))};
 	struct plan *plan = plan_of(call.number);
 	if (!plan || !(plan->family | plan->compat | plan->changes))
 		return call;
 	call.regs = registers_of(ctx);
-	call.compat = READ(u32, bpf_get_current_task(), TASK_STATUS) & 2; /* TS_COMPAT */
+	call.compat = is_compat(call.regs);
 	if (call.compat) {
 		call.number = plan->compat;
 		if (call.number == SOCKETCALL) {
@@ -140,6 +153,12 @@ static __always_inline s64 result_of(struct call_context *ctx, struct call *call
 #else /* arm64: x0 is overwritten by the result, the kernel keeps the argument in orig_x0 */
 #define PSTATE_32_BIT 0x10 /* the processor runs AArch32 */
 
+/* Whether the thread's call is one of a 32-bit program. */
+static __always_inline u32 is_compat(const char *regs)
+{
+	return READ(u32, regs, REGS_PSTATE) & PSTATE_32_BIT;
+}
+
 /* Numbers of arm (EABI) calls whose arguments are in other registers than those of the call that they are recorded as. */
 #define ARM_TRUNCATE64 193 /* 64 bits are in an even register and the next one */
 #define ARM_FTRUNCATE64 194
@@ -163,7 +182,7 @@ static __always_inline struct call current_call(struct call_context *ctx)
 	if (!plan || !(plan->family | plan->compat | plan->changes))
 		return call;
 	call.regs = registers_of(ctx);
-	call.compat = READ(u32, call.regs, REGS_PSTATE) & PSTATE_32_BIT;
+	call.compat = is_compat(call.regs);
 	if (call.compat) {
 		u32 number = is_new_image(ctx, &call) ? 0 : plan->compat;
 		plan = number ? plan_of(number) : NULL;

@@ -3,6 +3,7 @@
 #define TIERCEL_SCRATCH_H
 
 #include "automaton.h"
+#include "capture.h"
 #include "clean.h"
 #include "compiler.h"
 #include "counters.h"
@@ -22,6 +23,11 @@ _Static_assert((CAPACITY & (CAPACITY - 1)) == 0 && (PIECE & (PIECE - 1)) == 0, "
 #define REGISTERS 512  /* bytes; a power of two that is larger than struct pt_regs */
 #ifdef REGS_SIZE
 _Static_assert(REGS_SIZE <= REGISTERS, "all registers fit");
+#endif
+#ifdef HOOKS
+#define MOST_PATHS 8 /* of a record; a power of two */
+#else
+#define MOST_PATHS 4
 #endif
 #define COMPONENTS 32  /* of a name that the filter looks at */
 #define NAME_SLACK 272 /* bytes that may be written behind the end of a name before that is noticed */
@@ -102,7 +108,7 @@ struct record {
 	u32 call_slot;    /* of call_memos */
 	u32 known_slot;   /* of known_names */
 	u32 walk_to;      /* the name that walk_name() writes, NAME_… */
-	const char *file; /* that the call has opened */
+	const char *file; /* that the call is about, at the first look; NULL: there is none, or nobody has looked */
 	struct names_key names_key;
 	u32 cleaned;      /* NAME_GIVEN is cleaned */
 	struct place walk_from;
@@ -133,7 +139,11 @@ struct record {
 		const char *mount; /* struct mount */
 		const char *dentry;
 		u64 kind; /* SECTION_… */
-	} path[4];
+	} path[MOST_PATHS];
+#ifdef HOOKS
+	struct captured_file seen;      /* the file that was opened, if another one is behind the descriptor now */
+	struct captured_call captured;  /* its number is NO_CALL if nothing was captured */
+#endif
 };
 _Static_assert(__builtin_offsetof(struct record, sections) ==
 	       __builtin_offsetof(struct record, header) + sizeof(struct header), "header and sections are sent as one");

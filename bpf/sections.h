@@ -50,6 +50,17 @@ static __always_inline void section_kernel_string(struct record *record, u16 kin
 		section_end(record, kind, length - 1, number);
 }
 
+/* At most 128 bytes that are the kernel's own. */
+static __always_inline void section_kernel_bytes(struct record *record, u16 kind, const void *address, u32 length)
+{
+	u8 *payload = section_payload(record);
+	length &= 255;
+	if (!payload || length > 128)
+		return;
+	if (bpf_probe_read_kernel(payload, length, address) == 0)
+		section_end(record, kind, length, 0);
+}
+
 /* The first bytes, fewer than `limit`, which is at most PIECE, of a user buffer of `length` bytes. */
 static __always_inline void section_user_bytes(struct record *record, u16 kind, u64 address, u64 length, u32 limit)
 {

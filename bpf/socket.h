@@ -79,10 +79,66 @@ static __always_inline void section_socket(struct record *record, const char *fi
 	}
 }
 
+/* Whether a hook has seen the socket of the call, and its address. */
+static __always_inline u32 is_captured(struct record *record)
+{
+#ifdef HOOKS
+	return record->captured.call != NO_CALL && record->captured.socket.socket;
+#else
+	return 0;
+#endif
+}
+
+static __always_inline void section_captured_address(struct record *record)
+{
+#ifdef HOOKS
+	section_kernel_bytes(record, SECTION_ADDRESS, record->captured.socket.address, record->captured.socket.length);
+#endif
+}
+
+/* Whether another socket is behind the descriptor than the one that the call was about. */
+static __always_inline u32 is_other_socket(struct record *record, const char *file)
+{
+#ifdef HOOKS
+	return is_captured(record) &&
+	       (!file || READ_POINTER(file, FILE_PRIVATE) != record->captured.socket.socket);
+#else
+	return 0;
+#endif
+}
+
+#ifdef HOOKS
+/* What is known of the socket that the call was about, where another one has taken its place. */
+static __always_inline void section_seen_socket(struct record *record, u32 number)
+{
+	struct captured_socket *seen = &record->captured.socket;
+	struct socket_facts *facts = (struct socket_facts *)section_payload(record);
+	if (!facts)
+		return;
+	__builtin_memset(facts, 0, sizeof(*facts));
+	facts->inode = seen->inode;
+	facts->family = seen->family;
+	facts->type = seen->type;
+	facts->protocol = seen->protocol;
+	section_end(record, SECTION_SOCKET, sizeof(*facts), number);
+	record->header.flags |= FLAG_EXCHANGED;
+}
+#endif
+
 /* What a descriptor stands for: a socket, or a file with its path. */
 static __always_inline void section_descriptor(struct record *record, s32 descriptor)
 {
-	const char *file = file_of(descriptor);
+	const char *file = record->file ? record->file : file_of(descriptor);
+#ifdef HOOKS
+	if (is_exchanged(record)) {
+		section_seen_file(record, descriptor);
+		return;
+	}
+	if (is_other_socket(record, file)) {
+		section_seen_socket(record, descriptor);
+		return;
+	}
+#endif
 	if (!file)
 		return;
 	const char *inode = READ_POINTER(file, FILE_INODE);
@@ -90,7 +146,8 @@ static __always_inline void section_descriptor(struct record *record, s32 descri
 		section_socket(record, file, descriptor);
 		return;
 	}
-	section_file_facts(record, SECTION_FILE, file, descriptor);
+	struct open_file open = open_file(file);
+	section_file_facts(record, SECTION_FILE, &open, descriptor);
 	want_path(record, SECTION_FILE_PATH, file + FILE_PATH);
 }
 

@@ -108,13 +108,13 @@ def resolved_view(
     """
     first, second = (target, source) if event["evt.type"] in LINKS else (source, target)
     names: dict[str, Value | None] = {
-        **dict.fromkeys(_PATH_FIELDS, path or fd_name),
+        **dict.fromkeys(_PATH_FIELDS, fd_name if path is None else path),
         "fs.path.source": source,
         "fs.path.target": target,
         **dict.fromkeys(_FIRST_FIELDS, first),
         **dict.fromkeys(_SECOND_FIELDS, second),
     }
-    if isinstance(name := fd_name or path, str):
+    if isinstance(name := path if fd_name is None else fd_name, str):
         container = str(event["container.id"])
         directory = directory_of(name)
         names["fd.name"] = name

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from struct import Struct
 
 from tiercel_agent.detection.partial import families_lost, is_reported, is_silent
-from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, known_numbers, plans
+from tiercel_agent.events.syscalls import BY_NAME, SYSCALLS, Syscall, captures, known_numbers, needed, plans
 from tiercel_agent.filter.clauses import Clauses
 from tiercel_agent.filter.learner import CandidateSetStore, Learner, Maps
 from tiercel_agent.filter.lost_records import LossCounters
@@ -73,6 +73,7 @@ class Watch:
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
             take_cgroup,
+            needed(requirements.event_types),
         )
         lost = families_lost(self.programs.missing)
         seen = [call for call in SYSCALLS if call.name in requirements.event_types and not is_silent(call, lost)]
@@ -99,7 +100,7 @@ class Watch:
             self.learner = Learner(learned, tables, CandidateSetStore(self._words, len(tables.candidate_sets)))
         limit = flood_limit or 0xFFFF_FFFF
         maps["settings"].update(_u32(0), _SETTINGS.pack(limit, own_number(), 0))
-        self.programs.set_plans(plans(asked, machine, filtered))
+        self.programs.set_plans(plans(asked, machine, filtered, captures(self.programs.hooks)))
         self.programs.freeze()
 
     def attach(self) -> None:
@@ -159,6 +160,7 @@ def program_macros(
         **({"X86": 1} if platform.machine() == "x86_64" else {}),
         **({"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type} if direct is not None else {}),
         **({"CALLS_BY_EVENT": 1} if machine.call_event is not None else {}),
+        **({"HOOKS": 1} if machine.hooks.programs else {}),
         **rule_macros(requirements),
         **({"WANT_COUNTS": 1} if measuring else {}),
         "CPUS": possible_cpus(),

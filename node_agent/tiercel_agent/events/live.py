@@ -30,7 +30,7 @@ class LiveEvent(Event):
     def views(self) -> Iterator[Event]:
         yield self
         names = self.record.names
-        if names.fd.real or names.path.real or names.source.real or names.target.real:
+        if any(name.real is not None for name in (names.fd, names.path, names.source, names.target)):
             view = resolved_view(self, names.fd.real, names.path.real, names.source.real, names.target.real)
             if view is not None:
                 yield view

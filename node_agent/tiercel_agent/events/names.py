@@ -150,7 +150,9 @@ def _opened(record: KernelRecord, resolve: Resolve) -> Name:
     if passed is None:
         return Name(None, real)
     raw, full = passed
-    if makes_nameless(record):
+    if record.header.flags & records.EXCHANGED and descriptor is None:
+        real = UNKNOWN  # it was another file, and is gone
+    elif makes_nameless(record):
         real = None
     if record.header.result in REFUSED:
         real = resolve(full, True)
@@ -165,10 +167,16 @@ def _by_path(record: KernelRecord, slot: int, resolve: Resolve) -> Name:
         return NOTHING
     raw, full = passed
     result = record.header.result
-    real = None
-    if result >= 0 or result in REFUSED:
+    real = _captured(record, slot)
+    if real is None and (result >= 0 or result in REFUSED):
         real = resolve(full, _follows(record, slot))
     return _name(raw, clean(full), real)
+
+
+def _captured(record: KernelRecord, slot: int) -> str | None:
+    """Where the path led, if a hook of the kernel has seen it. Nobody can have exchanged that meanwhile."""
+    section = record.sections.get(Section.REAL_1 if slot else Section.REAL_0)
+    return records.path(section) if section is not None else None
 
 
 def _follows(record: KernelRecord, slot: int) -> bool:
@@ -201,8 +209,9 @@ def _executed(record: KernelRecord, resolve: Resolve) -> Name:
 
 
 def _device(record: KernelRecord) -> Name:
-    section = record.sections.get(Section.PATH_0)
-    return Name(raw := text(section[1]), raw) if section is not None else NOTHING
+    section, device = record.sections.get(Section.PATH_0), record.sections.get(Section.DEVICE)
+    real = f"/dev/{text(device[1])}" if device is not None else None
+    return _name(raw := text(section[1]), raw, real) if section is not None else NOTHING
 
 
 def _link_text(record: KernelRecord, link: Name) -> Name:

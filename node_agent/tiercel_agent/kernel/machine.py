@@ -11,9 +11,11 @@ from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading.libbpf import LibbpfError
 from tiercel_agent.kernel.loading.loader import Features
+from tiercel_agent.kernel.loading.optional_programs import AT_THE_RETURN
 from tiercel_agent.kernel.probes.btf import Btf
 from tiercel_agent.kernel.probes.call_event import NEEDED, call_event, needs_call_event
 from tiercel_agent.kernel.probes.direct_reads import DirectReads, direct_reads
+from tiercel_agent.kernel.probes.hooks import Hooks, hooks
 from tiercel_agent.kernel.probes.map_values import largest_value
 from tiercel_agent.kernel.probes.offsets import MissingMembers, resolve
 from tiercel_agent.kernel.probes.permissions import Facts, allow_locked_memory, blind_spots, read_facts, refusal
@@ -26,19 +28,22 @@ from tiercel_engine.resources.node_agent import WarningKind
 class Machine:
     """``offsets`` are those of probes/offsets.py, ``direct_reads`` says how programs may read the kernel's memory,
     ``call_event`` where programs of calls run (probes/call_event.py), ``largest_value`` how many bytes a value of a map
-    may have (probes/map_values.py), and ``warnings`` name what is missing and not indispensable."""
+    may have (probes/map_values.py), ``hooks`` which of the kernel's own hooks programs can be at (probes/hooks.py), and
+    ``warnings`` name what is missing and not indispensable."""
 
     facts: Facts
     offsets: Mapping[str, int]
     direct_reads: DirectReads | None
     call_event: int | None
     largest_value: int
+    hooks: Hooks
     warnings: Sequence[AgentWarning]
 
     @property
     def features(self) -> Features:
         """What the programs use of it."""
-        return Features(self.direct_reads.function if self.direct_reads is not None else None, self.call_event)
+        function = self.direct_reads.function if self.direct_reads is not None else None
+        return Features(function, self.call_event, self.hooks.programs)
 
 
 def probe_machine() -> Machine:
@@ -58,7 +63,10 @@ def probe_machine() -> Machine:
             event = call_event(facts.version)
             if event is None and needs_call_event(facts.version):
                 warnings.append(AgentWarning(WarningKind.KERNEL_LACKS, detail=NEEDED))
-            return Machine(facts, offsets, direct_reads(btf), event, largest_value(), warnings)
+            found = hooks(btf, facts.version)
+            if found.reason:
+                warnings.append(AgentWarning(WarningKind.KERNEL_LACKS, detail=f"{found.reason}: {AT_THE_RETURN}"))
+            return Machine(facts, offsets, direct_reads(btf), event, largest_value(), found, warnings)
     except LibbpfError as error:
         raise DetectorError(str(error.strerror)) from error
     except MissingMembers as error:

@@ -3,6 +3,7 @@
 Argument names are those that Falco's rules use in ``evt.arg.<name>``, in the order of ``evt.args``.
 """
 
+from tiercel_agent.events.syscalls.hooks import HOOKS, Hook, captures, needed
 from tiercel_agent.events.syscalls.kernel_plans import CHANGES_PROCESS, keyed, known_numbers, native_numbers, plans
 from tiercel_agent.events.syscalls.model import (
     FREE_TEXT,
@@ -22,6 +23,7 @@ __all__ = [
     "BY_NAME",
     "CHANGES_PROCESS",
     "FREE_TEXT",
+    "HOOKS",
     "ONLY_FAILED",
     "RETURNED",
     "SENDS",
@@ -30,10 +32,13 @@ __all__ = [
     "SYSCALLS",
     "TEXT_BEHIND",
     "Family",
+    "Hook",
     "Parameter",
     "Syscall",
+    "captures",
     "keyed",
     "known_numbers",
     "native_numbers",
+    "needed",
     "plans",
 ]

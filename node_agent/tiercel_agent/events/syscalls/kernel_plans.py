@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from tiercel_agent.events.syscalls.model import FOR_KERNEL, Parameter, Syscall
 from tiercel_agent.events.syscalls.table import SYSCALLS
 
-_PLAN = struct.Struct("=BB2b2bbb3bBH")
-_FILTERED = struct.Struct("=2H2x5I")
+_PLAN = struct.Struct("=BB2b2bbb3bBHH")
+_LAST = struct.Struct("=HH")
+"""The two members of it that belong to the index, and not to the call."""
+_FILTERED = struct.Struct("=2H5I")
 _SOCKETCALL, _SOCKETCALL_I386 = 512, 102  # in plans (bpf/maps.h), and as i386 programs call it
 
 
@@ -32,28 +34,38 @@ _ARM_ALONE = [call.name for call in SYSCALLS if call.numbers.arm and not call.nu
 """Their numbers are those of socketcall's operations, which arm doesn't have."""
 
 
-def plans(calls: Iterable[Syscall], machine: str, filtered: Mapping[int, tuple[int, ...]]) -> dict[int, bytes]:
+def plans(
+    calls: Iterable[Syscall],
+    machine: str,
+    filtered: Mapping[int, tuple[int, ...]],
+    captured: Mapping[str, int] | None = None,
+) -> dict[int, bytes]:
     """``struct plan`` of bpf/maps.h by index, so that these calls are passed on. ``filtered`` has by index the part of
-    the plan that the filter reads (``FilterPlan`` of filter/tables.py)."""
+    the plan that the filter reads (``FilterPlan`` of filter/tables.py), ``captured`` by call what the kernel's hooks
+    capture of it (hooks.py)."""
     asked = set(calls)
     native: dict[int, bytes] = {}
     compat: dict[int, int] = {}
+    hooks: dict[int, int] = {}
     for call in SYSCALLS:
         if call not in asked and call.name not in CHANGES_PROCESS:
             continue
         numbers = known_numbers(call, machine)
         native.update(dict.fromkeys(numbers, _plan(call, call in asked)))
+        if captured and call in asked:
+            hooks.update(dict.fromkeys(numbers, captured.get(call.name, 0)))
         if numbers:
             of_32_bit = call.numbers.i386 if machine == "x86_64" else call.numbers.arm
             compat.update(dict.fromkeys(of_32_bit, numbers[0]))
     if any(number > _SOCKETCALL for number in compat):
         compat[_SOCKETCALL_I386] = _SOCKETCALL
-    nothing = _PLAN.pack(0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0)
+        hooks[_SOCKETCALL] = max(hooks.get(number, 0) for index, number in compat.items() if index > _SOCKETCALL)
+    nothing = _PLAN.pack(0, 0, -1, -1, -1, -1, -1, -1, -1, -1, -1, 0, 0, 0)
     return {
-        index: native.get(index, nothing)[:-2]
-        + compat.get(index, 0).to_bytes(2, "little")
+        index: native.get(index, nothing)[: -_LAST.size]
+        + _LAST.pack(compat.get(index, 0), hooks.get(index, 0))
         + _FILTERED.pack(*filtered.get(index, (0,) * 7))
-        for index in native.keys() | compat.keys()
+        for index in native.keys() | compat.keys() | hooks.keys()
     }
 
 
@@ -62,7 +74,7 @@ def _plan(call: Syscall, asked: bool) -> bytes:
     arguments += [-1] * (_MAX_KEYED - len(arguments))
     family, changes = call.family if asked else 0, call.name in CHANGES_PROCESS
     paths = (*call.path, *call.base)
-    return _PLAN.pack(family, call.flags & FOR_KERNEL, *paths, call.descriptor, call.address, *arguments, changes, 0)
+    return _PLAN.pack(family, call.flags & FOR_KERNEL, *paths, call.descriptor, call.address, *arguments, changes, 0, 0)
 
 
 def keyed(call: Syscall) -> tuple[Parameter, ...]:

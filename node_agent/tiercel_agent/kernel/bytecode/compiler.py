@@ -22,6 +22,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
 from tiercel_agent.kernel.bytecode.program_text import kconfig, macro_flags, program_text
 
 PROGRAMS = (
@@ -69,6 +70,8 @@ MAPS = (
     "counter_pools",
     "pool_of_rule",
     "told_matches",
+    "captured_files",
+    "captured_calls",
     "shares",
     "losses",
 )
@@ -235,7 +238,8 @@ def _main(result: int, parent: int) -> None:
             sys.exit(_NO_BCC)
 
         bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), *FLAGS])
-        programs = {name: bpf.dump_func(name) for name in PROGRAMS}
+        names = (*PROGRAMS, *HOOK_POINTS) if "HOOKS" in macros else PROGRAMS
+        programs = {name: bpf.dump_func(name) for name in names}
         maps = {name: _map_spec(lib, bpf.module, name.encode()) for name in MAPS}
     with open(result, "w") as file:
         json.dump(encoded(Bytecode(programs, maps)), file)

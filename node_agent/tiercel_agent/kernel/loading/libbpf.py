@@ -38,6 +38,8 @@ class Thing(StrEnum):
     MAP = "map"
     TRACEPOINT = "raw tracepoint"
     TRACE_EVENT = "trace event"
+    HOOK = "hook"
+    TYPES = "type information"
 
 
 class Refused(LibbpfError):
@@ -79,6 +81,7 @@ def library() -> ctypes.CDLL:
                 integer,
                 [integer, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t, pointer],
             ),
+            "bpf_btf_load": (integer, [ctypes.c_char_p, ctypes.c_size_t, pointer]),
             "bpf_prog_test_run_opts": (integer, [integer, pointer]),
             "bpf_enable_stats": (integer, [integer]),
             "bpf_map_lookup_batch": (integer, [integer, *[pointer] * 6]),

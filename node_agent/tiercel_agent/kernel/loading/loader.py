@@ -10,13 +10,24 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from struct import Struct
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode, CompileError, MapSpec
+from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
+from tiercel_agent.kernel.loading.hooks import (
+    KEY_TYPE,
+    NO_PREALLOC,
+    STORAGES,
+    TASK_STORAGE,
+    VALUE_TYPE,
+    attach_hook,
+    storage_types,
+)
 from tiercel_agent.kernel.loading.libbpf import Refused, Thing, code_of, library
+from tiercel_agent.kernel.loading.libbpf_options import LoadOptions, MapOptions, RunOptions
 
 DIRECT_READS = 0x7FFF0001
 """The number that stands for bpf_rdonly_cast in the C code (bpf/read.h)."""
@@ -42,66 +53,6 @@ def kernel_name(name: str) -> str:
     return (_NAME_PREFIX + name)[:_NAME_LENGTH]
 
 
-class _LoadOptions(ctypes.Structure):
-    """``struct bpf_prog_load_opts`` of libbpf 1.0; ``sz`` tells libbpf how many of its members are known here."""
-
-    _fields_ = (
-        ("sz", ctypes.c_size_t),
-        ("attempts", ctypes.c_int),
-        ("expected_attach_type", ctypes.c_int),
-        ("prog_btf_fd", ctypes.c_uint32),
-        ("prog_flags", ctypes.c_uint32),
-        ("prog_ifindex", ctypes.c_uint32),
-        ("kern_version", ctypes.c_uint32),
-        ("attach_btf_id", ctypes.c_uint32),
-        ("attach_prog_fd", ctypes.c_uint32),
-        ("attach_btf_obj_fd", ctypes.c_uint32),
-        ("fd_array", ctypes.c_void_p),
-        ("func_info", ctypes.c_void_p),
-        ("func_info_cnt", ctypes.c_uint32),
-        ("func_info_rec_size", ctypes.c_uint32),
-        ("line_info", ctypes.c_void_p),
-        ("line_info_cnt", ctypes.c_uint32),
-        ("line_info_rec_size", ctypes.c_uint32),
-        ("log_level", ctypes.c_uint32),
-        ("log_size", ctypes.c_uint32),
-        ("log_buf", ctypes.c_void_p),
-    )
-
-
-class _RunOptions(ctypes.Structure):
-    """The beginning of ``struct bpf_test_run_opts``."""
-
-    _fields_ = (
-        ("sz", ctypes.c_size_t),
-        ("data_in", ctypes.c_void_p),
-        ("data_out", ctypes.c_void_p),
-        ("data_size_in", ctypes.c_uint32),
-        ("data_size_out", ctypes.c_uint32),
-        ("ctx_in", ctypes.c_void_p),
-        ("ctx_out", ctypes.c_void_p),
-        ("ctx_size_in", ctypes.c_uint32),
-        ("ctx_size_out", ctypes.c_uint32),
-        ("retval", ctypes.c_uint32),
-        ("repeat", ctypes.c_int),
-        ("duration", ctypes.c_uint32),
-    )
-
-
-class _MapOptions(ctypes.Structure):
-    """The beginning of ``struct bpf_map_create_opts``."""
-
-    _fields_ = (
-        ("sz", ctypes.c_size_t),
-        ("btf_fd", ctypes.c_uint32),
-        ("btf_key_type_id", ctypes.c_uint32),
-        ("btf_value_type_id", ctypes.c_uint32),
-        ("btf_vmlinux_value_type_id", ctypes.c_uint32),
-        ("inner_map_fd", ctypes.c_uint32),
-        ("map_flags", ctypes.c_uint32),
-    )
-
-
 _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
 
 
@@ -110,8 +61,21 @@ class ProgramType(IntEnum):
 
     TRACEPOINT = 5
     RAW_TRACEPOINT = 17
+    TRACING = 26
+    LSM = 29
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramKind:
+    """What the kernel is told of a program: its type, and for a hook how it is attached (BPF_TRACE_FEXIT and so on) and
+    the BTF id of the function that it is attached to."""
+
+    type: ProgramType
+    attach: int = 0
+    function: int = 0
+
+
+_AT_RAW_TRACEPOINT = ProgramKind(ProgramType.RAW_TRACEPOINT)
 EVENT_CHAIN = "event_families"
 """The program array of those programs that don't belong to calls, where calls have another type of program: an array
 holds one type."""
@@ -131,6 +95,8 @@ class Features:
     """The BTF id of bpf_rdonly_cast, if the programs call it."""
     call_event: int | None = None
     """The number of the trace event at which the programs of calls run; None: they run at the raw tracepoint."""
+    hooks: Mapping[str, tuple[ProgramKind, ...]] = field(default_factory=dict)
+    """The programs that can be at hooks of the kernel, each with what it can be loaded as, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,23 +122,30 @@ class Loaded:
 
 
 def load_programs(
-    bytecode: Bytecode, sizes: Mapping[str, Size], features: Features, optional: Container[str] = ()
+    bytecode: Bytecode,
+    sizes: Mapping[str, Size],
+    features: Features,
+    optional: Container[str] = (),
+    hooks: Container[str] = (),
 ) -> Loaded:
     """Makes the maps and loads the programs. Nothing runs until they are attached.
 
     ``sizes`` has the maps whose size is chosen here, ``features`` those for which the programs were compiled,
-    ``optional`` has the names of the programs that may be refused. Raises CompileError or Refused.
+    ``optional`` has the names of the programs that may be refused, ``hooks`` of those at the kernel's hooks the ones
+    that are needed. Raises CompileError or Refused.
     """
     maps: dict[str, int] = {}
     programs: dict[str, int] = {}
     missing: dict[str, Refused] = {}
     try:
         _make_maps(bytecode, sizes, features, maps)
-        for name, type_, code in _linked_programs(bytecode, features, maps):
+        for name, kinds, code in _linked_programs(bytecode, features, maps):
+            if name in features.hooks and name not in hooks:
+                continue
             try:
-                programs[name] = _load(name, type_, code)
+                programs[name] = _loaded(name, kinds, code)
             except Refused as refused:
-                if name not in optional or not refused.by_verifier:
+                if name not in optional or not (refused.by_verifier or name in features.hooks):
                     raise
                 missing[name] = refused
     except Exception:
@@ -191,8 +164,8 @@ def verify_programs(bytecode: Bytecode, sizes: Mapping[str, Size], features: Fea
     results = {}
     try:
         _make_maps(bytecode, sizes, features, maps)
-        for name, type_, code in _linked_programs(bytecode, features, maps):
-            loaded, log = _verified(name, type_, code, _STATISTICS)
+        for name, kinds, code in _linked_programs(bytecode, features, maps):
+            loaded, log = _verified(name, kinds[0], code, _STATISTICS)
             if loaded >= 0:
                 os.close(loaded)
             elif not log:
@@ -207,6 +180,10 @@ def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], features: Features
     """Makes the maps, and adds their descriptors to ``maps`` one by one, so that the caller can close them if one is
     refused. Raises Refused."""
     for name, spec in bytecode.maps.items():
+        if name in STORAGES.values():
+            if features.hooks:
+                maps[name] = _create_storage(name, spec.value_size)
+            continue
         flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
         size = sizes.get(name, Size(spec.max_entries, spec.value_size))
         maps[name] = _create(name, replace(spec, max_entries=size.entries, value_size=size.value, flags=flags))
@@ -216,22 +193,36 @@ def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], features: Features
 
 def _linked_programs(
     bytecode: Bytecode, features: Features, maps: Mapping[str, int]
-) -> Iterator[tuple[str, ProgramType, bytes]]:
-    """Name, type and code of each program that is to be loaded. Raises CompileError."""
-    by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items()}
-    by_number |= {number: maps[name] for number, name in _RINGS.items()}
+) -> Iterator[tuple[str, tuple[ProgramKind, ...], bytes]]:
+    """Name and code of each program, and what it can be loaded as, the best first. Raises CompileError."""
+    by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items() if name in maps}
+    by_number |= {number: maps[name] for number, name in {**_RINGS, **STORAGES}.items() if name in maps}
     apart = EVENT_PROGRAMS if features.call_event is not None else {}
     of_calls = ProgramType.RAW_TRACEPOINT if features.call_event is None else ProgramType.TRACEPOINT
     for name, code in bytecode.programs.items():
-        if name not in apart:
-            yield name, of_calls, _linked(code, by_number, features.direct_reads)
+        if name in apart or (name in HOOK_POINTS and name not in features.hooks):
+            continue
+        yield name, features.hooks.get(name, (ProgramKind(of_calls),)), _linked(code, by_number, features.direct_reads)
     for name, made_of in apart.items():
         linked = _linked(
             bytecode.programs[made_of],
             by_number | {bytecode.maps["families"].fd: maps[EVENT_CHAIN]},
             features.direct_reads,
         )
-        yield name, ProgramType.RAW_TRACEPOINT, linked
+        yield name, (_AT_RAW_TRACEPOINT,), linked
+
+
+def takes_storage(code: Callable[[int], bytes]) -> bool:
+    """Whether the kernel gives programs at tracepoints a storage for the thread; ``code`` makes the instructions of one
+    that asks for it, of the descriptor of the map. Nothing stays loaded."""
+    try:
+        storage = _create_storage("probe", 8)
+    except Refused:
+        return False
+    try:
+        return is_taken(code(storage))
+    finally:
+        os.close(storage)
 
 
 def takes_value(size: int) -> bool:
@@ -244,8 +235,19 @@ def takes_value(size: int) -> bool:
     return True
 
 
-def _create(name: str, spec: MapSpec) -> int:
-    options = _MapOptions(sz=ctypes.sizeof(_MapOptions), map_flags=spec.flags)
+def _create_storage(name: str, size: int) -> int:
+    """A map with a value of that many bytes for each thread. Raises Refused."""
+    types = storage_types(size)
+    try:
+        return _create(name, MapSpec(-1, TASK_STORAGE, 4, size, 0, NO_PREALLOC), types)
+    finally:
+        os.close(types)
+
+
+def _create(name: str, spec: MapSpec, types: int = 0) -> int:
+    options = MapOptions(sz=ctypes.sizeof(MapOptions), map_flags=spec.flags)
+    if types:
+        options.btf_fd, options.btf_key_type_id, options.btf_value_type_id = types, KEY_TYPE, VALUE_TYPE
     made = library().bpf_map_create(
         spec.type,
         kernel_name(name).encode(),
@@ -279,39 +281,64 @@ def _linked(code: bytes, maps: Mapping[int, int], direct_reads: int | None) -> b
     return bytes(linked)
 
 
-def _load(name: str, type_: ProgramType, code: bytes) -> int:
+def _loaded(name: str, kinds: Sequence[ProgramKind], code: bytes) -> int:
+    """The descriptor of the program, loaded as the first of these kinds that the kernel takes. Raises Refused."""
+    for kind in kinds[:-1]:
+        try:
+            return _load(name, kind, code)
+        except Refused:
+            continue
+    return _load(name, kinds[-1], code)
+
+
+def _load(name: str, kind: ProgramKind, code: bytes) -> int:
     """The descriptor of the loaded program. Raises Refused."""
-    loaded, _ = _verified(name, type_, code, 0)
+    loaded, _ = _verified(name, kind, code, 0)
     if loaded >= 0:
         return loaded
     refused = code_of(loaded)
     # Load it again to get the reasons: first the statistics, then all instructions. Kernels before 6.4 keep only the
     # beginning of a log that is too long, and the log of a large program takes too much time.
-    again, log = _verified(name, type_, code, _STATISTICS)
+    again, log = _verified(name, kind, code, _STATISTICS)
     if again < 0 and code_of(again) != errno.E2BIG:
-        again, whole = _verified(name, type_, code, _INSTRUCTIONS)
+        again, whole = _verified(name, kind, code, _INSTRUCTIONS)
         log = whole if again < 0 and code_of(again) == refused else log
     if again >= 0:
         return again
     raise Refused(Thing.PROGRAM, name, refused, log[-_MOST_LOGGED:])
 
 
-def _verified(name: str, type_: ProgramType, code: bytes, log_level: int) -> tuple[int, str]:
+def _verified(name: str, kind: ProgramKind, code: bytes, log_level: int) -> tuple[int, str]:
     """What libbpf returned (a descriptor, or a failure), and what the verifier wrote."""
-    options = _LoadOptions(sz=ctypes.sizeof(_LoadOptions), attempts=5)
+    options = LoadOptions(sz=ctypes.sizeof(LoadOptions), attempts=5)
+    options.expected_attach_type, options.attach_btf_id = kind.attach, kind.function
     log = ctypes.create_string_buffer(_LOG_SIZE if log_level else 1)
     if log_level:
         options.log_level, options.log_size, options.log_buf = log_level, _LOG_SIZE, ctypes.addressof(log)
     instructions = len(code) // _INSTRUCTION.size
     loaded = library().bpf_prog_load(
-        type_, kernel_name(name).encode(), b"GPL", code, instructions, ctypes.byref(options)
+        kind.type, kernel_name(name).encode(), b"GPL", code, instructions, ctypes.byref(options)
     )
     return int(loaded), log.value.decode(errors="replace").strip()
 
 
+def attachable(kind: ProgramKind, code: bytes) -> bool:
+    """Whether the kernel loads these instructions as a program of that kind, and attaches it. It doesn't stay so."""
+    loaded, _ = _verified("probe", kind, code, 0)
+    if loaded < 0:
+        return False
+    try:
+        os.close(attach_hook("probe", loaded))
+    except Refused:
+        return False
+    finally:
+        os.close(loaded)
+    return True
+
+
 def is_taken(code: bytes) -> bool:
     """Whether the kernel loads a program of these instructions. It doesn't stay loaded."""
-    loaded, _ = _verified("probe", ProgramType.RAW_TRACEPOINT, code, 0)
+    loaded, _ = _verified("probe", _AT_RAW_TRACEPOINT, code, 0)
     if loaded < 0:
         return False
     os.close(loaded)
@@ -321,10 +348,10 @@ def is_taken(code: bytes) -> bool:
 def result_of(code: bytes) -> int | None:
     """What a program of these instructions returns when this process runs it once; None if the kernel doesn't load it,
     or doesn't run it so. It doesn't stay loaded."""
-    loaded, _ = _verified("probe", ProgramType.RAW_TRACEPOINT, code, 0)
+    loaded, _ = _verified("probe", _AT_RAW_TRACEPOINT, code, 0)
     if loaded < 0:
         return None
-    options = _RunOptions(sz=ctypes.sizeof(_RunOptions))
+    options = RunOptions(sz=ctypes.sizeof(RunOptions))
     try:
         failed = library().bpf_prog_test_run_opts(loaded, ctypes.byref(options))
     finally:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
+
 
 @dataclass(frozen=True, slots=True)
 class Dependents:
@@ -22,6 +24,11 @@ class Dependents:
     """What else is missing, in words."""
 
 
+AT_THE_RETURN = (
+    "what a call did is looked at when it returns, so that a program may hide it if it exchanges descriptors, names or "
+    "addresses meanwhile"
+)
+"""What is missing without a program at a hook of the kernel."""
 OPTIONAL: Mapping[str, Dependents] = {
     "plain": Dependents(families=frozenset({1})),
     "paths": Dependents(families=frozenset({2})),
@@ -34,4 +41,5 @@ OPTIONAL: Mapping[str, Dependents] = {
     ),
     "cgroup_made": Dependents(cost="a container is known from its first event on, and not before"),
     "cgroup_gone": Dependents(cost="that a container has gone is not noticed"),
+    **{program: Dependents(cost=AT_THE_RETURN) for program in HOOK_POINTS},
 }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
+from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
+from tiercel_agent.kernel.loading.hooks import attach_hook
 from tiercel_agent.kernel.loading.libbpf import (
     Map,
     ProgramStatistics,
@@ -45,7 +47,8 @@ class ProgramSet:
     """Programs that are loaded and not attached yet. Every plan is empty at first.
 
     ``sizes`` and ``features`` are as for ``load_programs``. ``take_call``, ``take_process`` and ``take_cgroup`` are
-    called with each record of their rings. Raises CompileError or LibbpfError.
+    called with each record of their rings. ``hooks`` are the programs at hooks of the kernel that are wanted.
+    Raises CompileError or LibbpfError.
     """
 
     def __init__(
@@ -56,12 +59,13 @@ class ProgramSet:
         take_call: Callable[[bytes], None],
         take_process: Callable[[bytes], None],
         take_cgroup: Callable[[bytes], None],
+        hooks: Collection[str] = (),
     ) -> None:
         self._cpus = possible_cpus()
         self._links: list[int] = []
         self._rings: list[Ring] = []
         self._closed = False
-        self._loaded = load_programs(bytecode, sizes, features, OPTIONAL)
+        self._loaded = load_programs(bytecode, sizes, features, OPTIONAL, hooks)
         self._call_event = features.call_event
         self._missing = dict(self._loaded.missing)
         try:
@@ -88,8 +92,18 @@ class ProgramSet:
         and, once the set is attached, those whose tracepoint it lacks."""
         return self._missing
 
+    @property
+    def hooks(self) -> frozenset[str]:
+        """The programs at hooks of the kernel that are loaded and, once the set is attached, attached."""
+        return frozenset(HOOK_POINTS) & self._loaded.programs.keys() - self._missing.keys()
+
     def attach(self) -> None:
         """Attaches the programs: from now on there are records. Raises LibbpfError."""
+        for program in sorted(self.hooks):
+            try:
+                self._links.append(attach_hook(HOOK_POINTS[program], self._loaded.programs[program]))
+            except Refused as refused:
+                self._missing[program] = refused
         for tracepoint, program in _TRACEPOINTS.items():
             if program in self._missing:
                 continue

@@ -1,0 +1,47 @@
+"""Techniques by which a program hides what it does, each against `tiercel detect` with a rule for it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from evasion_support.watched import Watched, watching
+
+from tiercel_agent.kernel.errors import DetectorError
+from tiercel_agent.kernel.machine import probe_machine
+
+_PROGRAMS = Path(__file__).parent / "programs"
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    if os.geteuid() != 0:
+        pytest.skip("evasions are tried as root")
+    try:
+        kinds = tuple(probe_machine().hooks.kinds)
+    except DetectorError as error:
+        pytest.skip(f"evasions need eBPF: {error}")
+    with watching(tmp_path_factory.mktemp("evasions").resolve(), kinds) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """``program(name, arguments…)`` runs one of programs/ and returns what it printed."""
+    if shutil.which("cc") is None:
+        pytest.skip("no C compiler (cc)")
+    folder = tmp_path_factory.mktemp("programs")
+
+    def run(name: str, *arguments: object) -> str:
+        made = folder / name
+        if not made.exists():
+            source = _PROGRAMS / f"{name}.c"
+            subprocess.run(["cc", "-O2", "-w", "-pthread", "-o", made, source], check=True)
+        done = subprocess.run([made, *map(str, arguments)], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    return run

@@ -1,0 +1,60 @@
+"""Names that lead somewhere else than they say, of processes that end at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from evasion_support.watched import Watched
+
+_CALLS = ("mkdir", "symlink", "rename", "link", "unlink", "rmdir", "mknod", "chmod", "chown", "truncate")
+_WAYS = ("cwd", "root", "thread", "fd")
+_TIMES = 3
+
+
+def _prepare(folder: Path, call: str, name: str) -> Path:
+    """What the call needs; returns the file that is renamed or linked."""
+    old, new = folder / f"old-{name}", folder / "watched" / name
+    match call:
+        case "rename" | "link":
+            old.touch()
+        case "rmdir":
+            new.mkdir()
+        case "unlink" | "chmod" | "chown" | "truncate":
+            new.touch()
+    return old
+
+
+@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("call", _CALLS)
+def test_magic_link(watched: Watched, program: Callable[..., str], call: str, way: str) -> None:
+    if not watched.kinds:
+        pytest.skip("this kernel's hooks can't be used: a magic link can't be followed when its process is gone")
+    names = [f"{call}-{way}-{number}" for number in range(_TIMES)]
+    olds = [_prepare(watched.folder, call, name) for name in names]
+    assert watched.during(lambda: None) is not None  # what was prepared isn't counted
+
+    def evade() -> None:
+        for name, old in zip(names, olds, strict=True):
+            program("by_magic_link", call, way, watched.folder / "watched", name, old)
+
+    alerts = watched.during(evade)
+    assert [alert["rule"] for alert in alerts] == ["changed"] * _TIMES
+
+
+@pytest.mark.parametrize("call", _CALLS)
+def test_link_to_a_folder(watched: Watched, program: Callable[..., str], call: str) -> None:
+    if not watched.kinds:
+        pytest.skip("this kernel's hooks can't be used: a link can't be followed when its process is gone")
+    (link := watched.folder / f"link-{call}").symlink_to(watched.folder / "watched")
+    names = [f"{call}-plain-{number}" for number in range(_TIMES)]
+    olds = [_prepare(watched.folder, call, name) for name in names]
+    assert watched.during(lambda: None) is not None
+
+    def evade() -> None:
+        for name, old in zip(names, olds, strict=True):
+            program("by_magic_link", call, "plain", link, name, old)
+
+    alerts = watched.during(evade)
+    assert [alert["rule"] for alert in alerts] == ["changed"] * _TIMES
