@@ -7,6 +7,7 @@
 #include "path.h"
 #include "rate_limit.h"
 #include "registers.h"
+#include "ring_records.h"
 #include "sections.h"
 #include "socket.h"
 #include "task.h"
@@ -51,7 +52,7 @@ static __always_inline void look_at_subject(struct record *record, struct call *
 	record->seen.file = NULL;
 	record->captured.call = NO_CALL;
 	if ((hooks & CAPTURES_FILE) && shares_descriptors(OBJECT(bpf_get_current_task())))
-		compare_opened(record, number);
+		compare_opened(record, number, result);
 	if (hooks & CAPTURES_CALL)
 		take_captured(record, number);
 #endif
@@ -123,13 +124,18 @@ int begin(struct call_context *ctx)
 		families.call(ctx, FAMILY_IMAGE); /* which comes back here */
 	}
 	record->header.type = call.number;
-	record->header.flags |= record->flags | (is_exchanged(record) ? FLAG_EXCHANGED : 0);
+	record->header.flags |= record->flags;
+	if (is_exchanged(record) && !gets_slot(record))
+		record->header.flags |= FLAG_EXCHANGED;
 	record->header.result = (s64)ctx->result;
 	if (call.compat) {
 		record->header.flags |= FLAG_COMPAT;
 		record->header.result = (s32)ctx->result;
 	}
-	read_arguments(&record->header, &call);
+	if (is_of_ring(record))
+		ring_arguments(record);
+	else
+		read_arguments(&record->header, &call);
 	section_filter(record);
 #ifdef WANT_CWD
 	want_base(record, SECTION_CWD, AT_FDCWD);
@@ -166,8 +172,11 @@ static __always_inline s32 subject(struct record *record, struct plan *plan)
 static __always_inline void section_path_argument(struct record *record, struct plan *plan, u32 slot)
 {
 	u64 address = argument(record, plan->path[slot]);
-	char first = READ_USER(char, address);
-	section_user_string(record, slot ? SECTION_PATH_1 : SECTION_PATH_0, address);
+	char first = is_of_ring(record) ? first_of_ring_name(record, slot) : READ_USER(char, address);
+	if (is_of_ring(record))
+		section_ring_name(record, slot);
+	else
+		section_user_string(record, slot ? SECTION_PATH_1 : SECTION_PATH_0, address);
 	if (first == '/' || (slot == 0 && (plan->flags & PLAN_FREE_TEXT)))
 		return;
 	want_base(record, slot ? SECTION_BASE_1 : SECTION_BASE_0,
@@ -236,7 +245,9 @@ int paths(struct call_context *ctx)
 	if (record->captured.call != NO_CALL && record->captured.device.device)
 		section_kernel_string(record, SECTION_DEVICE, record->captured.device.name, record->captured.device.device);
 #endif
-	if (plan->flags & PLAN_OPEN_HOW)
+	if ((plan->flags & PLAN_OPEN_HOW) && is_of_ring(record))
+		section_ring_how(record);
+	else if (plan->flags & PLAN_OPEN_HOW)
 		section_user_bytes(record, SECTION_OPEN_HOW, record->header.args[2], 24, 32);
 	if (plan->descriptor == RETURNED)
 		section_descriptor(record, record->header.result);

@@ -39,6 +39,8 @@ struct captured_file {
 struct captured_files {
 	u32 call; /* the number of the call, as the caller makes it; NO_CALL: nothing is captured */
 	u32 count;
+	u32 ring; /* 1: the call is an operation of a ring that has begun in this thread (rings.h) */
+	u32 padding;
 	struct captured_file file[MOST_FILES];
 };
 
@@ -69,8 +71,8 @@ struct captured_device {
 };
 
 struct captured_call {
-	u32 call; /* as in captured_files */
-	u32 padding;
+	u32 call; /* these two as in captured_files */
+	u32 ring;
 	struct captured_name name[2];
 	struct captured_socket socket;
 	struct captured_device device;
@@ -86,6 +88,18 @@ static long (*task_storage_delete)(void *map, void *task) = (void *)157;
 #define CAPTURED(map, flags) task_storage_get((void *)bpf_pseudo_fd(1, map), current_task_btf(), NULL, flags)
 #define FORGET(map) task_storage_delete((void *)bpf_pseudo_fd(1, map), current_task_btf())
 #endif
+
+#define PF_IO_WORKER 0x10
+
+/* Whether the thread may do operations of a ring now; `task` comes from OBJECT(). */
+static __always_inline u32 may_use_rings(const char *task)
+{
+#ifdef RINGS
+	return MEMBER_POINTER(task, TASK_IO_URING) || (MEMBER(u32, task, TASK_FLAGS) & PF_IO_WORKER);
+#else
+	return 0;
+#endif
+}
 
 /* Whether another thread has the same table of descriptors; `task` comes from OBJECT(). Nobody else can exchange what is
  * behind a descriptor of this thread. */

@@ -33,22 +33,33 @@ static __always_inline u32 device_of(const char *inode)
 	return READ(u32, READ_POINTER(inode, INODE_SB), SUPER_DEV);
 }
 
+/* The storage for what is captured of the thread's call; NULL if nothing is to be captured. */
+static __always_inline struct captured_files *capture_file(void)
+{
+	const char *task = OBJECT(bpf_get_current_task());
+	if (may_use_rings(task)) {
+		struct captured_files *captured = CAPTURED(CAPTURED_FILES, 0);
+		if (captured && captured->ring)
+			return captured;
+	}
+	u32 number = shares_descriptors(task) ? call_to_capture(CAPTURES_FILE) : NO_CALL;
+	if (number == NO_CALL)
+		return NULL;
+	struct captured_files *captured = CAPTURED(CAPTURED_FILES, STORAGE_CREATE);
+	if (captured && captured->call != number) {
+		captured->call = number;
+		captured->count = 0;
+	}
+	return captured;
+}
+
 /* file_open(file) */
 int on_file_open(struct hook_context *ctx)
 {
 	const char *file = ARGUMENT(0);
-	if (!shares_descriptors(OBJECT(bpf_get_current_task())))
-		return 0;
-	u32 number = call_to_capture(CAPTURES_FILE);
-	if (number == NO_CALL)
-		return 0;
-	struct captured_files *captured = CAPTURED(CAPTURED_FILES, STORAGE_CREATE);
+	struct captured_files *captured = capture_file();
 	if (!captured)
 		return 0;
-	if (captured->call != number) {
-		captured->call = number;
-		captured->count = 0;
-	}
 	u32 count = READ_ONCE(captured->count);
 	if (count >= MOST_FILES)
 		return 0;
@@ -66,9 +77,14 @@ int on_file_open(struct hook_context *ctx)
 	return 0;
 }
 
-/* The storage for what is captured of the thread's call; NULL if nothing is to be captured. */
+/* The same for all but files. */
 static __always_inline struct captured_call *capture_call(void)
 {
+	if (may_use_rings(OBJECT(bpf_get_current_task()))) {
+		struct captured_call *captured = CAPTURED(CAPTURED_CALLS, 0);
+		if (captured && captured->ring)
+			return captured;
+	}
 	u32 number = call_to_capture(CAPTURES_CALL);
 	if (number == NO_CALL)
 		return NULL;

@@ -71,6 +71,18 @@ struct plan {
 BPF_ARRAY(plans, struct plan, PLANS);
 BPF_PROG_ARRAY(families, FAMILIES);
 
+/* How the request of an operation (struct io_kiocb) becomes the arguments of the call. */
+struct ring_operation {
+	u16 number; /* of the call, plus 1; 0: the operation isn't reported */
+	u16 how;    /* where its struct open_how is; 0: it has none */
+	u16 slot;   /* where the number of a slot is, plus 1, that gets the file instead of a descriptor; 0: it has none */
+	u16 name[2];     /* where pointers to its struct filename are; 0: there is none */
+	u16 argument[6]; /* where the arguments are, */
+	u8 size[6];      /* and their sizes in bytes; 0: it has no such argument */
+};
+#define RING_OPERATIONS 128
+BPF_ARRAY(ring_operations, struct ring_operation, RING_OPERATIONS);
+
 /* Three rings: a flood of calls or of cgroups must not displace the records that the process table is made from. */
 BPF_RINGBUF_OUTPUT(calls, CALLS_PAGES);
 BPF_RINGBUF_OUTPUT(processes, PROCESSES_PAGES);

@@ -254,15 +254,16 @@ static __always_inline void want_captured(struct record *record, u32 slot)
 }
 
 /* Finds out whether the file behind the descriptor that was returned is the one that was opened. */
-static __always_inline void compare_opened(struct record *record, u32 number)
+static __always_inline void compare_opened(struct record *record, u32 number, s64 result)
 {
 	struct captured_files *captured = CAPTURED(CAPTURED_FILES, 0);
 	if (!captured || captured->call != number)
 		return;
 	captured->call = NO_CALL;
-	if (!record->file || !captured->count)
+	captured->ring = 0;
+	if (result < 0 || !captured->count)
 		return;
-	const char *dentry = READ_POINTER(record->file, FILE_PATH + PATH_DENTRY);
+	const char *dentry = record->file ? READ_POINTER(record->file, FILE_PATH + PATH_DENTRY) : NULL;
 #pragma clang loop unroll(full)
 	for (u32 i = 0; i < MOST_FILES; i++) {
 		struct captured_file *one = &captured->file[i];

@@ -90,6 +90,7 @@ struct cgroup_record {
 #define FLAG_LINEAGE_ENDS 16 /* an ancestor is about to end: its children will soon have another parent */
 #define FLAG_OTHER_ROOT 32   /* the process's root directory isn't that of the machine's first process */
 #define FLAG_NAMESPACES 64   /* no rule of the system can match, only rules of namespaces */
+#define FLAG_RING 256        /* an operation of io_uring, which stands for that call */
 #define FLAG_EXCHANGED 128   /* another thread has put something else behind the descriptor; what is told is what was there */
 
 struct section {

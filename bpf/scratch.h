@@ -9,6 +9,7 @@
 #include "counters.h"
 #include "decide.h"
 #include "maps.h"
+#include "rings.h"
 
 /* The scratch space of an event: what the programs of a chain hand to each other, and the record that they build.
  *
@@ -140,6 +141,10 @@ struct record {
 		const char *dentry;
 		u64 kind; /* SECTION_… */
 	} path[MOST_PATHS];
+#ifdef RINGS
+	struct ring_call ring;          /* the operation that stands for the call (FLAG_RING) */
+	s64 result;                     /* of it */
+#endif
 #ifdef HOOKS
 	struct captured_file seen;      /* the file that was opened, if another one is behind the descriptor now */
 	struct captured_call captured;  /* its number is NO_CALL if nothing was captured */

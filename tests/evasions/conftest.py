@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from evasion_support.watched import Watched, watching
+from evasion_support.watched import DEADLINE, Watched, watching
 
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.machine import probe_machine
@@ -41,7 +41,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         if not made.exists():
             source = _PROGRAMS / f"{name}.c"
             subprocess.run(["cc", "-O2", "-w", "-pthread", "-o", made, source], check=True)
-        done = subprocess.run([made, *map(str, arguments)], check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            [made, *map(str, arguments)], check=True, capture_output=True, text=True, timeout=DEADLINE
+        )
         return done.stdout.strip()
 
     return run

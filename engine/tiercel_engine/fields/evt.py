@@ -76,6 +76,11 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field("evt.is_open_create", FieldType.BOOLEAN, "Whether a call of the open family may create the file."),
     Field(
+        "evt.is_io_uring",
+        FieldType.BOOLEAN,
+        "Whether the call is an operation of io_uring, which a program has done without making the call.",
+    ),
+    Field(
         "tiercel.uncertain",
         FieldType.STRING,
         "Which texts aren't known as a whole: program, arguments, environment, executable, working directory, file "

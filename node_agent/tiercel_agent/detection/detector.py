@@ -265,7 +265,7 @@ class Detector:
             give_back_memory()  # what making rules and tables took, before the rings are mapped
             return Watch(
                 bytecode,
-                self._machine.features,
+                self._machine,
                 requirements,
                 rules,
                 tables,

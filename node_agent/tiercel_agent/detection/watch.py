@@ -17,11 +17,12 @@ from tiercel_agent.filter.rule_counters import CounterMaps, RuleCounters, counte
 from tiercel_agent.filter.tables import Tables, automaton_size, candidate_set_words
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.loading.libbpf import possible_cpus
-from tiercel_agent.kernel.loading.loader import DIRECT_READS, Features, Size
+from tiercel_agent.kernel.loading.loader import DIRECT_READS, Size
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.kernel.loading.program_set import ProgramSet
 from tiercel_agent.kernel.machine import Machine
 from tiercel_agent.kernel.probes.own_number import own_number
+from tiercel_agent.kernel.probes.rings import ring_programs
 from tiercel_agent.warning import AgentWarning
 from tiercel_engine.matching.requirements import Requirements
 from tiercel_engine.resources.node_agent import WarningKind
@@ -54,7 +55,7 @@ class Watch:
     def __init__(
         self,
         bytecode: Bytecode,
-        features: Features,
+        machine: Machine,
         requirements: Requirements,
         rules: Sequence[Rule],
         tables: Tables | None,
@@ -65,20 +66,22 @@ class Watch:
     ) -> None:
         self.requirements = requirements
         self.warnings = too_many_rules(tables.clauses) if tables is not None else []
-        machine = platform.machine()
+        architecture = platform.machine()
         self.programs = ProgramSet(
             bytecode,
             map_sizes(tables, rules),
-            features,
+            machine.features,
             lambda record: take_call(self, record),
             lambda record: take_process(self, record),
             take_cgroup,
-            needed(requirements.event_types),
+            [*needed(requirements.event_types), *ring_programs(machine.rings, requirements.event_types)],
         )
         lost = families_lost(self.programs.missing)
         seen = [call for call in SYSCALLS if call.name in requirements.event_types and not is_silent(call, lost)]
         asked = [call for call in seen if is_reported(call, lost)]
-        self.calls: Mapping[int, Syscall] = {number: call for call in asked for number in known_numbers(call, machine)}
+        self.calls: Mapping[int, Syscall] = {
+            number: call for call in asked for number in known_numbers(call, architecture)
+        }
         self.types = frozenset(call.name for call in seen)
         maps = self.programs.maps
         counter_maps = CounterMaps(maps["rule_counters"], maps["counter_pools"], maps["pool_of_rule"])
@@ -100,7 +103,10 @@ class Watch:
             self.learner = Learner(learned, tables, CandidateSetStore(self._words, len(tables.candidate_sets)))
         limit = flood_limit or 0xFFFF_FFFF
         maps["settings"].update(_u32(0), _SETTINGS.pack(limit, own_number(), 0))
-        self.programs.set_plans(plans(asked, machine, filtered, captures(self.programs.hooks)))
+        self.programs.set_plans(plans(asked, architecture, filtered, captures(self.programs.hooks)))
+        for layout in machine.rings.layouts:
+            if layout.call in self.types and (number := known_numbers(BY_NAME[layout.call], architecture)):
+                maps["ring_operations"].update(_u32(layout.opcode), layout.packed(number[0]))
         self.programs.freeze()
 
     def attach(self) -> None:
@@ -161,6 +167,7 @@ def program_macros(
         **({"DIRECT_READS": DIRECT_READS, "READABLE_TYPE": direct.type} if direct is not None else {}),
         **({"CALLS_BY_EVENT": 1} if machine.call_event is not None else {}),
         **({"HOOKS": 1} if machine.hooks.programs else {}),
+        **({"RINGS": 1, **machine.rings.offsets} if machine.rings.points is not None else {}),
         **rule_macros(requirements),
         **({"WANT_COUNTS": 1} if measuring else {}),
         "CPUS": possible_cpus(),

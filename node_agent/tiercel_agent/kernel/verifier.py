@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
-from tiercel_agent.kernel.loading.loader import Features, Size, verify_programs
+from tiercel_agent.kernel.loading.features import Features
+from tiercel_agent.kernel.loading.loader import Size, verify_programs
 from tiercel_agent.kernel.refusals import last_words
 
 _NUMBERS = {

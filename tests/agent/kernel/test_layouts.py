@@ -22,6 +22,7 @@ from tiercel_agent.events.syscalls import kernel_plans, model
 from tiercel_agent.filter import learner, lost_records, rule_counters, tables
 from tiercel_agent.kernel import records
 from tiercel_agent.kernel.bytecode.compiler import MAPS
+from tiercel_agent.kernel.probes import rings
 
 BPF = Path(str(files("tiercel_agent").joinpath("bpf")))
 SOURCE = """
@@ -57,6 +58,7 @@ LAYOUTS: dict[str, tuple[Struct, ...]] = {
     "counter_pool": (rule_counters._POOL,),
     "share": (Struct("=4Q"),),  # the kernel's alone
     "loss_key": (lost_records._KEY,),
+    "ring_operation": (rings._LAYOUT,),
     "ended": (Struct("=QQ"),),  # the kernel's alone
 }
 """Of each structure the formats that Python packs or unpacks one behind the other."""
@@ -90,9 +92,11 @@ MAP_TYPES: dict[str, tuple[str, str]] = {
     "told_matches": ("Q", "Q"),
     "shares": ("Q", "share"),
     "losses": ("loss_key", "Q"),
+    "ring_operations": ("I", "ring_operation"),
 }
 """Key and value: a structure, or the format of a number."""
 NOT_TABLES = {"calls", "processes", "cgroups", "scratch_spaces", "captured_files", "captured_calls"}
+NOT_TABLES |= {"empty_ring_call", "ring_calls"}
 """Ring buffers, and what belongs to the programs alone."""
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_DEADLINE = float(os.environ.get("TIERCEL_TEST_DEADLINE", "60"))  # seconds; nothing is ever waited out
+DEADLINE = float(os.environ.get("TIERCEL_TESTDEADLINE", "60"))  # seconds; nothing is ever waited out
 _PORT = 47113
 _END = "the end"
 _RULES = """\
@@ -25,7 +25,7 @@ _RULES = """\
 - rule: open
   condition: evt.type in (open, openat, openat2) and fd.name = {folder}/secret
   desc: a file is opened
-  output: "%fd.name %fd.realname"
+  output: "%fd.name %fd.realname %evt.is_io_uring"
   priority: INFO
 - rule: connect
   condition: evt.type = connect and fd.sip = "127.0.0.1" and fd.sport = {port}
@@ -112,7 +112,7 @@ class _During:
 
 
 def _wait(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _DEADLINE
+    deadline = time.monotonic() + DEADLINE
     while not done():
         assert time.monotonic() < deadline, "nothing came in time"
         time.sleep(0.02)

@@ -280,6 +280,7 @@ FIELDS: dict[str, Callable[[SyscallRecord], Value | None]] = {
     "evt.is_open_write": _writes,
     "evt.is_open_create": _creates,
     "evt.is_open_exec": _creates_executable,
+    "evt.is_io_uring": lambda record: bool(record.header.flags & records.RING),
     "tiercel.targets_agent": lambda record: is_aimed_at(record, record.context.own),
 }
 WITH_ARGUMENT: dict[str, Callable[[SyscallRecord, str], Value | None]] = {

@@ -24,7 +24,7 @@ from pathlib import Path
 from time import time
 from typing import Any
 
-from tiercel_agent.kernel.bytecode.compiler import FLAGS, MAPS, PROGRAMS, Bytecode, decoded, encoded
+from tiercel_agent.kernel.bytecode.compiler import FLAGS, MAPS, PROGRAMS, RING_PROGRAMS, Bytecode, decoded, encoded
 from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
 from tiercel_agent.kernel.bytecode.program_text import kconfig, program_text
 from tiercel_engine.located import located
@@ -97,7 +97,7 @@ def key_of(macros: Mapping[str, int]) -> str:
         "machine": platform.machine(),
         "kernel": [platform.release(), platform.version()],
         "text": [program_text(), kconfig()],
-        "compiling": [FLAGS, PROGRAMS, list(HOOK_POINTS), MAPS],
+        "compiling": [FLAGS, PROGRAMS, list(HOOK_POINTS), RING_PROGRAMS, MAPS],
         "macros": dict(macros),
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()

@@ -47,6 +47,8 @@ PROGRAMS = (
     "cgroup_made",
     "cgroup_gone",
 )
+RING_PROGRAMS = ("ring_begins", "ring_ends", "ring_completes")
+"""Those that are there if RINGS is defined."""
 MAPS = (
     "plans",
     "families",
@@ -72,6 +74,9 @@ MAPS = (
     "told_matches",
     "captured_files",
     "captured_calls",
+    "ring_operations",
+    "empty_ring_call",
+    "ring_calls",
     "shares",
     "losses",
 )
@@ -238,7 +243,7 @@ def _main(result: int, parent: int) -> None:
             sys.exit(_NO_BCC)
 
         bpf = BPF(text=program_text(), cflags=[*macro_flags(macros), *FLAGS])
-        names = (*PROGRAMS, *HOOK_POINTS) if "HOOKS" in macros else PROGRAMS
+        names = [*PROGRAMS, *(HOOK_POINTS if "HOOKS" in macros else ()), *(RING_PROGRAMS if "RINGS" in macros else ())]
         programs = {name: bpf.dump_func(name) for name in names}
         maps = {name: _map_spec(lib, bpf.module, name.encode()) for name in MAPS}
     with open(result, "w") as file:

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from importlib.resources import files
 
 _BPF = files("tiercel_agent").joinpath("bpf")
-_PROGRAM_FILES = ("calls.c", "names.c", "connections.c", "admit.c", "processes.c", "changes.c", "cgroups.c", "hooks.c")
+_PROGRAM_FILES = (
+    "calls.c",
+    "names.c",
+    "connections.c",
+    "admit.c",
+    "processes.c",
+    "changes.c",
+    "cgroups.c",
+    "hooks.c",
+    "rings.c",
+)
 _INCLUDE = re.compile(r'#include "([a-z_]+\.h)"')
 
 

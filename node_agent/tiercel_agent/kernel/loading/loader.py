@@ -10,13 +10,25 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from struct import Struct
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode, CompileError, MapSpec
 from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
+from tiercel_agent.kernel.loading.features import (
+    AT_RAW_TRACEPOINT,
+    CALLS,
+    EVENTS,
+    OF_EVENTS,
+    RING_CODE,
+    RINGS,
+    Chain,
+    Features,
+    ProgramKind,
+    ProgramType,
+    part_of,
+)
 from tiercel_agent.kernel.loading.hooks import (
     KEY_TYPE,
     NO_PREALLOC,
@@ -49,54 +61,12 @@ _NAME_LENGTH = 15
 
 
 def kernel_name(name: str) -> str:
-    """The name by which the kernel knows a program or a map, as bpftool shows it: cut to what the kernel keeps."""
-    return (_NAME_PREFIX + name)[:_NAME_LENGTH]
+    """The name by which the kernel knows a program or a map, as bpftool shows it: cut to what the kernel keeps, and
+    without the function that a program of a ring is at."""
+    return (_NAME_PREFIX + name.partition(":")[0])[:_NAME_LENGTH]
 
 
 _ARRAY = 2  # BPF_MAP_TYPE_ARRAY
-
-
-class ProgramType(IntEnum):
-    """BPF_PROG_TYPE_… of the kernel's include/uapi/linux/bpf.h."""
-
-    TRACEPOINT = 5
-    RAW_TRACEPOINT = 17
-    TRACING = 26
-    LSM = 29
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramKind:
-    """What the kernel is told of a program: its type, and for a hook how it is attached (BPF_TRACE_FEXIT and so on) and
-    the BTF id of the function that it is attached to."""
-
-    type: ProgramType
-    attach: int = 0
-    function: int = 0
-
-
-_AT_RAW_TRACEPOINT = ProgramKind(ProgramType.RAW_TRACEPOINT)
-EVENT_CHAIN = "event_families"
-"""The program array of those programs that don't belong to calls, where calls have another type of program: an array
-holds one type."""
-EVENT_PROGRAMS: Mapping[str, str] = {
-    **{name: name for name in ("on_exec", "on_exit", "on_fork", "on_rename", "cgroup_made", "cgroup_gone")},
-    "event_image": "image",
-    "event_send": "send",
-}
-"""The programs that don't belong to calls, and the code that they are made of: some of it serves calls too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Features:
-    """What of this kernel the programs use."""
-
-    direct_reads: int | None = None
-    """The BTF id of bpf_rdonly_cast, if the programs call it."""
-    call_event: int | None = None
-    """The number of the trace event at which the programs of calls run; None: they run at the raw tracepoint."""
-    hooks: Mapping[str, tuple[ProgramKind, ...]] = field(default_factory=dict)
-    """The programs that can be at hooks of the kernel, each with what it can be loaded as, the best first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +96,13 @@ def load_programs(
     sizes: Mapping[str, Size],
     features: Features,
     optional: Container[str] = (),
-    hooks: Container[str] = (),
+    wanted: Collection[str] = (),
 ) -> Loaded:
     """Makes the maps and loads the programs. Nothing runs until they are attached.
 
     ``sizes`` has the maps whose size is chosen here, ``features`` those for which the programs were compiled,
-    ``optional`` has the names of the programs that may be refused, ``hooks`` of those at the kernel's hooks the ones
-    that are needed. Raises CompileError or Refused.
+    ``optional`` has the parts that may be refused (``part_of``), ``wanted`` of the programs at functions and hooks of
+    the kernel those that are needed. Raises CompileError or Refused.
     """
     maps: dict[str, int] = {}
     programs: dict[str, int] = {}
@@ -140,18 +110,25 @@ def load_programs(
     try:
         _make_maps(bytecode, sizes, features, maps)
         for name, kinds, code in _linked_programs(bytecode, features, maps):
-            if name in features.hooks and name not in hooks:
+            part = part_of(name)
+            if part in missing or not _is_wanted(name, features, wanted):
                 continue
             try:
                 programs[name] = _loaded(name, kinds, code)
             except Refused as refused:
-                if name not in optional or not (refused.by_verifier or name in features.hooks):
+                if part not in optional or not (refused.by_verifier or kinds[0].function):
                     raise
-                missing[name] = refused
+                missing[part] = refused
     except Exception:
         Loaded(programs, maps).close()
         raise
     return Loaded(programs, maps, missing)
+
+
+def _is_wanted(name: str, features: Features, wanted: Collection[str]) -> bool:
+    if name in features.hooks or ":" in name:
+        return name in wanted
+    return not name.startswith(RINGS.prefix) or any(":" in each for each in wanted) or name in RING_CODE
 
 
 def verify_programs(bytecode: Bytecode, sizes: Mapping[str, Size], features: Features) -> dict[str, tuple[int, str]]:
@@ -187,8 +164,8 @@ def _make_maps(bytecode: Bytecode, sizes: Mapping[str, Size], features: Features
         flags = spec.flags | (_MMAPABLE if name in _MAPPED else 0)
         size = sizes.get(name, Size(spec.max_entries, spec.value_size))
         maps[name] = _create(name, replace(spec, max_entries=size.entries, value_size=size.value, flags=flags))
-    if features.call_event is not None:
-        maps[EVENT_CHAIN] = _create(EVENT_CHAIN, bytecode.maps["families"])
+    for chain in features.chains:
+        maps[chain.array] = _create(chain.array, bytecode.maps["families"])
 
 
 def _linked_programs(
@@ -197,19 +174,32 @@ def _linked_programs(
     """Name and code of each program, and what it can be loaded as, the best first. Raises CompileError."""
     by_number = {spec.fd: maps[name] for name, spec in bytecode.maps.items() if name in maps}
     by_number |= {number: maps[name] for number, name in {**_RINGS, **STORAGES}.items() if name in maps}
-    apart = EVENT_PROGRAMS if features.call_event is not None else {}
-    of_calls = ProgramType.RAW_TRACEPOINT if features.call_event is None else ProgramType.TRACEPOINT
-    for name, code in bytecode.programs.items():
-        if name in apart or (name in HOOK_POINTS and name not in features.hooks):
-            continue
-        yield name, features.hooks.get(name, (ProgramKind(of_calls),)), _linked(code, by_number, features.direct_reads)
-    for name, made_of in apart.items():
-        linked = _linked(
-            bytecode.programs[made_of],
-            by_number | {bytecode.maps["families"].fd: maps[EVENT_CHAIN]},
-            features.direct_reads,
-        )
-        yield name, (_AT_RAW_TRACEPOINT,), linked
+    of_calls = AT_RAW_TRACEPOINT if features.call_event is None else ProgramKind(ProgramType.TRACEPOINT)
+
+    def linked(code: str, chain: Chain = CALLS) -> bytes:
+        found = by_number | {bytecode.maps["families"].fd: maps[chain.array]}
+        return _linked(bytecode.programs[code], found, features.direct_reads)
+
+    for name in bytecode.programs:
+        if name in HOOK_POINTS:
+            if name in features.hooks:
+                yield name, features.hooks[name], linked(name)
+        elif name in OF_EVENTS:
+            yield name, (AT_RAW_TRACEPOINT,), linked(name, EVENTS if EVENTS in features.chains else CALLS)
+        elif name not in RING_CODE:
+            yield name, (of_calls,), linked(name)
+    kinds = {EVENTS: AT_RAW_TRACEPOINT}
+    if features.rings is not None and features.rings.tracepoints:
+        for name in ("ring_begins", "ring_completes"):
+            yield name, (AT_RAW_TRACEPOINT,), linked(name)
+    elif features.rings is not None:
+        for function, (begins, ends) in features.rings.functions.items():
+            kinds[RINGS] = ends
+            yield f"ring_begins:{function}", (begins,), linked("ring_begins", RINGS)
+            yield f"ring_ends:{function}", (ends,), linked("ring_ends", RINGS)
+    for chain in features.chains:
+        for name in chain.copies:
+            yield chain.prefix + name, (kinds[chain],), linked(name, chain)
 
 
 def takes_storage(code: Callable[[int], bytes]) -> bool:
@@ -338,7 +328,7 @@ def attachable(kind: ProgramKind, code: bytes) -> bool:
 
 def is_taken(code: bytes) -> bool:
     """Whether the kernel loads a program of these instructions. It doesn't stay loaded."""
-    loaded, _ = _verified("probe", _AT_RAW_TRACEPOINT, code, 0)
+    loaded, _ = _verified("probe", AT_RAW_TRACEPOINT, code, 0)
     if loaded < 0:
         return False
     os.close(loaded)
@@ -348,7 +338,7 @@ def is_taken(code: bytes) -> bool:
 def result_of(code: bytes) -> int | None:
     """What a program of these instructions returns when this process runs it once; None if the kernel doesn't load it,
     or doesn't run it so. It doesn't stay loaded."""
-    loaded, _ = _verified("probe", _AT_RAW_TRACEPOINT, code, 0)
+    loaded, _ = _verified("probe", AT_RAW_TRACEPOINT, code, 0)
     if loaded < 0:
         return None
     options = RunOptions(sz=ctypes.sizeof(RunOptions))

@@ -29,6 +29,7 @@ AT_THE_RETURN = (
     "addresses meanwhile"
 )
 """What is missing without a program at a hook of the kernel."""
+RINGS_UNSEEN = "what programs do by io_uring isn't seen"
 OPTIONAL: Mapping[str, Dependents] = {
     "plain": Dependents(families=frozenset({1})),
     "paths": Dependents(families=frozenset({2})),
@@ -41,5 +42,6 @@ OPTIONAL: Mapping[str, Dependents] = {
     ),
     "cgroup_made": Dependents(cost="a container is known from its first event on, and not before"),
     "cgroup_gone": Dependents(cost="that a container has gone is not noticed"),
+    "rings": Dependents(cost=RINGS_UNSEEN),
     **{program: Dependents(cost=AT_THE_RETURN) for program in HOOK_POINTS},
 }

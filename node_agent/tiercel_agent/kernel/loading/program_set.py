@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from tiercel_agent.kernel.bytecode.compiler import Bytecode
 from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
+from tiercel_agent.kernel.loading.features import Features
 from tiercel_agent.kernel.loading.hooks import attach_hook
 from tiercel_agent.kernel.loading.libbpf import (
     Map,
@@ -18,7 +19,7 @@ from tiercel_agent.kernel.loading.libbpf import (
     possible_cpus,
     program_statistics,
 )
-from tiercel_agent.kernel.loading.loader import EVENT_CHAIN, Features, Size, load_programs
+from tiercel_agent.kernel.loading.loader import Size, load_programs
 from tiercel_agent.kernel.loading.optional_programs import OPTIONAL
 from tiercel_agent.kernel.loading.trace_event import attach_trace_event
 
@@ -38,7 +39,7 @@ _TRACEPOINTS = {
     "cgroup_rmdir": "cgroup_gone",
     "sys_exit": ON_CALLS,
 }
-_WRITTEN_ONCE = ("families", "plans", "settings", "automaton", "clause_rules", "pool_of_rule")
+_WRITTEN_ONCE = ("families", "plans", "settings", "automaton", "clause_rules", "pool_of_rule", "ring_operations")
 _MOST_CALLS = 512
 _COUNTERS = ("lost calls", "lost processes", "seen calls", "filtered calls")
 
@@ -47,8 +48,8 @@ class ProgramSet:
     """Programs that are loaded and not attached yet. Every plan is empty at first.
 
     ``sizes`` and ``features`` are as for ``load_programs``. ``take_call``, ``take_process`` and ``take_cgroup`` are
-    called with each record of their rings. ``hooks`` are the programs at hooks of the kernel that are wanted.
-    Raises CompileError or LibbpfError.
+    called with each record of their rings. ``wanted`` are the programs at functions and hooks of the kernel that are
+    needed. Raises CompileError or LibbpfError.
     """
 
     def __init__(
@@ -59,14 +60,14 @@ class ProgramSet:
         take_call: Callable[[bytes], None],
         take_process: Callable[[bytes], None],
         take_cgroup: Callable[[bytes], None],
-        hooks: Collection[str] = (),
+        wanted: Collection[str] = (),
     ) -> None:
         self._cpus = possible_cpus()
         self._links: list[int] = []
         self._rings: list[Ring] = []
         self._closed = False
-        self._loaded = load_programs(bytecode, sizes, features, OPTIONAL, hooks)
-        self._call_event = features.call_event
+        self._loaded = load_programs(bytecode, sizes, features, OPTIONAL, wanted)
+        self._features = features
         self._missing = dict(self._loaded.missing)
         try:
             maps = {name: Map(fd, name) for name, fd in self._loaded.maps.items()}
@@ -74,8 +75,9 @@ class ProgramSet:
             for index, name in enumerate(_FAMILIES, start=1):
                 if name not in self._missing:
                     maps["families"].update(_u32(index), _u32(self._loaded.programs[name]))
-                if (copy := self._loaded.programs.get(f"event_{name}")) is not None:
-                    maps[EVENT_CHAIN].update(_u32(index), _u32(copy))
+                for chain in features.chains:
+                    if (copy := self._loaded.programs.get(chain.prefix + name)) is not None:
+                        maps[chain.array].update(_u32(index), _u32(copy))
             self.processes = Ring(maps["processes"].fd, take_process)
             self._rings.append(self.processes)
             self.cgroups = Ring(maps["cgroups"].fd, take_cgroup)
@@ -104,6 +106,7 @@ class ProgramSet:
                 self._links.append(attach_hook(HOOK_POINTS[program], self._loaded.programs[program]))
             except Refused as refused:
                 self._missing[program] = refused
+        self._attach_rings()
         for tracepoint, program in _TRACEPOINTS.items():
             if program in self._missing:
                 continue
@@ -114,9 +117,26 @@ class ProgramSet:
                     raise
                 self._missing[program] = refused
 
+    def _attach_rings(self) -> None:
+        """At the ends first: an operation whose beginning wasn't seen isn't reported."""
+        rings = self._features.rings
+        if rings is None or "rings" in self._missing:
+            return
+        programs = self._loaded.programs
+        try:
+            if rings.tracepoints is not None:
+                submission, completion = rings.tracepoints
+                self._links.append(attach_raw_tracepoint(completion, programs["ring_completes"]))
+                self._links.append(attach_raw_tracepoint(submission, programs["ring_begins"]))
+                return
+            for name in sorted((name for name in programs if ":" in name), reverse=True):
+                self._links.append(attach_hook(name, programs[name]))
+        except Refused as refused:
+            self._missing["rings"] = refused
+
     def _attached(self, tracepoint: str, program: str) -> int:
-        if program == ON_CALLS and self._call_event is not None:
-            return attach_trace_event(self._call_event, self._loaded.programs[program])
+        if program == ON_CALLS and self._features.call_event is not None:
+            return attach_trace_event(self._features.call_event, self._loaded.programs[program])
         return attach_raw_tracepoint(tracepoint, self._loaded.programs[program])
 
     def set_plans(self, plans: Mapping[int, bytes]) -> None:
@@ -127,9 +147,8 @@ class ProgramSet:
     def freeze(self) -> None:
         """Ends all writing to the maps that say what is watched: not even root can switch it off there. Raises
         LibbpfError."""
-        for name in (*_WRITTEN_ONCE, EVENT_CHAIN):
-            if name in self.maps:
-                self.maps[name].freeze()
+        for name in (*_WRITTEN_ONCE, *(chain.array for chain in self._features.chains)):
+            self.maps[name].freeze()
 
     def request_image(self, pid: int) -> None:
         """Has the kernel report what the process of that pid executes, before the next record of it."""

@@ -49,6 +49,10 @@ class Btf:
         number = self._lib.btf__find_by_name_kind(self._btf, name.encode(), _FUNC)
         return number if number > 0 else None
 
+    def typedef(self, name: str) -> bool:
+        """Whether the kernel has a typedef of that name."""
+        return bool(self._lib.btf__find_by_name_kind(self._btf, name.encode(), _TYPEDEF) > 0)
+
     def structure(self, name: str) -> int | None:
         """The number of a structure, or None if the kernel has none of that name."""
         number = self._lib.btf__find_by_name_kind(self._btf, name.encode(), _STRUCT)

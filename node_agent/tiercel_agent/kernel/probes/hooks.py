@@ -15,13 +15,14 @@ from pathlib import Path
 from struct import Struct
 
 from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
-from tiercel_agent.kernel.loading.loader import ProgramKind, ProgramType, attachable, takes_storage
+from tiercel_agent.kernel.loading.features import ProgramKind, ProgramType
+from tiercel_agent.kernel.loading.loader import attachable, takes_storage
 from tiercel_agent.kernel.probes.btf import Btf
 
 _SINCE = (5, 15)
 _ACTIVE_MODULES = Path("/sys/kernel/security/lsm")
 _PROBED = "file_open"
-_FEXIT, _LSM_MAC = 25, 27  # BPF_TRACE_FEXIT, BPF_LSM_MAC
+FEXIT, _LSM_MAC = 25, 27  # BPF_TRACEFEXIT, BPF_LSM_MAC
 _INSTRUCTION = Struct("<BBhi")
 
 
@@ -62,7 +63,7 @@ def _works(btf: Btf, kind: HookKind, active: Path) -> bool:
     if kind is HookKind.LSM and "bpf" not in _modules(active):
         return False
     made = _kind(btf, kind, _PROBED)
-    return made is not None and attachable(made, _NOTHING)
+    return made is not None and attachable(made, RETURNS_0)
 
 
 def _modules(active: Path) -> list[str]:
@@ -78,7 +79,7 @@ def _kind(btf: Btf, kind: HookKind, point: str) -> ProgramKind | None:
     if function is None:
         return None
     return (
-        ProgramKind(ProgramType.LSM, _LSM_MAC, function) if lsm else ProgramKind(ProgramType.TRACING, _FEXIT, function)
+        ProgramKind(ProgramType.LSM, _LSM_MAC, function) if lsm else ProgramKind(ProgramType.TRACING, FEXIT, function)
     )
 
 
@@ -86,8 +87,8 @@ def _code(*instructions: tuple[int, int, int, int]) -> bytes:
     return b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
 
 
-_RETURN_0 = ((0xB7, 0x00, 0, 0), (0x95, 0x00, 0, 0))
-_NOTHING = _code(*_RETURN_0)
+_RETURN = ((0xB7, 0x00, 0, 0), (0x95, 0x00, 0, 0))
+RETURNS_0 = _code(*_RETURN)
 
 
 def _asks_for_storage(storage: int) -> bytes:
@@ -103,5 +104,5 @@ def _asks_for_storage(storage: int) -> bytes:
         (0xB7, 0x03, 0, 0),  # r3 = 0
         (0xB7, 0x04, 0, 0),  # r4 = 0
         (0x85, 0x00, 0, 156),  # bpf_task_storage_get(r1, r2, r3, r4)
-        *_RETURN_0,
+        *_RETURN,
     )
