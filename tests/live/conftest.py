@@ -38,7 +38,8 @@ _FEW = 100  # events of other processes, which come all the time
 _MARK = 0x7FFFFFFF  # kill() of a pid that can't be
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _TESTS = os.getpid()
-_in_runner = False
+_runner = 0
+"""The child of the runner, in itself."""
 _LIBC.syscall.restype = ctypes.c_long
 
 
@@ -108,7 +109,7 @@ def detector(elder: subprocess.Popen[bytes], opened_detectors: Callable[[Require
 
 def _skip(reason: str) -> NoReturn:
     """In a child that nobody takes the exception from, it would have the child run the other tests too."""
-    if os.getpid() != _TESTS and not _in_runner:
+    if os.getpid() not in (_TESTS, _runner):
         os.write(2, f"a child of a test can't go on: {reason}\n".encode())
         os._exit(99)
     pytest.skip(reason)
@@ -204,8 +205,8 @@ def _mark() -> None:
 
 
 def _child(body: Callable[[], object], report: int, release: int) -> None:
-    global _in_runner  # noqa: PLW0603  (of this child alone)
-    _in_runner = True
+    global _runner  # noqa: PLW0603  (of this child alone)
+    _runner = os.getpid()
     try:
         _mark()
         outcome = ("value", body())

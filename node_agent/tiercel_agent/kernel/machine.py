@@ -11,7 +11,7 @@ from tiercel_agent.kernel.bytecode.compiler import CompileError
 from tiercel_agent.kernel.errors import DetectorError
 from tiercel_agent.kernel.loading.features import Features
 from tiercel_agent.kernel.loading.libbpf import LibbpfError
-from tiercel_agent.kernel.loading.optional_programs import AT_THE_RETURN, RINGS_UNSEEN
+from tiercel_agent.kernel.loading.optional_programs import RINGS_UNSEEN
 from tiercel_agent.kernel.probes.btf import Btf
 from tiercel_agent.kernel.probes.call_event import NEEDED, call_event, needs_call_event
 from tiercel_agent.kernel.probes.direct_reads import DirectReads, direct_reads
@@ -67,8 +67,6 @@ def probe_machine() -> Machine:
             if event is None and needs_call_event(facts.version):
                 warnings.append(AgentWarning(WarningKind.KERNEL_LACKS, detail=NEEDED))
             found = hooks(btf, facts.version)
-            if found.reason:
-                warnings.append(AgentWarning(WarningKind.KERNEL_LACKS, detail=f"{found.reason}: {AT_THE_RETURN}"))
             seen = rings(btf, calls_at_event=event is not None)
             if seen.reason:
                 warnings.append(AgentWarning(WarningKind.KERNEL_LACKS, detail=f"{seen.reason}: {RINGS_UNSEEN}"))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 PR_SET_NAME = 15
+AT_FDCWD = -100
 
 
 def fork(then):
@@ -24,8 +25,8 @@ def fork(then):
 
 
 def test_double_fork(run, call):
-    done = run(lambda: fork(lambda: fork(lambda: call("open", "/etc/hostname", os.O_RDONLY))))
-    event = done.one("open")
+    done = run(lambda: fork(lambda: fork(lambda: call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY))))
+    event = done.one("openat", {"fd.name": "/etc/hostname"})
     middle = done.value
     assert event["proc.apid"][:3] == [middle, done.pid, os.getpid()]
     assert (event["proc.ppid"], event["proc.apid[2]"]) == (middle, done.pid)
@@ -41,11 +42,11 @@ def test_many_generations(run, call, compiled):
     def generation(number):
         libc.prctl(PR_SET_NAME, f"generation {number}".encode(), 0, 0, 0)
         if number == 10:
-            call("open", "/etc/hostname", os.O_RDONLY)
+            call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
         else:
             fork(lambda: generation(number + 1))
 
-    event = run(lambda: generation(0)).one("open")
+    event = run(lambda: generation(0)).one("openat", {"fd.name": "/etc/hostname"})
     assert event["proc.name"] == "generation 10"
     assert event["proc.pname"] == "generation 9"
     assert event["proc.aname"] == [f"generation {number}" for number in range(9, 1, -1)]
@@ -66,7 +67,7 @@ def test_orphan(run, call):
             os.write(start, b"x")
             while os.getppid() == father:
                 os.sched_yield()
-            call("open", "/etc/hostname", os.O_RDONLY)
+            call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
             os.write(start, b"%d" % os.getppid())
             os._exit(0)
 
@@ -82,7 +83,7 @@ def test_orphan(run, call):
         return adopter
 
     done = run(body)
-    event = done.one("open")
+    event = done.one("openat", {"fd.name": "/etc/hostname"})
     assert event["proc.ppid"] == done.value == done.pid
     assert event["proc.apid[2]"] == os.getpid()
 
@@ -93,7 +94,7 @@ def test_ten_threads_at_once(run, call, tmp_path):
 
         def work(number):
             barrier.wait()
-            call("open", tmp_path / f"of thread {number}", os.O_RDONLY | os.O_CREAT)
+            call("openat", AT_FDCWD, tmp_path / f"of thread {number}", os.O_RDONLY | os.O_CREAT)
             return threading.get_native_id()
 
         threads = [
@@ -107,7 +108,7 @@ def test_ten_threads_at_once(run, call, tmp_path):
         return ids
 
     done = run(body)
-    events = done.all("open")
+    events = [event for event in done.all("openat") if str(event["fd.name"]).startswith(str(tmp_path))]
     assert len(events) == 10
     assert {event["fd.name"]: event["thread.tid"] for event in events} == {
         f"{tmp_path}/of thread {number}": tid for number, tid in done.value.items()
@@ -119,11 +120,11 @@ def test_ten_threads_at_once(run, call, tmp_path):
 def test_process_that_renames_itself(run, call):
     def body():
         call("prctl", PR_SET_NAME, b"kworker/0:1", 0, 0, 0)
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
 
     done = run(body)
     assert done.one("prctl")["evt.arg.option"] == "PR_SET_NAME"
-    event = done.one("open")
+    event = done.one("openat", {"fd.name": "/etc/hostname"})
     assert event["proc.name"] == "kworker/0:1"
     assert event["proc.exepath"] == os.path.realpath(sys.executable)
     assert event["proc.exe"] == os.fsdecode(Path("/proc/self/cmdline").read_bytes().split(b"\0")[0])
@@ -135,14 +136,14 @@ def test_thread_that_renames_itself(run, call):
     def body():
         def work():
             call("prctl", PR_SET_NAME, b"another", 0, 0, 0)
-            call("open", "/etc/hostname", os.O_RDONLY)
+            call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
 
         thread = threading.Thread(target=work)
         thread.start()
         thread.join()
 
     done = run(body)
-    assert done.one("open")["proc.name"] == Path("/proc/self/comm").read_text().strip()
+    assert done.one("openat", {"fd.name": "/etc/hostname"})["proc.name"] == Path("/proc/self/comm").read_text().strip()
 
 
 def test_process_that_overwrites_its_command_line(run, compiled):
@@ -165,7 +166,7 @@ def test_session_and_groups(run, call):
         call("prctl", PR_SET_NAME, b"the leader", 0, 0, 0)
         call("setsid")
         call("setsid")
-        fork(lambda: (call("setpgid", 0, 0), call("open", "/etc/hostname", os.O_RDONLY)))
+        fork(lambda: (call("setpgid", 0, 0), call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)))
         call("setpgid", 77777777, 0)
 
     done = run(lambda: fork(leader))
@@ -175,7 +176,7 @@ def test_session_and_groups(run, call):
     assert (event["proc.is_sid_leader"], event["proc.is_pgid_leader"], event["proc.tty"]) == (True, True, 0)
     assert done.one("setpgid", {"evt.arg.pid": "77777777"})["evt.res"] == "ESRCH"
     assert done.one("setpgid", {"evt.arg.pid": "0"})["evt.res"] == "SUCCESS"
-    event = done.one("open")
+    event = done.one("openat", {"fd.name": "/etc/hostname"})
     assert (event["proc.sid"], event["proc.is_sid_leader"]) == (done.value, False)
     assert (event["proc.pgid"], event["proc.is_pgid_leader"], event["proc.is_vpgid_leader"]) == (
         event["proc.pid"],
@@ -200,13 +201,13 @@ def test_terminal(run, call):
         def child():
             os.setsid()
             os.close(os.open(os.ttyname(theirs), os.O_RDWR))  # becomes the session's
-            call("open", "/etc/hostname", os.O_RDONLY)
+            call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
 
         fork(child)
         return os.fstat(theirs).st_rdev
 
     done = run(body)
-    event = done.one("open", {"fd.name": "/etc/hostname"})
+    event = done.one("openat", {"fd.name": "/etc/hostname"})
     assert event["proc.tty"] == done.value != 0
 
 
@@ -232,10 +233,10 @@ def test_numbers_inside_a_pid_namespace(run, call):
     def body():
         if call("unshare", CLONE_NEWPID) != 0:
             pytest.skip("no PID namespaces")
-        return fork(lambda: call("open", "/etc/hostname", os.O_RDONLY))
+        return fork(lambda: call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY))
 
     done = run(body)
     assert done.one("unshare")["evt.arg.flags"] == "CLONE_NEWPID"
-    event = done.one("open")
+    event = done.one("openat", {"fd.name": "/etc/hostname"})
     assert (event["proc.pid"], event["proc.vpid"], event["thread.vtid"]) == (done.value, 1, 1)
     assert event["proc.ppid"] == done.pid

@@ -12,6 +12,8 @@ import pytest
 
 from tiercel_agent.context.cgroups import mount_point, parse_membership
 
+AT_FDCWD = -100
+
 CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET = 0x10000000, 0x20000, 0x40000000
 PR_SET_DUMPABLE = 4
 NOBODY = 65534
@@ -27,9 +29,9 @@ NOBODY = 65534
 )
 def test_change_of_user(run, call, name, arguments, shown):
     def body():
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
         call(name, *arguments)
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
         call(name, *[0 for _ in arguments])
 
     if pwd.getpwuid(NOBODY).pw_name != "nobody" or (pwd.getpwuid(1).pw_name, pwd.getpwuid(2).pw_name) != (
@@ -38,7 +40,7 @@ def test_change_of_user(run, call, name, arguments, shown):
     ):
         pytest.skip("other users than usual")
     done = run(body)
-    before, after = done.all("open")
+    before, after = done.all("openat", {"fd.name": "/etc/hostname"})
     assert (before["user.uid"], before["user.name"]) == (0, "root")
     assert (after["user.uid"], after["user.name"]) == (NOBODY, "nobody")
     assert after["user.homedir"] == pwd.getpwuid(NOBODY).pw_dir
@@ -72,12 +74,12 @@ def test_user_that_may_not_change(run, call):
 def test_change_of_group(run, call, name, count):
     def body():
         call(name, *[4242] * count)
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
 
     done = run(body)
     event = done.one(name)
     assert (event["evt.res"], event["evt.arg[1]"]) == ("SUCCESS", "4242")
-    event = done.one("open")
+    event = done.one("openat", {"fd.name": "/etc/hostname"})
     assert (event["group.gid"], event["group.name"], event["user.uid"]) == (4242, None, 0)
 
 
@@ -91,14 +93,16 @@ def test_user_and_group_of_files(run, call):
 def test_unknown_user(run, call):
     def body():
         os.setuid(123456)
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
 
-    event = run(body).one("open")
+    event = run(body).one("openat", {"fd.name": "/etc/hostname"})
     assert (event["user.uid"], event["user.name"]) == (123456, None)
 
 
 def test_login_user(run, call):
-    event = run(lambda: call("open", "/etc/hostname", os.O_RDONLY)).one("open")
+    event = run(lambda: call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)).one(
+        "openat", {"fd.name": "/etc/hostname"}
+    )
     try:
         number = int(Path("/proc/self/loginuid").read_text())
     except OSError:
@@ -108,18 +112,18 @@ def test_login_user(run, call):
 
 def test_capabilities(run, call):
     def body():
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
         header = ctypes.create_string_buffer(struct.pack("=Ii", 0x20080522, 0), 8)
         keep = 1 << 5 | 1 << 21  # KILL, SYS_ADMIN
         data = ctypes.create_string_buffer(struct.pack("=6I", 1 << 5, keep, 0, 0, 0, 0), 24)
         call("capset", header, data)
-        call("open", "/etc/hosts", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hosts", os.O_RDONLY)
         call("capset", None, data)
 
     done = run(body)
-    before = done.one("open", {"fd.name": "/etc/hostname"})
+    before = done.one("openat", {"fd.name": "/etc/hostname"})
     assert "CAP_SYS_ADMIN" in before["thread.cap_effective"].split()
-    after = done.one("open", {"fd.name": "/etc/hosts"})
+    after = done.one("openat", {"fd.name": "/etc/hosts"})
     assert (after["thread.cap_effective"], after["thread.cap_permitted"]) == ("CAP_KILL", "CAP_KILL CAP_SYS_ADMIN")
     assert after["thread.cap_inheritable"] == ""
     assert done.one("capset", {"evt.failed": False})["thread.cap_effective"] == "CAP_KILL"
@@ -129,9 +133,9 @@ def test_capabilities(run, call):
 def test_loss_of_capabilities_with_the_user(run, call):
     def body():
         os.setuid(NOBODY)
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
 
-    event = run(body).one("open")
+    event = run(body).one("openat", {"fd.name": "/etc/hostname"})
     assert (event["thread.cap_effective"], event["thread.cap_permitted"]) == ("", "")
 
 
@@ -165,9 +169,9 @@ def test_user_namespace(run, call):
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
         Path("/proc/self/uid_map").write_text(f"0 {NOBODY} 1")
         assert os.geteuid() == 0
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
 
-    event = run(body).one("open")
+    event = run(body).one("openat", {"fd.name": "/etc/hostname"})
     assert (event["user.uid"], event["user.name"]) == (NOBODY, "nobody")
     assert "CAP_SYS_ADMIN" in event["thread.cap_effective"].split()
 
@@ -190,16 +194,16 @@ def test_container_by_its_control_group(run, call):
     def body():
         home = Path(root, parse_membership(Path("/proc/self/cgroup").read_text()).unified.strip("/"))
         (outside / "cgroup.procs").write_text(str(os.getpid()))
-        call("open", "/etc/hostname", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
         (group / "cgroup.procs").write_text(str(os.getpid()))
-        call("open", "/etc/hosts", os.O_RDONLY)
+        call("openat", AT_FDCWD, "/etc/hosts", os.O_RDONLY)
         (home / "cgroup.procs").write_text(str(os.getpid()))
 
     try:
         done = run(body)
-        event = done.one("open", {"fd.name": "/etc/hostname"})
+        event = done.one("openat", {"fd.name": "/etc/hostname"})
         assert (event["container.id"], event["container.name"]) == ("host", "host")
-        event = done.one("open", {"fd.name": "/etc/hosts"})
+        event = done.one("openat", {"fd.name": "/etc/hosts"})
         assert (event["container.id"], event["container.full_id"], event["container.type"]) == (
             f"unknown:{identity[:12]}",  # no runtime has such a container
             f"unknown:{identity}",
