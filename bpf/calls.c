@@ -47,14 +47,13 @@ static __always_inline void look_at_subject(struct record *record, struct call *
 	record->file = NULL;
 	if (call->plan->family == FAMILY_PATHS && call->plan->descriptor == RETURNED && result >= 0)
 		record->file = opened_file(OBJECT(bpf_get_current_task()), result);
+	record->captured = record->exchanged = 0;
 #ifdef HOOKS
 	u32 hooks = call->plan->hooks;
-	record->seen.file = NULL;
-	record->captured.call = NO_CALL;
 	if ((hooks & CAPTURES_FILE) && shares_descriptors(OBJECT(bpf_get_current_task())))
 		compare_opened(record, number, result);
-	if (hooks & CAPTURES_CALL)
-		take_captured(record, number);
+	if (hooks & (CAPTURES_NAMES | CAPTURES_SOCKET))
+		take_captured(record, hooks, number);
 #endif
 }
 
@@ -242,8 +241,7 @@ int paths(struct call_context *ctx)
 #ifdef HOOKS
 	want_captured(record, 0);
 	want_captured(record, 1);
-	if (record->captured.call != NO_CALL && record->captured.device.device)
-		section_kernel_string(record, SECTION_DEVICE, record->captured.device.name, record->captured.device.device);
+	section_device(record);
 #endif
 	if ((plan->flags & PLAN_OPEN_HOW) && is_of_ring(record))
 		section_ring_how(record);

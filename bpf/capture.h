@@ -14,11 +14,12 @@
  * compare (files), or tell these instead of what they would find (names, addresses).
  *
  * Both maps are storages of the thread (BPF_MAP_TYPE_TASK_STORAGE; the loader makes them so): nobody else can fill them up.
- * What was captured of a file stays there until the next call, all else until the return. */
+ * What was captured of files and sockets stays until the next call, since to make a storage and to free it takes longer than
+ * all else. That of names is larger, and there until the call returns. */
 
 /* The loader replaces these numbers by the maps. */
-#define CAPTURED_FILES 0x7fff0004
-#define CAPTURED_CALLS 0x7fff0005
+#define SUBJECTS 0x7fff0004
+#define NAMES 0x7fff0005
 
 #define NO_CALL 0xffffffff
 #define MOST_FILES 3 /* a file system may open further files for the one that it opens, as overlayfs does */
@@ -36,14 +37,6 @@ struct captured_file {
 	u32 padding;
 };
 
-struct captured_files {
-	u32 call; /* the number of the call, as the caller makes it; NO_CALL: nothing is captured */
-	u32 count;
-	u32 ring; /* 1: the call is an operation of a ring that has begun in this thread (rings.h) */
-	u32 padding;
-	struct captured_file file[MOST_FILES];
-};
-
 /* A folder and a name in it; or a place alone, where a mount begins. */
 struct captured_name {
 	const char *mount; /* struct mount; NULL: nothing is captured */
@@ -55,7 +48,7 @@ struct captured_name {
 };
 
 struct captured_socket {
-	const char *socket; /* struct socket; NULL: nothing is captured */
+	const char *socket; /* struct socket */
 	u64 inode;
 	u16 family;
 	u16 type;
@@ -70,16 +63,26 @@ struct captured_device {
 	u32 padding;
 };
 
-struct captured_call {
-	u32 call; /* these two as in captured_files */
+struct captured_subject {
+	u32 call;  /* the number of the call, as the caller makes it; NO_CALL: nothing is captured */
+	u32 ring;  /* 1: the call is an operation of a ring that has begun in this thread (rings.h) */
+	u32 count; /* of files, or sockets */
+	u32 padding;
+	union {
+		struct captured_file file[MOST_FILES];
+		struct captured_socket socket;
+	};
+};
+
+struct captured_names {
+	u32 call; /* these two as above */
 	u32 ring;
 	struct captured_name name[2];
-	struct captured_socket socket;
 	struct captured_device device;
 };
 
-BPF_ARRAY(captured_files, struct captured_files, 1);
-BPF_ARRAY(captured_calls, struct captured_call, 1);
+BPF_ARRAY(captured_subjects, struct captured_subject, 1);
+BPF_ARRAY(captured_names, struct captured_names, 1);
 
 #ifdef HOOKS
 static void *(*task_storage_get)(void *map, void *task, void *value, u64 flags) = (void *)156;

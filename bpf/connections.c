@@ -22,7 +22,7 @@ static __always_inline u32 read_passed(struct record *record, struct plan *plan,
 {
 #ifdef HOOKS
 	if (is_captured(record)) {
-		struct captured_socket *captured = &record->captured.socket;
+		struct captured_socket *captured = &record->socket_seen;
 		u32 length = captured->family == AF_INET ? 8 : 24;
 		if (*(u16 *)captured->address != captured->family || captured->length < length)
 			return 0;

@@ -33,19 +33,20 @@ static __always_inline u32 device_of(const char *inode)
 	return READ(u32, READ_POINTER(inode, INODE_SB), SUPER_DEV);
 }
 
-/* The storage for what is captured of the thread's call; NULL if nothing is to be captured. */
-static __always_inline struct captured_files *capture_file(void)
+/* The storage for a file or socket of the thread's call; NULL if it isn't to be captured. Nobody can exchange what is
+ * behind a descriptor of a thread that shares none, but everybody may see to it that an address changes. */
+static __always_inline struct captured_subject *capture_subject(u32 what)
 {
 	const char *task = OBJECT(bpf_get_current_task());
 	if (may_use_rings(task)) {
-		struct captured_files *captured = CAPTURED(CAPTURED_FILES, 0);
+		struct captured_subject *captured = CAPTURED(SUBJECTS, 0);
 		if (captured && captured->ring)
 			return captured;
 	}
-	u32 number = shares_descriptors(task) ? call_to_capture(CAPTURES_FILE) : NO_CALL;
+	u32 number = what != CAPTURES_FILE || shares_descriptors(task) ? call_to_capture(what) : NO_CALL;
 	if (number == NO_CALL)
 		return NULL;
-	struct captured_files *captured = CAPTURED(CAPTURED_FILES, STORAGE_CREATE);
+	struct captured_subject *captured = CAPTURED(SUBJECTS, STORAGE_CREATE);
 	if (captured && captured->call != number) {
 		captured->call = number;
 		captured->count = 0;
@@ -57,7 +58,7 @@ static __always_inline struct captured_files *capture_file(void)
 int on_file_open(struct hook_context *ctx)
 {
 	const char *file = ARGUMENT(0);
-	struct captured_files *captured = capture_file();
+	struct captured_subject *captured = capture_subject(CAPTURES_FILE);
 	if (!captured)
 		return 0;
 	u32 count = READ_ONCE(captured->count);
@@ -77,25 +78,25 @@ int on_file_open(struct hook_context *ctx)
 	return 0;
 }
 
-/* The same for all but files. */
-static __always_inline struct captured_call *capture_call(void)
+/* The same for names. */
+static __always_inline struct captured_names *capture_names(void)
 {
 	if (may_use_rings(OBJECT(bpf_get_current_task()))) {
-		struct captured_call *captured = CAPTURED(CAPTURED_CALLS, 0);
+		struct captured_names *captured = CAPTURED(NAMES, 0);
 		if (captured && captured->ring)
 			return captured;
 	}
-	u32 number = call_to_capture(CAPTURES_CALL);
+	u32 number = call_to_capture(CAPTURES_NAMES);
 	if (number == NO_CALL)
 		return NULL;
-	struct captured_call *captured = CAPTURED(CAPTURED_CALLS, STORAGE_CREATE);
+	struct captured_names *captured = CAPTURED(NAMES, STORAGE_CREATE);
 	if (captured)
 		captured->call = number;
 	return captured;
 }
 
 /* The name of `dentry` in the folder `folder`. */
-static __always_inline void capture_name(struct captured_call *captured, u32 slot, const char *vfsmount,
+static __always_inline void capture_name(struct captured_names *captured, u32 slot, const char *vfsmount,
 					 const char *folder, const char *dentry)
 {
 	struct captured_name *name = &captured->name[slot];
@@ -113,7 +114,7 @@ static __always_inline void capture_name(struct captured_call *captured, u32 slo
 }
 
 /* The same for an object that is there already, by its place. */
-static __always_inline void capture_place(struct captured_call *captured, u32 slot, const char *vfsmount,
+static __always_inline void capture_place(struct captured_names *captured, u32 slot, const char *vfsmount,
 					  const char *dentry)
 {
 	if (READ_POINTER(vfsmount, VFSMOUNT_ROOT) == dentry)
@@ -124,7 +125,7 @@ static __always_inline void capture_place(struct captured_call *captured, u32 sl
 
 static __always_inline int captured_path(u32 slot, const char *path)
 {
-	struct captured_call *captured = capture_call();
+	struct captured_names *captured = capture_names();
 	if (captured)
 		capture_place(captured, slot, READ_POINTER(path, PATH_MNT), READ_POINTER(path, PATH_DENTRY));
 	return 0;
@@ -132,7 +133,7 @@ static __always_inline int captured_path(u32 slot, const char *path)
 
 static __always_inline int captured_entry(u32 slot, const char *path, const char *dentry)
 {
-	struct captured_call *captured = capture_call();
+	struct captured_names *captured = capture_names();
 	if (captured)
 		capture_name(captured, slot, READ_POINTER(path, PATH_MNT), READ_POINTER(path, PATH_DENTRY), dentry);
 	return 0;
@@ -169,7 +170,7 @@ int on_path_symlink(struct hook_context *ctx)
 int on_path_link(struct hook_context *ctx)
 {
 	const char *folder = ARGUMENT(1);
-	struct captured_call *captured = capture_call();
+	struct captured_names *captured = capture_names();
 	if (!captured)
 		return 0;
 	capture_place(captured, 0, READ_POINTER(folder, PATH_MNT), ARGUMENT(0));
@@ -181,7 +182,7 @@ int on_path_link(struct hook_context *ctx)
 int on_path_rename(struct hook_context *ctx)
 {
 	const char *from = ARGUMENT(0), *to = ARGUMENT(2);
-	struct captured_call *captured = capture_call();
+	struct captured_names *captured = capture_names();
 	if (!captured)
 		return 0;
 	capture_name(captured, 0, READ_POINTER(from, PATH_MNT), READ_POINTER(from, PATH_DENTRY), ARGUMENT(1));
@@ -220,7 +221,7 @@ int on_sb_mount(struct hook_context *ctx)
 int on_move_mount(struct hook_context *ctx)
 {
 	const char *from = ARGUMENT(0), *to = ARGUMENT(1);
-	struct captured_call *captured = capture_call();
+	struct captured_names *captured = capture_names();
 	if (!captured)
 		return 0;
 	capture_place(captured, 0, READ_POINTER(from, PATH_MNT), READ_POINTER(from, PATH_DENTRY));
@@ -232,7 +233,7 @@ int on_move_mount(struct hook_context *ctx)
 int on_sb_umount(struct hook_context *ctx)
 {
 	const char *mount = ARGUMENT(0);
-	struct captured_call *captured = capture_call();
+	struct captured_names *captured = capture_names();
 	if (captured)
 		capture_place(captured, 0, mount, READ_POINTER(mount, VFSMOUNT_ROOT));
 	return 0;
@@ -242,7 +243,7 @@ int on_sb_umount(struct hook_context *ctx)
 int on_sb_pivotroot(struct hook_context *ctx)
 {
 	const char *put_old = ARGUMENT(0), *new_root = ARGUMENT(1);
-	struct captured_call *captured = capture_call();
+	struct captured_names *captured = capture_names();
 	if (!captured)
 		return 0;
 	capture_place(captured, 0, READ_POINTER(new_root, PATH_MNT), READ_POINTER(new_root, PATH_DENTRY));
@@ -254,7 +255,7 @@ int on_sb_pivotroot(struct hook_context *ctx)
 int on_sb_kern_mount(struct hook_context *ctx)
 {
 	const char *super = ARGUMENT(0);
-	struct captured_call *captured = READ_POINTER(super, SUPER_BDEV) ? capture_call() : NULL;
+	struct captured_names *captured = READ_POINTER(super, SUPER_BDEV) ? capture_names() : NULL;
 	if (!captured)
 		return 0;
 	captured->device.device = READ(u32, super, SUPER_DEV);
@@ -265,7 +266,7 @@ int on_sb_kern_mount(struct hook_context *ctx)
 /* socket_connect, socket_bind(socket, address, length): the kernel's own copy of the address */
 static __always_inline int captured_socket(const char *socket, const char *address, u64 length)
 {
-	struct captured_call *captured = capture_call();
+	struct captured_subject *captured = capture_subject(CAPTURES_SOCKET);
 	if (!captured)
 		return 0;
 	struct captured_socket *one = &captured->socket;
@@ -275,6 +276,7 @@ static __always_inline int captured_socket(const char *socket, const char *addre
 	barrier_var(size);
 	if (size > sizeof(one->address))
 		return 0;
+	captured->count = 1;
 	one->socket = socket;
 	one->inode = READ(u64, READ_POINTER(READ_POINTER(socket, SOCKET_FILE), FILE_INODE), INODE_INO);
 	one->family = READ(u16, sock, SOCK_FAMILY);

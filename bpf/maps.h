@@ -59,7 +59,8 @@ struct plan {
 #define PLAN_SENDS 128       /* datagrams go to the address that is passed, even if the socket is connected to another */
 
 #define CAPTURES_FILE 1 /* the file that it opens */
-#define CAPTURES_CALL 2 /* the places in the tree that it changes, or the socket and the address */
+#define CAPTURES_NAMES 2 /* the places in the tree that it changes */
+#define CAPTURES_SOCKET 4 /* the socket, and the address that is passed */
 
 /* Behind the plans of all calls come those of the operations of i386's socketcall (linux/net.h), of which only `compat`
  * counts. arm64 has no socketcall: the same places are for the calls that only 32-bit programs can make there. */

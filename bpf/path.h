@@ -105,7 +105,7 @@ static __always_inline void write_last_name(struct record *record, u64 kind)
 	u32 which = kind - SECTION_REAL_0;
 	if (which > 1)
 		return;
-	struct captured_name *name = &record->captured.name[which & 1];
+	struct captured_name *name = &record->names_seen.name[which & 1];
 	u32 length = name->length & 255;
 	if (!length)
 		return;
@@ -217,11 +217,7 @@ static __always_inline const char *opened_file(const char *task, s32 descriptor)
 /* Whether another file is behind the descriptor than the one that the call has opened. */
 static __always_inline u32 is_exchanged(struct record *record)
 {
-#ifdef HOOKS
-	return record->seen.file != NULL;
-#else
-	return 0;
-#endif
+	return record->exchanged;
 }
 
 #ifdef HOOKS
@@ -248,20 +244,35 @@ static __always_inline void section_seen_file(struct record *record, u32 number)
 /* Asks for the path where the call's path `slot` led to. */
 static __always_inline void want_captured(struct record *record, u32 slot)
 {
-	struct captured_name *name = &record->captured.name[slot];
-	if (record->captured.call != NO_CALL && name->mount && still_is(name->dentry, name->number, name->device))
+	struct captured_name *name = &record->names_seen.name[slot];
+	if ((record->captured & CAPTURES_NAMES) && name->mount && still_is(name->dentry, name->number, name->device))
 		want_place(record, SECTION_REAL_0 + slot, name->mount, name->dentry);
+}
+
+/* The disk that was mounted. */
+static __always_inline void section_device(struct record *record)
+{
+	struct captured_device *device = &record->names_seen.device;
+	if ((record->captured & CAPTURES_NAMES) && device->device)
+		section_kernel_string(record, SECTION_DEVICE, device->name, device->device);
+}
+
+/* What the hooks have captured of a file or socket of this call, which is over with it; NULL if there is nothing. */
+static __always_inline struct captured_subject *take_subject(u32 number)
+{
+	struct captured_subject *captured = CAPTURED(SUBJECTS, 0);
+	if (!captured || captured->call != number)
+		return NULL;
+	captured->call = NO_CALL;
+	captured->ring = 0;
+	return captured->count ? captured : NULL;
 }
 
 /* Finds out whether the file behind the descriptor that was returned is the one that was opened. */
 static __always_inline void compare_opened(struct record *record, u32 number, s64 result)
 {
-	struct captured_files *captured = CAPTURED(CAPTURED_FILES, 0);
-	if (!captured || captured->call != number)
-		return;
-	captured->call = NO_CALL;
-	captured->ring = 0;
-	if (result < 0 || !captured->count)
+	struct captured_subject *captured = take_subject(number);
+	if (!captured || result < 0)
 		return;
 	const char *dentry = record->file ? READ_POINTER(record->file, FILE_PATH + PATH_DENTRY) : NULL;
 #pragma clang loop unroll(full)
@@ -271,17 +282,29 @@ static __always_inline void compare_opened(struct record *record, u32 number, s6
 			return;
 	}
 	record->seen = captured->file[0];
+	record->exchanged = 1;
 }
 
-/* Takes what was captured of the call out of the thread's storage. */
-static __always_inline void take_captured(struct record *record, u32 number)
+/* Takes what was captured of the call out of the thread's storages. */
+static __always_inline void take_captured(struct record *record, u32 hooks, u32 number)
 {
-	struct captured_call *captured = CAPTURED(CAPTURED_CALLS, 0);
-	if (!captured)
-		return;
-	if (captured->call == number)
-		bpf_probe_read_kernel(&record->captured, sizeof(record->captured), captured);
-	FORGET(CAPTURED_CALLS);
+	if (hooks & CAPTURES_SOCKET) {
+		struct captured_subject *captured = take_subject(number);
+		if (captured) {
+			record->socket_seen = captured->socket;
+			record->captured |= CAPTURES_SOCKET;
+		}
+	}
+	if (hooks & CAPTURES_NAMES) {
+		struct captured_names *captured = CAPTURED(NAMES, 0);
+		if (!captured)
+			return;
+		if (captured->call == number) {
+			bpf_probe_read_kernel(&record->names_seen, sizeof(record->names_seen), captured);
+			record->captured |= CAPTURES_NAMES;
+		}
+		FORGET(NAMES);
+	}
 }
 #endif
 

@@ -66,20 +66,20 @@ static __always_inline void section_ring_how(struct record *record)
 static __always_inline void mark_ring_call(struct plan *plan, u32 number)
 {
 #ifdef HOOKS
-	if (plan->hooks & CAPTURES_FILE) {
-		struct captured_files *files = CAPTURED(CAPTURED_FILES, STORAGE_CREATE);
-		if (files) {
-			files->call = number;
-			files->count = 0;
-			files->ring = 1;
+	if (plan->hooks & (CAPTURES_FILE | CAPTURES_SOCKET)) {
+		struct captured_subject *subject = CAPTURED(SUBJECTS, STORAGE_CREATE);
+		if (subject) {
+			subject->call = number;
+			subject->count = 0;
+			subject->ring = 1;
 		}
 	}
-	if (plan->hooks & CAPTURES_CALL) {
-		FORGET(CAPTURED_CALLS);
-		struct captured_call *call = CAPTURED(CAPTURED_CALLS, STORAGE_CREATE);
-		if (call) {
-			call->call = number;
-			call->ring = 1;
+	if (plan->hooks & CAPTURES_NAMES) {
+		FORGET(NAMES);
+		struct captured_names *names = CAPTURED(NAMES, STORAGE_CREATE);
+		if (names) {
+			names->call = number;
+			names->ring = 1;
 		}
 	}
 #endif
@@ -89,12 +89,12 @@ static __always_inline void mark_ring_call(struct plan *plan, u32 number)
 static __always_inline void forget_ring_call(void)
 {
 #ifdef HOOKS
-	struct captured_files *files = CAPTURED(CAPTURED_FILES, 0);
-	if (files && files->ring) {
-		files->call = NO_CALL;
-		files->ring = 0;
+	struct captured_subject *subject = CAPTURED(SUBJECTS, 0);
+	if (subject && subject->ring) {
+		subject->call = NO_CALL;
+		subject->ring = 0;
 	}
-	FORGET(CAPTURED_CALLS);
+	FORGET(NAMES);
 #endif
 }
 
@@ -109,13 +109,11 @@ static __always_inline void look_at_ring_subject(struct record *record, struct p
 		record->file = opened_file(OBJECT(bpf_get_current_task()), result);
 	else if (plan->descriptor >= 0 && plan->descriptor != RETURNED)
 		record->file = READ_POINTER(request, KIOCB_FILE);
+	record->captured = record->exchanged = 0;
 #ifdef HOOKS
-	record->seen.file = NULL;
-	record->captured.call = NO_CALL;
 	if (plan->hooks & CAPTURES_FILE)
 		compare_opened(record, number, result);
-	if (plan->hooks & CAPTURES_CALL)
-		take_captured(record, number);
+	take_captured(record, plan->hooks, number);
 #endif
 }
 #endif

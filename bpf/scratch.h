@@ -109,6 +109,8 @@ struct record {
 	u32 call_slot;    /* of call_memos */
 	u32 known_slot;   /* of known_names */
 	u32 walk_to;      /* the name that walk_name() writes, NAME_… */
+	u32 captured;     /* CAPTURES_…: what the kernel's hooks have captured of the call */
+	u32 exchanged;    /* another file is behind the descriptor now */
 	const char *file; /* that the call is about, at the first look; NULL: there is none, or nobody has looked */
 	struct names_key names_key;
 	u32 cleaned;      /* NAME_GIVEN is cleaned */
@@ -146,8 +148,9 @@ struct record {
 	s64 result;                     /* of it */
 #endif
 #ifdef HOOKS
-	struct captured_file seen;      /* the file that was opened, if another one is behind the descriptor now */
-	struct captured_call captured;  /* its number is NO_CALL if nothing was captured */
+	struct captured_file seen; /* the file that was opened, if `exchanged` */
+	struct captured_names names_seen;
+	struct captured_socket socket_seen;
 #endif
 };
 _Static_assert(__builtin_offsetof(struct record, sections) ==

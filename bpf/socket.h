@@ -82,17 +82,13 @@ static __always_inline void section_socket(struct record *record, const char *fi
 /* Whether a hook has seen the socket of the call, and its address. */
 static __always_inline u32 is_captured(struct record *record)
 {
-#ifdef HOOKS
-	return record->captured.call != NO_CALL && record->captured.socket.socket;
-#else
-	return 0;
-#endif
+	return record->captured & CAPTURES_SOCKET;
 }
 
 static __always_inline void section_captured_address(struct record *record)
 {
 #ifdef HOOKS
-	section_kernel_bytes(record, SECTION_ADDRESS, record->captured.socket.address, record->captured.socket.length);
+	section_kernel_bytes(record, SECTION_ADDRESS, record->socket_seen.address, record->socket_seen.length);
 #endif
 }
 
@@ -101,7 +97,7 @@ static __always_inline u32 is_other_socket(struct record *record, const char *fi
 {
 #ifdef HOOKS
 	return is_captured(record) &&
-	       (!file || READ_POINTER(file, FILE_PRIVATE) != record->captured.socket.socket);
+	       (!file || READ_POINTER(file, FILE_PRIVATE) != record->socket_seen.socket);
 #else
 	return 0;
 #endif
@@ -111,7 +107,7 @@ static __always_inline u32 is_other_socket(struct record *record, const char *fi
 /* What is known of the socket that the call was about, where another one has taken its place. */
 static __always_inline void section_seen_socket(struct record *record, u32 number)
 {
-	struct captured_socket *seen = &record->captured.socket;
+	struct captured_socket *seen = &record->socket_seen;
 	struct socket_facts *facts = (struct socket_facts *)section_payload(record);
 	if (!facts)
 		return;

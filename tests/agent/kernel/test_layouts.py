@@ -95,7 +95,7 @@ MAP_TYPES: dict[str, tuple[str, str]] = {
     "ring_operations": ("I", "ring_operation"),
 }
 """Key and value: a structure, or the format of a number."""
-NOT_TABLES = {"calls", "processes", "cgroups", "scratch_spaces", "captured_files", "captured_calls"}
+NOT_TABLES = {"calls", "processes", "cgroups", "scratch_spaces", "captured_subjects", "captured_names"}
 NOT_TABLES |= {"empty_ring_call", "ring_calls"}
 """Ring buffers, and what belongs to the programs alone."""
 

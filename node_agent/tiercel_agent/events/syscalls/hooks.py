@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass
 
-FILE, CALL = 1, 2
-"""CAPTURES_… of bpf/maps.h: the file that a call opens; places in the tree, or a socket and an address."""
+FILE, NAMES, SOCKET = 1, 2, 4
+"""CAPTURES_… of bpf/maps.h: the file that a call opens; places in the tree; a socket and an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +24,24 @@ def _hook(program: str, captures: int, calls: str) -> Hook:
 
 HOOKS = (
     _hook("on_file_open", FILE, "open openat openat2 creat"),
-    _hook("on_path_mkdir", CALL, "mkdir mkdirat"),
-    _hook("on_path_mknod", CALL, "mknod mknodat"),
-    _hook("on_path_rmdir", CALL, "rmdir unlinkat"),
-    _hook("on_path_unlink", CALL, "unlink unlinkat"),
-    _hook("on_path_symlink", CALL, "symlink symlinkat"),
-    _hook("on_path_link", CALL, "link linkat"),
-    _hook("on_path_rename", CALL, "rename renameat renameat2"),
-    _hook("on_path_chmod", CALL, "chmod fchmodat fchmodat2"),
-    _hook("on_path_chown", CALL, "chown lchown fchownat"),
-    _hook("on_path_truncate", CALL, "truncate"),
-    _hook("on_path_chroot", CALL, "chroot"),
-    _hook("on_sb_mount", CALL, "mount"),
-    _hook("on_sb_kern_mount", CALL, "mount fsmount"),
-    _hook("on_move_mount", CALL, "move_mount"),
-    _hook("on_sb_umount", CALL, "umount2"),
-    _hook("on_sb_pivotroot", CALL, "pivot_root"),
-    _hook("on_socket_connect", CALL, "connect"),
-    _hook("on_socket_bind", CALL, "bind"),
+    _hook("on_path_mkdir", NAMES, "mkdir mkdirat"),
+    _hook("on_path_mknod", NAMES, "mknod mknodat"),
+    _hook("on_path_rmdir", NAMES, "rmdir unlinkat"),
+    _hook("on_path_unlink", NAMES, "unlink unlinkat"),
+    _hook("on_path_symlink", NAMES, "symlink symlinkat"),
+    _hook("on_path_link", NAMES, "link linkat"),
+    _hook("on_path_rename", NAMES, "rename renameat renameat2"),
+    _hook("on_path_chmod", NAMES, "chmod fchmodat fchmodat2"),
+    _hook("on_path_chown", NAMES, "chown lchown fchownat"),
+    _hook("on_path_truncate", NAMES, "truncate"),
+    _hook("on_path_chroot", NAMES, "chroot"),
+    _hook("on_sb_mount", NAMES, "mount"),
+    _hook("on_sb_kern_mount", NAMES, "mount fsmount"),
+    _hook("on_move_mount", NAMES, "move_mount"),
+    _hook("on_sb_umount", NAMES, "umount2"),
+    _hook("on_sb_pivotroot", NAMES, "pivot_root"),
+    _hook("on_socket_connect", SOCKET, "connect"),
+    _hook("on_socket_bind", SOCKET, "bind"),
 )
 
 

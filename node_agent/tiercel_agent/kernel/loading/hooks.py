@@ -8,7 +8,7 @@ from struct import pack
 
 from tiercel_agent.kernel.loading.libbpf import Refused, Thing, code_of, library
 
-STORAGES: Mapping[int, str] = {0x7FFF0004: "captured_files", 0x7FFF0005: "captured_calls"}
+STORAGES: Mapping[int, str] = {0x7FFF0004: "captured_subjects", 0x7FFF0005: "captured_names"}
 """The maps that are storages of threads, by the numbers that stand for them in bpf/capture.h."""
 
 TASK_STORAGE, NO_PREALLOC = 29, 1  # BPF_MAP_TYPE_TASK_STORAGE, BPF_F_NO_PREALLOC
