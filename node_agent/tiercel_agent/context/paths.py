@@ -11,12 +11,14 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from tiercel_agent.context.rootfs import CACHED, open_in_root, process_directory, process_root, start_of
+from tiercel_agent.context.rootfs import CACHED, namespace, open_in_root, process_directory, process_root, start_of
 
-_OWN_ROOT = re.compile(r"/proc/(?:self|thread-self)/root(?=/|$)")
+_OWN_ROOT = re.compile(r"/proc/(?:self(?:/task/\d+)?|thread-self)/root(?=/|$)")
 _LONGEST = 4096
 _DELETED = " (deleted)"
 _PROC_SUPER_MAGIC = 0x9FA0  # statfs(2)
@@ -50,32 +52,47 @@ def absolute(cwd: str, path: str) -> str:
     return clean(path if path.startswith("/") else f"{cwd}/{path}")
 
 
-def resolve_in_root(pid: int, path: str, *, start: int | None = None, follow: bool = False) -> str | None:
+@dataclass(frozen=True, slots=True)
+class Mates:
+    """Processes that are likely to have the same root directory as another one: those of its ancestors that have its
+    mount namespace. ``processes`` are pids and starts in clock ticks."""
+
+    mount_namespace: int
+    processes: tuple[tuple[int, int], ...]
+
+
+_Place = Callable[[int, int, str, int], str | None]
+
+
+def resolve_in_root(
+    pid: int, path: str, *, start: int | None = None, follow: bool = False, mates: Mates | None = None
+) -> str | None:
     """The path as the kernel resolves it inside that process's root. With ``start``, the process's start in clock
-    ticks, it must be that process and no later one of its number.
+    ticks, it must be that process and no later one of its number. If it is gone, the first of its mates that is still
+    there is taken.
 
     Links in its directory part are followed; the last name only with ``follow``, and if it leads to something.
     ``path`` is absolute as the process sees it and not cleaned (``clean`` reads ``link/..`` as nothing, the kernel
-    doesn't). None if the process or the directory is gone, or if the path leads into /proc, which looks different to
+    doesn't). None if the processes or the directory are gone, or if the path leads into /proc, which looks different to
     every process. What is opened is opened without effect (O_PATH). A directory on a file system whose server
     doesn't answer (NFS, FUSE with allow_other) holds the caller.
     """
-    return _resolved(pid, start, path, follow, _place)
+    return _resolved(pid, start, path, follow, mates, _place)
 
 
-def resolve_from_cache(pid: int, path: str, *, start: int | None = None, follow: bool = False) -> str | None:
+def resolve_from_cache(
+    pid: int, path: str, *, start: int | None = None, follow: bool = False, mates: Mates | None = None
+) -> str | None:
     """The same from what the kernel has in its cache, without asking any file server.
 
     What a process has just named is in the cache, unless a file server has forbidden to keep it. None for what isn't,
     for a link that was changed since it was last followed, and before Linux 5.12. A root directory on NFS may hold the
     caller even so.
     """
-    return _resolved(pid, start, path, follow, lambda root_fd, place, flags: _cached_place(pid, root_fd, place, flags))
+    return _resolved(pid, start, path, follow, mates, _cached_place)
 
 
-def _resolved(
-    pid: int, start: int | None, path: str, follow: bool, place: Callable[[int, str, int], str | None]
-) -> str | None:
+def _resolved(pid: int, start: int | None, path: str, follow: bool, mates: Mates | None, place: _Place) -> str | None:
     if not path.startswith("/") or len(path) > _LONGEST:
         return None
     path = _without_own_root(path)
@@ -83,22 +100,39 @@ def _resolved(
     if name in ("", ".", ".."):
         directory, name = path, ""
     try:
-        with process_directory(pid) as process_fd, process_root(process_fd) as root_fd:
-            if start is not None and start_of(process_fd) != start:
-                return None
+        with _root_of(pid, start, mates) as (owner, root_fd):
             if follow and name:
                 try:
-                    return place(root_fd, path, 0)
+                    return place(owner, root_fd, path, 0)
                 except BlockingIOError:  # the cache doesn't tell where the last name leads
                     return None
                 except OSError:
                     pass
-            resolved = place(root_fd, directory or "/", os.O_DIRECTORY)
+            resolved = place(owner, root_fd, directory or "/", os.O_DIRECTORY)
     except (OSError, ValueError, IndexError):
         return None
     if resolved is None:
         return None
     return f"{resolved.rstrip('/')}/{name}" if name else resolved
+
+
+@contextmanager
+def _root_of(pid: int, start: int | None, mates: Mates | None) -> Iterator[tuple[int, int]]:
+    """The process, or the mate in place of it, and its root directory. Raises OSError if none is there any more."""
+    candidates: list[tuple[int, int | None, int | None]] = [(pid, start, None)]
+    if mates is not None:
+        candidates += [(number, began, mates.mount_namespace) for number, began in mates.processes]
+    for number, began, mounts in candidates:
+        with suppress(OSError, ValueError, IndexError), ExitStack() as stack:
+            process_fd = stack.enter_context(process_directory(number))
+            root_fd = stack.enter_context(process_root(process_fd))
+            if began in (None, start_of(process_fd)) and mounts in (None, namespace(process_fd, "mnt")):
+                kept = stack.pop_all()
+                break
+    else:
+        raise ProcessLookupError(pid)
+    with kept:
+        yield number, root_fd
 
 
 def _without_own_root(path: str) -> str:
@@ -109,7 +143,7 @@ def _without_own_root(path: str) -> str:
     return path
 
 
-def _place(root_fd: int, path: str, flags: int) -> str | None:
+def _place(_pid: int, root_fd: int, path: str, flags: int) -> str | None:
     """The path of a file or directory from the root, with links followed; None if it was removed or lies in a
     procfs."""
     fd = open_in_root(root_fd, path, os.O_PATH | flags)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from tiercel_agent.context.container import ContainerId
-from tiercel_agent.context.paths import resolve_from_cache, resolve_in_root
+from tiercel_agent.context.paths import Mates, resolve_from_cache, resolve_in_root
 from tiercel_agent.context.procfs import TICK
 from tiercel_agent.events.images import Image
 from tiercel_agent.events.kernel_record import KernelRecord
@@ -71,8 +71,10 @@ class SyscallRecord(KernelRecord):
         if isinstance(path, Uncertain):
             return None
         pid, start = self.process.pid, self.process.start // TICK
+        ancestors = tuple((process.pid, process.start // TICK) for process in self.ancestors)
+        mates = Mates(self.header.mount_ns, ancestors)
         return self.context.ask(
             self.concerned,
-            partial(resolve_in_root, pid, path, start=start, follow=follow),
-            partial(resolve_from_cache, pid, path, start=start, follow=follow),
+            partial(resolve_in_root, pid, path, start=start, follow=follow, mates=mates),
+            partial(resolve_from_cache, pid, path, start=start, follow=follow, mates=mates),
         )

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiercel_agent.context import paths
-from tiercel_agent.context.paths import absolute, clean, resolve_from_cache, resolve_in_root
-from tiercel_agent.context.rootfs import CACHED, directory, open_in_root, process_directory, start_of
+from tiercel_agent.context.paths import Mates, absolute, clean, resolve_from_cache, resolve_in_root
+from tiercel_agent.context.rootfs import CACHED, directory, namespace, open_in_root, process_directory, start_of
 from tiercel_agent.lookups.lookups import Lookups
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -158,7 +158,9 @@ def test_a_chroot_on_the_host_is_stripped(resolve: Resolve, tmp_path: Path) -> N
             process.kill()
 
 
-@pytest.mark.parametrize("prefix", ["/proc/self/root", "//proc/./self/root/proc/thread-self/root/"])
+@pytest.mark.parametrize(
+    "prefix", ["/proc/self/root", "/proc/self/task/7/root", "//proc/./self/root/proc/thread-self/root/"]
+)
 def test_the_detour_through_ones_own_root_is_seen_through(resolve: Resolve, prefix: str) -> None:
     assert resolve(OWN, f"{prefix}/etc/x") == "/etc/x"
 
@@ -202,6 +204,29 @@ def test_a_process_that_is_gone(resolve: Resolve) -> None:
     with subprocess.Popen(["true"]) as process:
         process.wait()
     assert resolve(process.pid, "/etc/x") is None
+
+
+@pytest.mark.parametrize("way", [resolve_in_root, resolve_from_cache])
+def test_an_ancestor_with_the_same_mounts_takes_the_place_of_a_process_that_is_gone(
+    way: Callable[..., str | None], tmp_path: Path
+) -> None:
+    needs_cached()
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    path = f"{tmp_path}/link/x"
+    with process_directory(OWN) as process_fd:
+        start, mounts = start_of(process_fd), namespace(process_fd, "mnt") or 0
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+
+    def resolved(*mates: tuple[int, int], mounts: int = mounts) -> str | None:
+        resolve_in_root(OWN, path)  # now it is in the cache
+        return way(process.pid, path, mates=Mates(mounts, mates))
+
+    eventually(lambda: resolved((process.pid, 1), (OWN, start)) == f"{tmp_path}/real/x")
+    assert resolved() is None
+    assert resolved((OWN, start - 1)) is None, "a later process of that number"
+    assert resolved((OWN, start), mounts=mounts + 1) is None, "it has other mounts"
 
 
 def test_names_are_found_beside_a_file_server_that_does_not_answer(tmp_path: Path) -> None:
