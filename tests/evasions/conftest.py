@@ -47,3 +47,11 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
         return done.stdout.strip()
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def noted(request: pytest.FixtureRequest, watched: Watched, record_property: Callable[[str, object], None]) -> None:
+    """What the table of techniques is made from (guest_support/guest_outcomes.py)."""
+    record_property("hooks", ", ".join(watched.kinds))
+    for marker in request.node.iter_markers("technique"):
+        record_property("technique", *marker.args)

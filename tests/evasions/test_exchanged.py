@@ -10,6 +10,7 @@ from evasion_support.watched import Watched
 _TIMES = 50
 
 
+@pytest.mark.technique("a second thread puts another file behind the descriptor that is returned")
 def test_another_file_behind_the_descriptor(watched: Watched, program: Callable[..., str]) -> None:
     if not watched.kinds:
         pytest.skip("this kernel's hooks can't be used: the file is looked up when the call returns")
@@ -18,6 +19,7 @@ def test_another_file_behind_the_descriptor(watched: Watched, program: Callable[
     assert [alert["rule"] for alert in alerts] == ["open"] * _TIMES
 
 
+@pytest.mark.technique("a second thread puts another file behind the socket while it connects")
 def test_another_socket_behind_the_descriptor(watched: Watched, program: Callable[..., str]) -> None:
     if not watched.kinds:
         pytest.skip("this kernel's hooks can't be used: the socket is looked up when the call returns")
@@ -25,6 +27,7 @@ def test_another_socket_behind_the_descriptor(watched: Watched, program: Callabl
     assert [alert["rule"] for alert in alerts].count("connect") == 3, "the two that fill the queue, and the one"
 
 
+@pytest.mark.technique("a second thread changes the name that a rename is passed")
 def test_a_name_that_is_changed_meanwhile(watched: Watched, program: Callable[..., str]) -> None:
     if not watched.kinds:
         pytest.skip("this kernel's hooks can't be used: the name is read when the call returns")

@@ -9,7 +9,13 @@ import pytest
 from evasion_support.watched import Watched
 
 _CALLS = ("mkdir", "symlink", "rename", "link", "unlink", "rmdir", "mknod", "chmod", "chown", "truncate")
-_WAYS = ("cwd", "root", "thread", "fd")
+_WAYS = {
+    "cwd": "a change by /proc/self/cwd/name, and the end of the process",
+    "root": "a change by /proc/self/root/name, and the end of the process",
+    "thread": "a change by /proc/self/task/TID/root/name, and the end of the process",
+    "fd": "a change by /proc/self/fd/N/name, and the end of the process",
+}
+"""By technique."""
 _TIMES = 3
 
 
@@ -26,7 +32,7 @@ def _prepare(folder: Path, call: str, name: str) -> Path:
     return old
 
 
-@pytest.mark.parametrize("way", _WAYS)
+@pytest.mark.parametrize("way", [pytest.param(way, marks=pytest.mark.technique(said)) for way, said in _WAYS.items()])
 @pytest.mark.parametrize("call", _CALLS)
 def test_magic_link(watched: Watched, program: Callable[..., str], call: str, way: str) -> None:
     if not watched.kinds and way in ("cwd", "fd"):
@@ -43,6 +49,7 @@ def test_magic_link(watched: Watched, program: Callable[..., str], call: str, wa
     assert [alert["rule"] for alert in alerts] == ["changed"] * _TIMES
 
 
+@pytest.mark.technique("a change through a link to the folder, and the end of the process")
 @pytest.mark.parametrize("call", _CALLS)
 def test_link_to_a_folder(watched: Watched, program: Callable[..., str], call: str) -> None:
     (link := watched.folder / f"link-{call}").symlink_to(watched.folder / "watched")

@@ -24,6 +24,7 @@ def by_ring_fixture(program: Callable[..., str]) -> Callable[..., None]:
     return run
 
 
+@pytest.mark.technique("io_uring opens a file, also into a slot of the ring")
 @pytest.mark.parametrize("where", ["inline", "worker", "slot", "poll"])
 def test_open(watched: Watched, by_ring: Callable[..., None], where: str) -> None:
     (alert,) = watched.during(lambda: by_ring("open", where, watched.folder / "secret"))
@@ -31,12 +32,14 @@ def test_open(watched: Watched, by_ring: Callable[..., None], where: str) -> Non
     assert alert["output_fields"]["evt.is_io_uring"] is True
 
 
+@pytest.mark.technique("io_uring connects a socket")
 @pytest.mark.parametrize("where", ["inline", "worker"])
 def test_connect(watched: Watched, by_ring: Callable[..., None], where: str) -> None:
     (alert,) = watched.during(lambda: by_ring("connect", where, watched.port))
     assert alert["rule"] == "connect"
 
 
+@pytest.mark.technique("io_uring makes, renames, links or removes a file or folder")
 @pytest.mark.parametrize("where", ["inline", "worker"])
 @pytest.mark.parametrize("operation", _CALLS)
 def test_names(watched: Watched, by_ring: Callable[..., None], operation: str, where: str) -> None:

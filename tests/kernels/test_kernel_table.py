@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from guest_support.guest_outcomes import Outcomes
-from guest_support.kernel_table import DOCUMENT, document, tables
+from guest_support.guest_outcomes import Evasions, Outcomes
+from guest_support.kernel_table import DOCUMENT, EVASIONS, document, evasions_page, tables
 from guest_support.results import keep, read_results, result_of
 from guest_support.visits import Findings
 
@@ -21,6 +21,8 @@ def _findings(kernel: str, processed: int, refused: str, error: str = "") -> Fin
         programs={"usual": {"send": {"processed": 9, "refused": ""}}, "everything": figures},
         staged={"default": staged, "Falco's": {}},
         live=Outcomes(["x"], {}, {"y": "why", "z": "why"}, error),
+        evasions=Evasions("LSM", {"a trick": "seen"}) if not refused else Evasions(),
+        evading=Outcomes(),
         seconds=1,
     )
 
@@ -42,5 +44,13 @@ def test_a_later_run_replaces_what_an_earlier_one_found(tmp_path: Path) -> None:
     assert [result.processed["send"] for result in read_results(tmp_path)] == [20]
 
 
-def test_the_page_is_made_of_what_was_found() -> None:
+def test_techniques_of_the_kernels_where_they_were_tried(tmp_path: Path) -> None:
+    for findings in (_findings("6.1", 10, "too large"), _findings("5.10", 10, "")):
+        keep(result_of(findings), tmp_path)
+    table = evasions_page(read_results(tmp_path)).split("\n\n")[-1].splitlines()
+    assert table == ["| technique | 5.10 |", "| --- | --- |", "| *hooks* | LSM |", "| a trick | seen |"]
+
+
+def test_the_pages_are_made_of_what_was_found() -> None:
     assert DOCUMENT.read_text() == document(read_results())
+    assert EVASIONS.read_text() == evasions_page(read_results())

@@ -55,3 +55,12 @@ def test_live_tests(findings: Findings) -> None:
     if live.failed:
         pytest.fail("\n\n".join(f"{name}\n{told}" for name, told in live.failed.items()))
     assert live.passed
+
+
+def test_evasions(findings: Findings) -> None:
+    """Techniques by which programs hide what they do. Skipped are those that the kernel can't see."""
+    evading = findings.evading
+    assert not evading.error, evading.error
+    if evading.failed:
+        pytest.fail("\n\n".join(f"{name}\n{told}" for name, told in evading.failed.items()))
+    assert evading.passed or not findings.evasions.hooks

@@ -25,6 +25,34 @@ class Outcomes:
     """Why there are none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Evasions:
+    """What the tests of tests/evasions showed on a kernel."""
+
+    hooks: str = ""
+    """The kinds of hooks of the kernel that were used, with commas."""
+    techniques: Mapping[str, str] = field(default_factory=dict)
+    """``seen``, ``missed`` though it should be seen, or ``no`` if the kernel lacks what it takes; by technique."""
+
+
+def evasions_of(result: StepResult) -> Evasions:
+    """Reads the same report for the properties that tests/evasions/conftest.py notes."""
+    hooks = ""
+    found: dict[str, set[str]] = {}
+    for report in result.files.values():
+        for case in ElementTree.fromstring(report).iter("testcase"):
+            noted = {each.get("name"): each.get("value") or "" for each in case.iter("property")}
+            hooks = noted.get("hooks", hooks)
+            how = "no" if case.find("skipped") is not None else "seen"
+            if case.find("failure") is not None or case.find("error") is not None:
+                how = "missed"
+            if (technique := noted.get("technique")) is not None:
+                found.setdefault(technique, set()).add(how)
+    # A technique that comes in several forms is seen if all are.
+    worst = ("missed", "no", "seen")
+    return Evasions(hooks, {name: min(forms, key=worst.index) for name, forms in found.items()})
+
+
 def outcomes_of(result: StepResult) -> Outcomes:
     """Reads the report that a step of ``visits.run_tests`` has left."""
     if not result.files:

@@ -9,6 +9,7 @@ from guests.places import CHECKOUT
 from guest_support.results import KernelResult
 
 DOCUMENT = CHECKOUT / "docs/kernels.md"
+EVASIONS = CHECKOUT / "docs/evasions.md"
 _HEAD = """# Kernels
 
 Made by `make test-kernels` from what it finds; not written by hand. Each row is a real kernel of Debian in a virtual
@@ -24,8 +25,32 @@ it processed of each program.
 """
 
 
+_EVASIONS_HEAD = """# Evasions
+
+Made by `make test-kernels`; not written by hand. What programs do to hide what they do, and whether it is seen all the
+same: each technique is a small program of `tests/evasions`, run against `tiercel detect` on real kernels.
+
+Kernels from 5.15 on let programs be at their own hooks, where they decide about files, names and connections: at those
+of the LSM framework, if `bpf` is among the active modules, or at the return of the functions that call them (fexit).
+There nothing can be exchanged. Other kernels are watched when a call returns; what a second thread or a magic link of
+/proc has hidden by then isn't seen ("no").
+
+"""
+
+
 def write_document(results: Sequence[KernelResult]) -> None:
     DOCUMENT.write_text(document(results))
+    EVASIONS.write_text(evasions_page(results))
+
+
+def evasions_page(results: Sequence[KernelResult]) -> str:
+    """The page on techniques, of the kernels on which they were tried, in Markdown."""
+    tried = [result for result in results if result.evasions]
+    names = list(dict.fromkeys(name for result in tried for name in result.evasions))
+    head = ["technique", *(result.kernel for result in tried)]
+    hooks = ["*hooks*", *(result.hooks or "none" for result in tried)]
+    rows = ([name, *(result.evasions.get(name, "–") for result in tried)] for name in names)
+    return f"{_EVASIONS_HEAD}{_table(head, [hooks, *rows])}\n"
 
 
 def document(results: Sequence[KernelResult]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from guests import KERNELS
@@ -40,6 +40,10 @@ class KernelResult:
     alerted: int
     live: Counts | None
     """None: the live tests didn't end."""
+    hooks: str = ""
+    """The kinds of hooks of the kernel that were used, with commas."""
+    evasions: Mapping[str, str] = field(default_factory=dict)
+    """By technique, whether it was seen (``guest_outcomes.Evasions``); empty if they weren't tried."""
 
 
 def result_of(findings: Findings) -> KernelResult:
@@ -56,6 +60,8 @@ def result_of(findings: Findings) -> KernelResult:
         attacks=len(expected),
         alerted=sum(rule in raised for raised, rule in expected),
         live=None if live.error else Counts(len(live.passed), len(live.failed), len(live.skipped)),
+        hooks=findings.evasions.hooks,
+        evasions=findings.evasions.techniques,
     )
 
 

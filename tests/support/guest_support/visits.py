@@ -13,7 +13,7 @@ from typing import Any
 from guests import GuestError, Kernel, Step, StepResult, Visit, run_in_guest
 from guests.places import CHECKOUT, GIT, run, tell
 
-from guest_support.guest_outcomes import Outcomes, outcomes_of
+from guest_support.guest_outcomes import Evasions, Outcomes, evasions_of, outcomes_of
 
 SMOKE_FILES = (
     "tests/live/events/test_files.py",
@@ -47,7 +47,7 @@ _STOCK = CHECKOUT.parent / "shared/falco-rules"
 _STOCK_FILES = ("falco_rules", "falco-incubating_rules", "falco-sandbox_rules")
 _THOUSAND = "/run/thousand.yaml"
 _SETTINGS = "TIERCEL_TEST_DEADLINE=900 TIERCEL_TEST_PATIENCE=20 TIERCEL_TEST_RELOADS=3 PYTEST_DISABLE_PLUGIN_AUTOLOAD=1"
-_VERIFIER, _LIVE = "the verifier", "live tests"
+_VERIFIER, _LIVE, _EVASIONS = "the verifier", "live tests", "evasions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,9 @@ class Findings:
     staged: Mapping[str, Mapping[str, Any]]
     """By set of rules: see guest_programs/staged.py."""
     live: Outcomes
+    evasions: Evasions
+    evading: Outcomes
+    """Of tests/evasions."""
     seconds: float
     troubles: Sequence[str] = field(default_factory=list)
     """Steps that didn't do what they should, and the end of what they said."""
@@ -80,6 +83,7 @@ def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
         _verifier_step(full),
         *_staged_steps(full),
         run_tests(_LIVE, ["tests/live"] if full else SMOKE_FILES, 5400, () if full else SMOKE_LEAVES_OUT),
+        run_tests(_EVASIONS, ["tests/evasions"], 1800),
     ]
     version = _version()
     tell(f"{kernel.name}: booting")
@@ -134,8 +138,9 @@ def _findings(kernel: Kernel, version: str, visit: Visit, why: str) -> Findings:
     for name, result in visit.steps.items():
         if name.startswith("rules: "):
             staged[name.removeprefix("rules: ")] = _told(result)
-    live = visit.steps.get(_LIVE)
-    troubles = [f"{name}: {result.text()}" for name, result in visit.steps.items() if result.status and name != _LIVE]
+    live, evading = visit.steps.get(_LIVE), visit.steps.get(_EVASIONS)
+    others = {name: result for name, result in visit.steps.items() if name not in (_LIVE, _EVASIONS)}
+    troubles = [f"{name}: {result.text()}" for name, result in others.items() if result.status]
     return Findings(
         kernel=kernel.name,
         release=visit.release,
@@ -143,6 +148,8 @@ def _findings(kernel: Kernel, version: str, visit: Visit, why: str) -> Findings:
         programs=_told(visit.steps.get(_VERIFIER)),
         staged=staged,
         live=outcomes_of(live) if live is not None else Outcomes(error=why or "they didn't run"),
+        evasions=evasions_of(evading) if evading is not None else Evasions(),
+        evading=outcomes_of(evading) if evading is not None else Outcomes(error=why or "they didn't run"),
         seconds=visit.seconds,
         troubles=[*troubles, *([why] if why else [])],
     )
