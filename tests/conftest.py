@@ -90,6 +90,10 @@ class ScriptedSource:
     def current_warnings(self) -> Sequence[AgentWarning]:
         return self.warnings_now
 
+    @property
+    def hooks(self) -> str:
+        return ""
+
     def unwatched(self) -> Sequence[Unwatched]:
         return self.parts_refused
 

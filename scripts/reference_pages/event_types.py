@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reference_pages.markdown import code, table
-from tiercel_agent.events.syscalls import SYSCALLS, Syscall
+from tiercel_agent.events.syscalls import HOOKS, SYSCALLS, Syscall
+from tiercel_agent.events.syscalls.hooks import FILE, NAMES, SOCKET
+from tiercel_agent.kernel.bytecode.hook_points import HOOK_POINTS
 from tiercel_engine.event_types import SYSCALL_EVENT_TYPES
 
 _HEAD = """# Event types
@@ -26,11 +28,31 @@ means that the architecture doesn't have the call. The numbers from 513 on stand
 through `socketcall`. 32-bit calls that differ in the width of an argument alone, such as `stat64`, are events of the
 type `stat`."""
 
+_HOOKS_HEAD = """## Hooks
+
+Where the kernel lets programs be at its own hooks (Linux 5.15 and newer; `status.hooks` of a NodeAgent says how), what
+these calls are about is noted where the kernel decides, and nobody can exchange it before the call returns. Without a
+hook, what is found at the return is told. All other calls are looked at when they return."""
+_CAPTURED = {
+    FILE: "the file that was opened",
+    NAMES: "the folder and the name, or the disk that is mounted",
+    SOCKET: "the socket, and the address that was passed",
+}
+
 
 def page() -> str:
     usual = [call for call in SYSCALLS if call.name in SYSCALL_EVENT_TYPES]
     others = [call for call in SYSCALLS if call.name not in SYSCALL_EVENT_TYPES]
-    return "\n\n".join((_HEAD, _section("Usual event types", usual), _section("For rules that name them", others)))
+    sections = (_section("Usual event types", usual), _section("For rules that name them", others), _hooks())
+    return "\n\n".join((_HEAD, *sections))
+
+
+def _hooks() -> str:
+    rows = (
+        (code(HOOK_POINTS[hook.program]), " ".join(code(name) for name in sorted(hook.calls)), _CAPTURED[hook.captures])
+        for hook in HOOKS
+    )
+    return f"{_HOOKS_HEAD}\n\n{table(('Hook', 'Calls', 'What is noted there'), rows)}"
 
 
 def _section(title: str, calls: Iterable[Syscall]) -> str:

@@ -183,6 +183,13 @@ class NodeAgentStatus:
     version: str = field(default="", metadata=says("The agent's version."))
     last_report: Time | None = field(default=None, metadata=says("When the agent wrote this status."))
     kernel: str = field(default="", metadata=says("The kernel's release."))
+    hooks: str = field(
+        default="",
+        metadata=says(
+            "How the agent is at the kernel's own hooks: LSM, fexit, or none. Without them, calls are looked at when "
+            "they return, and what was exchanged by then is what is told."
+        ),
+    )
     bundle: str = field(default="", metadata=says("The hash of the bundle whose rules are in force.", max_length=128))
     rules: Count | None = field(default=None, metadata=says("How many rules are in force."))
     refused: tuple[RefusedRule, ...] = field(default=(), metadata=says("Rules of the bundle that this node can't run."))

@@ -135,6 +135,10 @@ class Detector:
     def unwatched(self) -> Sequence[Unwatched]:
         return self._unwatched
 
+    @property
+    def hooks(self) -> str:
+        return self._machine.hooks.kinds[0] if self._watch.programs.hooks else ""
+
     def poll(self, timeout: float) -> list[Event]:
         intake = self._intake
         self._read(0.0 if intake.calls else min(timeout, LOOK) if intake.has_pending else timeout)

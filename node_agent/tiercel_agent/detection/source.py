@@ -81,6 +81,10 @@ class EventSource(Protocol):
     def unwatched(self) -> Sequence[Unwatched]:
         """What this kernel doesn't let it see of what the rules ask for. It changes with the rules alone."""
 
+    @property
+    def hooks(self) -> str:
+        """How it is at the kernel's own hooks: ``LSM``, ``fexit``, or "" where calls are looked at when they return."""
+
     def poll(self, timeout: float) -> list[Event]:
         """Waits at most ``timeout`` seconds; empty when nothing came."""
 

@@ -185,7 +185,7 @@ class Agent:
             alerts = self._loop.alerts_by_rule()
             unwatched = source.unwatched()
             self._reporter.offer(
-                status_of(self._rules, counters, warnings, alerts, self._since, alert_sinks, unwatched)
+                status_of(self._rules, counters, warnings, alerts, self._since, alert_sinks, unwatched, source.hooks)
             )
         if self._metrics is not None:
             summary = self._loop.summary()

@@ -54,13 +54,16 @@ def status_of(
     since: str,
     sinks: tuple[SinkDeliveryReport, ...] = (),
     unwatched: Sequence[Unwatched] = (),
+    hooks: str = "",
 ) -> NodeAgentStatus:
-    """The status without the time of the report. ``since`` is when the rules came into force, in RFC 3339."""
+    """The status without the time of the report. ``since`` is when the rules came into force, in RFC 3339, ``hooks`` as
+    the event source tells it."""
     latest = sorted(alerts, key=lambda each: -each.last)[:_MOST]
     return NodeAgentStatus(
         conditions=(_ready(rules, since),),
         version=__version__,
         kernel=platform.release(),
+        hooks=hooks or "none",
         bundle=rules.bundle,
         rules=len(rules.rules),
         refused=tuple(

@@ -31,7 +31,7 @@ HOOKS = (
     _hook("on_path_symlink", NAMES, "symlink symlinkat"),
     _hook("on_path_link", NAMES, "link linkat"),
     _hook("on_path_rename", NAMES, "rename renameat renameat2"),
-    _hook("on_path_chmod", NAMES, "chmod fchmodat fchmodat2"),
+    _hook("on_path_chmod", NAMES, "chmod fchmodat"),
     _hook("on_path_chown", NAMES, "chown lchown fchownat"),
     _hook("on_path_truncate", NAMES, "truncate"),
     _hook("on_path_chroot", NAMES, "chroot"),
