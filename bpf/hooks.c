@@ -251,8 +251,8 @@ int on_sb_pivotroot(struct hook_context *ctx)
 	return 0;
 }
 
-/* sb_kern_mount(super block): of mount and of fsmount */
-int on_sb_kern_mount(struct hook_context *ctx)
+/* sb_set_mnt_opts(super block, …): of mount and of fsconfig, which makes what fsmount mounts */
+int on_sb_set_mnt_opts(struct hook_context *ctx)
 {
 	const char *super = ARGUMENT(0);
 	struct captured_names *captured = READ_POINTER(super, SUPER_BDEV) ? capture_names() : NULL;

@@ -63,3 +63,16 @@ def test_link_to_a_folder(watched: Watched, program: Callable[..., str], call: s
 
     alerts = watched.during(evade)
     assert [alert["rule"] for alert in alerts] == ["changed"] * _TIMES
+
+
+@pytest.mark.technique("chmod, chown and truncate by /proc/self/fd/N, and the end of the process")
+@pytest.mark.parametrize("call", ["chmod", "chown", "truncate"])
+def test_magic_link_of_the_file(watched: Watched, program: Callable[..., str], call: str) -> None:
+    if not watched.kinds:
+        pytest.skip("this kernel's hooks can't be used: such a link can't be followed when its process is gone")
+    (watched.folder / "watched" / f"{call}-itself").touch()
+    assert watched.during(lambda: None) is not None
+    (alert,) = watched.during(
+        lambda: program("by_magic_link", call, "itself", watched.folder / "watched", f"{call}-itself")
+    )
+    assert alert["rule"] == "changed"

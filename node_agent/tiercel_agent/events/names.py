@@ -106,11 +106,13 @@ def names_of(record: KernelRecord, resolve: Resolve) -> Names:
         if call.descriptor == RETURNED:
             opened = _opened(record, resolve)
             return Names(fd=opened, path=opened)
+        if call.name == "fsconfig":
+            return Names(source=Name(None, _disk(record)))
         if call.path[1] < 0 or call.flags & TEXT_BEHIND:
             return Names() if call.flags & FREE_TEXT else Names(path=_by_path(record, 0, resolve))
         second = _by_path(record, 1, resolve)
         if call.name == "mount":
-            return Names(path=second, source=_device(record), target=second)
+            return Names(path=second, source=_device(record, resolve), target=second)
         first = _link_text(record, second) if call.flags & FREE_TEXT else _by_path(record, 0, resolve)
         return Names(source=second, target=first) if call.name in LINKS else Names(source=first, target=second)
     if call.family is Family.EXEC:
@@ -208,10 +210,22 @@ def _executed(record: KernelRecord, resolve: Resolve) -> Name:
     return Name(raw, clean(_in_folder(cwd, raw)) if cwd or isinstance(cwd, Unknown) else raw)
 
 
-def _device(record: KernelRecord) -> Name:
-    section, device = record.sections.get(Section.PATH_0), record.sections.get(Section.DEVICE)
-    real = f"/dev/{text(device[1])}" if device is not None else None
-    return _name(raw := text(section[1]), raw, real) if section is not None else NOTHING
+def _device(record: KernelRecord, resolve: Resolve) -> Name:
+    """What is mounted: a disk by the kernel's name for it, whatever it was called, or a text that some file system
+    understands."""
+    section, real = record.sections.get(Section.PATH_0), _disk(record)
+    if section is None:
+        return NOTHING
+    raw = text(section[1])
+    if not raw.startswith("/"):
+        return _name(raw, raw, real)
+    return _name(raw, clean(raw), resolve(raw, True) if real is None else real)
+
+
+def _disk(record: KernelRecord) -> str | None:
+    """The disk that the call has mounted, if a hook of the kernel has seen it."""
+    device = record.sections.get(Section.DEVICE)
+    return f"/dev/{text(device[1])}" if device is not None else None
 
 
 def _link_text(record: KernelRecord, link: Name) -> Name:

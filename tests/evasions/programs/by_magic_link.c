@@ -1,5 +1,5 @@
 /* Makes one call in a folder that is named by a magic link of /proc, and ends at once.
- * by_magic_link CALL HOW FOLDER NAME [OLD]; HOW is plain, cwd, root, thread or fd. */
+ * by_magic_link CALL HOW FOLDER NAME [OLD]; HOW is plain, cwd, root, thread, fd (of the folder) or itself (the file's). */
 
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -24,8 +24,11 @@ int main(int argc, char **argv)
 		snprintf(path, sizeof(path), "/proc/self/root%s/%s", folder, name);
 	} else if (!strcmp(how, "thread")) {
 		snprintf(path, sizeof(path), "/proc/self/task/%ld/root%s/%s", (long)syscall(SYS_gettid), folder, name);
-	} else {
+	} else if (!strcmp(how, "fd")) {
 		snprintf(path, sizeof(path), "/proc/self/fd/%d/%s", open(folder, O_RDONLY), name);
+	} else {
+		snprintf(path, sizeof(path), "%s/%s", folder, name);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", open(path, O_PATH));
 	}
 	if (!strcmp(call, "mkdir"))
 		failed = syscall(SYS_mkdirat, AT_FDCWD, path, 0700);

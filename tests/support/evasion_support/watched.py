@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEADLINE = float(os.environ.get("TIERCEL_TESTDEADLINE", "60"))  # seconds; nothing is ever waited out
+DEADLINE = float(os.environ.get("TIERCEL_TEST_DEADLINE", "60"))  # seconds; nothing is ever waited out
 _PORT = 47113
 _END = "the end"
 _RULES = """\
@@ -47,7 +47,7 @@ _RULES = """\
   output: "%fs.path.target %fs.path.realtarget"
   priority: INFO
 - rule: mounted
-  condition: evt.type = mount and fs.path.source startswith /dev/ and fs.path.target = {folder}/mounted
+  condition: evt.type in (mount, fsconfig) and fs.path.source startswith /dev/
   desc: a disk is mounted
   output: "%fs.path.source %fs.path.realsource"
   priority: INFO

@@ -36,7 +36,7 @@ HOOKS = (
     _hook("on_path_truncate", NAMES, "truncate"),
     _hook("on_path_chroot", NAMES, "chroot"),
     _hook("on_sb_mount", NAMES, "mount"),
-    _hook("on_sb_kern_mount", NAMES, "mount fsmount"),
+    _hook("on_sb_set_mnt_opts", NAMES, "mount fsconfig"),
     _hook("on_move_mount", NAMES, "move_mount"),
     _hook("on_sb_umount", NAMES, "umount2"),
     _hook("on_sb_pivotroot", NAMES, "pivot_root"),

@@ -10,7 +10,7 @@ HOOK_POINTS: Mapping[str, str] = {
         "file_open",
         *("path_mkdir", "path_mknod", "path_rmdir", "path_unlink", "path_symlink", "path_link", "path_rename"),
         *("path_chmod", "path_chown", "path_truncate", "path_chroot"),
-        *("sb_mount", "move_mount", "sb_umount", "sb_pivotroot", "sb_kern_mount"),
+        *("sb_mount", "move_mount", "sb_umount", "sb_pivotroot", "sb_set_mnt_opts"),
         *("socket_connect", "socket_bind"),
     )
 }
