@@ -135,7 +135,8 @@ def test_every_event_is_seen_while_a_file_server_does_not_answer(tenant: Tenant,
             tenant.call()
             subprocess.run(["/bin/cat", file], check=True, stdout=subprocess.DEVNULL)
         watching.until(lambda: len(watching.of("Read")) == ROUNDS and len(watching.of("Made")) == ROUNDS)
-        assert watching.detector.counters().lost[UNANSWERED] >= at_start + ROUNDS
+        unknown = 0 if watching.detector.hooks else ROUNDS  # a hook of the kernel tells the names
+        assert watching.detector.counters().lost[UNANSWERED] >= at_start + unknown
         (warning,) = map(describe, watching.detector.current_warnings())
         assert warning.startswith("files or processes don't answer")
         watching.until(lambda: watching.of("Tiercel: events lost"))

@@ -99,7 +99,7 @@ class _During:
         self._marker.rmdir()
         found: list[Mapping[str, Any]] = []
         _wait(lambda: self._take(found))
-        return [alert for alert in found if alert["rule"] != _END]
+        return [alert for alert in found if alert["rule"] != _END and not alert["rule"].startswith("Tiercel: ")]
 
     def _take(self, found: list[Mapping[str, Any]]) -> bool:
         """Adds the alerts that have come, and tells whether that of the marker was there."""
