@@ -136,6 +136,7 @@ int begin(struct call_context *ctx)
 	else
 		read_arguments(&record->header, &call);
 	section_filter(record);
+	section_ancestors(record);
 #ifdef WANT_CWD
 	want_base(record, SECTION_CWD, AT_FDCWD);
 #endif

@@ -70,6 +70,7 @@ int on_exec(struct bpf_raw_tracepoint_args *ctx)
 	changed_process(record->header.self.pid);
 	if (has_descendants((const char *)bpf_get_current_task()))
 		changed_lineage(record->header.time + CHANGE_TAKES);
+	section_ancestors(record);
 	section_kernel_string(record, SECTION_FILENAME, READ_POINTER(bprm, BPRM_FILENAME), 0);
 	families.call(ctx, FAMILY_IMAGE);
 	return lost(record);
@@ -119,6 +120,7 @@ int on_exit(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	read_task(record, task);
+	section_ancestors(record);
 	record->header.type = RECORD_EXIT;
 	record->header.result = exit.status;
 	record->rule.rule = 0;

@@ -6,7 +6,8 @@
  * header of its own. Integers are in the machine's byte order. kernel/records.py reads exactly these layouts, and
  * tests/agent/kernel/test_layouts.py compares both. */
 
-#define ANCESTORS 8
+#define ANCESTORS 8       /* in the header */
+#define MORE_ANCESTORS 56 /* in a section */
 
 /* A program that a process runs: another start time or another number of execs under the same pid is another one. */
 struct process {
@@ -121,6 +122,7 @@ _Static_assert(sizeof(struct section) == 8, "payloads begin at multiples of 8");
 #define SECTION_ARGUMENT_COUNT 19 /* nothing but its number: argc */
 #define SECTION_REAL_0 20    /* where the first path led, as the kernel's hook saw it; number: 1 if it is cut */
 #define SECTION_REAL_1 21    /* the second one */
+#define SECTION_ANCESTORS 23 /* struct process of each ancestor beyond those of the header; number: 1 if there may be more */
 #define SECTION_DEVICE 22    /* the name of the block device that is mounted; number: its device number */
 
 struct file_facts {

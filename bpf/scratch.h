@@ -127,6 +127,7 @@ struct record {
 	struct call_memo call_memos[MEMOS];
 	struct header header; /* what is sent begins here */
 	u8 sections[CAPACITY + 2 * PIECE + 64];
+	const char *lineage; /* the first thread of the last ancestor that was read; NULL: there are no more */
 	u32 length; /* of the sections so far */
 	struct name names[4]; /* NAME_… */
 	struct known_names known_names[KNOWN_NAMES];

@@ -4,6 +4,7 @@
 
 #include "read.h"
 #include "scratch.h"
+#include "sections.h"
 
 /* The calling process, read from its task_struct. */
 
@@ -64,23 +65,53 @@ static __always_inline u32 terminal(const char *signal)
 	return (minor & 0xff) | (major << 8) | ((minor & ~0xffu) << 12);
 }
 
-static __always_inline void read_ancestors(struct header *header, const char *task)
+/* Reads the parent of a process, by its first thread, and returns the parent's first thread; NULL if it has none. */
+static __always_inline const char *read_parent(struct header *header, struct process *process, const char *leader)
 {
-	const char *current_task = READ_POINTER(task, TASK_GROUP_LEADER);
+	const char *parent = READ_POINTER(leader, TASK_REAL_PARENT);
+	process->pid = 0;
+	if (!parent || parent == leader)
+		return NULL;
+	read_process(process, parent);
+	if (process->pid == 0) /* the idle task, parent of init */
+		return NULL;
+	if (READ(u32, READ_POINTER(parent, TASK_SIGNAL), SIGNAL_LIVE) == 0)
+		header->flags |= FLAG_LINEAGE_ENDS;
+	return READ_POINTER(parent, TASK_GROUP_LEADER);
+}
+
+/* Reads the first ancestors into the header; record->lineage is the last of them, if there may be more. */
+static __always_inline void read_ancestors(struct record *record, const char *task)
+{
+	const char *leader = READ_POINTER(task, TASK_GROUP_LEADER);
+	struct header *header = &record->header;
 #pragma clang loop unroll(disable)
 	for (int i = 0; i < ANCESTORS; i++) {
-		struct process *ancestor = &header->ancestors[i];
-		const char *parent = READ_POINTER(current_task, TASK_REAL_PARENT);
-		ancestor->pid = 0;
-		if (!parent || parent == current_task)
+		leader = read_parent(header, &header->ancestors[i], leader);
+		if (!leader)
 			break;
-		read_process(ancestor, parent);
-		if (ancestor->pid == 0) /* the idle task, parent of init */
-			break;
-		if (READ(u32, READ_POINTER(parent, TASK_SIGNAL), SIGNAL_LIVE) == 0)
-			header->flags |= FLAG_LINEAGE_ENDS;
-		current_task = READ_POINTER(parent, TASK_GROUP_LEADER);
 	}
+	record->lineage = leader;
+}
+
+/* Adds the ancestors beyond those of the header, if there are any. */
+static __always_inline void section_ancestors(struct record *record)
+{
+	u8 *payload = record->lineage ? section_payload(record) : NULL;
+	if (!payload)
+		return;
+	record->depth = 0;
+#pragma clang loop unroll(disable)
+	for (u32 i = 0; i < MORE_ANCESTORS; i++) {
+		barrier_var(i);
+		u32 at = (READ_ONCE(record->depth) & 63) * sizeof(struct process);
+		record->lineage = read_parent(&record->header, (struct process *)(payload + at), READ_ONCE(record->lineage));
+		if (!READ_ONCE(record->lineage))
+			break;
+		record->depth++;
+	}
+	if (record->depth)
+		section_end(record, SECTION_ANCESTORS, record->depth * sizeof(struct process), record->lineage != NULL);
 }
 
 /* Fills in everything of the header that does not depend on the system call. */
@@ -137,7 +168,7 @@ static __always_inline void read_task(struct record *record, const char *task)
 	header->user_ns = namespace_number(READ_POINTER(cred, CRED_USER_NS), USER_NS_INUM);
 	bpf_probe_read_kernel(header->comm, sizeof(header->comm), task + TASK_COMM);
 	read_process(&header->self, task);
-	read_ancestors(header, task);
+	read_ancestors(record, task);
 }
 
 #endif

@@ -8,7 +8,7 @@ from tiercel_agent.events.descriptor import Descriptor, descriptor
 from tiercel_agent.events.images import Image
 from tiercel_agent.events.syscalls import Syscall
 from tiercel_agent.kernel import records
-from tiercel_agent.kernel.records import Header, ProcessRef, Sections
+from tiercel_agent.kernel.records import Header, ProcessRef, Section, Sections
 
 
 class KernelRecord:
@@ -47,8 +47,14 @@ class KernelRecord:
     def ancestors(self) -> list[ProcessRef]:
         """The process's ancestors, parent first."""
         if self._ancestors is None:
-            self._ancestors = records.ancestors(self.raw)
+            self._ancestors = records.ancestors(self.raw, self.sections)
         return self._ancestors
+
+    @property
+    def has_more_ancestors(self) -> bool:
+        """Whether there may be ancestors that the record has no room for."""
+        section = self.sections.get(Section.ANCESTORS)
+        return section is not None and bool(section[0])
 
     @property
     def descriptor(self) -> Descriptor | None:

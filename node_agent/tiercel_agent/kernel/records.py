@@ -34,7 +34,7 @@ class Section:
 
     PATH_0, PATH_1, BASE_0, BASE_1, FILE, FILE_PATH, SOCKET, ADDRESS, DATA = range(1, 10)
     ARGS, ENV, EXE, EXE_PATH, FILENAME, CWD, UNIX_PATH, OPEN_HOW, FILTER, ARGUMENT_COUNT = range(10, 20)
-    REAL_0, REAL_1, DEVICE = range(20, 23)
+    REAL_0, REAL_1, DEVICE, ANCESTORS = range(20, 24)
 
 
 class ProcessRef(NamedTuple):
@@ -134,10 +134,11 @@ def process_at(record: bytes, offset: int) -> ProcessRef:
     return ProcessRef(start, pid, execs, comm.partition(b"\0")[0])
 
 
-def ancestors(record: bytes) -> list[ProcessRef]:
+def ancestors(record: bytes, sections: Sections) -> list[ProcessRef]:
     """The ancestors of the record's process, parent first."""
+    beyond = sections[Section.ANCESTORS][1] if Section.ANCESTORS in sections else b""
     processes = []
-    for start, pid, execs, comm in _PROCESS.iter_unpack(record[ANCESTORS_OFFSET:SECTIONS_OFFSET]):
+    for start, pid, execs, comm in _PROCESS.iter_unpack(record[ANCESTORS_OFFSET:SECTIONS_OFFSET] + beyond):
         if pid == 0:
             break
         processes.append(ProcessRef(start, pid, execs, comm.partition(b"\0")[0]))

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tiercel_engine.uncertain import UNKNOWN
+
 PR_SET_NAME = 15
 AT_FDCWD = -100
 
@@ -35,25 +37,39 @@ def test_double_fork(run, call):
     assert event["proc.aname[2]"] == event["proc.name"]
 
 
-def test_many_generations(run, call, compiled):
-    """Each ancestor has a name of its own. The eighth is the last one that is known."""
+def descend(call, generations):
+    """Makes a process of so many generations, each with a name of its own; the last one opens a file."""
     libc = ctypes.CDLL(None)
 
     def generation(number):
         libc.prctl(PR_SET_NAME, f"generation {number}".encode(), 0, 0, 0)
-        if number == 10:
+        if number == generations:
             call("openat", AT_FDCWD, "/etc/hostname", os.O_RDONLY)
         else:
             fork(lambda: generation(number + 1))
 
-    event = run(lambda: generation(0)).one("openat", {"fd.name": "/etc/hostname"})
-    assert event["proc.name"] == "generation 10"
-    assert event["proc.pname"] == "generation 9"
-    assert event["proc.aname"] == [f"generation {number}" for number in range(9, 1, -1)]
-    assert event["proc.aname[8]"] == "generation 2"
-    assert event["proc.aname[9]"] is None
-    assert len(event["proc.acmdline"]) == 8
-    assert event["proc.acmdline[8]"].startswith("generation 2 ")
+    return lambda: generation(0)
+
+
+def test_many_generations(run, call):
+    """Nobody hides behind a number of ancestors."""
+    event = run(descend(call, 30)).one("openat", {"fd.name": "/etc/hostname"})
+    assert event["proc.name"] == "generation 30"
+    assert event["proc.pname"] == "generation 29"
+    assert event["proc.aname"][:30] == [f"generation {number}" for number in range(29, -1, -1)]
+    assert event["proc.apid[31]"] == os.getpid()
+    assert event["proc.aname[9]"] == "generation 21"
+    assert event["proc.acmdline[30]"].startswith("generation 0 ")
+    assert event["proc.apid"][-1] == 1
+
+
+def test_more_generations_than_a_record_takes(run, call):
+    """Whatever is asked of the others may be true of them."""
+    event = run(descend(call, 70)).one("openat", {"fd.name": "/etc/hostname"})
+    assert event["proc.aname"][:64] == [f"generation {number}" for number in range(69, 5, -1)]
+    assert event["proc.aname"][64] is UNKNOWN
+    assert event["proc.aname[65]"] is UNKNOWN
+    assert "ancestors" in event["tiercel.uncertain"]
 
 
 def test_orphan(run, call):

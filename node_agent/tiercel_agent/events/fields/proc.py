@@ -74,6 +74,8 @@ def _all_ancestors(field: str) -> Callable[[SyscallRecord], Value | None]:
         values = [
             read(ref, NO_IMAGE if alone else record.ancestor_image(index)) for index, ref in enumerate(record.ancestors)
         ]
+        if record.has_more_ancestors and field != "proc.apid":
+            values.append(UNKNOWN)
         return [value for value in values if value is not None] or None  # type: ignore[return-value]
 
     return extract
@@ -89,7 +91,7 @@ def _one_ancestor(field: str) -> Callable[[SyscallRecord, str], Value | None]:
         if index == 0:
             return read(record.process, record.image)
         if index > len(record.ancestors):
-            return None
+            return UNKNOWN if record.has_more_ancestors and field != "proc.apid" else None
         ref = record.ancestors[index - 1]
         return read(ref, NO_IMAGE if alone else record.ancestor_image(index - 1))
 

@@ -34,7 +34,7 @@ def _uncertain(record: SyscallRecord) -> Value | None:
     if any(map(is_uncertain, of_names)):
         texts.append("file name")
     images = (record.ancestor_image(index) for index in range(len(record.ancestors)))
-    if any(True for image in images for _ in _of_image(image)):
+    if record.has_more_ancestors or any(True for image in images for _ in _of_image(image)):
         texts.append("ancestors")
     return ", ".join(texts) or None
 
