@@ -45,7 +45,8 @@ static __always_inline u32 read_passed(struct record *record, struct plan *plan,
 static __always_inline u32 connection_set(struct record *record, struct plan *plan, s64 result)
 {
 	u32 accepts = plan->descriptor == RETURNED, messages = plan->family == FAMILY_MESSAGE;
-	const char *file = file_of(accepts ? (s32)result : (s32)saved_argument(record, plan->descriptor));
+	s32 descriptor = accepts ? (s32)result : (s32)saved_argument(record, plan->descriptor);
+	const char *file = record->file ? record->file : file_of(descriptor);
 	if (is_other_socket(record, file)) {
 		record->filter.known |= NOT_TO_BE_LEARNED;
 		return NOTHING_KNOWN;

@@ -141,9 +141,11 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 	((u64)REGS_DI | (u64)REGS_SI << 8 | (u64)REGS_DX << 16 | (u64)REGS_R10 << 24 |         \
 	 (u64)REGS_R8 << 32 | (u64)REGS_R9 << 40)
 
+#define ARGUMENT_OFFSET(index) ((ARGUMENT_OFFSETS >> (((index) & 7) * 8)) & 0xf8)
+
 static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
-	return REGISTER(record, (ARGUMENT_OFFSETS >> ((index & 7) * 8)) & 0xf8);
+	return REGISTER(record, ARGUMENT_OFFSET(index));
 }
 
 static __always_inline s64 result_of(struct call_context *ctx, struct call *call)
@@ -209,9 +211,11 @@ static __always_inline void read_arguments(struct header *header, struct call *c
 		header->args[4] = header->args[5] = 0;
 }
 
+#define ARGUMENT_OFFSET(index) ((index) ? REGS_X0 + 8 * ((index) & 7) : REGS_ORIG_X0)
+
 static __always_inline u64 saved_argument(struct record *record, s8 index)
 {
-	return REGISTER(record, (index ? REGS_X0 + 8 * (index & 7) : REGS_ORIG_X0));
+	return REGISTER(record, ARGUMENT_OFFSET(index));
 }
 
 /* Kernels before 5.14 leave the upper half of a 32-bit program's result 0, even if the result is negative. */

@@ -62,6 +62,15 @@ static __always_inline void section_ring_how(struct record *record)
 }
 
 #ifdef RINGS
+/* The arguments as the filter reads those of a system call: in the places of registers. */
+static __always_inline const char *ring_registers(struct record *record)
+{
+#pragma clang loop unroll(full)
+	for (u32 i = 0; i < 6; i++)
+		*(u64 *)(record->ring_registers + ARGUMENT_OFFSET(i)) = record->ring.argument[i];
+	return record->ring_registers;
+}
+
 /* Tells the hooks, which run in the same thread, of which call they are to capture. */
 static __always_inline void mark_ring_call(struct plan *plan, u32 number)
 {

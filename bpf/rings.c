@@ -6,6 +6,7 @@
 
 #ifdef RINGS
 
+#include "filter.h"
 #include "ring_records.h"
 
 struct ring_context {
@@ -61,8 +62,10 @@ int ring_begins(struct ring_context *ctx)
 static __always_inline int ring_done(void *ctx, const char *request)
 {
 	u64 key = (u64)request;
+	u32 zero = 0;
+	struct settings *now = settings.lookup(&zero);
 	struct ring_call *begun = ring_calls.lookup(&key);
-	if (!begun)
+	if (!begun || !now)
 		return 0;
 	struct record *record = take_scratch();
 	if (!record) {
@@ -78,14 +81,21 @@ static __always_inline int ring_done(void *ctx, const char *request)
 	record->result = READ(s32, request, KIOCB_RES);
 	record->call_number = record->ring.number;
 	record->call_compat = record->call_socketcall = 0;
-	record->filter.known = NOT_TO_BE_LEARNED;
-	record->filter.as_of = 0;
-	record->rule.rule = 0;
-	record->filtered = 0;
-	record->flags = FLAG_RING;
 	look_at_ring_subject(record, plan, request);
-	families.call(ctx, FAMILY_ADMIT);
-	return lost(record);
+	struct call call = {.regs = ring_registers(record), .plan = plan, .number = record->call_number};
+	u32 next = next_program(record, &call, record->result, now, bpf_get_current_pid_tgid() >> 32);
+	record->flags |= FLAG_RING;
+	switch (next) {
+	case 0:
+		count(FILTERED_CALLS);
+		return done(record);
+	case FAMILY_CONNECTION:
+		families.call(ctx, FAMILY_CONNECTION);
+		return lost(record);
+	default: /* names aren't filtered: they aren't in the caller's memory */
+		families.call(ctx, FAMILY_ADMIT);
+		return lost(record);
+	}
 }
 
 /* io_openat and so on (request, flags) = result: other results than 0 say that it will be tried again, or has been given

@@ -147,6 +147,7 @@ struct record {
 #ifdef RINGS
 	struct ring_call ring;          /* the operation that stands for the call (FLAG_RING) */
 	s64 result;                     /* of it */
+	char ring_registers[REGISTERS] __attribute__((aligned(8)));
 #endif
 #ifdef HOOKS
 	struct captured_file seen; /* the file that was opened, if `exchanged` */

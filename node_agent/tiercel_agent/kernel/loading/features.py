@@ -48,7 +48,7 @@ EVENTS = Chain("event_families", "event_", ("image", "send"))
 RINGS = Chain(
     "ring_families",
     "ring_",
-    ("admit", "begin", "image", "send", "plain", "paths", "descriptor", "message", "exec_failed"),
+    ("connection", "admit", "begin", "image", "send", "plain", "paths", "descriptor", "message", "exec_failed"),
 )
 """Those at functions of io_uring."""
 OF_EVENTS = ("on_exec", "on_exit", "on_fork", "on_rename", "cgroup_made", "cgroup_gone")
