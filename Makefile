@@ -7,6 +7,8 @@
 # make reference   makes docs/reference anew from the code
 # make test-kernels   as root: all of Debian's kernels, x86-64 and arm64, in virtual machines, with the live tests in each; it takes
 #              hours, and writes docs/kernels.md. KERNELS="6.1 arm64-6.12" tries some of them
+# make test-evasions   as root: what programs do to hide, tried on the same kernels, some minutes each; it writes docs/evasions.md.
+#              KERNELS="6.1 6.12" tries some of them
 # make bench   what the engine costs
 # make bench-containers   as root: how soon containers are known
 # make bench-events   as root: how soon an alert is a Kubernetes Event
@@ -20,7 +22,7 @@ BIN := .venv/bin
 ARGS ?=
 KERNELS ?= all
 
-.PHONY: setup lock run demo docs reference test test-kernels lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator bench-hostile clean
+.PHONY: setup lock run demo docs reference test test-kernels test-evasions lint bench bench-live bench-instructions bench-containers bench-events bench-delivery bench-operator bench-hostile clean
 
 setup:
 	@scripts/setup
@@ -55,6 +57,10 @@ docs: setup
 
 reference: setup
 	@PYTHONPATH=scripts $(BIN)/python -m reference_pages
+
+test-evasions: setup
+	@scripts/setup-kernels amd64 arm64
+	@PYTHONPATH=tests/support $(BIN)/python -m guest_support.try_evasions $(KERNELS)
 
 test-kernels: setup
 	@scripts/setup-kernels amd64 arm64

@@ -27,7 +27,7 @@ it processed of each program.
 
 _EVASIONS_HEAD = """# Evasions
 
-Made by `make test-kernels`; not written by hand. What programs do to hide what they do, and whether it is seen all the
+Made by `make test-evasions`; not written by hand. What programs do to hide what they do, and whether it is seen all the
 same: each technique is a small program of `tests/evasions`, run against `tiercel detect` on real kernels.
 
 Kernels from 5.15 on let programs be at their own hooks, where they decide about files, names and connections: at those
@@ -48,9 +48,10 @@ def evasions_page(results: Sequence[KernelResult]) -> str:
     tried = [result for result in results if result.evasions]
     names = list(dict.fromkeys(name for result in tried for name in result.evasions))
     head = ["technique", *(result.kernel for result in tried)]
+    commits = ["*commit*", *(result.evasions_commit for result in tried)]
     hooks = ["*hooks*", *(result.hooks or "none" for result in tried)]
     rows = ([name, *(result.evasions.get(name, "–") for result in tried)] for name in names)
-    return f"{_EVASIONS_HEAD}{_table(head, [hooks, *rows])}\n"
+    return f"{_EVASIONS_HEAD}{_table(head, [commits, hooks, *rows])}\n"
 
 
 def document(results: Sequence[KernelResult]) -> str:

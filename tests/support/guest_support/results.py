@@ -44,6 +44,8 @@ class KernelResult:
     """The kinds of hooks of the kernel that were used, with commas."""
     evasions: Mapping[str, str] = field(default_factory=dict)
     """By technique, whether it was seen (``guest_outcomes.Evasions``); empty if they weren't tried."""
+    evasions_commit: str = ""
+    """The one with which these were tried."""
 
 
 def result_of(findings: Findings) -> KernelResult:
@@ -62,6 +64,7 @@ def result_of(findings: Findings) -> KernelResult:
         live=None if live.error else Counts(len(live.passed), len(live.failed), len(live.skipped)),
         hooks=findings.evasions.hooks,
         evasions=findings.evasions.techniques,
+        evasions_commit=findings.version if findings.evasions.techniques else "",
     )
 
 

@@ -83,9 +83,9 @@ def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
         _verifier_step(full),
         *_staged_steps(full),
         run_tests(_LIVE, ["tests/live"] if full else SMOKE_FILES, 5400, () if full else SMOKE_LEAVES_OUT),
-        run_tests(_EVASIONS, ["tests/evasions"], 1800),
+        evasions_step(),
     ]
-    version = _version()
+    commit = version()
     tell(f"{kernel.name}: booting")
     why = ""
     try:
@@ -93,7 +93,7 @@ def visit_kernel(kernel: Kernel, *, full: bool) -> Findings:
     except GuestError as error:
         visit, why = error.visit, str(error)
     tell(f"{kernel.name}: done after {visit.seconds:.0f} s")
-    return _findings(kernel, version, visit, why)
+    return _findings(kernel, commit, visit, why)
 
 
 def _verifier_step(full: bool) -> Step:
@@ -133,7 +133,11 @@ def run_tests(name: str, which: Sequence[str], deadline: float, without: Sequenc
     return Step(name, f"{_SETTINGS} {shlex.join([*pytest, *left_out, *which])}", deadline, ["/run/tests.xml"])
 
 
-def _findings(kernel: Kernel, version: str, visit: Visit, why: str) -> Findings:
+def evasions_step() -> Step:
+    return run_tests(_EVASIONS, ["tests/evasions"], 1800)
+
+
+def _findings(kernel: Kernel, commit: str, visit: Visit, why: str) -> Findings:
     staged = {}
     for name, result in visit.steps.items():
         if name.startswith("rules: "):
@@ -144,7 +148,7 @@ def _findings(kernel: Kernel, version: str, visit: Visit, why: str) -> Findings:
     return Findings(
         kernel=kernel.name,
         release=visit.release,
-        version=version,
+        version=commit,
         programs=_told(visit.steps.get(_VERIFIER)),
         staged=staged,
         live=outcomes_of(live) if live is not None else Outcomes(error=why or "they didn't run"),
@@ -161,5 +165,6 @@ def _told(result: StepResult | None) -> Any:
     return json.loads(files[0]) if files else {}
 
 
-def _version() -> str:
+def version() -> str:
+    """The last commit of this checkout."""
     return run([*GIT, "rev-parse", "--short", "HEAD"]).strip()
