@@ -22,10 +22,12 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     if os.geteuid() != 0:
         pytest.skip("evasions are tried as root")
     try:
-        kinds = tuple(probe_machine().hooks.kinds)
+        machine = probe_machine()
     except DetectorError as error:
         pytest.skip(f"evasions need eBPF: {error}")
-    with watching(tmp_path_factory.mktemp("evasions").resolve(), kinds) as made:
+    with watching(
+        tmp_path_factory.mktemp("evasions").resolve(), machine.hooks.kinds, rings=bool(machine.rings.layouts)
+    ) as made:
         yield made
 
 

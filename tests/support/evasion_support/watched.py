@@ -62,12 +62,14 @@ class Watched:
     port: int
     kinds: tuple[str, ...]
     """The kinds of hooks of the kernel that are used, none on some kernels."""
+    rings: bool
+    """Whether operations of io_uring are seen on this kernel."""
     during: Callable[[Callable[[], object]], list[Mapping[str, Any]]]
     """Calls the function, and returns the alerts of what it did."""
 
 
 @contextmanager
-def watching(folder: Path, kinds: tuple[str, ...]) -> Iterator[Watched]:
+def watching(folder: Path, kinds: tuple[str, ...], *, rings: bool) -> Iterator[Watched]:
     """Runs `tiercel detect` with the rules, in that folder."""
     for name in ("watched", "flipped", "mounted"):
         (folder / name).mkdir()
@@ -80,7 +82,7 @@ def watching(folder: Path, kinds: tuple[str, ...]) -> Iterator[Watched]:
     try:
         _wait(lambda: agent.poll() is not None or "watching:" in said.read_text(errors="replace"))
         assert agent.poll() is None, said.read_text(errors="replace")
-        yield Watched(folder, _PORT, kinds, _During(folder, alerts))
+        yield Watched(folder, _PORT, kinds, rings, _During(folder, alerts))
     finally:
         agent.terminate()
         agent.wait()
