@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -17,18 +18,25 @@ from tiercel_agent.kernel.machine import probe_machine
 _PROGRAMS = Path(__file__).parent / "programs"
 
 
+_running = ExitStack()
+"""Ends with the last test here: other tests would see the look-ups of an agent that goes on."""
+
+
 @pytest.fixture(scope="session")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
     if os.geteuid() != 0:
         pytest.skip("evasions are tried as root")
     try:
         machine = probe_machine()
     except DetectorError as error:
         pytest.skip(f"evasions need eBPF: {error}")
-    with watching(
-        tmp_path_factory.mktemp("evasions").resolve(), machine.hooks.kinds, rings=bool(machine.rings.layouts)
-    ) as made:
-        yield made
+    folder = tmp_path_factory.mktemp("evasions").resolve()
+    return _running.enter_context(watching(folder, machine.hooks.kinds, rings=bool(machine.rings.layouts)))
+
+
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        _running.close()
 
 
 @pytest.fixture(scope="session")
